@@ -1,0 +1,87 @@
+#include "base/base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+bool str_reserve(struct str *str, size_t more)
+{
+	size_t need = (size_t)str->len + more, room;
+	char *bytes;
+
+	if (str->failed)
+		return false;
+	if (need <= str->room)
+		return true;
+	if (need > UINT32_MAX / 2) {
+		str->failed = true;
+		return false;
+	}
+	room = str->room ? (size_t)str->room * 2 : 64;
+	if (room < need)
+		room = need;
+	bytes = arena_bytes(str->arena, room);
+	if (!bytes) {
+		str->failed = true;
+		return false;
+	}
+	if (str->len)
+		memcpy(bytes, str->ptr, str->len);
+	str->ptr = bytes;
+	str->room = (uint32_t)room;
+	return true;
+}
+
+void str_add(struct str *str, struct slice s)
+{
+	str->taint |= s.taint;
+	if (s.len == 0 || !str_reserve(str, s.len))
+		return;
+	memcpy(str->ptr + str->len, s.ptr, s.len);
+	str->len += s.len;
+}
+
+void str_addz(struct str *str, const char *cstr)
+{
+	str_add(str, slice_of(cstr));
+}
+
+void str_addc(struct str *str, char c)
+{
+	if (str_reserve(str, 1))
+		str->ptr[str->len++] = c;
+}
+
+void str_addu(struct str *str, uint64_t number)
+{
+	char digits[20];
+	unsigned at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + number % 10);
+	while (number /= 10);
+	str_add(str, slice_make(digits + at, sizeof(digits) - at, CLEAN));
+}
+
+void str_vprintf(struct str *str, const char *format, va_list args)
+{
+	va_list again;
+	int len;
+
+	va_copy(again, args);
+	len = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	ASSERT(len >= 0);
+	if (!str_reserve(str, (size_t)len + 1))
+		return;
+	vsnprintf(str->ptr + str->len, (size_t)len + 1, format, args);
+	str->len += (uint32_t)len;
+}
+
+void str_printf(struct str *str, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	str_vprintf(str, format, args);
+	va_end(args);
+}

@@ -1,0 +1,45 @@
+#ifndef BASE_STR_H
+#define BASE_STR_H
+
+#include "base/arena.h"
+
+/* A string that grows in an arena. What is appended hands its taint on. Running out of memory (or over
+ * UINT32_MAX bytes) is remembered, and asked for once at the end: str_slice() then has a NULL ptr. */
+struct str {
+	struct arena *arena;
+	char *ptr;
+	uint32_t len;
+	uint32_t room;
+	uint32_t taint;
+	bool failed;
+};
+
+static inline struct str str_make(struct arena *arena)
+{
+	return (struct str){.arena = arena};
+}
+
+/* Makes room for that many more bytes; false when there is no memory. */
+bool str_reserve(struct str *str, size_t more);
+void str_add(struct str *str, struct slice s);
+void str_addz(struct str *str, const char *cstr);
+void str_addc(struct str *str, char c);
+void str_addu(struct str *str, uint64_t number);
+void str_printf(struct str *str, const char *format, ...) PRINTF_LIKE(2, 3);
+void str_vprintf(struct str *str, const char *format, __builtin_va_list args) PRINTF_LIKE(2, 0);
+static inline void str_clear(struct str *str)
+{
+	str->len = 0;
+	str->taint = CLEAN;
+	str->failed = false;
+}
+
+/* What was built; valid until the next change. ptr is NULL when memory ran out on the way. */
+static inline struct slice str_slice(const struct str *str)
+{
+	if (str->failed)
+		return (struct slice){NULL, 0, CLEAN};
+	return (struct slice){str->len ? str->ptr : "", str->len, str->taint};
+}
+
+#endif
