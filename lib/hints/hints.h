@@ -1,0 +1,49 @@
+/* hints: what is worth remembering but may be lost: retry times, rates, callout results, TLS sessions. One LMDB
+ * environment, <spool>/db, opened once per process. Reads are lock-free on every shard through a memory map (a
+ * read transaction is never held across a park); writes are batched by one writer thread, which every shard
+ * mails. Losing the files loses no mail: a missing, corrupt or foreign file is set aside and made anew.
+ *
+ * A hint is (database, key) -> bytes. Each shard sees its own writes at once (they are kept in memory until the
+ * writer has them), and others' within a batch (some milliseconds). */
+#ifndef HINTS_HINTS_H
+#define HINTS_HINTS_H
+
+#include "reactor/reactor.h"
+
+enum hints_db { HINTS_RETRY, HINTS_WAIT, HINTS_MISC, HINTS_CALLOUT, HINTS_RATELIMIT, HINTS_SEEN, HINTS_TLS, HINTS_DB_COUNT };
+extern const char *const hints_db_names[HINTS_DB_COUNT]; /* "retry", "wait", ... as Exim's tools name them */
+
+struct hints;
+
+/* Once per process, before shards run. err tells of a database that was set aside, even with OK. size_max is the
+ * map's size in bytes (0: 1 GiB; it is sparse). */
+NODISCARD enum rc hints_open(const char *directory, uint64_t size_max, struct hints **hints_ret, struct err *err);
+/* Writes what is still in memory and closes; after the shards have ended. */
+void hints_close(struct hints *hints);
+
+/* Tells the shard that it uses these hints; before the first get or put on it. */
+NODISCARD enum rc hints_attach(struct hints *hints, struct shard *shard, struct err *err);
+
+#define HINTS_KEY_MAX	480 /* longer keys are replaced by their digest */
+#define HINTS_VALUE_MAX 65536
+
+/* OK: a copy in the arena. FAIL: no such hint. DEFER: the database cannot be read. Does not park. */
+NODISCARD enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struct arena *arena,
+			    struct slice *value_ret, struct err *err);
+/* Does not park; what does not fit into the writer's bounded queue is dropped and counted. */
+void hints_put(struct shard *shard, enum hints_db db, struct slice key, struct slice value);
+void hints_delete(struct shard *shard, enum hints_db db, struct slice key);
+
+/* Read-modify-write that is exact across shards and processes: fn runs on the writer thread inside the write
+ * transaction, with the old value (ptr NULL: none); it fills new_value (a buffer of HINTS_VALUE_MAX bytes) and
+ * returns its length, or -1 to change nothing. fn may look at and write arg, which stays the caller's. Parks. */
+NODISCARD enum rc hints_update(struct task *task, enum hints_db db, struct slice key,
+			       ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value), void *arg,
+			       struct err *err);
+
+/* Each hint of a database in key order (for exinext-like commands and tidying); each() returns false to stop.
+ * Runs on the calling thread without parking, in bounded pieces. */
+NODISCARD enum rc hints_each(struct hints *hints, enum hints_db db,
+			     bool (*each)(void *arg, struct slice key, struct slice value), void *arg, struct err *err);
+
+#endif

@@ -1,0 +1,117 @@
+/* spool: accepted messages, durable. Append-only segment files per shard with group commit, an index in memory,
+ * recovery, import and export of Exim's -H/-D files. Knows nothing of SMTP, routers or headers: an entry is an
+ * id, an envelope blob (the text of an Exim -H file, which lib/message makes and reads), a body, and small
+ * records about what became of it.
+ *
+ * One struct spool per shard, opened on it; all calls from its fibers. Segments of shards that do not exist any
+ * more (the number of shards changed) are adopted at open by the shard that their number falls to.
+ *
+ * Promises (the rest of sluice relies on them; tests cite the numbers):
+ * (1) spool_commit() says OK only after a sync that was submitted once the commit record's write had completed.
+ * (2) A record counts if and only if its checksum and sequence are right; the first that does not ends a segment.
+ * (3) A segment is reused only after a sync that covers the end of every message in it, or its move elsewhere.
+ * (4) An outcome that spool_outcome() took is on disk before any later commit of the shard is; a crash may
+ *     repeat a delivery whose outcome was still in memory, but never loses a message. */
+#ifndef SPOOL_SPOOL_H
+#define SPOOL_SPOOL_H
+
+#include "reactor/reactor.h"
+
+struct spool;
+
+struct spool_options {
+	const char *directory;	/* absolute; made (0750) if missing */
+	uint64_t segment_size;	/* bytes; 0: 64 MiB */
+	uint64_t space_min;	/* keep so many bytes of the file system free; less: DEFER (option check_spool_space) */
+	uint64_t inodes_min;	/* the same for inodes */
+	bool sync;		/* false only where the option disable_fsync says so */
+};
+
+/* Exclusive ownership of a spool directory by one process (flock on "lock"): FAIL, with the owner's pid in err,
+ * while another has it. The descriptor is kept until spool_unlock(). Does not park; once per process. */
+NODISCARD enum rc spool_lock(const char *directory, int *fd_ret, struct err *err);
+void spool_unlock(int fd);
+
+/* What is kept in memory for each message in the queue, as small as can be: 100,000 are ordinary. */
+struct spool_entry {
+	struct message_id id;
+	uint32_t envelope_len;
+	uint64_t body_len;
+	uint64_t received;	   /* seconds since the epoch */
+	uint32_t outcome_count;	   /* outcome records so far */
+	bool frozen;		   /* set by spool_mark() */
+	void *user;		   /* the owner's (lib/deliver's) own record */
+	struct link link;	   /* in the spool's list, oldest first */
+};
+
+/* Opens the shard's part and recovers it: each message found is told to found() (on this fiber), oldest first.
+ * err tells of damage that was left aside, even with OK. Parks. */
+NODISCARD enum rc spool_open(struct task *task, const struct spool_options *options, void (*found)(void *arg,
+			     struct spool_entry *entry), void *arg, struct spool **spool_ret, struct err *err);
+/* Waits for what is under way and syncs. Parks. */
+void spool_close(struct task *task, struct spool *spool);
+
+/* ---- Writing --------------------------------------------------------------------------------------- */
+
+/* A piece of a body, still in the buffer that it was received into (buf may be NULL: other memory, which
+ * then has to stay until the call that was given it has returned). */
+struct frag {
+	struct buf *buf;
+	const char *ptr;
+	uint32_t len;
+};
+
+/* A large body on its way in: written as it comes, so that memory stays bounded. spill_append() parks until the
+ * pieces are written (not synced). Ended by spool_commit(), or by spill_cancel(), which frees the room. */
+struct spill;
+NODISCARD enum rc spill_begin(struct task *task, struct spool *spool, struct spill **spill_ret, struct err *err);
+NODISCARD enum rc spill_append(struct task *task, struct spill *spill, const struct frag *frags, unsigned frag_count,
+			       struct err *err);
+void spill_cancel(struct spill *spill);
+
+/* Stores a message: envelope, then what was spilled (or NULL), then the body pieces. Parks until it is durable;
+ * OK is the only licence to answer 250. DEFER: no space, disk error; nothing was kept. */
+NODISCARD enum rc spool_commit(struct task *task, struct spool *spool, const struct message_id *id, uint64_t received,
+			       const struct iovec *envelope, unsigned envelope_count, struct spill *spill,
+			       const struct frag *frags, unsigned frag_count, struct spool_entry **entry_ret,
+			       struct err *err);
+
+/* ---- What became of it ------------------------------------------------------------------------------ */
+
+/* Appends a small record (at most 64 KiB) to the message's history: a delivery's outcome, a retry item... the
+ * bytes are the caller's format. Written with the next group commit, or within a second. Does not park; with
+ * wait_durable, parks until synced. */
+NODISCARD enum rc spool_outcome(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice record,
+				bool wait_durable, struct err *err);
+/* Replaces the envelope (header edits, recipients changed by the command line). Parks until durable. */
+NODISCARD enum rc spool_rewrite(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice envelope,
+				struct err *err);
+void spool_mark(struct spool *spool, struct spool_entry *entry, bool frozen);
+/* The message is over; the entry is freed. The record rides on the next commit. */
+void spool_done(struct spool *spool, struct spool_entry *entry);
+
+/* ---- Reading ----------------------------------------------------------------------------------------- */
+
+struct spool_entry *spool_find(struct spool *spool, const struct message_id *id);
+struct spool_entry *spool_first(struct spool *spool); /* oldest, or NULL */
+struct spool_entry *spool_next(struct spool *spool, struct spool_entry *entry);
+unsigned spool_count(const struct spool *spool);
+
+/* The envelope blob into task->arena; and each outcome record in order. Parks. DEFER: disk error, bad checksum. */
+NODISCARD enum rc spool_envelope(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice *ret,
+				 struct err *err);
+NODISCARD enum rc spool_outcomes(struct task *task, struct spool *spool, struct spool_entry *entry,
+				 void (*each)(void *arg, struct slice record), void *arg, struct err *err);
+/* Bytes of the body from offset on, at most size; *got_ret 0 at the end. Parks. */
+NODISCARD enum rc spool_body(struct task *task, struct spool *spool, struct spool_entry *entry, uint64_t offset,
+			     void *bytes, size_t size, size_t *got_ret, struct err *err);
+
+/* Free bytes and inodes of the file system, -1 where unknown. As of the last look (at most a second ago). */
+void spool_space(struct spool *spool, int64_t *bytes_ret, int64_t *inodes_ret);
+
+struct spool_stats {
+	uint64_t commits, syncs, bytes_written, segments, segments_free, compactions;
+};
+void spool_stats(const struct spool *spool, struct spool_stats *stats_ret);
+
+#endif
