@@ -1,0 +1,301 @@
+/* message: what mail is made of. Addresses (RFC 5321, 5322), header lines, the envelope, the body in the buffers that
+ * it came in, the facts of the client that brought it, and the text form of all that (Exim's -H). Also struct
+ * scope, through which policy sees these things. Knows nothing of SMTP commands, routers or ACLs. */
+#ifndef MESSAGE_MESSAGE_H
+#define MESSAGE_MESSAGE_H
+
+#include "conf/conf.h"
+#include "hints/hints.h"
+#include "log/log.h"
+#include "reactor/reactor.h"
+#include "spool/spool.h"
+
+/* ---- Addresses --------------------------------------------------------------------------------------- */
+
+enum {
+	ADDRESS_ALLOW_EMPTY = 1,     /* "<>" and "" are the null reverse-path */
+	ADDRESS_ALLOW_UNQUALIFIED = 2, /* a bare local part; the domain comes out empty */
+	ADDRESS_ALLOW_LITERAL = 4,   /* user@[1.2.3.4] */
+	ADDRESS_ALLOW_UTF8 = 8,	     /* RFC 6531 */
+	ADDRESS_STRICT_PATH = 16,    /* an SMTP path: no comments, no display name */
+};
+struct address_parts {
+	struct slice full;	 /* local_part@domain, without source route, comments and display name */
+	struct slice local_part; /* as written, quotes kept where they are needed */
+	struct slice domain;	 /* as written; empty if there was none */
+};
+/* The one address in the text, with optional angle brackets, display name, comments (RFC 5322 section 3.4) or as an
+ * SMTP path (RFC 5321 section 4.1.2). Parts point into the text or the arena. FAIL: err in Exim's words for such
+ * mistakes ("missing or malformed local part", "domain missing or malformed", ...). */
+NODISCARD enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, struct address_parts *ret,
+				struct err *err);
+/* Each address of a header field (groups included), in turn: *rest starts as the field's body. FAIL with err->text
+ * empty: no more; with text: this item was malformed, and *rest is behind it. */
+NODISCARD enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret,
+			       struct err *err);
+/* The local part without its quoting, and quoted if it has to be. */
+struct slice local_part_unquote(struct arena *arena, struct slice local_part);
+struct slice local_part_quote(struct arena *arena, struct slice local_part);
+bool domain_valid(struct slice domain, bool allow_utf8); /* letters, digits, hyphens, dots (RFC 5321 4.1.2); underscore too */
+/* IDNA both ways (RFC 5891), libidn2. */
+NODISCARD enum rc domain_to_ascii(struct arena *arena, struct slice domain, struct slice *ret, struct err *err);
+NODISCARD enum rc domain_to_utf8(struct arena *arena, struct slice domain, struct slice *ret, struct err *err);
+
+/* ---- Header lines -------------------------------------------------------------------------------------- */
+
+/* A header field: name, colon, body, with LF line ends inside (folding) and at the end, as Exim keeps it. */
+struct header {
+	struct link link;
+	struct slice text;     /* all of it, the final LF included */
+	uint32_t name_len;     /* bytes before the colon (white space before it not counted) */
+	char type;	       /* ' ' or one of B C F I P R S T, as in -H files; '*' deleted or replaced */
+};
+struct header_block {
+	struct link list;
+	unsigned count;
+	uint64_t bytes;
+};
+void header_block_init(struct header_block *block);
+/* Text of one field with LF line ends; the final LF is added if missing. Copied into the arena. NULL: no memory. */
+struct header *header_make(struct arena *arena, struct slice text);
+void header_append(struct header_block *block, struct header *header);
+void header_prepend(struct header_block *block, struct header *header);
+char header_type(struct slice name);
+struct slice header_name(const struct header *header);
+struct slice header_body(const struct header *header); /* behind the colon, leading and trailing white space gone */
+/* The first live field of that name (without regard to case), or the next after `after`; NULL: none. */
+struct header *header_find(const struct header_block *block, struct slice name, struct header *after);
+void header_delete(struct header *header);
+/* Splits raw bytes into fields: bytes up to the empty line. Lines may end in CRLF or LF. How much belongs to the
+ * header block (with the empty line) comes back in *used_ret. FAIL: not header-like (the first bad line in err). */
+NODISCARD enum rc header_block_parse(struct arena *arena, struct slice bytes, struct header_block *block,
+				     uint32_t *used_ret, struct err *err);
+/* RFC 2047: decoded to UTF-8 (unknown character sets and broken words stay as they are); encoded for a header. */
+struct slice rfc2047_decode(struct arena *arena, struct slice text, bool check_length);
+struct slice rfc2047_encode(struct arena *arena, struct slice text, struct slice charset);
+/* RFC 5322 date of a wall-clock time, in the local zone: "Sat, 21 Nov 2026 10:00:00 +0000". */
+void date_rfc5322(struct str *str, uint64_t seconds);
+
+/* ---- Policy variables, the client, the message ---------------------------------------------------------- */
+
+/* $acl_c_x and $acl_m_x: few, so a list. Values live in the owner's arena. */
+struct acl_variable {
+	struct acl_variable *next;
+	struct slice name; /* without "acl_c"/"acl_m": "0", "_greeting" */
+	struct slice value;
+};
+struct slice *acl_variable_get(struct acl_variable *list, struct slice name); /* NULL: not set */
+NODISCARD bool acl_variable_set(struct arena *arena, struct acl_variable **list, struct slice name, struct slice value);
+
+/* What is known of whoever brought a message: a client over SMTP, or a local user. Facts that policy asks for and
+ * that are kept with the message. Strings live as long as the client (a connection's arena), or, for a message
+ * that was read back from the spool, in the message's. */
+struct client {
+	struct ip_addr ip;	      /* family 0: local submission */
+	struct ip_addr local;	      /* our end: $received_ip_address, $received_port */
+	struct slice host_name;	      /* verified reverse name; empty: none or not looked up */
+	const struct slice *host_aliases;
+	unsigned host_alias_count;
+	bool host_lookup_done, host_lookup_failed, host_lookup_deferred;
+	struct slice helo;	      /* as given */
+	bool esmtp, helo_verified, helo_verify_failed;
+	struct slice ident;	      /* RFC 1413, or the local user's login */
+	struct slice authenticated_id, authenticator_name, authenticated_sender;
+	struct slice authenticator_pubname;
+	struct slice protocol_base;   /* $received_protocol: "esmtp", "local-smtp"...; empty: made from the facts */
+	bool proxied;		      /* PROXY protocol */
+	struct ip_addr proxy_local, proxy_external;
+	struct slice tls_cipher, tls_peerdn, tls_sni, tls_version; /* empty: clear text */
+	bool tls_certificate_verified;
+	struct acl_variable *acl_c;
+	struct slice active_hostname; /* smtp_active_hostname, expanded; empty: primary_hostname */
+	uint32_t uid, gid;	      /* of a local submitter */
+	struct slice login;
+	uint64_t connected;	      /* wall clock, ns */
+	struct arena *arena;	      /* where new strings of this client go */
+};
+bool client_is_local(const struct client *client);
+
+struct recipient {
+	struct slice address;	   /* local_part@domain as it will be routed */
+	struct slice original;	   /* before rewriting; equal to address if untouched */
+	struct slice orcpt;	   /* DSN, xtext as given; empty: none */
+	struct slice errors_to;
+	uint8_t dsn_flags;	   /* 1 last hop, 2 NEVER, 4 SUCCESS, 8 FAILURE, 16 DELAY, as in -H files */
+	int32_t parent;		   /* index of the recipient that made it (one_time), -1 */
+	bool done;		   /* no further delivery */
+	struct link link;	   /* free for whoever works through them */
+};
+
+/* Where a body is: pieces in memory (received buffers), or on the spool. CRLF line ends, no dot-stuffing, no final
+ * dot: as it goes over the wire with BDAT. */
+struct body {
+	struct frag *frags;
+	uint32_t frag_count, frag_room;
+	struct spill *spill;	   /* the front part, when it was too large to be kept; pieces follow it */
+	uint64_t spilled;	   /* bytes */
+	uint64_t size;		   /* bytes in all */
+	uint64_t line_count;	   /* CRLFs */
+	uint64_t zero_count;	   /* NUL bytes */
+	uint32_t line_length_max;  /* of the header block too */
+	bool in_memory;		   /* all of it is in the pieces */
+	struct slice start;	   /* the first bytes, for $message_body, kept when the rest was spilled */
+};
+
+struct message {
+	struct arena arena;	   /* everything of this message */
+	struct message_id id;
+	struct conf *conf;	   /* a reference: the snapshot it arrived under */
+	struct client *client;	   /* facts, in this arena or the connection's (then it outlives the message) */
+	struct slice sender;	   /* reverse-path, "" for a bounce */
+	struct slice sender_original;
+	struct recipient *recipients;
+	uint32_t recipient_count, recipient_room;
+	struct header_block headers;
+	struct body body;
+	struct spool_entry *entry; /* once it is durable */
+	struct spool *spool;
+	struct acl_variable *acl_m;
+	struct slice protocol;	   /* $received_protocol as of arrival */
+	uint64_t received;	   /* wall clock, ns */
+	uint64_t received_complete;
+	uint64_t received_hops;	   /* Received: headers */
+	bool local;		   /* submitted on this host */
+	bool smtputf8;
+	bool sender_local;	   /* made here (a bounce or DSN) */
+	bool submission, suppress_fixups, queue_only, deliver_firsttime;
+	bool frozen, manual_thaw, dont_deliver;
+	uint64_t frozen_since;	   /* seconds */
+	uint32_t warning_count;
+	struct slice dsn_envid;
+	uint8_t dsn_ret;	   /* 0 none, 1 FULL, 2 HDRS */
+	uint8_t body_8bit;	   /* BODY=: 0 none, 7, 8 */
+	struct slice auth_sender;
+	struct slice queue_name;
+	struct slice message_id_header; /* $message_id / $h_message-id: without angle brackets */
+	struct slice *unsupported_lines; /* -H lines that we do not know: kept and written back */
+	uint32_t unsupported_count;
+	void *extra[4];		   /* other rooms' own (mail authentication, scan results...) */
+	uint32_t refs;		   /* of this shard's fibers and lists */
+};
+
+/* A new message on this shard; takes a reference of conf. NULL: no memory. size_max: of its arena. */
+struct message *message_new(struct conf *conf, size_t size_max);
+void message_ref(struct message *message);
+void message_unref(struct message *message); /* gives buffers back */
+NODISCARD bool message_add_recipient(struct message *message, const struct recipient *recipient);
+
+NODISCARD bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_t len); /* takes its own reference */
+void body_drop(struct body *body); /* gives the buffers back: the bytes are on the spool */
+/* A reader of the body from start to end, wherever it is. next: one piece, valid until the next call; FAIL with err
+ * empty at the end. Parks when it has to read the disk. */
+struct body_reader {
+	struct message *message;
+	uint64_t offset;
+	uint32_t frag, frag_offset;
+	char *block;
+};
+void body_reader_init(struct body_reader *reader, struct message *message);
+NODISCARD enum rc body_next(struct task *task, struct body_reader *reader, struct slice *piece_ret, struct err *err);
+
+/* The -H text of a message, and back. (Exim's format: FEATURES.md F18.) */
+NODISCARD enum rc envelope_write(const struct message *message, struct str *str);
+NODISCARD enum rc envelope_read(struct message *message, struct slice text, struct err *err);
+
+/* ---- Scope ------------------------------------------------------------------------------------------------ */
+
+/* An address on its way through verification, routing and delivery. */
+struct router;
+struct transport;
+struct host_list;
+struct address {
+	struct slice full;	   /* local_part@domain; domain in lower case, local part lower-cased unless caseful */
+	struct slice local_part, domain;
+	struct slice cased_local_part; /* as given */
+	struct slice prefix, prefix_v, suffix, suffix_v;
+	struct slice local_part_data, domain_data; /* of list matches; ptr NULL: unset */
+	struct slice address_data, self_hostname, home, current_directory;
+	struct slice errors_to;	   /* ptr NULL: the message's sender */
+	struct slice file, pipe;   /* ptr NULL; made by redirection: "/path" or "|command" */
+	struct acl_variable *router_variables; /* $r_x */
+	struct address *parent;
+	struct recipient *recipient; /* the envelope recipient it comes from; NULL in verification */
+	const struct router *router;
+	const struct transport *transport;
+	struct host_list *hosts;
+	struct header_block headers_add;
+	struct slice headers_remove; /* colon list */
+	uint32_t uid, gid;
+	bool uid_set, gid_set, initgroups;
+	uint8_t dsn_flags;
+	struct slice orcpt;
+	struct link link;
+	void *extra;		   /* of the room that works on it now */
+};
+
+/* What a piece of policy work knows: everything that expansions, lists, ACLs, routers and transports can ask about.
+ * Made on the stack of the fiber that does the work; rooms above fill in what they have. NULL: not there. */
+struct acl_frame;
+struct smtp_session;
+struct scope {
+	struct task *task;
+	const struct conf *conf;
+	struct client *client;
+	struct message *message;
+	struct address *address;     /* $domain, $local_part ... */
+	struct slice sender;	     /* $sender_address; ptr NULL: message's */
+	struct smtp_session *session;
+	struct acl_frame *acl;	     /* the ACL that runs: arguments, its place in the file */
+	const struct router *router;
+	const struct transport *transport;
+	const struct host_item *host; /* $host, $host_address, $host_port of a delivery */
+	struct slice smtp_command;   /* the whole line */
+	/* Set while an expansion works: */
+	struct slice numeric[10];    /* $0 ... $9 */
+	unsigned numeric_count;
+	struct slice value, item;    /* $value, $item; ptr NULL: not set */
+	struct slice auth[3];	     /* $auth1 ... */
+	struct slice lookup_value;
+	int run_code;		     /* $runrc */
+	/* Results that conditions leave behind: */
+	struct slice host_data, domain_data, local_part_data, sender_data, recipient_data, acl_verify_message;
+	struct slice dnslist_domain, dnslist_matched, dnslist_text, dnslist_value;
+	struct slice sender_verify_failure, recipient_verify_failure;
+	struct slice sender_rate, sender_rate_limit, sender_rate_period;
+	struct slice event_name, event_data;
+	int event_errno;
+	enum { VERIFY_NOT, VERIFY_SENDER, VERIFY_RECIPIENT } verify_mode; /* $verify_mode: S, R */
+	bool address_test;	     /* -bt */
+	bool dry_run;		     /* -bh: nothing is really delivered, delays are told, not waited for */
+	unsigned depth;		     /* of nested ACLs and expansions */
+	void (*trace)(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */
+};
+/* A scope with everything unset. */
+void scope_init(struct scope *sc, struct task *task, const struct conf *conf);
+
+/* A variable: its owner's getter. OK and FAIL ("unset" is OK with an empty slice); DEFER when it had to be looked up
+ * and could not. May park. The value lives as long as what it was read from, or in sc->task->arena. */
+struct variable {
+	const char *name;
+	enum rc (*get)(struct scope *sc, const struct variable *variable, struct slice *value_ret, struct err *err);
+	size_t arg; /* the owner's: an offset or a number */
+};
+struct variable_table {
+	const struct variable *rows;
+	unsigned count;
+};
+/* $message_..., $sender_..., $recipients_..., $local_part, $domain, $received_..., $acl_verify_message... */
+extern const struct variable_table message_variables;
+
+/* Main options of this room: header_maxsize, header_line_maxsize, received_headers_max, received_header_text,
+ * message_id_header_*, check_rfc2047_length, headers_charset, message_body_visible... */
+extern const struct conf_group message_conf_group;
+struct message_options {
+	int64_t header_maxsize, header_line_maxsize, received_headers_max;
+	int64_t message_body_visible;
+	bool message_body_newlines, check_rfc2047_length, allow_utf8_domains, strip_trailing_dot, allow_domain_literals;
+	bool strip_excess_angle_brackets;
+	struct slice headers_charset;
+};
+
+#endif
