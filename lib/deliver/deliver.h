@@ -1,0 +1,71 @@
+/* deliver: the queue at work. Takes accepted messages, routes and delivers them, keeps retry times, sends bounces and
+ * warnings, runs the queue, and answers the command line's questions about it. One scheduler per shard; a message is
+ * delivered by the shard that holds it. */
+#ifndef DELIVER_DELIVER_H
+#define DELIVER_DELIVER_H
+
+#include "transport/transport.h"
+
+struct deliverer;
+
+struct deliver_start {
+	struct conf *conf;	   /* a reference is taken; replaced by deliver_reload() */
+	struct spool *spool;	   /* opened, with every recovered entry already given to deliver_found() */
+	const struct language *language;
+};
+/* Per shard. */
+NODISCARD enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret,
+			      struct err *err);
+struct deliverer *deliver_here(struct shard *shard);
+void deliver_reload(struct deliverer *deliverer, struct conf *conf);
+/* For spool_open()'s found(): a message from before the start. */
+void deliver_found(struct deliverer *deliverer, struct spool_entry *entry);
+
+enum deliver_when {
+	DELIVER_NOW,	 /* start at once */
+	DELIVER_QUEUE,	 /* leave it for a queue run */
+};
+/* A message that has just been committed (message->entry is set), with its body still in memory: takes over the
+ * caller's reference. Does not park. */
+void deliver_accepted(struct deliverer *deliverer, struct message *message, enum deliver_when when);
+
+enum { RUN_FORCE = 1 /* -qf */, RUN_FORCE_FROZEN = 2 /* -qff */, RUN_TWO_PHASE = 4 /* -qq */, RUN_LOCAL = 8 /* -ql */, RUN_FIRST = 16 /* -qi */ };
+struct queue_run {
+	unsigned flags;
+	struct slice sender_pattern, recipient_pattern; /* -S, -R; ptr NULL: all */
+	bool patterns_are_regex;
+};
+/* Starts a run over this shard's messages; parks until all have been tried once when wait is set. */
+NODISCARD enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const struct queue_run *run, bool wait,
+				    struct err *err);
+/* One message, forced (-M): parks until the attempt is over. FAIL: no such message here. */
+NODISCARD enum rc deliver_message(struct task *task, struct deliverer *deliverer, const struct message_id *id, struct err *err);
+/* Ends deliveries under way as soon as they may, keeps the rest queued; parks until nothing runs. */
+void deliver_drain(struct task *task, struct deliverer *deliverer);
+
+/* Queue administration: output in Exim's form is appended to out. */
+enum queue_action {
+	QUEUE_REMOVE /* -Mrm */, QUEUE_FREEZE /* -Mf */, QUEUE_THAW /* -Mt */, QUEUE_GIVE_UP /* -Mg */,
+	QUEUE_ADD_RECIPIENT /* -Mar */, QUEUE_EDIT_SENDER /* -Mes */, QUEUE_MARK_DELIVERED /* -Mmd */, QUEUE_MARK_ALL /* -Mmad */,
+	QUEUE_VIEW_HEADER /* -Mvh */, QUEUE_VIEW_BODY /* -Mvb */, QUEUE_VIEW_LOG /* -Mvl */, QUEUE_VIEW_COPY /* -Mvc */,
+};
+NODISCARD enum rc queue_act(struct task *task, struct deliverer *deliverer, enum queue_action action, const struct message_id *id,
+			    const struct slice *arguments, unsigned argument_count, struct str *out, struct err *err);
+struct queue_list_options {
+	bool count_only, random_order, delivered_too, undelivered_only; /* -bpc -bpr -bpa -bpu */
+};
+NODISCARD enum rc queue_list(struct task *task, struct deliverer *deliverer, const struct queue_list_options *options,
+			     struct str *out, struct err *err);
+unsigned queue_count(const struct deliverer *deliverer);
+
+extern const struct conf_section retry_conf_section; /* begin retry */
+extern const struct conf_group deliver_conf_group;   /* bounce_*, delay_warning, queue_*, retry_*, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after, remote_max_parallel, hold_domains, freeze_tell, errors_copy, dsn_from, ... */
+extern const struct variable_table deliver_variables;
+
+struct deliver_stats {
+	uint64_t delivered, deferred, failed, bounces, completed;
+	unsigned queued, running, frozen;
+};
+void deliver_stats(const struct deliverer *deliverer, struct deliver_stats *stats_ret);
+
+#endif

@@ -1,0 +1,80 @@
+/* smtp_client: SMTP and LMTP as a client (RFC 5321, 2033): connections, their pool, transactions with PIPELINING,
+ * CHUNKING, SIZE, DSN, SMTPUTF8. Used by the smtp and lmtp transports and by callouts. Knows nothing of routers. */
+#ifndef SMTP_CLIENT_SMTP_CLIENT_H
+#define SMTP_CLIENT_SMTP_CLIENT_H
+
+#include "match/match.h"
+
+struct smtp_connection;
+
+struct smtp_connect_options {
+	struct ip_addr to;	      /* with port; family 0: unix_path */
+	struct slice unix_path;
+	struct ip_addr from;	      /* source address; family 0: any */
+	struct slice host_name;	      /* for errors, TLS and the pool */
+	struct slice helo;
+	bool lmtp, use_ehlo;
+	bool tls_wanted, tls_required;
+	int64_t connect_timeout_ms, command_timeout_ms, data_timeout_ms, final_timeout_ms;
+	bool keepalive;
+	bool reuse;		      /* from the shard's pool, when one with the same facts is idle there */
+	struct slice pool_key;	      /* what else must be equal for reuse (transport's name, authentication...) */
+};
+
+/* What a reply was, for logs, retries and bounces. */
+struct smtp_reply {
+	int code;		      /* 0: none (connection lost, timeout) */
+	struct slice text;	      /* whole reply, lines joined with "\n"; in the task's arena; tainted */
+	struct slice command;	      /* what it answered: "RCPT TO:<x@y>", "end of data", "initial connection" */
+};
+enum {
+	SMTP_EXT_SIZE = 1, SMTP_EXT_PIPELINING = 2, SMTP_EXT_CHUNKING = 4, SMTP_EXT_8BITMIME = 8, SMTP_EXT_DSN = 16,
+	SMTP_EXT_STARTTLS = 32, SMTP_EXT_AUTH = 64, SMTP_EXT_UTF8 = 128, SMTP_EXT_PRDR = 256, SMTP_EXT_LIMITS = 512,
+	SMTP_EXT_ENHANCED = 1024,
+};
+
+/* Connects, or takes an idle connection from the pool; greeting, EHLO (HELO if refused) done. Parks.
+ * FAIL: 5xx greeting or HELO. DEFER: no connection, timeout, 4xx. reply_ret tells. */
+NODISCARD enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
+			    struct smtp_reply *reply_ret, struct err *err);
+unsigned smtp_extensions(const struct smtp_connection *connection);
+uint64_t smtp_size_max(const struct smtp_connection *connection);
+const struct ip_addr *smtp_local_address(const struct smtp_connection *connection);
+/* Back into the pool, if it is in a state for that and the peer took fewer than messages_max; else QUIT and close. */
+void smtp_release(struct smtp_connection *connection, unsigned messages_max);
+void smtp_close(struct smtp_connection *connection); /* now; QUIT is sent if that needs no waiting */
+
+/* One recipient of a transaction, and what became of it. */
+struct smtp_recipient {
+	struct slice address;
+	struct slice parameters;      /* DSN: " NOTIFY=..." or empty */
+	enum rc rc;		      /* OK accepted (and, after the data, delivered), FAIL, DEFER */
+	struct smtp_reply reply;
+	void *user;
+};
+struct smtp_transaction {
+	struct slice sender;
+	struct slice mail_parameters; /* " SIZE=... BODY=8BITMIME" beyond what the client adds by itself */
+	struct smtp_recipient *recipients;
+	unsigned recipient_count;
+	uint64_t size;		      /* for SIZE= */
+	struct slice headers;	      /* wire form, with the empty line */
+	struct message *message;      /* body */
+	bool body_8bit, smtputf8;
+	bool allow_chunking;
+	/* Results */
+	struct smtp_reply reply;      /* that decided: MAIL's, DATA's, or the final one */
+	enum rc rc;		      /* OK: at least one delivered; per recipient above */
+	bool used_pipelining, used_chunking;
+};
+/* MAIL to the final reply. All recipients have an outcome afterwards. The connection can be used for another message if
+ * OK or FAIL; on DEFER with reply.code 0 it is dead. Parks. */
+NODISCARD enum rc smtp_send(struct scope *sc, struct smtp_connection *connection, struct smtp_transaction *transaction,
+			    struct err *err);
+/* A single command of one's own (callouts: RCPT with odd addresses, VRFY; authentication), reply into *reply_ret. Parks. */
+NODISCARD enum rc smtp_command(struct scope *sc, struct smtp_connection *connection, struct slice line,
+			       struct smtp_reply *reply_ret, struct err *err);
+
+void smtp_pool_done(struct shard *shard);
+
+#endif

@@ -1,0 +1,86 @@
+/* transport: getting a message to where it goes: smtp, lmtp, appendfile, pipe, autoreply (queuefile to come). The
+ * transports section; one call delivers one message to one batch of addresses. */
+#ifndef TRANSPORT_TRANSPORT_H
+#define TRANSPORT_TRANSPORT_H
+
+#include "route/route.h"
+#include "smtp_client/smtp_client.h"
+
+/* What every transport has; a driver's struct begins with it. */
+struct transport {
+	struct conf_instance instance;
+	bool body_only, headers_only, delivery_date_add, envelope_to_add, return_path_add, disable_logging;
+	bool initgroups, log_defer_output, retry_use_local_part, retry_use_local_part_set, rcpt_include_affixes;
+	int64_t message_size_limit_value;
+	const struct expansion *message_size_limit, *return_path, *transport_filter, *headers_add, *headers_remove;
+	const struct expansion *headers_rewrite, *home_directory, *current_directory, *debug_print, *event_action;
+	const struct expansion *max_parallel, *user, *group, *shadow_condition;
+	struct slice shadow_transport;
+	int64_t transport_filter_timeout;
+	const struct expansion *batch_id; /* local transports */
+	int64_t batch_max;		  /* addresses at a time; local default 1, smtp: max_rcpt */
+	bool is_local;			  /* runs under a user's id */
+};
+
+/* One batch: addresses that go together (same transport, hosts, errors_to, headers, user...). */
+struct delivery {
+	const struct transport *transport;
+	struct address **addresses;
+	struct delivery_outcome *outcomes; /* one each */
+	unsigned count;
+	struct host_list *hosts;	   /* remote */
+};
+struct delivery_outcome {
+	enum rc rc;			   /* OK delivered, FAIL bounces, DEFER is retried */
+	struct slice message;		   /* why not; or the confirmation (C="...") when OK */
+	struct slice user_message;	   /* text that may go into the bounce beyond message */
+	int os, basic_errno_more;	   /* for retry rules: as Exim's error classes */
+	enum { RETRY_ERROR_NONE, RETRY_ERROR_CONNECT, RETRY_ERROR_TIMEOUT, RETRY_ERROR_QUOTA, RETRY_ERROR_DNS,
+	       RETRY_ERROR_LOST, RETRY_ERROR_TLS, RETRY_ERROR_AUTH, RETRY_ERROR_MAIL_4XX, RETRY_ERROR_RCPT_4XX,
+	       RETRY_ERROR_DATA_4XX, RETRY_ERROR_REFUSED } error;
+	enum { DEFER_ADDRESS, DEFER_HOST, DEFER_MESSAGE } scope; /* whose retry time grows */
+	struct host_item host;		   /* the one that gave the answer; name empty: local */
+	struct slice reply_text;	   /* remote reply, for Diagnostic-Code */
+	bool dsn_aware;			   /* next hop offered DSN */
+	bool pipelining, chunking, continued; /* log: L, K, "*" */
+	struct slice tls_cipher;	   /* empty: clear */
+	struct ip_addr local;		   /* our end */
+	uint64_t size;			   /* bytes sent */
+	struct slice special_log;	   /* "(file)": extra for the log */
+};
+
+struct transport_ops {
+	/* Works through the batch; fills in every outcome. Parks. */
+	void (*deliver)(struct scope *sc, const struct transport *transport, struct delivery *delivery);
+	bool local;
+};
+
+extern const struct conf_section transport_conf_section; /* begin transports */
+extern const struct conf_group transport_conf_group;
+extern const struct variable_table transport_variables;	 /* $transport_name, $host..., $return_path, $sending_ip_address */
+
+/* Delivers the batch. A local transport that has to run under another user's id is handed to the privileged helper
+ * (lib/transport/helper.h) when the process was started as root. Parks. */
+void transport_deliver(struct scope *sc, struct delivery *delivery);
+
+/* Host retry state: is this host's retry time not yet reached? Asked for each host before a connection is tried; and told
+ * afterwards. Given by lib/deliver, which owns the retry rules; NULL functions: always try. */
+struct host_retry {
+	bool (*blocked)(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
+			bool *expired_ret);
+	void (*result)(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
+		       const struct delivery_outcome *outcome);
+	void *arg;
+};
+void transport_set_host_retry(struct shard *shard, const struct host_retry *retry);
+
+/* verify = recipient/callout and verify = sender/callout: asks the host that the address was routed to. */
+struct callout_options {
+	int64_t timeout_s, connect_timeout_s, maxwait_s;
+	bool defer_ok, fullpostmaster, postmaster, random, no_cache, use_sender, use_postmaster;
+	struct slice mailfrom, postmaster_mailfrom;
+};
+NODISCARD enum rc callout(struct scope *sc, struct address *address, bool sender, const struct callout_options *options,
+			  struct smtp_reply *reply_ret, struct err *err);
+
+#endif
