@@ -41,11 +41,6 @@ NODISCARD enum rc match_host(struct scope *sc, const struct match_list *list, co
 NODISCARD enum rc match_string(struct scope *sc, struct slice list_text, struct slice subject, bool caseful,
 			       struct slice *data_ret, struct err *err);
 
-/* Takes the next item off an expanded list, with its separator rules (first "<;" form, doubled separators, white
- * space trimmed). separator: 0 at first, kept between calls. false: no more. The item is in the arena if it had doubled
- * separators, else inside the list. */
-bool list_next(struct arena *arena, struct slice *rest, char *separator, struct slice *item_ret);
-
 /* $sender_host_name: looks the client's name up once (PTR, then forward, in the order of host_lookup_order) and keeps
  * the result in the client. OK name known; FAIL there is none; DEFER. Parks. */
 NODISCARD enum rc client_host_name(struct scope *sc, struct err *err);
