@@ -7,6 +7,7 @@
 /* A standard chunk holds what a small message needs (envelope, header block, log line) with room to spare;
  * larger pieces get a chunk of their own. */
 #define CHUNK_SIZE     (16 * 1024)
+#define CHUNK_SMALL    512
 #define POOL_COUNT_MAX 256
 
 struct arena_chunk {
@@ -66,6 +67,12 @@ void arena_init(struct arena *arena, size_t size_max)
 	*arena = (struct arena){.size_max = size_max ? size_max : ARENA_SIZE_MAX};
 }
 
+void arena_init_small(struct arena *arena, size_t size_max)
+{
+	arena_init(arena, size_max);
+	arena->chunk_size = CHUNK_SMALL;
+}
+
 void arena_done(struct arena *arena)
 {
 	while (arena->chunk) {
@@ -87,12 +94,13 @@ static void *take_new_chunk(struct arena *arena, size_t size, size_t align)
 {
 	size_t head = (sizeof(struct arena_chunk) + 15) & ~(size_t)15;
 	size_t need = head + size + (align > 16 ? align : 0);
-	bool own = EACH_PIECE_A_BLOCK || need > CHUNK_SIZE / 4;
+	size_t standard = arena->chunk_size ? arena->chunk_size : CHUNK_SIZE;
+	bool own = EACH_PIECE_A_BLOCK || need > standard / 2;
 	struct arena_chunk *chunk;
 	char *start;
 
 	if (!own)
-		need = CHUNK_SIZE;
+		need = standard;
 	if (need > arena->size_max - arena->used)
 		return NULL;
 	chunk = chunk_new(need);

@@ -1,0 +1,79 @@
+/* smtp: receiving mail over SMTP (RFC 5321) and what clients may ask for beside: PIPELINING, SIZE, 8BITMIME, CHUNKING,
+ * ENHANCEDSTATUSCODES, SMTPUTF8, LIMITS. The dialogue is one table of states and events (session.c). A session between
+ * two commands is a small object without a stack; a fiber is lent to it while it has something to answer. */
+#ifndef SMTP_SMTP_H
+#define SMTP_SMTP_H
+
+#include "acl/acl.h"
+#include "deliver/deliver.h"
+
+struct smtp_server;
+struct smtp_session;
+
+/* What all shards of the process count together. Atomics: every shard adds and subtracts, the limits are compared with
+ * what fetch_add returned, so no order beyond that of the one word matters. */
+struct smtp_shared;
+struct smtp_shared *smtp_shared_new(void); /* NULL: no memory */
+void smtp_shared_free(struct smtp_shared *shared);
+unsigned smtp_connection_count(const struct smtp_shared *shared);
+
+struct smtp_start {
+	struct conf *conf; /* a reference is taken */
+	struct smtp_shared *shared;
+	struct spool *spool;
+	struct deliverer *deliverer;
+	uint64_t id_unique; /* for message ids: differs for each shard of each process */
+	int load_fd;
+};
+/* Per shard. */
+NODISCARD enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, struct smtp_server **server_ret,
+				  struct err *err);
+/* Accepts on a bound, listening socket; the descriptor is the server's from now on. */
+NODISCARD enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err);
+void smtp_server_reload(struct smtp_server *server, struct conf *conf);
+/* No more connections; a session is told 421 at its next command; parks until all are gone or task->until. */
+void smtp_server_drain(struct task *task, struct smtp_server *server);
+void smtp_server_free(struct smtp_server *server); /* sessions that are left are cut off */
+
+/* One session on a pair of descriptors: -bs, inetd, -bh. Parks until it is over. */
+struct smtp_stdio {
+	int fd_in, fd_out;
+	struct ip_addr ip;    /* family 0: a local user */
+	struct ip_addr local;
+	struct slice login;   /* of the local user */
+	uint32_t uid, gid;
+	bool batch;	      /* -bS: no replies, errors are told at the end */
+	bool dry_run;	      /* -bh: what would happen; nothing is kept */
+	bool trusted;	      /* may name senders */
+	void (*trace)(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3); /* -bh: what ACLs do, to standard error */
+	struct message_id *id_ret; /* of the last message accepted; may be NULL */
+	bool rejected_ret;    /* batch: some message or recipient was refused */
+};
+NODISCARD enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio, struct err *err);
+
+/* A message handed in by a local user (-t, or recipients as arguments): text with LF or CRLF line ends. */
+struct smtp_submission {
+	struct slice text;
+	struct slice sender;	    /* ptr NULL: the login */
+	const struct slice *recipients;
+	unsigned recipient_count;
+	bool extract_recipients;    /* -t */
+	struct slice login, full_name;
+	uint32_t uid, gid;
+	bool trusted;
+	enum deliver_when when;
+};
+/* Runs the not_smtp ACLs, fixes the envelope and header up, commits. Parks. FAIL: refused, err says why. */
+NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct smtp_submission *submission,
+			      struct message_id *id_ret, struct err *err);
+
+extern const struct conf_group smtp_conf_group;
+extern const struct variable_table smtp_variables;
+
+struct smtp_stats {
+	uint64_t connections, refused, commands, messages, bytes, rejected_rcpt, rejected_data, errors, timeouts, lost;
+	unsigned sessions;
+};
+void smtp_stats(const struct smtp_server *server, struct smtp_stats *stats_ret);
+
+#endif
