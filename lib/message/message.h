@@ -221,6 +221,7 @@ struct address {
 	struct address *parent;
 	struct recipient *recipient; /* the envelope recipient it comes from; NULL in verification */
 	const struct router *router;
+	const struct router *start_router; /* where routing begins; NULL: at the first */
 	const struct transport *transport;
 	struct host_list *hosts;
 	struct header_block headers_add;

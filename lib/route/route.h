@@ -23,26 +23,33 @@ struct host_list {
 	bool dnssec_mx;		   /* the MX records were secure */
 };
 
+/* What the "self" option says to do when the first host is this one. */
+enum router_self { SELF_FREEZE, SELF_DEFER, SELF_PASS, SELF_FAIL, SELF_SEND, SELF_REROUTE, SELF_REROUTE_REWRITE };
+
 /* What every router has; a driver's struct begins with it. */
 struct router {
 	struct conf_instance instance;
-	const struct transport *transport_fixed; /* transport's name had no $ */
+	const struct transport *transport_fixed; /* when transport's name has no $ */
 	const struct expansion *transport;
-	const struct match_list *domains, *local_parts, *senders;
-	const struct expansion *condition, *address_data, *require_files, *errors_to, *headers_remove, *headers_add;
+	const struct match_list *domains, *local_parts, *senders, *ignore_target_hosts;
+	const struct match_list *dnssec_request_domains, *dnssec_require_domains;
+	const struct expansion *condition, *address_data, *require_files, *errors_to;
 	const struct expansion *router_home_directory, *transport_home_directory, *transport_current_directory;
-	const struct expansion *cannot_route_message, *local_part_prefix_list, *local_part_suffix_list;
-	struct slice local_part_prefix, local_part_suffix;
+	const struct expansion *cannot_route_message, *translate_ip_address, *debug_print, *more, *unseen, *group, *user;
+	struct slice headers_add, headers_remove; /* lists; each item is expanded by itself */
+	struct slice local_part_prefix, local_part_suffix, set;
+	struct slice fallback_hosts, redirect_router, pass_router, self;
 	bool local_part_prefix_optional, local_part_suffix_optional;
-	struct slice fallback_hosts, ignore_target_hosts_text, redirect_router, pass_router, self, translate_ip_address;
-	const struct match_list *ignore_target_hosts;
-	const struct expansion *set, *debug_print, *dsn_from, *event_action, *more, *unseen, *group, *user;
-	bool address_test, caseful_local_part, check_local_user, disable_logging, dsn_lasthop, expn, fail_verify_recipient;
-	bool fail_verify_sender, initgroups, log_as_local, repeat_use, verify_only, verify_recipient, verify_sender;
-	bool retry_use_local_part, retry_use_local_part_set;
-	const struct expansion *dnssec_request_domains, *dnssec_require_domains;
-	const struct router *pass_to, *redirect_to; /* resolved after loading */
-	unsigned number;	   /* in the order of the file */
+	bool address_test, caseful_local_part, check_local_user, disable_logging, dsn_lasthop, expn, initgroups;
+	bool log_as_local, pass_on_timeout, repeat_use, verify_only;
+	bool verify_recipient, verify_sender;		      /* side by side: "verify" sets both */
+	bool fail_verify_recipient, fail_verify_sender;	      /* "fail_verify" */
+	bool retry_use_local_part;
+	const struct router *pass_to, *redirect_to, *next;    /* resolved after loading */
+	enum router_self self_action;
+	struct slice self_domain;	      /* of reroute */
+	struct host_list *fallback_list;      /* parsed, without addresses; NULL: none */
+	unsigned number;		      /* in the order of the file */
 };
 
 enum route_result {
@@ -57,15 +64,22 @@ enum route_result {
 };
 /* Where a router leaves its results. */
 struct route_output {
-	struct link children;	 /* struct address by link: new ones, to be routed or (files, pipes) to be delivered */
+	/* struct address by link: new ones, to be routed (child->start_router says from where), or, with child->transport set,
+	 * to be delivered at once (files, pipes). May hold something with every result but FAIL and DEFER: an accepted or
+	 * discarded address with "unseen" leaves a clone here, which goes on at the next router. */
+	struct link children;
 	struct slice message;	 /* for the log and the bounce: why it failed or defers */
-	struct slice user_message; /* for the SMTP client, if it may see one; ptr NULL: none */
-	bool unseen;		 /* the router took a copy: the address itself goes on */
+	struct slice user_message; /* for the SMTP client, if it may see one; ptr NULL: none. May begin with a reply code */
+	bool unseen;		 /* the router took a copy: children holds the clone that goes on */
 	const struct router *router; /* that gave the verdict; NULL: none ("Unrouteable address") */
 	int os;
+	bool one_time;		 /* the children become recipients in their own right when they do not get through at once */
 	bool hide_child_in_errors;
-	const struct router *next;  /* used inside the room */
+	bool disable_logging;
+	/* What skip_syntax_errors left out, for the log (and for a message to syntax_errors_to); empty: nothing. */
+	struct slice syntax_errors, syntax_errors_to, syntax_errors_text;
 };
+void route_output_init(struct route_output *out);
 
 struct router_ops {
 	enum route_result (*route)(struct scope *sc, const struct router *router, struct address *address,
@@ -77,6 +91,7 @@ enum route_mode { ROUTE_DELIVER, ROUTE_VERIFY_RECIPIENT, ROUTE_VERIFY_SENDER, RO
 /* An address ready to be routed, from text that was parsed and qualified. Local part lower-cased for now; the cased form
  * is kept. NULL: no memory. */
 struct address *address_new(struct arena *arena, struct slice full);
+/* One that comes from another: inherits what redirection hands on (address_data, variables, errors_to, header changes). */
 struct address *address_child(struct arena *arena, struct address *parent, struct slice full);
 
 /* Routes one address through the routers: until accept, failure, deferral or new addresses. Never DECLINE or PASS: an
@@ -94,20 +109,74 @@ NODISCARD enum rc verify_address(struct scope *sc, struct slice address, bool se
 				 struct address **address_ret, struct route_output *out, struct err *err);
 
 extern const struct conf_section route_conf_section; /* begin routers */
-extern const struct conf_group route_conf_group;     /* percent_hack_domains, ... */
+/* percent_hack_domains, allow_mx_to_ip, dns_again_means_nonexist, dns_ipv4_lookup, finduser_retries, unknown_login ... */
+extern const struct conf_group route_conf_group;
+struct route_options {
+	const struct match_list *percent_hack_domains, *dns_again_means_nonexist, *dns_ipv4_lookup;
+	bool allow_mx_to_ip;
+	int64_t finduser_retries, max_username_length;
+};
+void route_done(struct shard *shard); /* the shard's cache of user names */
 extern const struct variable_table route_variables;  /* $router_name, $r_..., $local_part_prefix ..., $address_data, $home */
+
+/* A user or group as routers, transports and check_local_user need them, from the system's tables through a helper thread;
+ * kept for a minute per shard. */
+struct user_entry {
+	struct slice name, home, gecos, shell;
+	uint32_t uid, gid;
+};
+/* OK; FAIL: there is none; DEFER: could not tell. The entry is in sc->task->arena, its strings untainted. Parks. */
+NODISCARD enum rc user_find(struct scope *sc, struct slice name, struct user_entry *ret, struct err *err);
+NODISCARD enum rc user_find_uid(struct scope *sc, uint32_t uid, struct user_entry *ret, struct err *err);
+NODISCARD enum rc group_find(struct scope *sc, struct slice name, uint32_t *gid_ret, struct err *err);
+/* The "user" and "group" options: expanded, a number or a name. *set_ret false when the option is unset. user_ret may be
+ * NULL; its gid is the user's own. DEFER with a text for anything that does not come out. */
+NODISCARD enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret, struct user_entry *user_ret,
+			      struct err *err);
+NODISCARD enum rc group_option(struct scope *sc, const struct expansion *option, bool *set_ret, uint32_t *gid_ret,
+			       struct err *err);
 
 /* MX and address records for a domain, as dnslookup and the smtp transport need them (RFC 5321 section 5.1): */
 enum {
-	HOSTS_MX = 1, HOSTS_SRV = 2, HOSTS_A = 4, HOSTS_AAAA = 8,
-	HOSTS_SELF_IS_ERROR = 16,
+	HOSTS_MX = 1, HOSTS_SRV = 2, HOSTS_A = 4, HOSTS_AAAA = 8, /* A and AAAA: of the domain itself, when there is no MX */
+	HOSTS_IPV4_ONLY = 16, HOSTS_IPV4_FIRST = 32,
+	HOSTS_BY_SYSTEM = 64, /* addresses of names from the system's tables (hosts_find_name: byname) */
 };
-enum host_find { HOST_FOUND, HOST_FOUND_LOCAL, HOST_NONE, HOST_AGAIN, HOST_NULL_MX, HOST_IGNORED };
-/* Fills in the list; in MX lists hosts from the local one on (by preference) are taken off. Parks. */
-enum host_find hosts_find_dns(struct scope *sc, struct slice domain, unsigned flags, const struct match_list *ignore,
+enum host_find {
+	HOST_FOUND,
+	HOST_FOUND_LOCAL, /* the first one is this host: the list is whole, for "self" to decide */
+	HOST_NONE,
+	HOST_AGAIN,	  /* could not tell now */
+	HOST_NULL_MX,	  /* RFC 7505: the domain takes no mail; the same of SRV */
+	HOST_IGNORED,	  /* all addresses were in the list of those to be ignored */
+};
+/* What a search may have to know besides. */
+struct hosts_query {
+	unsigned flags;
+	const struct match_list *ignore;	   /* ignore_target_hosts */
+	const struct match_list *mx_fail, *srv_fail; /* domains whose DNS errors count as "no such record" */
+	const struct match_list *dnssec_require;
+	struct slice srv_service;		   /* HOSTS_SRV: "smtp" */
+	bool *local_removed_ret;		   /* may be NULL: were this host, and worse ones, taken off the list? */
+};
+/* Fills in the list, in the order in which hosts are to be tried; from the local one on (by preference) they are taken
+ * off. Parks. */
+enum host_find hosts_find_dns(struct scope *sc, struct slice domain, const struct hosts_query *query,
 			      struct host_list *list_ret, struct err *err);
-/* The addresses of a name (byname: system's idea; bydns). Several addresses make several items. Parks. */
-enum host_find hosts_find_name(struct scope *sc, struct slice name, bool by_dns, const struct match_list *ignore,
+/* The addresses of a name or address literal: by the DNS first, then as the system says, or with flags only one of them
+ * (HOSTS_A: DNS only; HOSTS_BY_SYSTEM). Several addresses make several items; port is given to each. Parks. */
+enum host_find hosts_find_name(struct scope *sc, struct slice name, uint16_t port, const struct hosts_query *query,
 			       struct host_list *list_ret, struct err *err);
+/* Parses a list of hosts ("a : b::25 : + : c/mx : [::1]::24"), without looking anything up: items without addresses, in
+ * their order, or at random within the groups that + divides; "name/mx" keeps its suffix. FAIL: malformed. */
+NODISCARD enum rc host_list_parse(struct shard *shard, struct arena *arena, struct slice text, bool randomize,
+				  struct host_list *list_ret, struct err *err);
+void host_list_append(struct host_list *list, struct host_item *item);
+/* Finds the addresses of all the names of such a list (MX items included). first_local: HOST_FOUND_LOCAL if the first
+ * address is ours; later ones cut the list there. failed_ret: the name that could not be found. Parks. */
+enum host_find host_list_resolve(struct scope *sc, const struct host_list *names, const struct hosts_query *query,
+				 bool skip_failed, struct host_list *list_ret, struct slice *failed_ret, struct err *err);
+/* Does the interface list or hosts_treat_as_local claim it? Parks only for lists that look things up. */
+bool host_item_is_local(struct scope *sc, const struct host_item *host);
 
 #endif

@@ -10,16 +10,18 @@
 struct transport {
 	struct conf_instance instance;
 	bool body_only, headers_only, delivery_date_add, envelope_to_add, return_path_add, disable_logging;
-	bool initgroups, log_defer_output, retry_use_local_part, retry_use_local_part_set, rcpt_include_affixes;
-	int64_t message_size_limit_value;
-	const struct expansion *message_size_limit, *return_path, *transport_filter, *headers_add, *headers_remove;
-	const struct expansion *headers_rewrite, *home_directory, *current_directory, *debug_print, *event_action;
+	bool initgroups, retry_use_local_part, rcpt_include_affixes;
+	const struct expansion *message_size_limit, *return_path, *transport_filter;
+	struct slice headers_add, headers_remove, headers_rewrite; /* lists; each item is expanded by itself */
+	const struct expansion *home_directory, *current_directory, *debug_print, *event_action;
 	const struct expansion *max_parallel, *user, *group, *shadow_condition;
 	struct slice shadow_transport;
 	int64_t transport_filter_timeout;
-	const struct expansion *batch_id; /* local transports */
-	int64_t batch_max;		  /* addresses at a time; local default 1, smtp: max_rcpt */
-	bool is_local;			  /* runs under a user's id */
+	/* Made from the driver's options when the file is checked: */
+	const struct expansion *batch_id; /* local transports and lmtp: addresses with equal values may go together */
+	int64_t batch_max;		  /* addresses at a time; 1: one by one; 0: no limit */
+	const struct expansion *multi_domain; /* smtp: NULL or true: addresses of several domains may go together */
+	bool is_local;			  /* runs under a user's id, without hosts */
 };
 
 /* One batch: addresses that go together (same transport, hosts, errors_to, headers, user...). */
@@ -56,7 +58,12 @@ struct transport_ops {
 };
 
 extern const struct conf_section transport_conf_section; /* begin transports */
-extern const struct conf_group transport_conf_group;
+extern const struct conf_group transport_conf_group;	 /* callout_... */
+struct transport_options {
+	int64_t callout_domain_negative_expire, callout_domain_positive_expire;
+	int64_t callout_negative_expire, callout_positive_expire;
+	const struct expansion *callout_random_local_part;
+};
 extern const struct variable_table transport_variables;	 /* $transport_name, $host..., $return_path, $sending_ip_address */
 
 /* Delivers the batch. A local transport that has to run under another user's id is handed to the privileged helper
@@ -73,6 +80,29 @@ struct host_retry {
 	void *arg;
 };
 void transport_set_host_retry(struct shard *shard, const struct host_retry *retry);
+
+/* A message that a transport made (autoreply's answer): given to whoever submits messages, once per shard. text is header
+ * and body with LF line ends, as a user would type it: fixing it up is the submitter's business. The slices are borrowed.
+ * OK: accepted for delivery. Parks. */
+struct submission {
+	struct slice sender;		   /* "" for automatic answers */
+	const struct slice *recipients;
+	unsigned recipient_count;
+	struct slice text;
+	const struct message *about;	   /* what it answers */
+	uint32_t uid, gid;		   /* on whose behalf */
+};
+struct transport_submit {
+	enum rc (*submit)(void *arg, struct scope *sc, const struct submission *submission, struct err *err);
+	void *arg;
+};
+void transport_set_submit(struct shard *shard, const struct transport_submit *submit);
+
+/* At the start of a process that may become another user: forks the helper that does so on our behalf. Called as root,
+ * before any thread or shard exists; a no-op otherwise (deliveries under other users' ids are then deferred). */
+NODISCARD enum rc transport_helper_start(struct err *err);
+void transport_helper_stop(void);
+void transport_done(struct shard *shard);
 
 /* verify = recipient/callout and verify = sender/callout: asks the host that the address was routed to. */
 struct callout_options {
