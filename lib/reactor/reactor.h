@@ -34,7 +34,9 @@ struct shard_options {
 	enum backend_kind backend;
 	unsigned buf_size;	/* bytes of a receive buffer; 0: 8192 */
 	unsigned buf_count;	/* buffers offered to the kernel at a time, a power of two; 0: 1024 */
+	size_t buf_memory_max;	/* bytes of all receive buffers, those that messages hold included; 0: 64 MiB */
 	unsigned fiber_count_max; /* 0: 4096 */
+	unsigned ring_entries;	/* of the submission queue, a power of two; 0: 512 */
 	void *world;		/* the simulated world of BACKEND_SIM */
 };
 
@@ -127,7 +129,8 @@ void waitq_wake_all(struct waitq *q);
 
 /* Children that end before their parent: group_spawn() any number, then group_wait() for all of them.
  * Each child gets a task of its own (same shard, arena and deadline as the parent's), which is cancelled when
- * the parent is cancelled in group_wait(); group_wait() returns only when all children have ended. */
+ * the parent is cancelled in group_wait(); group_wait() returns only when all children have ended: OK, or
+ * CANCELLED. The deadline is the children's; group_wait() has none. */
 struct group {
 	struct link children;
 	struct waitq done;
@@ -212,7 +215,8 @@ struct stream_layer;
  * fiber learns that it has work. */
 NODISCARD enum rc stream_new(struct shard *shard, int fd_in, int fd_out, void (*on_input)(struct stream *, void *),
 			     void *arg, struct stream **stream_ret, struct err *err);
-/* Cancels what is under way; memory and descriptor go when the last operation has come home. Never parks.
+/* Cancels what is under way; memory and descriptor go when the last operation has come home. Never parks. No
+ * fiber may be inside a call on the stream: who wants to end another's wait cancels its task, and lets it close.
  * reset: drop unsent output and send RST instead of FIN. */
 void stream_close(struct stream *stream, bool reset);
 
@@ -229,7 +233,8 @@ bool stream_at_end(const struct stream *stream); /* no input left, and none will
  * when more than this many bytes are unread. Default 64 KiB. */
 void stream_set_window(struct stream *stream, size_t bytes);
 
-/* Parks until there is more input than before: OK. FAIL: the end of the stream (err->os 0) or an error;
+/* Parks until there is input that came since this function last returned: OK, and stream_peek() shows some, which
+ * may be what the caller has looked at already. FAIL: the end of the stream (err->os 0) or an error;
  * what is unread can still be read. DEFER: deadline. */
 NODISCARD enum rc stream_fill(struct task *task, struct stream *stream, struct err *err);
 /* Sends all bytes. Parks until the kernel has them. iov is the caller's and is left as it was. FAIL: the peer
@@ -268,7 +273,7 @@ void stream_push(struct stream *stream, struct buf *buf); /* takes the reference
 
 struct listener;
 /* Accepts from a bound, listening socket (its own, or one shared by SO_REUSEPORT) until listener_close().
- * on_accept runs on the loop and owns fd. Running out of descriptors pauses accepting and is told through
+ * on_accept runs on the loop and owns fd. The listening descriptor stays the caller's. Running out of descriptors pauses accepting and is told through
  * on_error, once until it is over. */
 NODISCARD enum rc listener_new(struct shard *shard, int fd, void (*on_accept)(void *arg, int fd),
 			       void (*on_error)(void *arg, int os), void *arg, struct listener **listener_ret,
@@ -302,6 +307,11 @@ NODISCARD enum rc file_read(struct task *task, int fd, void *bytes, size_t len, 
 			    struct err *err);
 NODISCARD enum rc file_writev(struct task *task, int fd, const struct iovec *iov, unsigned iov_count, uint64_t offset,
 			      struct err *err);
+/* The same with flags of pwritev2(): RWF_DSYNC makes it durable too. With O_DIRECT in the descriptor, addresses,
+ * lengths and offset have to be aligned as the file system wants. A short write is continued; err->os tells why
+ * it could not be. */
+NODISCARD enum rc file_writev_flags(struct task *task, int fd, const struct iovec *iov, unsigned iov_count,
+				    uint64_t offset, int rwf_flags, struct err *err);
 NODISCARD enum rc file_sync(struct task *task, int fd, bool data_only, struct err *err);
 NODISCARD enum rc file_truncate(struct task *task, int fd, uint64_t size, struct err *err);
 NODISCARD enum rc file_allocate(struct task *task, int fd, uint64_t size, struct err *err);

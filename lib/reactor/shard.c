@@ -1,0 +1,202 @@
+/* The shard: its loop, its slots, its peers. One round of the loop: mail, timers, fibers, then everything that was
+ * asked for goes to the kernel in one call, which also waits, and whatever came home is told to its owners. */
+#include "shard.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* The one thing that is per thread: which shard runs here. Fibers do not move between threads. */
+static _Thread_local struct shard *this_shard;
+
+enum rc shard_new(const struct shard_options *options, struct shard **shard_ret, struct err *err)
+{
+	struct shard *shard = aligned_alloc(64, (sizeof(*shard) + 63) & ~63ul);
+	enum rc rc;
+
+	if (!shard)
+		return err_memory(err);
+	memset(shard, 0, sizeof(*shard));
+	shard->options = *options;
+	if (!shard->options.count)
+		shard->options.count = 1;
+	if (!shard->options.fiber_count_max)
+		shard->options.fiber_count_max = 4096;
+	if (!shard->options.ring_entries)
+		shard->options.ring_entries = 512;
+	shard->backend = options->backend == BACKEND_SIM ? &backend_sim : &backend_uring;
+	atomic_init(&shard->ring_fd, -1);
+	mailbox_init(&shard->mailbox);
+	fibers_init(shard);
+	timers_init(shard);
+	list_init(&shard->streams_idle);
+	shard->now = shard->backend->now(shard);
+	shard->wall = shard->backend->wall(shard);
+	shard->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (shard->wake_fd < 0)
+		rc = err_os(err, DEFER, 0, "eventfd");
+	else
+		rc = bufs_init(shard, err);
+	if (rc != OK) {
+		shard_free(shard);
+		return rc;
+	}
+	*shard_ret = shard;
+	return OK;
+}
+
+void shard_connect(struct shard *const *shards, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		shards[i]->peers = shards;
+		shards[i]->peer_count = count;
+	}
+}
+
+static void shard_round(struct shard *shard)
+{
+	uint64_t until;
+
+	mailbox_run(shard);
+	timers_run(shard);
+	fibers_run(shard);
+	streams_feed(shard);
+	shard->stats.loops++;
+	/* Streams that still starve although buffers are there have their turn in the next round. */
+	if (!list_empty(&shard->ready) || shard->stopping ||
+	    (!list_empty(&shard->bufs.starved) && shard->bufs.offered_count))
+		until = 0;
+	else
+		until = timers_next(shard);
+	if (until && !mailbox_sleep(&shard->mailbox))
+		until = 0;
+	shard->backend->run(shard, until);
+	mailbox_awake(&shard->mailbox);
+	shard->now = shard->backend->now(shard);
+	shard->wall = shard->backend->wall(shard);
+}
+
+enum rc shard_run(struct shard *shard, void (*start)(struct shard *, void *arg), void *arg, struct err *err)
+{
+	sigset_t pipe;
+	cpu_set_t cpus;
+	enum rc rc;
+
+	ASSERT(!this_shard);
+	if (shard->options.cpu >= 0) {
+		CPU_ZERO(&cpus);
+		CPU_SET((unsigned)shard->options.cpu, &cpus);
+		(void)sched_setaffinity(0, sizeof(cpus), &cpus); /* it runs elsewhere just as well */
+	}
+	/* Writing to a pipe whose reader has gone is an error like others. */
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe, NULL);
+	this_shard = shard;
+	rc = shard->backend->open(shard, err);
+	if (rc == OK) {
+		shard->open = true;
+		shard->stopping = false;
+		shard->now = shard->backend->now(shard);
+		shard->wall = shard->backend->wall(shard);
+		bufs_offer_all(shard);
+		start(shard, arg);
+		while (!shard->stopping)
+			shard_round(shard);
+		shard->open = false;
+		shard->backend->close(shard);
+	}
+	this_shard = NULL;
+	return rc;
+}
+
+void shard_stop(struct shard *shard)
+{
+	shard->stopping = true;
+}
+
+void shard_free(struct shard *shard)
+{
+	if (!shard)
+		return;
+	offload_done(shard);
+	fibers_done(shard);
+	timers_done(shard);
+	streams_done(shard);
+	bufs_done(shard);
+	if (shard->wake_fd >= 0)
+		close(shard->wake_fd);
+	free(shard);
+}
+
+unsigned shard_id(const struct shard *shard)
+{
+	return shard->options.id;
+}
+
+unsigned shard_count(const struct shard *shard)
+{
+	return shard->options.count;
+}
+
+struct shard *shard_peer(struct shard *shard, unsigned id)
+{
+	if (!shard->peers && id == shard->options.id)
+		return shard;
+	ASSERT(id < shard->peer_count);
+	return shard->peers[id];
+}
+
+struct shard *shard_here(void)
+{
+	return this_shard;
+}
+
+unsigned shard_slot_new(void)
+{
+	static atomic_uint next; /* numbers only: given out at start, the same on all shards */
+	unsigned slot = atomic_fetch_add(&next, 1);
+
+	ASSERT(slot < SLOT_COUNT_MAX);
+	return slot;
+}
+
+void *shard_slot(const struct shard *shard, unsigned slot)
+{
+	ASSERT(slot < SLOT_COUNT_MAX);
+	return shard->slots[slot];
+}
+
+void shard_slot_set(struct shard *shard, unsigned slot, void *value)
+{
+	ASSERT(slot < SLOT_COUNT_MAX);
+	shard->slots[slot] = value;
+}
+
+uint64_t shard_now(const struct shard *shard)
+{
+	return shard->now;
+}
+
+uint64_t shard_wall(const struct shard *shard)
+{
+	return shard->wall;
+}
+
+uint64_t shard_wall_exact(const struct shard *shard)
+{
+	return shard->backend->wall((struct shard *)(uintptr_t)shard);
+}
+
+void shard_random(struct shard *shard, void *bytes, size_t len)
+{
+	shard->backend->random(shard, bytes, len);
+}
+
+void shard_stats(const struct shard *shard, struct shard_stats *stats_ret)
+{
+	*stats_ret = shard->stats;
+	stats_ret->bufs_held = shard->bufs.count - shard->bufs.free_count - shard->bufs.offered_count;
+}
