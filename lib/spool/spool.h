@@ -25,6 +25,7 @@ struct spool_options {
 	uint64_t space_min;	/* keep so many bytes of the file system free; less: DEFER (option check_spool_space) */
 	uint64_t inodes_min;	/* the same for inodes */
 	bool sync;		/* false only where the option disable_fsync says so */
+	bool read_only;		/* look, change nothing: no lock is needed, and nothing may be stored */
 };
 
 /* Exclusive ownership of a spool directory by one process (flock on "lock"): FAIL, with the owner's pid in err,
@@ -78,7 +79,8 @@ NODISCARD enum rc spool_commit(struct task *task, struct spool *spool, const str
 
 /* ---- What became of it ------------------------------------------------------------------------------ */
 
-/* Appends a small record (at most 64 KiB) to the message's history: a delivery's outcome, a retry item... the
+#define SPOOL_OUTCOME_MAX 65536
+/* Appends a small record (at most SPOOL_OUTCOME_MAX) to the message's history: a delivery's outcome, a retry item... the
  * bytes are the caller's format. Written with the next group commit, or within a second. Does not park; with
  * wait_durable, parks until synced. */
 NODISCARD enum rc spool_outcome(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice record,
@@ -110,7 +112,9 @@ NODISCARD enum rc spool_body(struct task *task, struct spool *spool, struct spoo
 void spool_space(struct spool *spool, int64_t *bytes_ret, int64_t *inodes_ret);
 
 struct spool_stats {
-	uint64_t commits, syncs, bytes_written, segments, segments_free, compactions;
+	uint64_t commits, syncs, bytes_written;
+	uint64_t segments, segments_free;
+	uint64_t compactions; /* messages moved on so that a segment could be used again */
 };
 void spool_stats(const struct spool *spool, struct spool_stats *stats_ret);
 
