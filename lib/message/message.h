@@ -18,6 +18,8 @@ enum {
 	ADDRESS_ALLOW_LITERAL = 4,   /* user@[1.2.3.4] */
 	ADDRESS_ALLOW_UTF8 = 8,	     /* RFC 6531 */
 	ADDRESS_STRICT_PATH = 16,    /* an SMTP path: no comments, no display name */
+	ADDRESS_STRIP_DOT = 32,	     /* a dot behind the domain is dropped (strip_trailing_dot) */
+	ADDRESS_STRIP_ANGLES = 64,   /* <<user@domain>> (strip_excess_angle_brackets) */
 };
 struct address_parts {
 	struct slice full;	 /* local_part@domain, without source route, comments and display name */
@@ -61,17 +63,32 @@ struct header *header_make(struct arena *arena, struct slice text);
 void header_append(struct header_block *block, struct header *header);
 void header_prepend(struct header_block *block, struct header *header);
 char header_type(struct slice name);
+/* Behind `after`; NULL: at the top. */
+void header_insert_after(struct header_block *block, struct header *after, struct header *header);
+/* The old one is deleted, the new text stands behind it. NULL: no memory. */
+struct header *header_replace(struct arena *arena, struct header_block *block, struct header *old, struct slice text);
+/* Bytes of the field name that a line begins with; 0: it is no header line (RFC 5322 section 2.2). */
+uint32_t header_name_length(struct slice line);
 struct slice header_name(const struct header *header);
+struct slice header_value(const struct header *header); /* all that is behind the colon, the final LF included */
 struct slice header_body(const struct header *header); /* behind the colon, leading and trailing white space gone */
 /* The first live field of that name (without regard to case), or the next after `after`; NULL: none. */
 struct header *header_find(const struct header_block *block, struct slice name, struct header *after);
+/* The next live field, in order; after NULL: the first. NULL: no more. */
+struct header *header_next(const struct header_block *block, struct header *after);
 void header_delete(struct header *header);
-/* Splits raw bytes into fields: bytes up to the empty line. Lines may end in CRLF or LF. How much belongs to the
- * header block (with the empty line) comes back in *used_ret. FAIL: not header-like (the first bad line in err). */
+/* Splits raw bytes into fields: bytes up to the empty line. Lines may end in CRLF or LF; a bare CR becomes a space, a
+ * NUL a question mark. How much belongs to the header block (with the empty line) comes back in *used_ret. A line that is
+ * no header line ends the block without an empty line, and is the body's first. DEFER: no memory. */
 NODISCARD enum rc header_block_parse(struct arena *arena, struct slice bytes, struct header_block *block,
 				     uint32_t *used_ret, struct err *err);
+/* With CRLF line ends, deleted ones left out; the empty line behind the block is the caller's. DEFER: no memory. */
+NODISCARD enum rc headers_to_wire(const struct header_block *block, struct str *str);
+void header_to_wire(const struct header *header, struct str *str);
 /* RFC 2047: decoded to UTF-8 (unknown character sets and broken words stay as they are); encoded for a header. */
 struct slice rfc2047_decode(struct arena *arena, struct slice text, bool check_length);
+/* The same into another character set; NULL: without translation, the bytes as they were encoded. */
+struct slice rfc2047_decode_to(struct arena *arena, struct slice text, bool check_length, const struct slice *charset);
 struct slice rfc2047_encode(struct arena *arena, struct slice text, struct slice charset);
 /* RFC 5322 date of a wall-clock time, in the local zone: "Sat, 21 Nov 2026 10:00:00 +0000". */
 void date_rfc5322(struct str *str, uint64_t seconds);
@@ -107,6 +124,10 @@ struct client {
 	struct ip_addr proxy_local, proxy_external;
 	struct slice tls_cipher, tls_peerdn, tls_sni, tls_version; /* empty: clear text */
 	bool tls_certificate_verified;
+	struct slice tls_cipher_std, tls_ourcert, tls_peercert; /* certificates as PEM */
+	int tls_bits;
+	uint8_t tls_ocsp;	      /* 0 to 4, $tls_in_ocsp */
+	uint8_t tls_resumption;	      /* bits of $tls_in_resumption */
 	struct acl_variable *acl_c;
 	struct slice active_hostname; /* smtp_active_hostname, expanded; empty: primary_hostname */
 	uint32_t uid, gid;	      /* of a local submitter */
@@ -114,7 +135,15 @@ struct client {
 	uint64_t connected;	      /* wall clock, ns */
 	struct arena *arena;	      /* where new strings of this client go */
 };
+/* Everything unknown; strings empty. */
+void client_clear(struct client *client);
 bool client_is_local(const struct client *client);
+/* $sender_fullhost and $sender_rcvhost: as log lines and Received: fields name a client. with_port: the log selector
+ * incoming_port is on. */
+struct slice client_fullhost(const struct client *client, struct arena *arena, bool with_port);
+struct slice client_rcvhost(const struct client *client, struct arena *arena, bool with_port);
+/* A copy that lives in the arena: for a message that outlives its connection. NULL: no memory. */
+struct client *client_copy(struct arena *arena, const struct client *client);
 
 struct recipient {
 	struct slice address;	   /* local_part@domain as it will be routed */
@@ -137,9 +166,16 @@ struct body {
 	uint64_t size;		   /* bytes in all */
 	uint64_t line_count;	   /* CRLFs */
 	uint64_t zero_count;	   /* NUL bytes */
-	uint32_t line_length_max;  /* of the header block too */
+	uint32_t line_length_max;  /* bytes without line end; of the header block too */
+	uint32_t line_length;	   /* of the line that is not yet at its end */
+	bool lf;		   /* on the spool with LF line ends (an imported -D file without -spool_file_wireformat) */
 	bool in_memory;		   /* all of it is in the pieces */
 	struct slice start;	   /* the first bytes, for $message_body, kept when the rest was spilled */
+};
+
+struct envelope_line {
+	struct slice text; /* without the LF; may hold LFs where a value does */
+	uint32_t rank;	   /* its place in the order of the lines */
 };
 
 struct message {
@@ -159,6 +195,7 @@ struct message {
 	struct slice protocol;	   /* $received_protocol as of arrival */
 	uint64_t received;	   /* wall clock, ns */
 	uint64_t received_complete;
+	uint64_t size_declared;	   /* MAIL's SIZE=; 0: none */
 	uint64_t received_hops;	   /* Received: headers */
 	bool local;		   /* submitted on this host */
 	bool smtputf8;
@@ -173,7 +210,11 @@ struct message {
 	struct slice auth_sender;
 	struct slice queue_name;
 	struct slice message_id_header; /* $message_id / $h_message-id: without angle brackets */
-	struct slice *unsupported_lines; /* -H lines that we do not know: kept and written back */
+	struct slice *nonrecipients; /* done with: recipients, and addresses that were made from them (aliases) */
+	uint32_t nonrecipient_count, nonrecipient_room;
+	struct slice nonrecipients_text; /* their tree as it was read, while nothing was added */
+	uint32_t nonrecipients_text_count;
+	struct envelope_line *unsupported_lines; /* -H lines that nobody here asks for: kept and written back */
 	uint32_t unsupported_count;
 	void *extra[4];		   /* other rooms' own (mail authentication, scan results...) */
 	uint32_t refs;		   /* of this shard's fibers and lists */
@@ -183,10 +224,28 @@ struct message {
 struct message *message_new(struct conf *conf, size_t size_max);
 void message_ref(struct message *message);
 void message_unref(struct message *message); /* gives buffers back */
+/* May move the array: no pointers into it are kept while recipients are still added. */
 NODISCARD bool message_add_recipient(struct message *message, const struct recipient *recipient);
+/* One more address that is done with (the slice lives in the message's arena). */
+NODISCARD bool message_add_nonrecipient(struct message *message, struct slice address);
+/* Fills in what the header block says: message_id_header, received_hops. After the block was read or changed. */
+void message_read_headers(struct message *message);
+/* Writes the envelope and commits it with the body; sets message->entry and ->spool. Parks; results as spool_commit(). */
+NODISCARD enum rc message_commit(struct task *task, struct spool *spool, struct message *message, struct err *err);
+/* A message read back from the spool, under the present configuration. Parks. FAIL: its envelope is malformed. */
+NODISCARD enum rc message_load(struct task *task, struct spool *spool, struct spool_entry *entry, struct conf *conf,
+			       struct message **message_ret, struct err *err);
 
 NODISCARD bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_t len); /* takes its own reference */
 void body_drop(struct body *body); /* gives the buffers back: the bytes are on the spool */
+/* Writes what is in memory to the spool's spill and gives the buffers back; begins the spill if there is none. Parks. */
+NODISCARD enum rc body_spill(struct task *task, struct spool *spool, struct message *message, struct err *err);
+/* Keeps a copy of the first bytes (for $message_body) before buffers are given back. DEFER: no memory. */
+NODISCARD enum rc body_keep_start(struct message *message, uint32_t size);
+/* The first bytes, at most size, as far as they are in memory: in the arena. */
+struct slice body_start(const struct message *message, struct arena *arena, uint32_t size);
+uint64_t body_lf_size(const struct body *body); /* bytes with LF line ends */
+uint64_t message_size(const struct message *message); /* header block, empty line and body, with LF line ends */
 /* A reader of the body from start to end, wherever it is. next: one piece, valid until the next call; FAIL with err
  * empty at the end. Parks when it has to read the disk. */
 struct body_reader {
@@ -197,6 +256,19 @@ struct body_reader {
 };
 void body_reader_init(struct body_reader *reader, struct message *message);
 NODISCARD enum rc body_next(struct task *task, struct body_reader *reader, struct slice *piece_ret, struct err *err);
+
+/* Dot-stuffing without copying (RFC 5321 section 4.5.2): each call turns the front of *piece into at most iov_max (2 at
+ * least) pieces and takes it off; 0 when *piece is used up. end: what has to follow the last one. */
+struct dot_stuffer {
+	bool line_start;
+};
+void dot_stuffer_init(struct dot_stuffer *stuffer);
+unsigned dot_stuffer_next(struct dot_stuffer *stuffer, struct slice *piece, struct iovec *iov, unsigned iov_max);
+struct slice dot_stuffer_end(const struct dot_stuffer *stuffer);
+/* Line ends changed from piece to piece; *cr_pending is false at first. out has room for piece.len + 1 bytes, or
+ * 2 * piece.len. Returns what was written. lf_to_crlf makes a line end of every LF, CR and CRLF. */
+size_t crlf_to_lf(bool *cr_pending, struct slice piece, char *out);
+size_t lf_to_crlf(bool *cr_pending, struct slice piece, char *out);
 
 /* The -H text of a message, and back. (Exim's format: FEATURES.md F18.) */
 NODISCARD enum rc envelope_write(const struct message *message, struct str *str);
@@ -285,6 +357,18 @@ struct variable_table {
 	const struct variable *rows;
 	unsigned count;
 };
+/* $h_name: and its kin. The decoded text for HEADER_BASIC (bytes as encoded) and HEADER_DECODED (in headers_charset); fields
+ * of the name are joined by LF, those of address lists by comma and LF; HEADER_LIST: a colon list of the raw fields;
+ * HEADER_RAW: all as it is. OK with an empty slice when there is none; *ret is in sc->task->arena or the message. DEFER: no
+ * memory. */
+enum header_form { HEADER_DECODED, HEADER_BASIC, HEADER_RAW, HEADER_LIST };
+NODISCARD enum rc header_expand(struct scope *sc, struct slice name, enum header_form form, struct slice *ret,
+				struct err *err);
+/* Is there such a field (def:h_name:)? */
+bool header_defined(const struct scope *sc, struct slice name);
+/* The envelope sender as policy sees it now: the scope's, or the message's. */
+struct slice scope_sender(const struct scope *sc);
+
 /* $message_..., $sender_..., $recipients_..., $local_part, $domain, $received_..., $acl_verify_message... */
 extern const struct variable_table message_variables;
 

@@ -1,0 +1,394 @@
+/* Addresses out of text: SMTP paths (RFC 5321 section 4.1.2), mailboxes, groups and comments of header fields (RFC
+ * 5322 section 3.4), with the obsolete forms that are still met. Words of complaint are Exim's, because people search for
+ * them. What is lenient (dots anywhere in a local part, missing final ")") is lenient there too. */
+#include "message/message.h"
+
+/* RFC 5321 section 4.5.3.1.3 has 256 for a path with its angle brackets; a little more is harmless. */
+#define ADDRESS_LEN_MAX 256
+#define COMMENT_DEPTH_MAX 64
+
+struct scan {
+	struct slice text;
+	uint32_t at;
+	unsigned flags;
+	char *out; /* local_part@domain, without white space and comments; never longer than the text */
+	uint32_t out_len;
+	struct err *err;
+};
+
+static int peek(const struct scan *scan)
+{
+	return scan->at < scan->text.len ? (unsigned char)scan->text.ptr[scan->at] : -1;
+}
+
+static enum rc fail(struct scan *scan, const char *what)
+{
+	return err_set(scan->err, FAIL, "%s", what);
+}
+
+static void put(struct scan *scan, int c)
+{
+	scan->out[scan->out_len++] = (char)c;
+}
+
+/* A comment, nested ones included; one that never ends takes the rest. */
+static void skip_comment(struct scan *scan)
+{
+	unsigned depth = 0;
+
+	for (; scan->at < scan->text.len; scan->at++) {
+		char c = scan->text.ptr[scan->at];
+		if (c == '\\')
+			scan->at++;
+		else if (c == '(')
+			depth++;
+		else if (c == ')' && --depth == 0) {
+			scan->at++;
+			return;
+		}
+	}
+	scan->at = scan->text.len;
+}
+
+static void skip_space(struct scan *scan)
+{
+	for (int c; (c = peek(scan)) >= 0;) {
+		if (c == '(' && !(scan->flags & ADDRESS_STRICT_PATH))
+			skip_comment(scan);
+		else if (ascii_is_space((char)c))
+			scan->at++;
+		else
+			return;
+	}
+}
+
+/* Printable, and none of the characters that mean something (RFC 5322 section 3.2.3); any byte above ASCII. */
+static bool is_word_char(int c)
+{
+	if (c <= ' ' || c == 127)
+		return false;
+	return !memchr("()<>[]:;@\\,.\"", c, 13);
+}
+
+/* Behind the opening quote, which is already put. Folded white space loses its line ends (RFC 5322 section 3.2.2); any
+ * other line end or a NUL may not get into an address, since addresses are written into line-oriented files. */
+static bool read_quoted(struct scan *scan)
+{
+	for (int c; (c = peek(scan)) >= 0;) {
+		scan->at++;
+		if (c == '"') {
+			put(scan, c);
+			return true;
+		}
+		if (c == '\\' && peek(scan) >= 0 && peek(scan) != '\n' && peek(scan) != '\r') {
+			put(scan, c);
+			c = peek(scan);
+			scan->at++;
+		}
+		if (c == '\r' && peek(scan) == '\n')
+			continue;
+		if (c == '\n' && (peek(scan) == ' ' || peek(scan) == '\t'))
+			continue;
+		if (c == '\n' || c == '\r' || c == 0)
+			return false;
+		put(scan, c);
+	}
+	return false;
+}
+
+static enum rc read_local_part(struct scan *scan)
+{
+	uint32_t start = scan->out_len;
+
+	for (;;) {
+		skip_space(scan);
+		if (peek(scan) == '"') {
+			put(scan, '"');
+			scan->at++;
+			if (!read_quoted(scan))
+				return fail(scan, "unmatched doublequote in local part");
+		} else {
+			for (int c; is_word_char(c = peek(scan)) || c == '\\'; scan->at++) {
+				put(scan, c);
+				if (c != '\\')
+					continue;
+				if (scan->at + 1 < scan->text.len &&
+				    (unsigned char)scan->text.ptr[scan->at + 1] >= ' ')
+					put(scan, scan->text.ptr[++scan->at]);
+			}
+		}
+		skip_space(scan);
+		if (peek(scan) != '.')
+			break;
+		put(scan, '.');
+		scan->at++;
+	}
+	return scan->out_len > start ? OK : fail(scan, "missing or malformed local part");
+}
+
+/* RFC 5321 section 4.1.3, in form; which addresses exist is for those who route to say. */
+static enum rc read_literal(struct scan *scan)
+{
+	if (!(scan->flags & ADDRESS_ALLOW_LITERAL))
+		return fail(scan, "domain literals not allowed");
+	put(scan, '[');
+	scan->at++;
+	if (slice_starts_nocase(slice_from(scan->text, scan->at), SLICE("IPv6:")) ||
+	    slice_starts_nocase(slice_from(scan->text, scan->at), SLICE("IPv4:")))
+		for (unsigned i = 0; i < 5; i++)
+			put(scan, scan->text.ptr[scan->at++]);
+	for (int c; (c = peek(scan)) >= 0 && (hex_digit((char)c) >= 0 || c == '.' || c == ':'); scan->at++)
+		put(scan, c);
+	if (peek(scan) != ']')
+		return fail(scan, "malformed domain literal");
+	put(scan, ']');
+	scan->at++;
+	return OK;
+}
+
+static enum rc read_domain(struct scan *scan)
+{
+	bool utf8 = scan->flags & ADDRESS_ALLOW_UTF8;
+	unsigned labels = 0;
+
+	skip_space(scan);
+	if (peek(scan) == '[')
+		return read_literal(scan);
+	for (;;) {
+		int c = peek(scan);
+		if (c < 0 || !(ascii_is_alnum((char)c) || (utf8 && c >= 0x80))) {
+			if (labels && (scan->flags & ADDRESS_STRIP_DOT) && c != '.' && c != '-') {
+				scan->out_len--; /* the dot in front */
+				return OK;
+			}
+			return fail(scan, "domain missing or malformed");
+		}
+		for (; (c = peek(scan)) >= 0 && (ascii_is_alnum((char)c) || c == '-' || (utf8 && c >= 0x80)); scan->at++)
+			put(scan, c);
+		labels++;
+		skip_space(scan);
+		if (peek(scan) != '.')
+			return OK;
+		put(scan, '.');
+		scan->at++;
+		skip_space(scan);
+	}
+}
+
+/* @one,@two: in front of an address: obsolete, read and dropped (RFC 5321 appendix C). */
+static enum rc skip_route(struct scan *scan)
+{
+	bool more = false;
+
+	for (;;) {
+		scan->at++; /* the "@" */
+		if (read_domain(scan) != OK)
+			return FAIL;
+		scan->out_len = 0;
+		skip_space(scan);
+		if (peek(scan) == ':') {
+			scan->at++;
+			skip_space(scan);
+			return OK;
+		}
+		if (peek(scan) != ',')
+			return fail(scan, more ? "colon expected after route list" : "no local part");
+		more = true;
+		scan->at++;
+		skip_space(scan);
+		if (peek(scan) != '@')
+			return fail(scan, "colon expected after route list");
+	}
+}
+
+/* Local part, and "@" with a domain if there is one, from where the scan stands. *local_len_ret is the local part's. */
+static enum rc read_spec(struct scan *scan, bool in_angles, uint32_t *local_len_ret, bool *qualified_ret)
+{
+	bool routed = false;
+	int c;
+
+	scan->out_len = 0;
+	if (peek(scan) == '@') {
+		if (skip_route(scan) != OK)
+			return FAIL;
+		routed = true;
+	}
+	if (read_local_part(scan) != OK)
+		return FAIL;
+	*local_len_ret = scan->out_len;
+	*qualified_ret = false;
+	c = peek(scan);
+	if (c == '@') {
+		put(scan, '@');
+		scan->at++;
+		*qualified_ret = true;
+		return read_domain(scan);
+	}
+	if (routed)
+		return fail(scan, "domain missing in source-routed address");
+	if (in_angles && c != '>')
+		return err_set(scan->err, FAIL, "\"@\" or \".\" expected after \"%.*s\"", (int)scan->out_len, scan->out);
+	return OK;
+}
+
+static enum rc read_angle_address(struct scan *scan, uint32_t *local_len_ret, bool *qualified_ret)
+{
+	unsigned angles = 0;
+
+	do {
+		scan->at++;
+		angles++;
+		skip_space(scan);
+	} while (peek(scan) == '<' && (scan->flags & ADDRESS_STRIP_ANGLES) && angles < 8);
+	if (peek(scan) == '>' && (scan->flags & ADDRESS_ALLOW_EMPTY)) {
+		scan->out_len = *local_len_ret = 0;
+		*qualified_ret = false;
+	} else if (read_spec(scan, true, local_len_ret, qualified_ret) != OK) {
+		return FAIL;
+	}
+	skip_space(scan);
+	while (angles && peek(scan) == '>') {
+		scan->at++;
+		angles--;
+		if (angles)
+			skip_space(scan);
+	}
+	if (angles && peek(scan) < 0)
+		return fail(scan, "'>' missing at end of address");
+	return OK;
+}
+
+/* Words before "<": a display name (RFC 5322 section 3.2.5, with the dots that many write). The first one has been read
+ * as if it were a local part. */
+static enum rc skip_phrase(struct scan *scan)
+{
+	for (;;) {
+		skip_space(scan);
+		if (peek(scan) == '<')
+			return OK;
+		scan->out_len = 0;
+		if (read_local_part(scan) != OK) {
+			if (scan->err)
+				err_set(scan->err, FAIL, "%.*s (expected word or \"<\")", SLICE_ARG(scan->err->text));
+			return FAIL;
+		}
+	}
+}
+
+static enum rc scan_address(struct scan *scan, uint32_t *local_len_ret, bool *qualified_ret)
+{
+	int c = peek(scan);
+
+	if (c != '<') {
+		if (read_spec(scan, false, local_len_ret, qualified_ret) != OK)
+			return FAIL;
+		skip_space(scan);
+		c = peek(scan);
+		if (*qualified_ret || c < 0 || c == ';' || (scan->flags & ADDRESS_STRICT_PATH))
+			return OK;
+		if (skip_phrase(scan) != OK)
+			return FAIL;
+	}
+	return read_angle_address(scan, local_len_ret, qualified_ret);
+}
+
+enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, struct address_parts *ret, struct err *err)
+{
+	struct scan scan = {.text = text, .flags = flags, .err = err};
+	struct slice none = {"", 0, text.taint};
+	uint32_t local_len = 0;
+	bool qualified = false;
+
+	skip_space(&scan);
+	if (peek(&scan) < 0) {
+		if (text.len == 0 && (flags & ADDRESS_ALLOW_EMPTY)) {
+			*ret = (struct address_parts){none, none, none};
+			return OK;
+		}
+		return err_set(err, FAIL, "empty address");
+	}
+	scan.out = arena_bytes(arena, (size_t)text.len + 1);
+	if (!scan.out)
+		return err_memory(err);
+	if (scan_address(&scan, &local_len, &qualified) != OK)
+		return FAIL;
+	skip_space(&scan);
+	if (scan.at < text.len)
+		return err_set(err, FAIL, "malformed address: %.*s may not follow %.*s", (int)(text.len - scan.at),
+			       text.ptr + scan.at, (int)scan.at, text.ptr);
+	if (scan.out_len > ADDRESS_LEN_MAX)
+		return err_set(err, FAIL, "address is ridiculously long: %.64s...", scan.out);
+	if (!qualified && scan.out_len && !(flags & ADDRESS_ALLOW_UNQUALIFIED))
+		return err_set(err, FAIL, "unqualified address not permitted");
+	ret->full = slice_make(scan.out, scan.out_len, text.taint);
+	ret->local_part = slice_sub(ret->full, 0, local_len);
+	ret->domain = qualified ? slice_from(ret->full, local_len + 1) : none;
+	return OK;
+}
+
+/* Where the item at the start of the text ends: at a comma, at a semicolon, or behind the colon of a group's name. *end_ret
+ * is the separator's place. */
+static char item_end(struct slice text, uint32_t *end_ret)
+{
+	struct scan scan = {.text = text};
+	unsigned angles = 0;
+	bool quoted = false, routed = false;
+	char c = 0;
+
+	for (; scan.at < text.len; scan.at++) {
+		c = text.ptr[scan.at];
+		if (c == '\\') {
+			scan.at++;
+		} else if (quoted) {
+			quoted = c != '"';
+		} else if (c == '"') {
+			quoted = true;
+		} else if (c == '(') {
+			skip_comment(&scan);
+			scan.at--;
+		} else if (c == '<') {
+			angles++;
+		} else if (c == '>' && angles) {
+			angles--;
+		} else if (c == '[') {
+			/* The colons of an address literal are no group's. */
+			const char *close = memchr(text.ptr + scan.at, ']', text.len - scan.at);
+			if (close)
+				scan.at = (uint32_t)(close - text.ptr);
+		} else if (c == '@' && !angles && slice_trim(slice_sub(text, 0, scan.at)).len == 0) {
+			routed = true;
+		} else if (!angles && (c == ';' || (c == ':' && !routed) || (c == ',' && !routed))) {
+			*end_ret = scan.at;
+			return c;
+		} else if (c == ':') {
+			routed = false;
+		}
+	}
+	*end_ret = text.len;
+	return 0;
+}
+
+static bool only_comments(struct slice text)
+{
+	struct scan scan = {.text = text};
+
+	skip_space(&scan);
+	return scan.at == text.len;
+}
+
+enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret, struct err *err)
+{
+	while (rest->len) {
+		uint32_t end;
+		char separator = item_end(*rest, &end);
+		struct slice item = slice_sub(*rest, 0, end);
+
+		*rest = slice_from(*rest, separator ? end + 1 : end);
+		if (separator == ':' || only_comments(item))
+			continue;
+		return address_parse(arena, slice_trim(item), flags, ret, err);
+	}
+	if (err)
+		err->text = SLICE_EMPTY;
+	return FAIL;
+}
