@@ -207,6 +207,14 @@ static inline unsigned log_keep_free(const struct log *log)
 void log_shrink(struct log *log);
 
 /* ---- message.c ---- */
+/* The linker sees these under names of their own: lib/message has functions of the same names. */
+#define message_new	    spool_message_new
+#define message_free	    spool_message_free
+#define message_settle	    spool_message_settle
+#define message_unsettle    spool_message_unsettle
+#define message_end	    spool_message_end
+#define message_add_outcome spool_message_add_outcome
+#define message_unpin	    spool_message_unpin
 struct message *message_new(struct log *log);
 void message_free(struct message *message); /* and all it refers to */
 /* Where it is. extents is copied if it is one, and otherwise the message's from now on, from malloc(). */
