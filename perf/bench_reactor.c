@@ -1,7 +1,7 @@
 /* What the reactor itself costs: switching, spawning, timers, and round trips through sockets. One line a figure;
  * CPU time (user and system) of this process, so that the other end counts too where there is one.
  *
- *	bench_reactor [connections] [round trips] [bytes] */
+ *	bench_reactor [connections] [round trips] [bytes] [buffers] */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -284,6 +284,8 @@ int main(int argc, char **argv)
 		trips = (unsigned)atoi(argv[2]);
 	if (argc > 3)
 		message_size = (unsigned)atoi(argv[3]);
+	if (argc > 4)
+		options.buf_count = (unsigned)atoi(argv[4]);
 	if (shard_new(&options, &shard, NULL) != OK || shard_run(shard, start, &task, NULL) != OK)
 		return 1;
 	shard_stats(shard, &stats);

@@ -77,6 +77,7 @@ struct backend {
 	ssize_t (*send_now)(struct shard *shard, int fd, const struct iovec *iov, unsigned iov_count);
 	int (*socket)(struct shard *shard, int family);
 	int (*bind)(struct shard *shard, int fd, const struct sockaddr *sa, socklen_t len);
+	void (*prepare_listener)(struct shard *shard, int fd);
 	void (*shutdown)(struct shard *shard, int fd, int how);
 	void (*set_reset)(struct shard *shard, int fd); /* closing sends RST */
 	void (*close_fd)(struct shard *shard, int fd);

@@ -15,6 +15,7 @@
 #define SLAB_COUNT   64u
 #define BUF_COPY_ID  UINT32_MAX /* not of the pool: a small copy on the heap */
 #define BUF_DEFAULT  8192u
+#define OFFER_COUNT  512u /* 4 MiB go round: more falls out of the cache, fewer run out in one round */
 #define POOL_DEFAULT (64ul * 1024 * 1024)
 
 struct buf_slab {
@@ -154,7 +155,7 @@ enum rc bufs_init(struct shard *shard, struct err *err)
 	if (!o->buf_size)
 		o->buf_size = BUF_DEFAULT;
 	if (!o->buf_count)
-		o->buf_count = 1024;
+		o->buf_count = OFFER_COUNT;
 	if (!o->buf_memory_max)
 		o->buf_memory_max = POOL_DEFAULT;
 	if (o->buf_count > 32768 || (o->buf_count & (o->buf_count - 1)))

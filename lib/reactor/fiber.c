@@ -213,6 +213,8 @@ void fibers_run(struct shard *shard)
 	now.next->prev = &now;
 	now.prev->next = &now;
 	list_init(&shard->ready);
+	shard->batch = shard->ready_count;
+	shard->ready_count = 0;
 	while ((l = list_shift(&now))) {
 		struct fiber *fiber = LIST_ITEM(l, struct fiber, ready);
 

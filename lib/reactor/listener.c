@@ -94,6 +94,7 @@ enum rc listener_new(struct shard *shard, int fd, void (*on_accept)(void *arg, i
 		return err_memory(err);
 	*l = (struct listener){.shard = shard, .on_accept = on_accept, .on_error = on_error, .arg = arg, .fd = fd};
 	timer_init(&l->pause, pause_over);
+	shard->backend->prepare_listener(shard, fd);
 	accept_start(l);
 	*listener_ret = l;
 	return OK;

@@ -33,7 +33,7 @@ struct shard_options {
 	int cpu;	/* pin the thread here; -1: leave it */
 	enum backend_kind backend;
 	unsigned buf_size;	/* bytes of a receive buffer; 0: 8192 */
-	unsigned buf_count;	/* buffers offered to the kernel at a time, a power of two; 0: 1024 */
+	unsigned buf_count;	/* buffers offered to the kernel at a time, a power of two; 0: 512 */
 	size_t buf_memory_max;	/* bytes of all receive buffers, those that messages hold included; 0: 64 MiB */
 	unsigned fiber_count_max; /* 0: 4096 */
 	unsigned ring_entries;	/* of the submission queue, a power of two; 0: 512 */
@@ -219,6 +219,11 @@ NODISCARD enum rc stream_new(struct shard *shard, int fd_in, int fd_out, void (*
  * fiber may be inside a call on the stream: who wants to end another's wait cancels its task, and lets it close.
  * reset: drop unsent output and send RST instead of FIN. */
 void stream_close(struct stream *stream, bool reset);
+/* The same, politely: what was sent is followed by the end of our side at once, and what the peer still sends is
+ * dropped until it closes too, or the time is over. After a last reply to a client that may be sending: closing
+ * with input unread makes the system send RST, which can take the reply from under the client (RFC 1122,
+ * section 4.2.2.13). */
+void stream_close_lingering(struct stream *stream, uint64_t timeout_ms);
 
 /* The contiguous input at the front; empty when none is there yet. Never parks. */
 struct slice stream_peek(const struct stream *stream);

@@ -61,6 +61,8 @@ struct shard {
 	bool stopping, open;
 
 	struct link ready; /* fibers to run, in order */
+	unsigned ready_count;
+	unsigned batch; /* how many run in this round */
 	struct fiber *running;
 	struct link stacks; /* idle fibers */
 	void *loop_sp;	    /* of the loop, while a fiber runs */
@@ -96,6 +98,7 @@ void fibers_run(struct shard *shard);
 void fiber_park(struct shard *shard);
 static inline void fiber_ready(struct fiber *fiber)
 {
+	fiber->shard->ready_count++;
 	list_append(&fiber->shard->ready, &fiber->ready);
 }
 

@@ -10,7 +10,11 @@
 #define WINDOW_DEFAULT	 (64u * 1024)
 #define MERGE_MAX	 1024u /* up to here a copy is cheaper than a buffer of one's own */
 #define STREAMS_IDLE_MAX 1024
-#define SEND_IOV_MAX	 16 /* of one operation, after the first try sent only a part */
+#define SEND_IOV_MAX	 16 /* of one operation, after the first sent only a part */
+#define IOV_COUNT_MAX	 1024 /* the system's */
+/* When so many fibers run in a round, their sends go to the kernel together, at its end; a lone one is sent at
+ * once. 100 echoing connections: 13.3 us a round trip (both ends) through the ring, 15.2 us by a call each. */
+#define BATCH_MIN	 4
 
 struct bufq {
 	struct buf *head, *tail;
@@ -39,6 +43,8 @@ struct stream {
 	bool layer_ended; /* the layer said so */
 	bool paused;	  /* more than the window is unread: no receive is under way, or it is being cancelled */
 	bool closed;
+	bool lingering; /* closed by us, but what the peer still sends is read and dropped */
+	struct timer linger;
 };
 static_assert(sizeof(struct stream) < 500, "a hundred thousand idle connections");
 
@@ -100,12 +106,21 @@ static void bufq_clear(struct bufq *q)
 
 static void recv_done(struct op *op);
 static void recv_polled(struct op *op);
+static void stream_finish(struct stream *s);
+
+static void starve(struct stream *s)
+{
+	s->shard->stats.enobufs++;
+	list_remove(&s->starved); /* it may wait already */
+	list_append(&s->shard->bufs.starved, &s->starved);
+}
 
 static void recv_start(struct stream *s)
 {
 	struct shard *shard = s->shard;
 
 	s->paused = false;
+	list_remove(&s->starved);
 	if (s->is_socket) {
 		op_init(&s->recv, OP_RECV, s->fd_in, recv_done);
 		shard->backend->submit(shard, &s->recv);
@@ -114,8 +129,7 @@ static void recv_start(struct stream *s)
 	if (!s->read_buf) {
 		s->read_buf = buf_new(shard);
 		if (!s->read_buf) {
-			shard->stats.enobufs++;
-			list_append(&shard->bufs.starved, &s->starved);
+			starve(s);
 			return;
 		}
 	}
@@ -139,11 +153,29 @@ static void stream_finish(struct stream *s)
 #ifndef SLUICE_SANITIZE
 	if (shard->streams_idle_count < STREAMS_IDLE_MAX) {
 		shard->streams_idle_count++;
+		list_remove(&s->starved);
 		list_prepend(&shard->streams_idle, &s->starved);
 		return;
 	}
 #endif
+	list_remove(&s->starved);
 	free(s);
+}
+
+/* A closed stream's receive has come home. Lingering, it goes on for as long as there is something to drop. */
+static void recv_closed(struct stream *s, int result)
+{
+	/* ECANCELED while lingering: the window's, just before the end. */
+	if (s->lingering && (result > 0 || result == -ECANCELED || result == -EINTR)) {
+		recv_start(s);
+		return;
+	}
+	if (s->lingering && result == -ENOBUFS) {
+		starve(s);
+		return;
+	}
+	timer_cancel(s->shard, &s->linger);
+	stream_finish(s);
 }
 
 /* Whoever waits for input learns that there is some, or that there will be none. The stream may be gone after. */
@@ -199,7 +231,7 @@ static void recv_done(struct op *op)
 			buf_unref(buf);
 		if (s->closed) {
 			if (!op->more)
-				stream_finish(s);
+				recv_closed(s, result);
 			return;
 		}
 	}
@@ -217,9 +249,8 @@ static void recv_done(struct op *op)
 	}
 	switch (-result) {
 	case ENOBUFS:
-		shard->stats.enobufs++;
 		if (!op->more)
-			list_append(&shard->bufs.starved, &s->starved);
+			starve(s);
 		return;
 	case ECANCELED: /* the window; it may have been read meanwhile */
 	case EINTR:
@@ -241,7 +272,7 @@ static void recv_polled(struct op *op)
 	struct stream *s = CONTAINER_OF(op, struct stream, recv);
 
 	if (s->closed)
-		stream_finish(s);
+		recv_closed(s, op->result);
 	else
 		recv_start(s);
 }
@@ -288,10 +319,9 @@ void streams_done(struct shard *shard)
 		free(LIST_ITEM(l, struct stream, starved));
 }
 
-void stream_close(struct stream *s, bool reset)
+/* What closing has in common with lingering: the layer and all input go. */
+static void stream_drop(struct stream *s)
 {
-	struct shard *shard = s->shard;
-
 	ASSERT(!s->closed && !s->filler);
 	s->closed = true;
 	if (s->layer_ops)
@@ -300,6 +330,39 @@ void stream_close(struct stream *s, bool reset)
 	bufq_clear(&s->raw);
 	bufq_clear(&s->plain);
 	list_remove(&s->starved);
+}
+
+static void linger_over(struct timer *timer)
+{
+	struct stream *s = CONTAINER_OF(timer, struct stream, linger);
+
+	s->lingering = false;
+	if (s->recv.under_way)
+		s->shard->backend->cancel(s->shard, &s->recv);
+	else
+		stream_finish(s);
+}
+
+void stream_close_lingering(struct stream *s, uint64_t timeout_ms)
+{
+	if (!s->is_socket || s->ended) {
+		stream_close(s, false);
+		return;
+	}
+	stream_drop(s);
+	s->lingering = true;
+	timer_init(&s->linger, linger_over);
+	timer_set(s->shard, &s->linger, s->shard->now + timeout_ms * NS_PER_MS);
+	s->shard->backend->shutdown(s->shard, s->fd_out, SHUT_WR);
+	if (!s->recv.under_way)
+		recv_start(s);
+}
+
+void stream_close(struct stream *s, bool reset)
+{
+	struct shard *shard = s->shard;
+
+	stream_drop(s);
 	if (reset && s->is_socket)
 		shard->backend->set_reset(shard, s->fd_out);
 	if (s->recv.under_way)
@@ -481,7 +544,7 @@ static enum rc write_failed(struct err *err, enum rc rc, int os)
 	return err_os(err, FAIL, os, "cannot send");
 }
 
-/* Waits in the kernel for what did not fit at once. */
+/* Through the ring, which waits in the kernel for room. */
 static enum rc write_rest(struct task *task, struct stream *s, const struct iovec *iov, unsigned iov_count, size_t done,
 			  size_t len, struct err *err)
 {
@@ -491,8 +554,13 @@ static enum rc write_rest(struct task *task, struct stream *s, const struct iove
 
 	while (done < len) {
 		op_init(&w.op, s->is_socket ? OP_SEND : OP_WRITE, s->fd_out, NULL);
-		w.op.iov = rest;
-		w.op.iov_count = iov_rest(iov, iov_count, done, rest);
+		if (done || iov_count > IOV_COUNT_MAX) {
+			w.op.iov = rest;
+			w.op.iov_count = iov_rest(iov, iov_count, done, rest);
+		} else {
+			w.op.iov = iov;
+			w.op.iov_count = iov_count;
+		}
 		w.op.offset = UINT64_MAX;
 		rc = op_call(task, &w, true);
 		if (rc == OK && w.op.result == -EAGAIN) {
@@ -521,7 +589,7 @@ enum rc stream_raw_writev(struct task *task, struct stream *s, const struct iove
 		return OK;
 	if (task->cancelled)
 		return CANCELLED;
-	if (s->is_socket) {
+	if (s->is_socket && s->shard->batch < BATCH_MIN) {
 		sent = s->shard->backend->send_now(s->shard, s->fd_out, iov, iov_count);
 		if ((size_t)sent == len)
 			return OK;

@@ -5,6 +5,7 @@
  * twice, finds its generation gone and is dropped. */
 #include "shard.h"
 
+#include <limits.h>
 #include <liburing.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -190,6 +191,10 @@ static void prep(struct uring *u, struct io_uring_sqe *sqe, struct op *op)
 		prep_rw(sqe, op);
 		break;
 	case OP_SEND:
+		if (op->iov_count == 1) {
+			io_uring_prep_send(sqe, op->fd, op->iov->iov_base, op->iov->iov_len, MSG_NOSIGNAL | MSG_WAITALL);
+			break;
+		}
 		*op->msg = (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)op->iov, .msg_iovlen = op->iov_count};
 		io_uring_prep_sendmsg(sqe, op->fd, op->msg, MSG_NOSIGNAL | MSG_WAITALL);
 		break;
@@ -582,11 +587,16 @@ static ssize_t uring_send_now(struct shard *shard, int fd, const struct iovec *i
 	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = iov_count < 1024 ? iov_count : 1024};
 	ssize_t n;
 
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
+
 	(void)shard;
 	do
 		n = iov_count == 1 ? send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
 				   : sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
+	/* A pipe or terminal: one that has room takes so much without waiting (pipe(7)). */
+	if (n < 0 && errno == ENOTSOCK && iov_count == 1 && iov->iov_len <= PIPE_BUF)
+		n = poll(&room, 1, 0) == 1 ? write(fd, iov->iov_base, iov->iov_len) : 0;
 	return n < 0 ? -errno : n;
 }
 
@@ -610,6 +620,15 @@ static int uring_bind(struct shard *shard, int fd, const struct sockaddr *sa, so
 	/* Choose the port at connect(), when the peer is known: else ports run out at one per local address. */
 	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	return bind(fd, sa, len) ? -errno : 0;
+}
+
+/* What is accepted inherits it, so it costs no call per connection. */
+static void uring_prepare_listener(struct shard *shard, int fd)
+{
+	int one = 1;
+
+	(void)shard;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* not TCP: as good */
 }
 
 static void uring_shutdown(struct shard *shard, int fd, int how)
@@ -655,6 +674,7 @@ const struct backend backend_uring = {
 	.send_now = uring_send_now,
 	.socket = uring_socket,
 	.bind = uring_bind,
+	.prepare_listener = uring_prepare_listener,
 	.shutdown = uring_shutdown,
 	.set_reset = uring_set_reset,
 	.close_fd = uring_close_fd,

@@ -300,6 +300,8 @@ static void pipes(struct task *task, void *arg)
 	stream_consume(s, 6);
 	assert_int_equal(stream_write(task, s, SLICE("250 hello\r\n"), &err), OK);
 	assert_int_equal(read(out[0], bytes, sizeof(bytes)), 11);
+	assert_true(stream_write_now(s, SLICE("421 bye\r\n")));
+	assert_int_equal(read(out[0], bytes, sizeof(bytes)), 9);
 	close(out[0]);
 	assert_int_equal(stream_write(task, s, SLICE("250 hello\r\n"), &err), FAIL);
 	assert_int_equal(err.os, EPIPE);
@@ -424,6 +426,61 @@ static void test_listening(void **state)
 	assert_int_equal(stats.bufs_held, 0);
 }
 
+/* ---- A last word to a peer that is still talking ---- */
+
+static void last_word(struct task *task, void *arg)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+	struct ip_addr at;
+	int fd = listen_any(&at), c, a;
+	struct err err = err_make(task->arena);
+	static char noise[200000];
+	struct stream *s;
+	ssize_t n, all = 0;
+	char reply[100];
+
+	(void)arg;
+	sin.sin_port = htons(at.port);
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (int linger = 0; linger < 3; linger++) {
+		c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(c, (struct sockaddr *)&sin, sizeof(sin)), 0);
+		a = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		assert_int_equal(stream_new(task->shard, a, a, NULL, NULL, &s, NULL), OK);
+		assert_int_equal(send(c, noise, sizeof(noise), MSG_DONTWAIT) > 0, 1);
+		assert_int_equal(stream_fill(task, s, &err), OK);
+		assert_int_equal(stream_write(task, s, SLICE("554 no\r\n"), &err), OK);
+		if (linger == 2) {
+			/* The peer does not close: it is over all the same. */
+			stream_close_lingering(s, 5);
+			assert_int_equal(task_sleep(task, shard_now(task->shard) + 20 * NS_PER_MS), OK);
+			close(c);
+			continue;
+		}
+		stream_close_lingering(s, 5000);
+		for (int i = 0; i < 5; i++) {
+			assert_int_equal(task_sleep(task, shard_now(task->shard) + NS_PER_MS), OK);
+			assert_true(send(c, noise, 1000, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN);
+		}
+		while ((n = recv(c, reply, sizeof(reply), 0)) > 0)
+			all += n;
+		assert_int_equal(n, 0);
+		close(c);
+	}
+	assert_int_equal(all, 2 * strlen("554 no\r\n"));
+	assert_int_equal(task_sleep(task, shard_now(task->shard) + 5 * NS_PER_MS), OK);
+	close(fd);
+}
+
+static void test_last_word(void **state)
+{
+	struct shard_stats stats;
+
+	(void)state;
+	stats = run_fn(last_word, NULL);
+	assert_int_equal(stats.bufs_held, 0);
+}
+
 /* ---- A session without a fiber ---- */
 
 struct session {
@@ -480,7 +537,7 @@ int main(void)
 		cmocka_unit_test(test_large_few_buffers), cmocka_unit_test(test_large_tiny_ring),
 		cmocka_unit_test(test_closing),	      cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_pipes),	      cmocka_unit_test(test_listening),
-		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_last_word),     cmocka_unit_test(test_sessions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
