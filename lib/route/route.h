@@ -23,6 +23,11 @@ struct host_list {
 	bool dnssec_mx;		   /* the MX records were secure */
 };
 
+/* A boolean that is expanded at each use ("unseen", "no_more", "more = ${if ...}"): const struct expansion *, to be read
+ * with expand_option_bool(). */
+extern const struct conf_type conf_expand_bool;
+#define OPT_EXPAND_BOOL(st, f, d, h) CONF_ROW(st, f, const struct expansion *, &conf_expand_bool, d, h, 0)
+
 /* What the "self" option says to do when the first host is this one. */
 enum router_self { SELF_FREEZE, SELF_DEFER, SELF_PASS, SELF_FAIL, SELF_SEND, SELF_REROUTE, SELF_REROUTE_REWRITE };
 
@@ -81,9 +86,9 @@ struct route_output {
 };
 void route_output_init(struct route_output *out);
 
+struct routing; /* the room's own: an address in a router */
 struct router_ops {
-	enum route_result (*route)(struct scope *sc, const struct router *router, struct address *address,
-				   struct route_output *out, struct err *err);
+	enum route_result (*route)(struct routing *routing); /* parks */
 };
 
 enum route_mode { ROUTE_DELIVER, ROUTE_VERIFY_RECIPIENT, ROUTE_VERIFY_SENDER, ROUTE_TEST, ROUTE_EXPN };

@@ -1,0 +1,231 @@
+/* Users and groups: name service may block (LDAP, NIS), so it is asked by a helper thread, and the answers, good and bad,
+ * are kept for a minute per shard. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "name_service.h"
+#include "routing.h"
+
+#define CACHE_SECONDS	60
+#define CACHE_COUNT_MAX 4096 /* then it is emptied: crude, but a flood of made-up names costs nothing else */
+
+struct user_cache {
+	struct map answers; /* key -> struct answer, heap */
+};
+
+static unsigned cache_slot;
+static pthread_once_t cache_once = PTHREAD_ONCE_INIT;
+
+static void make_slot(void)
+{
+	cache_slot = shard_slot_new();
+}
+
+static struct user_cache *cache_of(struct shard *shard)
+{
+	struct user_cache *cache;
+
+	pthread_once(&cache_once, make_slot);
+	cache = shard_slot(shard, cache_slot);
+	if (!cache) {
+		cache = calloc(1, sizeof(*cache)); /* once per shard */
+		if (!cache)
+			return NULL;
+		map_init(&cache->answers, NULL, false);
+		shard_slot_set(shard, cache_slot, cache);
+	}
+	return cache;
+}
+
+static void cache_clear(struct user_cache *cache)
+{
+	uint32_t at = 0;
+
+	for (struct map_entry *e; (e = map_next(&cache->answers, &at));)
+		free(e->value);
+	map_done(&cache->answers);
+	map_init(&cache->answers, NULL, false);
+}
+
+void route_done(struct shard *shard)
+{
+	struct user_cache *cache;
+
+	pthread_once(&cache_once, make_slot);
+	cache = shard_slot(shard, cache_slot);
+	if (!cache)
+		return;
+	cache_clear(cache);
+	free(cache);
+	shard_slot_set(shard, cache_slot, NULL);
+}
+
+static struct answer *remember(struct user_cache *cache, struct answer *answer)
+{
+	struct answer *old;
+	struct slice key = slice_of(answer->key);
+
+	if (cache->answers.count >= CACHE_COUNT_MAX)
+		cache_clear(cache);
+	old = map_remove(&cache->answers, key);
+	free(old);
+	return map_set(&cache->answers, key, answer) ? answer : NULL;
+}
+
+/* The answer stays valid until the next park. NULL: *rc_ret says why. */
+static const struct answer *find(struct scope *sc, enum ask ask, struct slice name, uint32_t id, enum rc *rc_ret,
+				 struct err *err)
+{
+	struct user_cache *cache = cache_of(sc->task->shard);
+	struct answer *answer, *kept;
+	char key[NAME_LEN_MAX + 16];
+
+	if (name.len > NAME_LEN_MAX || memchr(name.ptr, 0, name.len) || (name.len == 0 && ask != ASK_UID)) {
+		*rc_ret = FAIL;
+		return NULL;
+	}
+	if (!cache) {
+		*rc_ret = err_memory(err);
+		return NULL;
+	}
+	if (ask == ASK_UID)
+		snprintf(key, sizeof(key), "i:%u", id);
+	else
+		snprintf(key, sizeof(key), "%c:%.*s", ask == ASK_USER ? 'u' : 'g', SLICE_ARG(name));
+	answer = map_get(&cache->answers, slice_of(key));
+	if (!answer || answer->expires < shard_now(sc->task->shard)) {
+		answer = calloc(1, sizeof(*answer)); /* a helper thread may outlive us */
+		if (!answer) {
+			*rc_ret = err_memory(err);
+			return NULL;
+		}
+		answer->ask = ask;
+		answer->id = id;
+		memcpy(answer->key, key, sizeof(key));
+		*rc_ret = offload_call(sc->task, name_service_ask, answer, free, err);
+		if (*rc_ret != OK)
+			return NULL;
+		answer->expires = shard_now(sc->task->shard) + CACHE_SECONDS * NS_PER_S;
+		if (answer->rc == DEFER) {
+			*rc_ret = err_os(err, DEFER, answer->os ? answer->os : EIO, "user lookup for %s", key + 2);
+			free(answer);
+			return NULL;
+		}
+		kept = remember(cache, answer);
+		if (!kept) {
+			free(answer);
+			*rc_ret = err_memory(err);
+			return NULL;
+		}
+	}
+	*rc_ret = answer->rc;
+	return answer;
+}
+
+static enum rc entry_copy(struct arena *arena, const struct answer *answer, struct user_entry *ret, struct err *err)
+{
+	*ret = (struct user_entry){
+		.name = arena_copy(arena, slice_of(answer->name)), .home = arena_copy(arena, slice_of(answer->home)),
+		.gecos = arena_copy(arena, slice_of(answer->gecos)), .shell = arena_copy(arena, slice_of(answer->shell)),
+		.uid = answer->id, .gid = answer->gid,
+	};
+	return ret->name.ptr && ret->home.ptr && ret->gecos.ptr && ret->shell.ptr ? OK : err_memory(err);
+}
+
+enum rc user_find(struct scope *sc, struct slice name, struct user_entry *ret, struct err *err)
+{
+	const struct route_options *options = conf_group(sc->conf, CONF_ROUTE);
+	const struct answer *answer;
+	enum rc rc;
+
+	if (options && options->max_username_length > 0 && name.len > (uint64_t)options->max_username_length)
+		return FAIL;
+	answer = find(sc, ASK_USER, name, 0, &rc, err);
+	return rc == OK ? entry_copy(sc->task->arena, answer, ret, err) : rc;
+}
+
+enum rc user_find_uid(struct scope *sc, uint32_t uid, struct user_entry *ret, struct err *err)
+{
+	enum rc rc;
+	const struct answer *answer = find(sc, ASK_UID, SLICE_EMPTY, uid, &rc, err);
+
+	return rc == OK ? entry_copy(sc->task->arena, answer, ret, err) : rc;
+}
+
+enum rc group_find(struct scope *sc, struct slice name, uint32_t *gid_ret, struct err *err)
+{
+	enum rc rc;
+	const struct answer *answer = find(sc, ASK_GROUP, name, 0, &rc, err);
+
+	if (rc == OK)
+		*gid_ret = answer->gid;
+	return rc;
+}
+
+enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret, struct user_entry *user_ret,
+		    struct err *err)
+{
+	struct slice value;
+	struct user_entry user = {.name = SLICE_EMPTY, .home = SLICE_EMPTY};
+	uint64_t number;
+	enum rc rc;
+
+	*set_ret = false;
+	if (!option)
+		return OK;
+	rc = expand(sc, option, &value, err);
+	if (rc != OK) {
+		err_prefix(err, "failed to expand user \"%.*s\"", SLICE_ARG(expansion_text(option)));
+		return rc == FAIL ? DEFER : rc;
+	}
+	value = slice_trim(value);
+	if (parse_u64(value, &number) && number <= UINT32_MAX) {
+		rc = user_find_uid(sc, (uint32_t)number, &user, err);
+		if (rc == FAIL) { /* a number is enough, but then the group has to be given as well */
+			user.uid = (uint32_t)number;
+			user.gid = UINT32_MAX;
+			rc = OK;
+		}
+	} else {
+		rc = user_find(sc, value, &user, err);
+		if (rc == FAIL)
+			return err_set(err, DEFER, "user \"%.*s\" not found", SLICE_ARG(value));
+	}
+	if (rc != OK)
+		return rc;
+	*set_ret = true;
+	if (user_ret)
+		*user_ret = user;
+	return OK;
+}
+
+enum rc group_option(struct scope *sc, const struct expansion *option, bool *set_ret, uint32_t *gid_ret, struct err *err)
+{
+	struct slice value;
+	uint64_t number;
+	enum rc rc;
+
+	*set_ret = false;
+	if (!option)
+		return OK;
+	rc = expand(sc, option, &value, err);
+	if (rc != OK) {
+		err_prefix(err, "failed to expand group \"%.*s\"", SLICE_ARG(expansion_text(option)));
+		return rc == FAIL ? DEFER : rc;
+	}
+	value = slice_trim(value);
+	if (parse_u64(value, &number) && number <= UINT32_MAX) {
+		*gid_ret = (uint32_t)number;
+	} else {
+		rc = group_find(sc, value, gid_ret, err);
+		if (rc == FAIL)
+			return err_set(err, DEFER, "group \"%.*s\" not found", SLICE_ARG(value));
+		if (rc != OK)
+			return rc;
+	}
+	*set_ret = true;
+	return OK;
+}
