@@ -23,7 +23,7 @@ struct segment {
 	struct link messages; /* those whose oldest part is here */
 	struct log *log;
 	uint64_t number; /* 0: never used */
-	uint64_t first_seq;
+	uint64_t first_seq, life;
 	uint32_t file; /* the number in its name */
 	uint32_t size, index_at;
 	uint32_t used;	     /* where the next group goes, or where records end */
@@ -188,6 +188,8 @@ void segment_free(struct segment *segment);
 NODISCARD enum rc segment_create(struct log *log, struct err *err);
 /* Takes the next free segment into use as log->active. DEFER: there is none. Parks. */
 NODISCARD enum rc segment_activate(struct log *log, struct err *err);
+/* A new life of the active segment, in which nothing has been written. */
+void segment_begin(struct log *log);
 /* Writes the index of the active segment, as far as that works, and leaves it. Parks. */
 void segment_seal(struct log *log);
 NODISCARD enum rc segment_open_write(struct segment *segment, struct err *err);
@@ -197,6 +199,9 @@ NODISCARD enum rc segment_open_read(struct task *task, struct segment *segment, 
 /* Reads the record and checks it; bytes is its head and payload, in the arena. Parks. */
 NODISCARD enum rc record_read(struct task *task, const struct place *place, struct arena *arena, char **payload_ret,
 			      struct err *err);
+/* Takes what is there, and sets *damaged if it is not what it was. DEFER: it cannot be read now. */
+NODISCARD enum rc record_read_raw(struct task *task, const struct place *place, struct arena *arena,
+				  char **payload_ret, bool *damaged, struct err *err);
 /* Segments at the front that nothing lives in become free. */
 void log_trim(struct log *log);
 static inline unsigned log_keep_free(const struct log *log)
@@ -242,6 +247,12 @@ void request_init(struct request *request, enum request_kind kind, struct err *e
 NODISCARD enum rc request_run(struct task *task, struct log *log, struct request *request);
 void request_queue(struct log *log, struct request *request);
 NODISCARD enum rc request_wait(struct task *task, struct request *request);
+/* Less than the writer can ever write at once? */
+bool request_fits(const struct log *log, const struct request *request);
+/* request->extents for what was spilled and, if request->body_len, one more that the writer fills in. They are *one,
+ * or from malloc(); then the caller frees request->extents, which is NULL once they are a message's. */
+NODISCARD enum rc request_extents(struct request *request, const struct spill *spill, struct place *one,
+				  struct err *err);
 /* A record of the message's serial and the payload, with the next group. false: no memory. */
 bool pending_add(struct log *log, struct message *message, enum record_type type, struct slice payload);
 /* What a FLUSH has to wait for, to cover all that was added so far. */

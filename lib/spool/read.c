@@ -13,6 +13,8 @@ enum rc spool_envelope(struct task *task, struct spool *spool, struct spool_entr
 	enum rc rc;
 
 	(void)spool;
+	if (message->damaged)
+		return err_set(err, DEFER, "%s is damaged", message->entry.id.text);
 	rc = record_read(task, &place, task->arena, &payload, err);
 	if (rc != OK)
 		return rc;
@@ -162,7 +164,7 @@ enum rc spool_body(struct task *task, struct spool *spool, struct spool_entry *e
 
 	(void)spool;
 	if (message->damaged)
-		return err_set(err, DEFER, "the body of %s is damaged", message->entry.id.text);
+		return err_set(err, DEFER, "%s is damaged", message->entry.id.text);
 	message->pins++;
 	while (rc == OK && got < size && !message->gone) {
 		uint64_t at = offset + got;

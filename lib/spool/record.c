@@ -6,33 +6,30 @@
 #error "the spool's format is little-endian, and so must the machine be"
 #endif
 
-static uint32_t head_crc(const struct record_head *head, uint64_t number)
+static uint32_t head_crc(const struct record_head *head, uint64_t life)
 {
-	uint32_t crc = crc32c(0, &number, sizeof(number));
+	uint32_t crc = crc32c(0, &life, sizeof(life));
 
 	return crc32c(crc, (const char *)head + sizeof(head->crc), sizeof(*head) - sizeof(head->crc));
 }
 
-void record_finish(struct record_head *head, uint64_t number, enum record_type type, uint64_t seq, uint32_t len)
+void record_finish(struct record_head *head, uint64_t life, enum record_type type, uint64_t seq, uint32_t len)
 {
 	*head = (struct record_head){.len = len, .seq = seq, .type = type, .payload_crc = crc32c(0, head + 1, len)};
-	head->crc = head_crc(head, number);
+	head->crc = head_crc(head, life);
 }
 
-bool record_head_good(const struct record_head *head, uint64_t number)
+bool record_head_good(const struct record_head *head, uint64_t life)
 {
 	return head->len <= SPOOL_RECORD_MAX && head->type >= RECORD_BODY && head->type < RECORD_TYPE_END &&
-	       head->crc == head_crc(head, number);
+	       head->crc == head_crc(head, life);
 }
 
-void segment_head_make(struct segment_head *head, uint32_t shard, uint64_t number, uint64_t first_seq, uint32_t size)
+void segment_head_finish(struct segment_head *head)
 {
-	*head = (struct segment_head){.version = SPOOL_VERSION,
-				      .shard = shard,
-				      .number = number,
-				      .first_seq = first_seq,
-				      .size = size,
-				      .index_at = segment_index_at(size)};
+	head->version = SPOOL_VERSION;
+	head->index_at = segment_index_at(head->size);
+	head->reserved = 0;
 	memcpy(head->magic, SEGMENT_MAGIC, sizeof(head->magic));
 	head->crc = crc32c(0, head, offsetof(struct segment_head, crc));
 }

@@ -21,11 +21,11 @@
  *
  * Promises, besides those in spool.h:
  * (5) A record counts if and only if the checksums of head and payload are right, seq is the one before plus 1,
- *     and seq is below first_seq of the next segment. The checksum of the head is begun with the segment's number,
- *     so that what an earlier life of the file left does not match. The first record that does not count ends the
- *     segment.
- * (6) One group of a log is written at a time, synchronously, and never twice at the same place with the same
- *     number: after a failed write the log goes on in another segment, whose first_seq makes void what the failed
+ *     and seq is below first_seq of the next segment. The checksum of the head is begun with a random number that
+ *     the segment got when this life of the file began, so that nothing matches which an earlier life left, or a
+ *     torn first write under the same number and seq. The first record that does not count ends the segment.
+ * (6) One group of a log is written at a time, synchronously, and never twice at the same place in the same
+ *     life: after a failed write the log goes on in another segment, whose first_seq makes void what the failed
  *     write may have left.
  * (7) Segments are reused in the order of their numbers: a DONE is overwritten only after the COMMIT it ends.
  *     Nothing is ever appended to a segment that was found at a start. */
@@ -51,14 +51,15 @@ struct segment_head {
 	uint32_t version, shard;
 	uint64_t number;    /* of this life of the file; 1, 2, ... within the log */
 	uint64_t first_seq; /* of its first record, which is one more than the last that counts before */
+	uint64_t life;	    /* random */
 	uint32_t size, index_at;
 	uint32_t reserved;
 	uint32_t crc; /* CRC32C of all before */
 };
-static_assert(sizeof(struct segment_head) == 48, "on-disk layout");
+static_assert(sizeof(struct segment_head) == 56, "on-disk layout");
 
 struct record_head {
-	uint32_t crc; /* of the segment's number (64 bits) and of what follows in this head */
+	uint32_t crc; /* of the segment's life (64 bits) and of what follows in this head */
 	uint32_t len; /* payload bytes, at most SPOOL_RECORD_MAX */
 	uint64_t seq;
 	uint32_t type;
@@ -95,14 +96,14 @@ static_assert(sizeof(struct index_item) == 24, "on-disk layout");
 
 struct index_head {
 	char magic[8];
-	uint64_t number, first_seq, next_seq;
+	uint64_t number, first_seq, life, next_seq;
 	uint32_t shard, version;
 	uint32_t end; /* where the records end */
 	uint32_t len; /* bytes of items */
 	uint32_t item_count;
 	uint32_t crc; /* of all before, and of the items */
 };
-static_assert(sizeof(struct index_head) == 56, "on-disk layout");
+static_assert(sizeof(struct index_head) == 64, "on-disk layout");
 
 /* Bytes that a record takes. */
 static inline size_t record_size(size_t len)
@@ -127,15 +128,15 @@ static inline uint32_t segment_index_at(uint32_t size)
 }
 
 /* Writes the head in front of a payload that is already in its place behind it. */
-void record_finish(struct record_head *head, uint64_t number, enum record_type type, uint64_t seq, uint32_t len);
+void record_finish(struct record_head *head, uint64_t life, enum record_type type, uint64_t seq, uint32_t len);
 /* Is this a record's head, as far as the head itself can tell? Its payload has yet to be checked. */
-bool record_head_good(const struct record_head *head, uint64_t number);
+bool record_head_good(const struct record_head *head, uint64_t life);
 static inline bool record_payload_good(const struct record_head *head, const void *payload)
 {
 	return crc32c(0, payload, head->len) == head->payload_crc;
 }
 
-void segment_head_make(struct segment_head *head, uint32_t shard, uint64_t number, uint64_t first_seq, uint32_t size);
+void segment_head_finish(struct segment_head *head); /* magic, version, index_at, crc */
 bool segment_head_good(const struct segment_head *head);
 
 /* items follows head in memory. */

@@ -212,7 +212,7 @@ static bool replay_index(struct replay *r, struct segment *segment)
 	char *at, *end;
 
 	if (!head || !index_head_good(head, room) || head->number != segment->number ||
-	    head->first_seq != segment->first_seq || head->end > segment->index_at)
+	    head->first_seq != segment->first_seq || head->life != segment->life || head->end > segment->index_at)
 		return false;
 	head = (struct index_head *)window(r, segment, segment->index_at, (uint32_t)sizeof(*head) + head->len);
 	if (!head || !index_items_good(head))
@@ -242,9 +242,12 @@ static bool replay_index(struct replay *r, struct segment *segment)
 static struct record_head *record_at(struct replay *r, struct segment *segment, uint32_t at, uint64_t seq,
 				     uint64_t seq_end)
 {
-	struct record_head *head = (struct record_head *)window(r, segment, at, sizeof(*head));
+	struct record_head *head;
 
-	if (!head || !record_head_good(head, segment->number) || head->seq != seq || seq >= seq_end ||
+	if (segment->index_at - at < sizeof(*head))
+		return NULL;
+	head = (struct record_head *)window(r, segment, at, sizeof(*head));
+	if (!head || !record_head_good(head, segment->life) || head->seq != seq || seq >= seq_end ||
 	    record_size(head->len) > segment->index_at - at)
 		return NULL;
 	head = (struct record_head *)window(r, segment, at, (uint32_t)sizeof(*head) + head->len);
@@ -261,9 +264,9 @@ static bool replay_records(struct replay *r, struct segment *segment, uint64_t s
 	r->log->index_len = sizeof(struct index_head);
 	r->log->index_items = 0;
 	segment->used = SPOOL_BLOCK;
-	while (r->rc == OK && index_at - at >= sizeof(struct record_head)) {
+	while (r->rc == OK && at < index_at) {
 		uint32_t rest = SPOOL_BLOCK - at % SPOOL_BLOCK;
-		struct record_head *head = rest < sizeof(*head) ? NULL : record_at(r, segment, at, seq, seq_end);
+		struct record_head *head = record_at(r, segment, at, seq, seq_end);
 		struct index_item item;
 
 		if (!head && at % SPOOL_BLOCK == 0)
@@ -332,6 +335,7 @@ static bool segment_identify(struct replay *r, struct segment *segment)
 	if (segment_head_good(head)) {
 		segment->number = head->number;
 		segment->first_seq = head->first_seq;
+		segment->life = head->life;
 		segment->size = head->size;
 		segment->index_at = head->index_at;
 		return head->shard == r->log->shard;
@@ -346,6 +350,7 @@ static bool segment_identify(struct replay *r, struct segment *segment)
 		return false;
 	segment->number = index->number;
 	segment->first_seq = index->first_seq;
+	segment->life = index->life;
 	return true;
 }
 

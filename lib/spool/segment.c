@@ -163,6 +163,18 @@ void log_shrink(struct log *log)
 		;
 }
 
+void segment_begin(struct log *log)
+{
+	struct segment *segment = log->active;
+
+	segment->number = log->next_number++;
+	segment->first_seq = log->next_seq;
+	segment->used = 0;
+	shard_random(log->spool->shard, &segment->life, sizeof(segment->life));
+	log->index_len = sizeof(struct index_head);
+	log->index_items = 0;
+}
+
 enum rc segment_activate(struct log *log, struct err *err)
 {
 	struct segment *segment;
@@ -187,14 +199,10 @@ enum rc segment_activate(struct log *log, struct err *err)
 		return DEFER;
 	list_remove(&segment->link);
 	log->free_count--;
-	segment->number = log->next_number++;
-	segment->first_seq = log->next_seq;
-	segment->used = 0;
 	list_append(&log->segments, &segment->link);
 	log->segment_count++;
 	log->active = segment;
-	log->index_len = sizeof(struct index_head);
-	log->index_items = 0;
+	segment_begin(log);
 	return OK;
 }
 
@@ -211,6 +219,7 @@ void segment_seal(struct log *log)
 		return; /* nothing was written: a start does not find it */
 	*head = (struct index_head){.number = segment->number,
 				    .first_seq = segment->first_seq,
+				    .life = segment->life,
 				    .next_seq = log->next_seq,
 				    .shard = log->shard,
 				    .end = segment->used,
@@ -245,37 +254,61 @@ enum rc segment_open_read(struct task *task, struct segment *segment, struct err
 	return OK;
 }
 
-enum rc record_read(struct task *task, const struct place *where, struct arena *arena, char **payload_ret,
-		    struct err *err)
+static bool record_good(const struct record_head *head, const struct place *place)
 {
-	struct place place = *where; /* the message may be moved while we wait */
+	return record_head_good(head, place->segment->life) && head->len == place->len &&
+	       record_payload_good(head, head + 1);
+}
+
+/* damaged: what is wrong is noted there, and whatever was found is good enough. NULL: it is an error. */
+static enum rc read_checked(struct task *task, struct place place, struct arena *arena, char **payload_ret,
+			    bool *damaged, struct err *err)
+{
 	struct segment *segment = place.segment;
 	size_t size = sizeof(struct record_head) + place.len, got = 0;
-	struct record_head *head;
 	struct spool *spool;
+	struct record_head *head;
 	enum rc rc;
 
-	if (!segment)
-		return err_set(err, DEFER, "a part of the message was lost with its segment");
-	spool = segment->log->spool;
 	head = arena_alloc(arena, size, 8);
 	if (!head)
 		return err_memory(err);
+	*payload_ret = (char *)(head + 1);
+	if (!segment && damaged) {
+		*damaged = true;
+		return OK;
+	}
+	if (!segment)
+		return err_set(err, DEFER, "a part of the message was lost with its segment");
+	spool = segment->log->spool;
 	segment->holds++;
 	rc = segment_open_read(task, segment, err);
 	if (rc == OK)
 		rc = spool->disk->read(spool->disk, task, segment->fd_read, head, size, place.offset, &got, err);
 	if (rc == FAIL)
 		rc = DEFER;
-	if (rc == OK && (got != size || !record_head_good(head, segment->number) || head->len != place.len ||
-			 !record_payload_good(head, head + 1)))
-		rc = err_set(err, DEFER, "segment %u-%u is damaged at byte %u", segment->log->shard, segment->file,
-			     place.offset);
+	if (rc == OK && (got != size || !record_good(head, &place))) {
+		if (damaged)
+			*damaged = true;
+		else
+			rc = err_set(err, DEFER, "spool segment %u-%u is damaged at byte %u", segment->log->shard,
+				     segment->file, place.offset);
+	}
 	segment->holds--;
 	log_trim(segment->log);
-	if (rc == OK)
-		*payload_ret = (char *)(head + 1);
 	return rc;
+}
+
+enum rc record_read(struct task *task, const struct place *place, struct arena *arena, char **payload_ret,
+		    struct err *err)
+{
+	return read_checked(task, *place, arena, payload_ret, NULL, err);
+}
+
+enum rc record_read_raw(struct task *task, const struct place *place, struct arena *arena, char **payload_ret,
+			bool *damaged, struct err *err)
+{
+	return read_checked(task, *place, arena, payload_ret, damaged, err);
 }
 
 void log_trim(struct log *log)

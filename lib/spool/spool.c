@@ -352,22 +352,6 @@ static uint64_t frags_len(const struct frag *frags, unsigned count)
 	return len;
 }
 
-/* The places of the body: the spilled ones, and one more for what comes with the commit. */
-static enum rc request_extents(struct request *request, const struct spill *spill, struct place *one, struct err *err)
-{
-	request->extent_count = (spill ? spill->extent_count : 0) + (request->body_len > 0);
-	request->extents = one;
-	if (request->extent_count > 1) {
-		/* Kept with the message as long as it lives: large ones only. */
-		request->extents = malloc(request->extent_count * sizeof(*one));
-		if (!request->extents)
-			return err_memory(err);
-	}
-	if (spill && spill->extent_count)
-		memcpy(request->extents, spill->extents, spill->extent_count * sizeof(*one));
-	return OK;
-}
-
 static enum rc message_store(struct task *task, struct log *log, struct request *request, struct spill *spill,
 			     struct err *err)
 {

@@ -84,17 +84,38 @@ enum rc request_wait(struct task *task, struct request *request)
 	return request->rc;
 }
 
+bool request_fits(const struct log *log, const struct request *request)
+{
+	uint32_t size = (uint32_t)log->spool->options.segment_size;
+	size_t need = request_need(request);
+
+	return need <= SPOOL_RECORD_MAX && need <= segment_index_at(size) - size / 8 - 2 * SPOOL_BLOCK;
+}
+
 enum rc request_run(struct task *task, struct log *log, struct request *request)
 {
 	if (task->cancelled)
 		return CANCELLED;
-	if (request_need(request) > SPOOL_RECORD_MAX ||
-	    request_need(request) > segment_index_at((uint32_t)log->spool->options.segment_size) - 2 * SPOOL_BLOCK -
-					    (uint32_t)log->spool->options.segment_size / 8)
+	if (!request_fits(log, request))
 		return err_set(request->err, FAIL, "an envelope of %u bytes is too large for the spool",
 			       request->envelope_len);
 	request_queue(log, request);
 	return request_wait(task, request);
+}
+
+enum rc request_extents(struct request *request, const struct spill *spill, struct place *one, struct err *err)
+{
+	request->extent_count = (spill ? spill->extent_count : 0) + (request->body_len > 0);
+	request->extents = one;
+	if (request->extent_count > 1) {
+		/* Kept with the message as long as it lives: large ones only. */
+		request->extents = malloc(request->extent_count * sizeof(*one));
+		if (!request->extents)
+			return err_memory(err);
+	}
+	if (spill && spill->extent_count)
+		memcpy(request->extents, spill->extents, spill->extent_count * sizeof(*one));
+	return OK;
 }
 
 /* ---- Small records that nobody waits for ------------------------------------------------------------- */
@@ -230,7 +251,7 @@ static struct place record_end(struct log *log, enum record_type type, char *pay
 	memset(payload + len, 0, record_size(len) - sizeof(*head) - len);
 	if (type != RECORD_BODY && !index_add(log, type, place.offset, log->next_seq, payload, place.len))
 		ASSERT(!"group_has_room() was asked");
-	record_finish(head, log->active->number, type, log->next_seq++, place.len);
+	record_finish(head, log->active->life, type, log->next_seq++, place.len);
 	log->group_len += (uint32_t)record_size(len);
 	return place;
 }
@@ -410,9 +431,15 @@ static void gather(struct log *log)
 	log->group_index_items = log->index_items;
 	log->group_len = 0;
 	if (segment->used == 0) {
-		memset(log->group, 0, SPOOL_BLOCK);
-		segment_head_make((struct segment_head *)log->group, log->shard, segment->number, segment->first_seq,
-				  segment->size);
+		struct segment_head *head = (struct segment_head *)log->group;
+
+		memset(head, 0, SPOOL_BLOCK);
+		head->shard = log->shard;
+		head->number = segment->number;
+		head->first_seq = segment->first_seq;
+		head->life = segment->life;
+		head->size = segment->size;
+		segment_head_finish(head);
 		log->group_len = SPOOL_BLOCK;
 	}
 	if (!take_pending(log) || !take_ends(log))
@@ -552,7 +579,7 @@ static void group_failed(struct log *log, struct err *err)
 	log->failing = true;
 	log->closing_failed = log->closing;
 	if (log->active->used == 0)
-		log->active->number = log->next_number++;
+		segment_begin(log);
 	else
 		segment_seal(log);
 }
@@ -708,7 +735,12 @@ static void writer(void *arg)
 	for (;;) {
 		while (has_work(log) && !log->closing_failed)
 			work_once(log);
-		if (log->closing)
+		if (log->closing_failed) {
+			struct err err = err_make(NULL);
+
+			refuse(log, false, &err);
+		}
+		if (log->closing && !log->compactor_runs)
 			break;
 		if (waitq_wait(&log->task, &log->work) != OK)
 			ASSERT(!"the writer has no deadline, and nobody cancels it");
