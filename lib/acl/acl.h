@@ -55,7 +55,6 @@ enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct e
 
 /* The section's compiled ACLs, by name; for those who compile inline text. */
 extern const struct conf_section acl_conf_section;
-extern const struct conf_group acl_conf_group;	      /* strict_acl_vars, dns_csa_*, callout_* ... */
 extern const struct expand_item *const acl_items[];   /* ${acl */
 extern const struct expand_condition *const acl_conditions[]; /* acl {{..}} */
 extern const struct variable_table acl_variables;     /* $acl_arg1..., $acl_narg, $acl_verify_message, $sender_rate..., $dnslist_... */

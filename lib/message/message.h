@@ -129,6 +129,7 @@ struct client {
 	uint8_t tls_ocsp;	      /* 0 to 4, $tls_in_ocsp */
 	uint8_t tls_resumption;	      /* bits of $tls_in_resumption */
 	struct acl_variable *acl_c;
+	struct acl_variable *acl_m; /* set while there is no message yet (connect, HELO) */
 	struct slice active_hostname; /* smtp_active_hostname, expanded; empty: primary_hostname */
 	uint32_t uid, gid;	      /* of a local submitter */
 	struct slice login;

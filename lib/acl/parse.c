@@ -1,0 +1,262 @@
+/* parse: statements from lines. A mistake names file, line and what was expected, and the file is not taken. */
+#include "list.h"
+
+static const char *const verb_names[] = {"accept", "defer", "deny", "discard", "drop", "require", "warn"};
+
+static enum acl_verb verb_of(struct slice word)
+{
+	for (unsigned v = 0; v < ARRAY_COUNT(verb_names); v++)
+		if (slice_eq(word, slice_of(verb_names[v])))
+			return (enum acl_verb)v;
+	return VERB_NONE;
+}
+
+static struct slice take_name(struct slice *rest)
+{
+	struct slice s = slice_ltrim(*rest);
+	uint32_t len = 0;
+
+	while (len < s.len && (ascii_is_alnum(s.ptr[len]) || s.ptr[len] == '_'))
+		len++;
+	*rest = slice_ltrim(slice_from(s, len));
+	return slice_sub(s, 0, len);
+}
+
+static enum rc compile_value(struct conf *conf, struct arena *arena, struct acl_item *item)
+{
+	static const enum conf_list_kind kinds[] = {
+		[VALUE_DOMAINS] = LIST_DOMAIN, [VALUE_HOSTS] = LIST_HOST,
+		[VALUE_ADDRESSES] = LIST_ADDRESS, [VALUE_LOCAL_PARTS] = LIST_LOCAL_PART,
+	};
+
+	switch (item->word->value) {
+	case VALUE_EXPAND:
+	case VALUE_SET:
+		item->value = expand_compile(conf->language, arena, item->text);
+		return item->value ? OK : DEFER;
+	case VALUE_DOMAINS:
+	case VALUE_HOSTS:
+	case VALUE_ADDRESSES:
+	case VALUE_LOCAL_PARTS:
+		item->list = match_compile(conf, arena, kinds[item->word->value], item->text);
+		return item->list ? OK : DEFER;
+	default:
+		return OK;
+	}
+}
+
+/* "set acl_m_x = ..." : the name. The seeds write "set $acl_m_x", whose $ is forgiven with a remark (C10). */
+static enum rc parse_set(struct conf *conf, struct acl_item *item, struct slice *rest, struct err *err)
+{
+	if (rest->len && rest->ptr[0] == '$') {
+		conf_warn(conf, &item->place, "the $ before a variable's name in \"set\" is not needed");
+		*rest = slice_from(*rest, 1);
+	}
+	item->variable = take_name(rest);
+	if (slice_starts(item->variable, SLICE("acl_")) && item->variable.len > 5 &&
+	    (item->variable.ptr[4] == 'c' || item->variable.ptr[4] == 'm') &&
+	    (item->variable.ptr[5] == '_' || ascii_is_digit(item->variable.ptr[5])))
+		return OK;
+	return conf_error(err, &item->place, "invalid variable name after \"set\" in ACL modifier (must begin with \"acl_c\" or \"acl_m\")");
+}
+
+static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_line *line, struct slice rest,
+			  struct acl_item **item_ret, struct err *err)
+{
+	struct acl_item *item = arena_make(arena, struct acl_item);
+	struct slice name;
+
+	if (!item)
+		return err_memory(err);
+	item->place = line->place;
+	rest = slice_ltrim(rest);
+	if (rest.len && rest.ptr[0] == '!') {
+		item->negated = true;
+		rest = slice_ltrim(slice_from(rest, 1));
+	}
+	name = take_name(&rest);
+	item->word = acl_word_find(name);
+	if (!item->word)
+		return conf_error(err, &line->place, "unknown ACL condition/modifier in \"%.*s\"", SLICE_ARG(line->text));
+	if (item->negated && item->word->kind == MODIFIER)
+		return conf_error(err, &line->place, "ACL error: negation is not allowed with \"%s\"", item->word->name);
+	if (item->word->value == VALUE_NONE) {
+		if (rest.len)
+			return conf_error(err, &line->place, "\"%s\" takes no value", item->word->name);
+		*item_ret = item;
+		return OK;
+	}
+	if (item->word->value == VALUE_SET && parse_set(conf, item, &rest, err) != OK)
+		return FAIL;
+	if (!rest.len || rest.ptr[0] != '=')
+		return conf_error(err, &line->place, "\"=\" missing after ACL \"%s\" %s", item->word->name,
+				  item->word->kind == CONDITION ? "condition" : "modifier");
+	item->text = arena_copy(arena, slice_trim(slice_from(rest, 1)));
+	if (!item->text.ptr || compile_value(conf, arena, item) != OK)
+		return err_memory(err);
+	*item_ret = item;
+	return OK;
+}
+
+/* A line that ends the ACL: the name of the next one, "name:". */
+static bool is_label(struct slice text)
+{
+	struct slice rest = text, name = take_name(&rest);
+
+	return name.len && rest.len == 1 && rest.ptr[0] == ':';
+}
+
+enum rc acl_parse(struct conf *conf, struct arena *arena, struct acl_source *source, struct slice name,
+		  struct acl_list *list_ret, struct err *err)
+{
+	const struct acl_statement **statement_end = &list_ret->statements;
+	struct acl_statement *statement = NULL;
+	const struct acl_item **item_end = NULL;
+	struct conf_line line;
+	enum rc rc;
+
+	*list_ret = (struct acl_list){.name = name};
+	while ((rc = source->next(source, &line, err)) == OK) {
+		struct slice rest = line.text, first;
+		struct acl_item *item;
+		enum acl_verb verb;
+
+		if (is_label(line.text)) {
+			source->unread(source);
+			return OK;
+		}
+		first = take_name(&rest);
+		verb = verb_of(first);
+		if (verb != VERB_NONE) {
+			statement = arena_make(arena, struct acl_statement);
+			if (!statement)
+				return err_memory(err);
+			statement->verb = verb;
+			statement->place = line.place;
+			*statement_end = statement;
+			statement_end = &statement->next;
+			item_end = &statement->items;
+			if (!rest.len)
+				continue;
+		} else if (!statement) {
+			return conf_error(err, &line.place, "unknown ACL verb \"%.*s\" in \"%.*s\"", SLICE_ARG(first),
+					  SLICE_ARG(line.text));
+		} else {
+			rest = line.text;
+		}
+		rc = parse_item(conf, arena, &line, rest, &item, err);
+		if (rc != OK)
+			return rc;
+		*item_end = item;
+		item_end = &item->next;
+	}
+	return rc == FAIL && !err->text.len ? OK : rc;
+}
+
+/* ---- From memory ---------------------------------------------------------------------------------------------- */
+
+struct text_source {
+	struct slice rest, line;
+	unsigned number;
+	bool again;
+	struct arena *arena;
+};
+
+static enum rc text_next(struct acl_source *source, struct conf_line *line_ret, struct err *err)
+{
+	struct text_source *text = source->arg;
+	struct slice part;
+
+	(void)err;
+	if (!text->again) {
+		struct str joined = str_make(text->arena);
+		do {
+			bool more = true;
+			str_clear(&joined);
+			/* A backslash at the end of a line continues it, as in files. */
+			while (more) {
+				if (!slice_split(&text->rest, '\n', &part)) {
+					if (!joined.len)
+						return FAIL;
+					break;
+				}
+				text->number++;
+				part = slice_trim(part);
+				more = part.len && part.ptr[part.len - 1] == '\\';
+				if (more)
+					part.len--;
+				str_add(&joined, part);
+			}
+			text->line = slice_trim(str_slice(&joined));
+			if (!text->line.ptr)
+				return DEFER;
+		} while (!text->line.len || text->line.ptr[0] == '#');
+	}
+	text->again = false;
+	*line_ret = (struct conf_line){.text = text->line, .place = {"inline ACL", text->number}};
+	return OK;
+}
+
+static void text_unread(struct acl_source *source)
+{
+	((struct text_source *)source->arg)->again = true;
+}
+
+enum rc acl_parse_text(const struct conf *conf, struct arena *arena, struct slice text, struct acl_list *list_ret,
+		       struct err *err)
+{
+	struct text_source from = {.rest = text, .arena = arena};
+	struct acl_source source = {text_next, text_unread, &from};
+
+	/* The snapshot itself is not changed: warnings are for those who load files, and a text is no file. */
+	return acl_parse((struct conf *)conf, arena, &source, SLICE("inline ACL"), list_ret, err);
+}
+
+/* ---- The section ------------------------------------------------------------------------------------------------- */
+
+static enum rc section_next(struct acl_source *source, struct conf_line *line_ret, struct err *err)
+{
+	return conf_next_line(source->arg, line_ret, err);
+}
+
+static void section_unread(struct acl_source *source)
+{
+	conf_unread_line(source->arg);
+}
+
+static enum rc read_section(struct conf_reader *reader, void **section_ret, struct err *err)
+{
+	struct conf *conf = conf_reader_conf(reader);
+	struct acl_section *section = arena_make(&conf->arena, struct acl_section);
+	struct acl_source source = {section_next, section_unread, reader};
+	struct conf_line line;
+	enum rc rc;
+
+	if (!section)
+		return err_memory(err);
+	map_init(&section->lists, &conf->arena, false);
+	while ((rc = conf_next_line(reader, &line, err)) == OK) {
+		struct acl_list *list = arena_make(&conf->arena, struct acl_list);
+		struct slice name;
+
+		if (!is_label(line.text))
+			return conf_error(err, &line.place, "missing or malformed ACL name: \"%.*s\"", SLICE_ARG(line.text));
+		name = arena_copy(&conf->arena, slice_rtrim(slice_sub(slice_rtrim(line.text), 0, slice_rtrim(line.text).len - 1)));
+		if (!list || !name.ptr)
+			return err_memory(err);
+		if (map_get(&section->lists, name))
+			return conf_error(err, &line.place, "there are two ACLs called \"%.*s\"", SLICE_ARG(name));
+		rc = acl_parse(conf, &conf->arena, &source, name, list, err);
+		if (rc != OK)
+			return rc;
+		list->place = line.place;
+		if (!map_set(&section->lists, name, list))
+			return err_memory(err);
+	}
+	if (rc == FAIL && err->text.len)
+		return rc;
+	*section_ret = section;
+	return OK;
+}
+
+const struct conf_section acl_conf_section = {.id = CONF_SECTION_ACL, .name = "acl", .read = read_section};

@@ -1,0 +1,233 @@
+/* plain: the words that need no other system: condition, acl, set, message, logwrite, delay and their kin. */
+#include "list.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <unistd.h>
+
+#define DELAY_MAX_S 3600
+
+static enum acl_test run_condition(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	bool truth;
+
+	(void)item;
+	switch (expand_truth(slice_trim(value), false, &truth, run->err)) {
+	case OK:
+		return truth ? TEST_TRUE : TEST_FALSE;
+	case FAIL:
+		(void)err_set(run->err, FAIL, "invalid \"condition\" value \"%.*s\"", SLICE_ARG(value));
+		return TEST_ERROR;
+	default:
+		return TEST_DEFER;
+	}
+}
+
+/* A nested ACL: its verdict is the condition's truth. What it has to say is said unless this statement has its own text. */
+static enum acl_test run_acl(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	struct slice words[ACL_ARGUMENT_MAX + 1], rest = value, name = value;
+	const struct acl_section *section = conf_section(run->sc->conf, CONF_SECTION_ACL);
+	unsigned count = 0;
+	enum acl_result result;
+
+	(void)item;
+	/* A name and arguments; text that begins with no known name is an ACL itself. */
+	while (count < ARRAY_COUNT(words) && slice_word(&rest, &words[count]))
+		count++;
+	if (count > 1 && section && map_get(&section->lists, words[0]))
+		name = words[0];
+	else
+		count = 1;
+	result = acl_run_named(run->sc, run->where, name, words + 1, count - 1, run->outcome, run->err);
+	switch (result) {
+	case ACL_ACCEPT:
+		return TEST_TRUE;
+	case ACL_DENY:
+		run->user_text = run->outcome->user_message;
+		run->log_text = run->outcome->log_message;
+		return TEST_FALSE;
+	case ACL_DROP:
+		run->user_text = run->outcome->user_message;
+		run->log_text = run->outcome->log_message;
+		return TEST_DROP;
+	case ACL_DISCARD:
+		if (run->statement->verb == VERB_ACCEPT || run->statement->verb == VERB_DISCARD)
+			return TEST_DISCARD;
+		(void)err_set(run->err, FAIL, "\"discard\" in a nested ACL, where the verb is neither accept nor discard");
+		return TEST_ERROR;
+	case ACL_DEFER:
+		return TEST_DEFER;
+	default:
+		return TEST_ERROR;
+	}
+}
+
+static enum acl_test run_set(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	struct scope *sc = run->sc;
+	struct slice name = slice_from(item->variable, 5);
+	bool of_message = item->variable.ptr[4] == 'm';
+	struct arena *arena = of_message && sc->message ? &sc->message->arena : sc->client ? sc->client->arena : NULL;
+	struct acl_variable **list = of_message && sc->message ? &sc->message->acl_m
+				     : sc->client	       ? (of_message ? &sc->client->acl_m : &sc->client->acl_c)
+							       : NULL;
+
+	if (!list || !arena || !acl_variable_set(arena, list, name, value)) {
+		(void)err_set(run->err, DEFER, "no memory for the ACL variable \"%.*s\"", SLICE_ARG(item->variable));
+		return TEST_ERROR;
+	}
+	return TEST_TRUE;
+}
+
+static enum acl_test run_endpass(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	(void)item;
+	(void)value;
+	run->endpass = true;
+	return TEST_TRUE;
+}
+
+static enum acl_test run_logwrite(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	unsigned where = 0;
+	struct slice targets, target;
+
+	(void)item;
+	if (value.len && value.ptr[0] == ':') {
+		ptrdiff_t end = slice_find(slice_from(value, 1), ':');
+		if (end >= 0) {
+			targets = slice_sub(value, 1, (size_t)end);
+			while (slice_split(&targets, ',', &target)) {
+				target = slice_trim(target);
+				where |= slice_eq(target, SLICE("main"))     ? LOG_TO_MAIN
+					 : slice_eq(target, SLICE("reject")) ? LOG_TO_REJECT
+					 : slice_eq(target, SLICE("panic"))  ? LOG_TO_PANIC
+									     : 0;
+			}
+			if (where)
+				value = slice_from(value, (size_t)end + 2);
+		}
+	}
+	log_write(run->sc->task->shard, run->sc->conf, where ? where : LOG_TO_MAIN,
+		  run->sc->message ? &run->sc->message->id : NULL, slice_ltrim(value));
+	return TEST_TRUE;
+}
+
+static enum acl_test run_continue(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	(void)run;
+	(void)item;
+	(void)value; /* it was expanded, and that was all */
+	return TEST_TRUE;
+}
+
+static enum acl_test run_delay(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	struct task *task = run->sc->task;
+	int64_t seconds;
+
+	(void)item;
+	if (!conf_parse_time(slice_trim(value), &seconds) || seconds < 0 || seconds > DELAY_MAX_S) {
+		(void)err_set(run->err, FAIL, "syntax error in argument for \"delay\" modifier: \"%.*s\" is not a time value",
+			      SLICE_ARG(value));
+		return TEST_ERROR;
+	}
+	if (run->sc->dry_run) {
+		if (run->sc->trace)
+			run->sc->trace(run->sc, "(delay of %lld seconds skipped)", (long long)seconds);
+		return TEST_TRUE;
+	}
+	/* The deadline is for what this command waits for; waiting as told does not count. */
+	if (task->until != UNTIL_NEVER)
+		task->until += (uint64_t)seconds * NS_PER_S;
+	if (task_sleep(task, shard_now(task->shard) + (uint64_t)seconds * NS_PER_S) != OK)
+		return TEST_DEFER;
+	return TEST_TRUE;
+}
+
+static enum acl_test run_queue(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	(void)item;
+	for (uint32_t i = 0; i < value.len; i++)
+		if (!ascii_is_alnum(value.ptr[i]) && value.ptr[i] != '_' && value.ptr[i] != '-') {
+			(void)err_set(run->err, FAIL, "directory separator or odd character in queue name \"%.*s\"",
+				      SLICE_ARG(value));
+			return TEST_ERROR;
+		}
+	run->outcome->queue_name = value;
+	return TEST_TRUE;
+}
+
+static enum acl_test run_log_reject_target(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	uint32_t targets = 0;
+	char separator = 0;
+	struct slice word;
+
+	(void)item;
+	while (list_next(run->sc->task->arena, &value, &separator, &word)) {
+		if (slice_eq(word, SLICE("main")))
+			targets |= LOG_TO_MAIN;
+		else if (slice_eq(word, SLICE("reject")))
+			targets |= LOG_TO_REJECT;
+		else if (slice_eq(word, SLICE("panic")))
+			targets |= LOG_TO_PANIC;
+		else if (word.len) {
+			(void)err_set(run->err, FAIL, "unknown log name \"%.*s\" in \"log_reject_target\"", SLICE_ARG(word));
+			return TEST_ERROR;
+		}
+	}
+	run->outcome->reject_targets = targets;
+	return TEST_TRUE;
+}
+
+/* "<;host;port;data": one datagram, sent and forgotten. */
+static enum acl_test run_udpsend(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	struct slice host, port, rest = value;
+	char separator = 0;
+	struct sockaddr_storage sa;
+	struct ip_addr ip;
+	uint64_t number;
+	socklen_t len;
+	int fd;
+
+	(void)item;
+	if (!list_next(run->sc->task->arena, &rest, &separator, &host) ||
+	    !list_next(run->sc->task->arena, &rest, &separator, &port) || !rest.len || !parse_u64(port, &number) ||
+	    number == 0 || number > 65535) {
+		(void)err_set(run->err, FAIL, "missing or bad host, port or data in \"udpsend\"");
+		return TEST_ERROR;
+	}
+	if (!ip_parse(host, &ip)) {
+		(void)err_set(run->err, FAIL, "bad udpsend destination \"%.*s\": an IP address is needed", SLICE_ARG(host));
+		return TEST_ERROR;
+	}
+	ip.port = (uint16_t)number;
+	if (run->sc->dry_run)
+		return TEST_TRUE;
+	len = ip_to_sockaddr(&ip, &sa);
+	fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || sendto(fd, rest.ptr, rest.len, MSG_DONTWAIT, (struct sockaddr *)&sa, len) < 0) {
+		(void)err_os(run->err, DEFER, errno, "\"udpsend\" to %.*s", SLICE_ARG(host));
+		if (fd >= 0)
+			close(fd);
+		return TEST_DEFER;
+	}
+	close(fd);
+	return TEST_TRUE;
+}
+
+const struct acl_word acl_word_condition = {"condition", CONDITION, VALUE_EXPAND, 0, run_condition};
+const struct acl_word acl_word_acl = {"acl", CONDITION, VALUE_EXPAND, 0, run_acl};
+const struct acl_word acl_word_set = {"set", MODIFIER, VALUE_SET, 0, run_set};
+const struct acl_word acl_word_message = {"message", MODIFIER, VALUE_EXPAND, 0, NULL};
+const struct acl_word acl_word_log_message = {"log_message", MODIFIER, VALUE_EXPAND, 0, NULL};
+const struct acl_word acl_word_endpass = {"endpass", MODIFIER, VALUE_NONE, 0, run_endpass};
+const struct acl_word acl_word_logwrite = {"logwrite", MODIFIER, VALUE_EXPAND, 0, run_logwrite};
+const struct acl_word acl_word_continue = {"continue", MODIFIER, VALUE_EXPAND, 0, run_continue};
+const struct acl_word acl_word_delay = {"delay", MODIFIER, VALUE_EXPAND, AT(NOTQUIT), run_delay};
+const struct acl_word acl_word_queue = {"queue", MODIFIER, VALUE_EXPAND, AT(DATA) | AT(PRDR) | AT(NOT_SMTP), run_queue};
+const struct acl_word acl_word_log_reject_target = {"log_reject_target", MODIFIER, VALUE_EXPAND, 0, run_log_reject_target};
+const struct acl_word acl_word_udpsend = {"udpsend", MODIFIER, VALUE_EXPAND, 0, run_udpsend};

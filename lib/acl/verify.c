@@ -1,0 +1,410 @@
+/* verify: the condition that checks addresses, names and header syntax. */
+#include "list.h"
+
+struct verify_words {
+	struct verify_options options;
+	struct callout_options callout;
+	bool defer_ok, callout_wanted, callout_defer_ok, quota;
+	bool case_insensitive;
+};
+
+static bool callout_word(struct acl_run *run, struct slice word, struct callout_options *c, bool *defer_ok)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} flags[] = {
+		{"fullpostmaster", offsetof(struct callout_options, fullpostmaster)},
+		{"postmaster", offsetof(struct callout_options, postmaster)},
+		{"random", offsetof(struct callout_options, random)},
+		{"no_cache", offsetof(struct callout_options, no_cache)},
+		{"use_sender", offsetof(struct callout_options, use_sender)},
+		{"use_postmaster", offsetof(struct callout_options, use_postmaster)},
+	};
+	static const struct {
+		const char *name;
+		size_t offset;
+	} times[] = {
+		{"connect=", offsetof(struct callout_options, connect_timeout_s)},
+		{"maxwait=", offsetof(struct callout_options, maxwait_s)},
+	};
+	static const struct {
+		const char *name;
+		size_t offset;
+	} texts[] = {
+		{"mailfrom=", offsetof(struct callout_options, mailfrom)},
+		{"postmaster_mailfrom=", offsetof(struct callout_options, postmaster_mailfrom)},
+	};
+
+	(void)run;
+	if (slice_eq(word, SLICE("defer_ok"))) {
+		*defer_ok = c->defer_ok = true;
+		return true;
+	}
+	if (slice_eq(word, SLICE("hold")) || slice_eq(word, SLICE("use_tptsender")))
+		return true;
+	for (unsigned i = 0; i < ARRAY_COUNT(flags); i++)
+		if (slice_eq(word, slice_of(flags[i].name))) {
+			*(bool *)((char *)c + flags[i].offset) = true;
+			return true;
+		}
+	for (unsigned i = 0; i < ARRAY_COUNT(texts); i++)
+		if (slice_starts(word, slice_of(texts[i].name))) {
+			*(struct slice *)((char *)c + texts[i].offset) = slice_trim(slice_from(word, (uint32_t)strlen(texts[i].name)));
+			if (i == 1)
+				c->postmaster = true;
+			return true;
+		}
+	for (unsigned i = 0; i < ARRAY_COUNT(times); i++)
+		if (slice_starts(word, slice_of(times[i].name)))
+			return conf_parse_time(slice_trim(slice_from(word, (uint32_t)strlen(times[i].name))),
+					       (int64_t *)((char *)c + times[i].offset));
+	return conf_parse_time(word, &c->timeout_s);
+}
+
+static bool parse_words(struct acl_run *run, struct slice rest, struct verify_words *words)
+{
+	struct slice word;
+
+	*words = (struct verify_words){.callout = {.timeout_s = 30, .connect_timeout_s = 5}};
+	while (slice_split(&rest, '/', &word)) {
+		word = slice_trim(word);
+		if (slice_eq(word, SLICE("defer_ok"))) {
+			words->defer_ok = true;
+		} else if (slice_eq(word, SLICE("no_details"))) {
+			words->options.no_details = true;
+		} else if (slice_eq(word, SLICE("success_on_redirect"))) {
+			words->options.success_on_redirect = true;
+		} else if (slice_eq(word, SLICE("case_insensitive"))) {
+			words->case_insensitive = true;
+		} else if (slice_eq(word, SLICE("callout_defer_ok"))) {
+			words->callout_wanted = words->callout_defer_ok = words->callout.defer_ok = true;
+		} else if (slice_eq(word, SLICE("check_postmaster"))) {
+			words->callout_wanted = words->callout.postmaster = true;
+		} else if (slice_starts(word, SLICE("callout"))) {
+			struct slice more = slice_ltrim(slice_from(word, 7)), part;
+			words->callout_wanted = true;
+			if (!more.len)
+				continue;
+			if (more.ptr[0] != '=')
+				return false;
+			more = slice_from(more, 1);
+			while (slice_split(&more, ',', &part))
+				if (!callout_word(run, slice_trim(part), &words->callout, &words->callout_defer_ok))
+					return false;
+		} else {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* An address routed, and asked for at the host it was routed to where that is wanted. */
+static enum rc check_address(struct acl_run *run, struct slice address, bool sender, const struct verify_words *words,
+			     struct slice *user_ret, struct slice *failure_ret)
+{
+	struct scope *sc = run->sc;
+	struct route_output out = {0};
+	struct address *result = NULL, *saved = sc->address;
+	struct smtp_reply reply = {0};
+	enum rc rc;
+
+	*user_ret = (struct slice){NULL, 0, 0};
+	*failure_ret = SLICE("route");
+	rc = verify_address(sc, address, sender, &words->options, &result, &out, run->err);
+	sc->address = saved;
+	if (rc == OK && words->callout_wanted && result && result->transport) {
+		rc = callout(sc, result, sender, &words->callout, &reply, run->err);
+		*failure_ret = !reply.code			       ? SLICE("connection")
+			       : slice_starts(reply.command, SLICE("MAIL")) ? SLICE("mail")
+			       : slice_starts(reply.command, SLICE("RCPT")) ? SLICE("recipient")
+									    : SLICE("connection");
+		if (rc == DEFER && words->callout_defer_ok)
+			rc = OK;
+		if (rc == FAIL && run->err->text.len)
+			*user_ret = run->err->text;
+	} else if (rc == FAIL || rc == DEFER) {
+		*user_ret = out.user_message.len ? out.user_message : out.message.len ? out.message : run->err->text;
+	}
+	if (rc == OK && result && !sender && saved) {
+		/* What routing found out is for the rest of the ACL: $address_data, $domain_data ... */
+		saved->address_data = result->address_data;
+	}
+	if (rc == DEFER && words->defer_ok && !sc->task->cancelled)
+		rc = OK;
+	return rc;
+}
+
+static enum acl_test verify_recipient(struct acl_run *run, const struct verify_words *words)
+{
+	struct scope *sc = run->sc;
+	struct slice user, failure;
+	enum rc rc;
+
+	if (!sc->address) {
+		(void)err_set(run->err, FAIL, "cannot verify recipient here");
+		return TEST_ERROR;
+	}
+	rc = check_address(run, sc->address->full, false, words, &user, &failure);
+	if (rc == FAIL) {
+		sc->recipient_verify_failure = failure;
+		run->user_text = user.ptr && user.len ? user : SLICE("Unrouteable address");
+		run->log_text = run->user_text;
+		if (words->options.no_details)
+			run->user_text = SLICE("Unrouteable address");
+	} else if (rc == DEFER) {
+		run->user_text = SLICE("Could not complete recipient verify");
+		run->log_text = user.ptr ? user : run->user_text;
+	}
+	return acl_test_of(rc);
+}
+
+static enum acl_test verify_sender(struct acl_run *run, const struct verify_words *words, struct slice given)
+{
+	struct scope *sc = run->sc;
+	struct acl_memory *memory = acl_memory(sc);
+	struct slice sender = sc->sender.ptr ? sc->sender : sc->message ? sc->message->sender : SLICE_EMPTY;
+	struct slice user, failure, address = given.len ? given : sender;
+	struct str text = str_make(sc->task->arena);
+	enum rc rc;
+
+	/* The null reverse-path is good by definition. */
+	if (!address.len)
+		return TEST_TRUE;
+	if (!given.len && memory && memory->sender_verified_done) {
+		rc = memory->sender_verified;
+		user = memory->sender_verified_text;
+	} else {
+		rc = check_address(run, address, true, words, &user, &failure);
+		if (rc != OK)
+			sc->sender_verify_failure = failure;
+		if (!given.len && memory && (rc == OK || rc == FAIL)) {
+			memory->sender_verified_done = true;
+			memory->sender_verified = rc;
+			memory->sender_verified_text = user.ptr ? arena_copy(&sc->message->arena, user) : user;
+		}
+	}
+	if (rc == FAIL) {
+		run->outcome->sender_verify_failed = true;
+		if (!words->options.no_details)
+			str_printf(&text, "Verification failed for <%.*s>\n%.*s\n", SLICE_ARG(address),
+				   SLICE_ARG(user.ptr && user.len ? user : SLICE("Unrouteable address")));
+		str_addz(&text, "Sender verify failed");
+		run->user_text = str_slice(&text);
+		run->log_text = SLICE("Sender verify failed");
+	} else if (rc == DEFER) {
+		run->user_text = SLICE("Could not complete sender verify");
+		run->log_text = user.ptr && user.len ? user : run->user_text;
+	}
+	return acl_test_of(rc);
+}
+
+static const char *const address_headers[] = {"from", "sender", "reply-to", "to", "cc", "bcc"};
+
+static enum acl_test verify_header_syntax(struct acl_run *run)
+{
+	struct message *m = run->sc->message;
+
+	for (unsigned i = 0; i < ARRAY_COUNT(address_headers); i++)
+		for (struct header *h = NULL; (h = header_find(&m->headers, slice_of(address_headers[i]), h));) {
+			struct slice rest = header_body(h);
+			struct address_parts parts;
+			enum rc rc;
+			while ((rc = address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL |
+						  ADDRESS_ALLOW_UTF8, &parts, run->err)) == OK)
+				;
+			if (rc == FAIL && run->err->text.len) {
+				struct str text = str_make(run->sc->task->arena);
+				str_printf(&text, "%.*s: \"%.*s\" header syntax", SLICE_ARG(run->err->text), SLICE_ARG(header_name(h)));
+				run->user_text = run->log_text = str_slice(&text);
+				*run->err = err_make(run->sc->task->arena);
+				return TEST_FALSE;
+			}
+			*run->err = err_make(run->sc->task->arena);
+		}
+	return TEST_TRUE;
+}
+
+/* One of From:, Sender:, Reply-To: has to have an address that can be verified as a sender. */
+static enum acl_test verify_header_sender(struct acl_run *run, const struct verify_words *words)
+{
+	static const char *const names[] = {"sender", "reply-to", "from"};
+	struct message *m = run->sc->message;
+	enum acl_test worst = TEST_FALSE;
+
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
+		for (struct header *h = NULL; (h = header_find(&m->headers, slice_of(names[i]), h));) {
+			struct slice rest = header_body(h), user, failure;
+			struct address_parts parts;
+			while (address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_LITERAL, &parts, run->err) == OK) {
+				enum rc rc = check_address(run, parts.full, true, words, &user, &failure);
+				if (rc == OK)
+					return TEST_TRUE;
+				if (rc != FAIL)
+					worst = TEST_DEFER;
+			}
+		}
+	run->user_text = run->log_text = SLICE("there is no valid sender in any header line");
+	return worst;
+}
+
+static bool named_in(struct acl_run *run, const char *header_name_text, const struct recipient *r, bool nocase)
+{
+	struct message *m = run->sc->message;
+
+	for (struct header *h = NULL; (h = header_find(&m->headers, slice_of(header_name_text), h));) {
+		struct slice rest = header_body(h);
+		struct address_parts parts;
+		while (address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UNQUALIFIED, &parts, run->err) == OK) {
+			ptrdiff_t at = slice_rfind(r->original, '@');
+			struct slice local = slice_sub(r->original, 0, at < 0 ? r->original.len : (size_t)at);
+			struct slice domain = at < 0 ? SLICE_EMPTY : slice_from(r->original, (size_t)at + 1);
+			if (slice_eq_nocase(parts.domain, domain) &&
+			    (nocase ? slice_eq_nocase(parts.local_part, local) : slice_eq(parts.local_part, local)))
+				return true;
+		}
+	}
+	return false;
+}
+
+static enum acl_test verify_not_blind(struct acl_run *run, const struct verify_words *words)
+{
+	struct message *m = run->sc->message;
+
+	for (uint32_t i = 0; i < m->recipient_count; i++)
+		if (!named_in(run, "to", &m->recipients[i], words->case_insensitive) &&
+		    !named_in(run, "cc", &m->recipients[i], words->case_insensitive)) {
+			struct str text = str_make(run->sc->task->arena);
+			str_printf(&text, "bcc recipient detected: %.*s", SLICE_ARG(m->recipients[i].original));
+			run->log_text = str_slice(&text);
+			return TEST_FALSE;
+		}
+	return TEST_TRUE;
+}
+
+static enum acl_test verify_header_names(struct acl_run *run)
+{
+	LIST_EACH(l, &run->sc->message->headers.list) {
+		struct slice name = header_name(LIST_ITEM(l, struct header, link));
+		for (uint32_t i = 0; i < name.len; i++)
+			if (name.ptr[i] < 33 || name.ptr[i] > 126) {
+				struct str text = str_make(run->sc->task->arena);
+				str_printf(&text, "Invalid character in header \"%.*s\" found", SLICE_ARG(name));
+				run->user_text = run->log_text = str_slice(&text);
+				return TEST_FALSE;
+			}
+	}
+	return TEST_TRUE;
+}
+
+enum verify_kind {
+	VERIFY_RECIPIENT_KIND, VERIFY_SENDER_KIND, VERIFY_HEADER_SENDER, VERIFY_HEADER_SYNTAX, VERIFY_HEADER_NAMES, VERIFY_NOT_BLIND,
+	VERIFY_HELO, VERIFY_REVERSE, VERIFY_CERTIFICATE, VERIFY_CSA, VERIFY_ARC,
+};
+#define HEADERS_THERE (~(AT(DATA) | AT(PRDR) | AT(MIME) | AT(DKIM) | AT(NOT_SMTP)))
+static const struct kind {
+	const char *name;
+	enum verify_kind kind;
+	uint32_t not_at;
+} kinds[] = {
+	{"recipient", VERIFY_RECIPIENT_KIND, ~(AT(RCPT) | AT(VRFY) | AT(EXPN) | AT(PRDR))},
+	{"sender", VERIFY_SENDER_KIND, AT(CONNECT) | AT(HELO)},
+	{"header_sender", VERIFY_HEADER_SENDER, HEADERS_THERE},
+	{"header_syntax", VERIFY_HEADER_SYNTAX, HEADERS_THERE},
+	{"header_names_ascii", VERIFY_HEADER_NAMES, HEADERS_THERE},
+	{"not_blind", VERIFY_NOT_BLIND, HEADERS_THERE},
+	{"helo", VERIFY_HELO, 0},
+	{"reverse_host_lookup", VERIFY_REVERSE, 0},
+	{"certificate", VERIFY_CERTIFICATE, 0},
+	{"csa", VERIFY_CSA, 0},
+	{"arc", VERIFY_ARC, 0},
+};
+
+static const struct kind *kind_of(struct slice *value)
+{
+	ptrdiff_t slash = slice_find(*value, '/');
+	struct slice name = slice_trim(slash < 0 ? *value : slice_sub(*value, 0, (size_t)slash));
+	ptrdiff_t equal = slice_find(name, '=');
+	struct slice bare_name = equal < 0 ? name : slice_rtrim(slice_sub(name, 0, (size_t)equal));
+
+	for (unsigned i = 0; i < ARRAY_COUNT(kinds); i++)
+		if (slice_eq(bare_name, slice_of(kinds[i].name))) {
+			*value = slash < 0 ? (struct slice){NULL, 0, 0} : slice_from(*value, (size_t)slash + 1);
+			return &kinds[i];
+		}
+	return NULL;
+}
+
+static enum acl_test helo_or_name(struct acl_run *run, enum verify_kind kind, const struct verify_words *words)
+{
+	struct client *c = run->sc->client;
+	enum rc rc;
+
+	if (!c || !c->ip.family)
+		return TEST_TRUE;
+	if (kind == VERIFY_HELO) {
+		rc = c->helo.len ? client_helo_verify(run->sc, run->err) : FAIL;
+		return acl_test_of(rc);
+	}
+	rc = client_host_name(run->sc, run->err);
+	if (rc == DEFER && words->defer_ok)
+		rc = OK;
+	if (rc == FAIL)
+		run->user_text = run->log_text = SLICE("host lookup failed");
+	return acl_test_of(rc);
+}
+
+static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	struct slice rest = slice_trim(value), given = SLICE_EMPTY;
+	const struct kind *kind = kind_of(&rest);
+	struct verify_words words;
+	ptrdiff_t equal;
+
+	(void)item;
+	if (!kind) {
+		(void)err_set(run->err, FAIL, "expected \"sender[=address]\", \"recipient\", \"helo\", \"header_syntax\", \"header_sender\", "
+			      "\"header_names_ascii\", \"not_blind\" or \"reverse_host_lookup\" at start of ACL condition \"verify %.*s\"",
+			      SLICE_ARG(value));
+		return TEST_ERROR;
+	}
+	if ((kind->not_at & 1u << run->where) || ((kind->not_at == HEADERS_THERE) && !run->sc->message)) {
+		(void)err_set(run->err, FAIL, "cannot check %s in ACL for %s", kind->name, acl_where_names[run->where]);
+		return TEST_ERROR;
+	}
+	if (kind->kind != VERIFY_ARC && !parse_words(run, rest, &words)) {
+		(void)err_set(run->err, FAIL, "unknown option in ACL condition \"verify %.*s\"", SLICE_ARG(value));
+		return TEST_ERROR;
+	}
+	switch (kind->kind) {
+	case VERIFY_RECIPIENT_KIND:
+		return verify_recipient(run, &words);
+	case VERIFY_SENDER_KIND:
+		value = slice_sub(slice_trim(value), 0, rest.ptr ? (size_t)(rest.ptr - slice_trim(value).ptr - 1) : SIZE_MAX);
+		equal = slice_find(value, '=');
+		if (equal >= 0)
+			given = slice_trim(slice_from(value, (size_t)equal + 1));
+		return verify_sender(run, &words, given);
+	case VERIFY_HEADER_SENDER:
+		return verify_header_sender(run, &words);
+	case VERIFY_HEADER_SYNTAX:
+		return verify_header_syntax(run);
+	case VERIFY_HEADER_NAMES:
+		return verify_header_names(run);
+	case VERIFY_NOT_BLIND:
+		return verify_not_blind(run, &words);
+	case VERIFY_HELO:
+	case VERIFY_REVERSE:
+		return helo_or_name(run, kind->kind, &words);
+	case VERIFY_CERTIFICATE:
+		if (run->sc->client && run->sc->client->tls_certificate_verified)
+			return TEST_TRUE;
+		run->user_text = run->log_text = SLICE("no verified certificate");
+		return TEST_FALSE;
+	default:
+		(void)err_set(run->err, FAIL, "verify = %s is not available in this version", kind->name);
+		return TEST_ERROR;
+	}
+}
+
+const struct acl_word acl_word_verify = {"verify", CONDITION, VALUE_EXPAND, 0, run_verify};

@@ -1,0 +1,55 @@
+/* words: the one list of all conditions and modifiers. A new one is a file with its row, and a line here. */
+#include "list.h"
+
+const struct acl_word *const acl_words[] = {
+	&acl_word_acl, &acl_word_add_header, &acl_word_authenticated, &acl_word_condition, &acl_word_continue, &acl_word_control,
+	&acl_word_delay, &acl_word_dnslists, &acl_word_domains, &acl_word_encrypted, &acl_word_endpass, &acl_word_hosts,
+	&acl_word_local_parts, &acl_word_log_message, &acl_word_log_reject_target, &acl_word_logwrite, &acl_word_message,
+	&acl_word_queue, &acl_word_ratelimit, &acl_word_recipients, &acl_word_remove_header, &acl_word_sender_domains,
+	&acl_word_senders, &acl_word_set, &acl_word_udpsend, &acl_word_verify,
+	NULL,
+};
+
+/* Words of the language whose systems this version does not have: a configuration that names them loads, with a warning,
+ * and a statement that comes to them defers (451) instead of passing unseen. */
+static enum acl_test unavailable(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	(void)value;
+	(void)err_set(run->err, FAIL, "the ACL condition \"%s\" is not available in this version", item->word->name);
+	return TEST_ERROR;
+}
+
+#define UNAVAILABLE(name) {name, CONDITION, VALUE_RAW, 0, unavailable}
+const struct acl_word acl_words_unavailable[] = {
+	UNAVAILABLE("atrn_domains"), UNAVAILABLE("dcc"),    UNAVAILABLE("decode"),  UNAVAILABLE("dkim_signers"),
+	UNAVAILABLE("dkim_status"),  UNAVAILABLE("dmarc_status"), UNAVAILABLE("malware"), UNAVAILABLE("mime_regex"),
+	UNAVAILABLE("regex"),	     UNAVAILABLE("seen"),   UNAVAILABLE("spam"),    UNAVAILABLE("spf"),
+	UNAVAILABLE("spf_guess"),    {"bmi_optin", MODIFIER, VALUE_RAW, 0, unavailable}, {NULL, CONDITION, VALUE_RAW, 0, NULL},
+};
+
+const struct acl_word *acl_word_find(struct slice name)
+{
+	for (unsigned i = 0; acl_words[i]; i++)
+		if (slice_eq(name, slice_of(acl_words[i]->name)))
+			return acl_words[i];
+	for (unsigned i = 0; acl_words_unavailable[i].name; i++)
+		if (slice_eq(name, slice_of(acl_words_unavailable[i].name)))
+			return &acl_words_unavailable[i];
+	return NULL;
+}
+
+void acl_macros(struct conf *conf)
+{
+	for (unsigned i = 0; acl_words[i]; i++) {
+		const struct acl_word *word = acl_words[i];
+		struct str name = str_make(&conf->arena);
+		const char *text;
+
+		str_printf(&name, "_ACL_%s_", word->kind == CONDITION ? "COND" : "MOD");
+		for (const char *c = word->name; *c; c++)
+			str_addc(&name, ascii_upper(*c));
+		text = name.failed ? NULL : arena_cstr(&conf->arena, str_slice(&name));
+		if (text)
+			conf_macro(conf, text);
+	}
+}
