@@ -1,10 +1,12 @@
-/* lookup: keys to data, from files and databases; one file a type. Whatever waits is asynchronous. Files are mapped
- * and indexed once per change (device, inode, size, mtime), shared by all work of the shard. */
+/* lookup: keys to data, from files and databases; one file a type. Whatever waits is asynchronous. Text files are read
+ * into memory and indexed once per change (device, inode, size, times), shared by all work of the shard; databases
+ * (cdb, LMDB) are read page by page. Nothing is mapped: a file that somebody truncates would kill the process. */
 #ifndef LOOKUP_LOOKUP_H
 #define LOOKUP_LOOKUP_H
 
 #include "dns/dns.h"
 #include "expand/expand.h"
+#include "lookup/nets.h"
 
 struct lookup_request {
 	struct slice file;     /* absolute file name of single-key types; database of some query types */
@@ -24,6 +26,7 @@ struct lookup_type {
 			 struct err *err);
 	size_t arg;	       /* the implementation's own: which member of the family */
 };
+/* Types that are known by name but not built in: their find() refuses with a clear text. */
 extern const struct lookup_type *const lookup_types[]; /* NULL-terminated, in alphabetical order */
 const struct lookup_type *lookup_type_find(struct slice name);
 
@@ -37,10 +40,11 @@ struct lookup_spec {
 	int net;		 /* "net24-": 24; "net-": the whole address, 0; -1: none */
 	struct slice options;
 };
-/* FAIL: err names the unknown type, with the nearest known. */
+/* FAIL: err says why, in the language's words. */
 NODISCARD enum rc lookup_spec_parse(struct slice text, struct lookup_spec *spec_ret, struct err *err);
-/* With partial matching and defaults, as the language defines them. In partial matches *affix_ret and *rest_ret (if not
- * NULL) are the wild and the fixed part of the key: $1 and $2. */
+/* With partial matching and defaults, as the language defines them. In partial matches *wild_ret and *fixed_ret (if not
+ * NULL) are the wild and the fixed part of the key: $1 and $2; ptr NULL: unset. file is empty for query types, whose key is
+ * the whole query. OK: *ret is clean, in the task's arena. Parks. */
 NODISCARD enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, struct slice file, struct slice key,
 			      struct slice *ret, struct slice *wild_ret, struct slice *fixed_ret, struct err *err);
 
@@ -50,8 +54,34 @@ enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, s
 		     struct err *err);
 void lookup_done(struct shard *shard);
 
-/* The file's bytes, mapped and kept as long as the shard's cache keeps them and at least until the next park; for
- * other rooms that read administrators' files (redirect, acl). DEFER: cannot be read. */
+/* ---- Administrators' files ----------------------------------------------------------------------------------- */
+
+/* One version of a text file, in the shard's cache. It stays as it is as long as somebody holds it, whatever
+ * becomes of the file meanwhile. */
+struct text_file {
+	struct slice path;
+	struct slice bytes;  /* clean: an administrator wrote them */
+	const void *built;   /* what the kind's build() made of them; NULL without build() */
+	uint64_t serial;     /* a new one for each version read, unique in the shard */
+	uint32_t refs;
+};
+/* What is made of a file when it is read: an index, a compiled list. */
+struct text_file_kind {
+	const char *name; /* as the errors of the language say: "linear search" */
+	/* On a helper thread for all but small files: touches nothing of the shard. *built_ret from the heap; its size in
+	 * bytes in *cost_ret. FAIL: the file is not what it should be; DEFER: no memory. */
+	enum rc (*build)(struct slice bytes, void **built_ret, size_t *cost_ret);
+	void (*free)(void *built);
+};
+#define TEXT_FILE_SIZE_MAX (1024u * 1024 * 1024)
+/* The present version of the file, to be given back with text_file_put(). Parks. A change is noticed by the next
+ * use that begins more than a millisecond after it. DEFER: cannot be read; FAIL is never returned. */
+NODISCARD enum rc text_file_get(struct task *task, struct slice path, const struct text_file_kind *kind,
+				struct text_file **file_ret, struct err *err);
+void text_file_put(struct shard *shard, struct text_file *file); /* NULL is fine */
+
+/* The file's bytes as the shard's cache keeps them, valid until the next park; for other rooms that read
+ * administrators' files (redirect, acl). A tainted path is refused. DEFER: cannot be read. */
 NODISCARD enum rc file_cached(struct scope *sc, struct slice path, struct slice *bytes_ret, struct err *err);
 
 #endif

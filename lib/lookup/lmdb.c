@@ -1,0 +1,393 @@
+/* lmdb: keys in an LMDB file (one data file, no directory), in its unnamed database.
+ *
+ * The file is read with our own bounded reader of the format, not mapped by the library: the library trusts every
+ * offset in the file, and a mapping makes a truncated file a SIGBUS and each page that is not in memory a stop of
+ * the whole shard. Reads go through the reactor, so only the asking fiber waits for the disk. No lock file is
+ * needed, and none written.
+ *
+ * Writers never overwrite a page of the newest committed snapshot before the next one is committed. So a walk
+ * from the newest meta page is sound if, at its end, that meta page is still the newest; else it is repeated.
+ *
+ * Format (64-bit, little-endian, version 1), page size P:
+ *	page	 u64 number, u16 pad, u16 flags, u16 lower, u16 upper (overflow: u32 pages), u16 node[...]
+ *	meta	 pages 0 and 1, behind the head: u32 magic, u32 version, u64 address, u64 map size,
+ *		 two databases (free list, main), u64 last page, u64 transaction
+ *	database u32 pad (free list: P), u16 flags, u16 depth, 4 x u64 counts, u64 root
+ *	node	 u16 low, u16 high, u16 flags, u16 key length, key, data; in leaves low and high are the data's length, in
+ *		 branches they and flags are the child page. */
+
+#include "shard_files.h"
+#include "types.h"
+
+#define MAGIC	       0xBEEFC0DEu
+#define VERSION	       1u
+#define PAGE_HEAD      16u
+#define META_SIZE      (PAGE_HEAD + 24u + 2 * DB_SIZE + 16u)
+#define DB_SIZE	       48u
+#define PAGE_SIZE_MIN  512u
+#define PAGE_SIZE_MAX  65536u
+#define DEPTH_MAX      32
+#define VALUE_SIZE_MAX (16u * 1024 * 1024)
+#define WALKS_MAX      64 /* a writer that commits faster than we read: give up some time */
+#define NO_PAGE	       UINT64_MAX
+#define PAGE_NUMBER_MAX (INT64_MAX / PAGE_SIZE_MAX - 1)
+
+enum { PAGE_BRANCH = 0x01, PAGE_LEAF = 0x02, PAGE_OVERFLOW = 0x04, PAGE_META = 0x08, PAGE_LEAF2 = 0x20 };
+enum { NODE_BIG = 0x01, NODE_SUB = 0x02, NODE_DUP = 0x04 };
+enum { DB_REVERSE_KEY = 0x02, DB_INTEGER_KEY = 0x08 };
+
+struct walk {
+	struct scope *sc;
+	const struct open_file *file;
+	struct err *err;
+	uint32_t page_size;
+	uint64_t transaction; /* of the snapshot */
+	uint64_t root;
+	uint16_t db_flags;
+	uint8_t *page; /* page_size bytes */
+};
+struct node {
+	const uint8_t *key, *data;
+	uint32_t key_len;
+	uint32_t data_len; /* as claimed; behind the page's end for NODE_BIG */
+	uint32_t data_here; /* what the page holds of it */
+	uint64_t child;
+	uint16_t flags;
+};
+
+static uint16_t get16(const uint8_t *at)
+{
+	return (uint16_t)(at[0] | at[1] << 8);
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+	return (uint32_t)get16(at) | (uint32_t)get16(at + 2) << 16;
+}
+
+static uint64_t get64(const uint8_t *at)
+{
+	return (uint64_t)get32(at) | (uint64_t)get32(at + 4) << 32;
+}
+
+static enum rc corrupt(const struct walk *w, const char *what)
+{
+	return err_set(w->err, DEFER, "LMDB: Unable to read %.*s: %s", SLICE_ARG(w->file->path), what);
+}
+
+static enum rc read_exactly(const struct walk *w, void *bytes, size_t len, uint64_t offset)
+{
+	size_t got;
+	enum rc rc;
+
+	rc = file_read(w->sc->task, w->file->fd, bytes, len, offset, &got, w->err);
+	if (rc == CANCELLED)
+		return rc;
+	if (rc != OK) {
+		err_prefix(w->err, "LMDB: Unable to read %.*s", SLICE_ARG(w->file->path));
+		return DEFER;
+	}
+	return got == len ? OK : corrupt(w, "the file is shorter than it should be");
+}
+
+/* ---- The snapshot ---------------------------------------------------------------------------------------- */
+
+static bool meta_valid(const uint8_t *meta)
+{
+	return (get16(meta + 10) & PAGE_META) && get32(meta + PAGE_HEAD) == MAGIC && get32(meta + PAGE_HEAD + 4) == VERSION;
+}
+
+static uint64_t meta_transaction(const uint8_t *meta)
+{
+	return get64(meta + META_SIZE - 8);
+}
+
+/* Takes the newer of the two meta pages. */
+static enum rc snapshot(struct walk *w)
+{
+	uint8_t first[META_SIZE], second[META_SIZE];
+	const uint8_t *meta = first, *db;
+	enum rc rc;
+
+	rc = read_exactly(w, first, sizeof(first), 0);
+	if (rc != OK)
+		return rc;
+	if (!meta_valid(first))
+		return corrupt(w, "not an LMDB file");
+	w->page_size = get32(first + PAGE_HEAD + 24);
+	if (w->page_size < PAGE_SIZE_MIN || w->page_size > PAGE_SIZE_MAX || (w->page_size & (w->page_size - 1)))
+		return corrupt(w, "impossible page size");
+	rc = read_exactly(w, second, sizeof(second), w->page_size);
+	if (rc != OK)
+		return rc;
+	if (meta_valid(second) && meta_transaction(second) > meta_transaction(first))
+		meta = second;
+	db = meta + PAGE_HEAD + 24 + DB_SIZE;
+	w->transaction = meta_transaction(meta);
+	w->db_flags = get16(db + 4);
+	w->root = get64(db + 40);
+	return OK;
+}
+
+/* ---- Pages and nodes --------------------------------------------------------------------------------------- */
+
+static enum rc page_read(struct walk *w, uint64_t number)
+{
+	enum rc rc;
+
+	if (number > PAGE_NUMBER_MAX)
+		return corrupt(w, "an impossible page number");
+	rc = read_exactly(w, w->page, w->page_size, number * w->page_size);
+	if (rc == OK && get64(w->page) != number)
+		return corrupt(w, "a page is not what it should be");
+	return rc;
+}
+
+/* Page or sub-page: its nodes. false: damaged. */
+static bool page_count(const uint8_t *page, uint32_t size, uint32_t *count_ret)
+{
+	uint16_t lower;
+
+	if (size < PAGE_HEAD)
+		return false;
+	lower = get16(page + 12);
+	if (lower < PAGE_HEAD || lower > size)
+		return false;
+	*count_ret = (lower - PAGE_HEAD) / 2;
+	return true;
+}
+
+static bool node_get(const uint8_t *page, uint32_t size, uint32_t index, struct node *node_ret)
+{
+	uint32_t at = get16(page + PAGE_HEAD + 2 * index), room;
+	const uint8_t *node = page + at;
+
+	if (at < PAGE_HEAD || at + 8 > size)
+		return false;
+	room = size - at - 8;
+	*node_ret = (struct node){
+		.key = node + 8,
+		.key_len = get16(node + 6),
+		.flags = get16(node + 4),
+		.data_len = get32(node),
+		.child = (uint64_t)get32(node) | (uint64_t)get16(node + 4) << 32,
+	};
+	if (node_ret->key_len > room)
+		return false;
+	node_ret->data = node_ret->key + node_ret->key_len;
+	node_ret->data_here = room - node_ret->key_len;
+	return true;
+}
+
+static int node_compare(const struct node *node, struct slice key)
+{
+	return slice_cmp(slice_make((const char *)node->key, node->key_len, CLEAN), key);
+}
+
+/* The last node whose key is not greater; the first node of a branch is less than every key. *equal_ret: it is the key. */
+static enum rc page_search(struct walk *w, bool branch, struct slice key, struct node *node_ret, bool *equal_ret)
+{
+	uint32_t low = 0, high, count;
+	struct node node;
+
+	*equal_ret = false;
+	if (!page_count(w->page, w->page_size, &count) || (branch && count == 0))
+		return corrupt(w, "a page is damaged");
+	high = count;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		int order = -1;
+
+		if (!node_get(w->page, w->page_size, middle, &node))
+			return corrupt(w, "a node is damaged");
+		if (!branch || middle > 0)
+			order = node_compare(&node, key);
+		if (order <= 0) {
+			low = middle + 1;
+			*node_ret = node;
+			*equal_ret = order == 0;
+		} else {
+			high = middle;
+		}
+		if (order == 0)
+			break;
+	}
+	return low == 0 ? FAIL : OK;
+}
+
+/* ---- Values ------------------------------------------------------------------------------------------------ */
+
+static enum rc value_copy(struct walk *w, const uint8_t *bytes, uint32_t len, struct slice *ret)
+{
+	*ret = arena_copy(w->sc->task->arena, slice_make((const char *)bytes, len, CLEAN));
+	return ret->ptr ? OK : err_memory(w->err);
+}
+
+static enum rc value_big(struct walk *w, const struct node *node, struct slice *ret)
+{
+	uint8_t head[PAGE_HEAD];
+	uint64_t number, offset;
+	char *bytes;
+	enum rc rc;
+
+	if (node->data_here < 8)
+		return corrupt(w, "a node is damaged");
+	number = get64(node->data);
+	if (number > PAGE_NUMBER_MAX)
+		return corrupt(w, "an impossible page number");
+	offset = number * w->page_size;
+	rc = read_exactly(w, head, sizeof(head), offset);
+	if (rc != OK)
+		return rc;
+	if (get64(head) != number || !(get16(head + 10) & PAGE_OVERFLOW) ||
+	    (uint64_t)node->data_len + PAGE_HEAD > (uint64_t)get32(head + 12) * w->page_size)
+		return corrupt(w, "a page is not what it should be");
+	if (node->data_len > VALUE_SIZE_MAX)
+		return corrupt(w, "the value is too large");
+	bytes = arena_bytes(w->sc->task->arena, node->data_len + 1u);
+	if (!bytes)
+		return err_memory(w->err);
+	*ret = slice_make(bytes, node->data_len, CLEAN);
+	return read_exactly(w, bytes, node->data_len, offset + PAGE_HEAD);
+}
+
+/* The first of a page of duplicates: values are the keys there. */
+static enum rc value_first(struct walk *w, const uint8_t *page, uint32_t size, struct slice *ret)
+{
+	struct node node;
+	uint32_t count;
+
+	if (!page_count(page, size, &count) || count == 0)
+		return corrupt(w, "a page is damaged");
+	if (get16(page + 10) & PAGE_LEAF2) {
+		uint16_t len = get16(page + 8); /* all of one length, without nodes */
+
+		if (PAGE_HEAD + (uint32_t)len > size)
+			return corrupt(w, "a page is damaged");
+		return value_copy(w, page + PAGE_HEAD, len, ret);
+	}
+	if (!node_get(page, size, 0, &node))
+		return corrupt(w, "a node is damaged");
+	return value_copy(w, node.key, node.key_len, ret);
+}
+
+/* Many duplicates have a tree of their own: down its left side. */
+static enum rc value_sub(struct walk *w, const struct node *node, struct slice *ret)
+{
+	struct node child;
+	uint32_t count;
+	uint64_t page;
+	enum rc rc;
+
+	if (!(node->flags & NODE_DUP))
+		return corrupt(w, "the key names a database");
+	if (node->data_here < DB_SIZE)
+		return corrupt(w, "a node is damaged");
+	page = get64(node->data + 40);
+	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+		rc = page_read(w, page);
+		if (rc != OK)
+			return rc;
+		if (get16(w->page + 10) & PAGE_LEAF)
+			return value_first(w, w->page, w->page_size, ret);
+		if (!page_count(w->page, w->page_size, &count) || count == 0 ||
+		    !node_get(w->page, w->page_size, 0, &child))
+			break;
+		page = child.child & 0xffffffffffffu;
+	}
+	return corrupt(w, "a page is damaged");
+}
+
+static enum rc value_get(struct walk *w, const struct node *node, struct slice *ret)
+{
+	if (node->flags & NODE_SUB)
+		return value_sub(w, node, ret);
+	if (node->flags & NODE_BIG)
+		return value_big(w, node, ret);
+	if (node->data_len > node->data_here)
+		return corrupt(w, "a node is damaged");
+	if (node->flags & NODE_DUP)
+		return value_first(w, node->data, node->data_len, ret);
+	return value_copy(w, node->data, node->data_len, ret);
+}
+
+/* ---- The walk ------------------------------------------------------------------------------------------------ */
+
+static enum rc walk_down(struct walk *w, struct slice key, struct slice *ret)
+{
+	uint64_t page = w->root;
+	struct node node;
+	bool equal;
+	enum rc rc;
+
+	if (w->db_flags & (DB_REVERSE_KEY | DB_INTEGER_KEY))
+		return corrupt(w, "its keys are not in the usual order");
+	if (page == NO_PAGE)
+		return FAIL; /* an empty database */
+	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+		uint16_t kind;
+
+		rc = page_read(w, page);
+		if (rc != OK)
+			return rc;
+		kind = get16(w->page + 10) & (PAGE_BRANCH | PAGE_LEAF);
+		if (kind != PAGE_BRANCH && kind != PAGE_LEAF)
+			return corrupt(w, "a page is not what it should be");
+		rc = page_search(w, kind == PAGE_BRANCH, key, &node, &equal);
+		if (rc != OK)
+			return rc;
+		if (kind == PAGE_LEAF)
+			return equal ? value_get(w, &node, ret) : FAIL;
+		page = node.child;
+	}
+	return corrupt(w, "it is too deep");
+}
+
+static enum rc lmdb_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
+			 struct slice *ret, struct err *err)
+{
+	struct walk w = {.sc = sc, .err = err};
+	struct open_file *file;
+	uint64_t before;
+	enum rc rc, found;
+
+	(void)type;
+	rc = open_file_get(sc, request->file, "lmdb lookup", &file, err);
+	if (rc != OK) {
+		if (rc == DEFER)
+			err_prefix(err, "LMDB: Unable to open database");
+		return rc;
+	}
+	w.file = file;
+	rc = snapshot(&w);
+	if (rc != OK)
+		goto out;
+	w.page = (uint8_t *)arena_alloc(sc->task->arena, w.page_size, 8);
+	if (!w.page) {
+		rc = err_memory(err);
+		goto out;
+	}
+	for (unsigned i = 0; i < WALKS_MAX; i++) {
+		uint32_t page_size = w.page_size;
+
+		before = w.transaction;
+		found = walk_down(&w, request->key, ret);
+		rc = found == CANCELLED ? found : snapshot(&w);
+		if (rc != OK)
+			goto out;
+		if (w.page_size != page_size) {
+			rc = corrupt(&w, "it changed while it was read");
+			goto out;
+		}
+		if (w.transaction == before) {
+			rc = found;
+			goto out;
+		}
+	}
+	rc = corrupt(&w, "it changes all the time");
+out:
+	open_file_put(sc->task->shard, file);
+	return rc;
+}
+
+const struct lookup_type lookup_lmdb = {.name = "lmdb", .absolute_file = true, .find = lmdb_find};

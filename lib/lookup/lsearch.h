@@ -1,0 +1,16 @@
+/* lsearch: the text format of the lsearch family, line by line. */
+#ifndef LOOKUP_LSEARCH_H
+#define LOOKUP_LSEARCH_H
+
+#include "lookup/lookup.h"
+
+/* Takes lines off until one begins an item. false: no more. */
+bool lsearch_next(struct slice *rest, struct slice *line_ret);
+/* The key at the start of an item's line; one in quotes is undone into room, which has line.len bytes. What follows it
+ * comes back in *data_ret. */
+struct slice lsearch_key(struct slice line, char *room, struct slice *data_ret);
+/* The data of the item that starts the record (all that follows in the file), continuation lines joined, in the arena;
+ * full: with the key and what ends it. */
+NODISCARD enum rc lsearch_value(struct arena *arena, struct slice record, bool full, struct slice *ret, struct err *err);
+
+#endif

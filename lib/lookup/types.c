@@ -1,0 +1,84 @@
+/* types: the one list of lookup types. */
+
+#include "types.h"
+
+#include "options.h"
+
+/* Known by name, so that a configuration that names them loads, and says what is missing when it comes to that. */
+static enum rc refuse(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
+		      struct slice *ret, struct err *err)
+{
+	(void)sc;
+	(void)request;
+	(void)ret;
+	return err_set(err, DEFER, "lookup type \"%s\" is not built into this server", type->name);
+}
+
+#define REFUSED_FILE(id)  static const struct lookup_type refused_##id = {.name = #id, .find = refuse}
+#define REFUSED_QUERY(id) static const struct lookup_type refused_##id = {.name = #id, .query = true, .find = refuse}
+REFUSED_FILE(dbm);
+REFUSED_FILE(dbmjz);
+REFUSED_FILE(dbmnz);
+REFUSED_FILE(nis);
+REFUSED_FILE(nis0);
+REFUSED_FILE(spf);
+REFUSED_QUERY(ibase);
+REFUSED_QUERY(ldap);
+REFUSED_QUERY(ldapauth);
+REFUSED_QUERY(ldapdn);
+REFUSED_QUERY(ldapm);
+REFUSED_QUERY(mysql);
+REFUSED_QUERY(nisplus);
+REFUSED_QUERY(nmh);
+REFUSED_QUERY(oracle);
+REFUSED_QUERY(pgsql);
+REFUSED_QUERY(psl);
+REFUSED_QUERY(readsock);
+REFUSED_QUERY(redis);
+REFUSED_QUERY(regdom);
+REFUSED_QUERY(sqlite);
+REFUSED_QUERY(whoson);
+
+const struct lookup_type *const lookup_types[] = {
+	&lookup_cdb,	   &refused_dbm,     &refused_dbmjz,   &refused_dbmnz,	  &lookup_dnsdb,   &lookup_dsearch,
+	&refused_ibase,	   &lookup_iplsearch, &lookup_json,    &refused_ldap,	  &refused_ldapauth, &refused_ldapdn,
+	&refused_ldapm,	   &lookup_lmdb,     &lookup_lsearch,  &refused_mysql,	  &refused_nis,	   &refused_nis0,
+	&refused_nisplus,  &refused_nmh,     &lookup_nwildlsearch, &refused_oracle, &lookup_passwd, &refused_pgsql,
+	&refused_psl,	   &refused_readsock, &refused_redis,  &refused_regdom,	  &refused_spf,	   &refused_sqlite,
+	&refused_whoson,   &lookup_wildlsearch, NULL,
+};
+
+const struct lookup_type *lookup_type_find(struct slice name)
+{
+	for (unsigned i = 0; lookup_types[i]; i++) {
+		if (slice_eq(slice_of(lookup_types[i]->name), name))
+			return lookup_types[i];
+	}
+	return NULL;
+}
+
+struct slice lookup_option(struct slice options, struct slice tag)
+{
+	struct slice part;
+
+	while (slice_split(&options, ',', &part)) {
+		part = slice_trim(part);
+		if (slice_starts_nocase(part, tag) && part.len > tag.len && part.ptr[tag.len] == '=')
+			return slice_from(part, tag.len + 1u);
+	}
+	return (struct slice){NULL, 0, CLEAN};
+}
+
+enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject, struct slice *ret,
+		     struct err *err)
+{
+	const struct lookup_type *t = lookup_type_find(type);
+
+	if (!t)
+		return err_set(err, FAIL, "unknown lookup type \"%.*s\"", SLICE_ARG(type));
+	if (!t->quote) {
+		*ret = subject;
+		return OK;
+	}
+	return t->quote(sc, option, subject, ret, err);
+}
