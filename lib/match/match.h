@@ -8,6 +8,8 @@
 #include "lookup/lookup.h"
 
 struct match_list;
+/* At the end of the shard. */
+void match_done(struct shard *shard);
 
 /* An option that is such a list: const struct match_list *, NULL when unset. */
 extern const struct conf_type conf_domain_list, conf_host_list, conf_address_list, conf_local_part_list;
@@ -41,6 +43,11 @@ NODISCARD enum rc match_host(struct scope *sc, const struct match_list *list, co
 NODISCARD enum rc match_string(struct scope *sc, struct slice list_text, struct slice subject, bool caseful,
 			       struct slice *data_ret, struct err *err);
 
+/* Any of the four kinds, with a list text that is known only now and not expanded, as in the conditions match_domain and
+ * so on. Host lists are asked with ip, and no names are looked up. */
+NODISCARD enum rc match_text(struct scope *sc, enum conf_list_kind kind, struct slice list_text, struct slice subject,
+			     const struct ip_addr *ip, struct slice *data_ret, struct err *err);
+
 /* $sender_host_name: looks the client's name up once (PTR, then forward, in the order of host_lookup_order) and keeps
  * the result in the client. OK name known; FAIL there is none; DEFER. Parks. */
 NODISCARD enum rc client_host_name(struct scope *sc, struct err *err);
@@ -50,9 +57,14 @@ NODISCARD enum rc client_helo_verify(struct scope *sc, struct err *err);
 /* The addresses of this host's interfaces ("@[]", "@mx_any", self detection), looked at once per snapshot. */
 bool host_is_local(const struct conf *conf, const struct ip_addr *ip);
 
-/* match_domain, match_address, match_local_part, match_ip, inlist, inlisti; forany and its kin. */
+/* match_domain, match_address, match_local_part, match_ip, inlist, inlisti. */
 extern const struct expand_condition *const match_conditions[];
 extern const struct variable_table match_variables; /* $sender_host_name and its kin: looked up when first asked for */
-extern const struct conf_group match_conf_group;    /* host_lookup_order, extra_local_interfaces, hosts_treat_as_local ... */
+extern const struct conf_group match_conf_group;
+struct match_options {
+	struct slice host_lookup_order;	     /* list of bydns, byaddr */
+	struct slice extra_local_interfaces; /* list of addresses */
+	const struct match_list *hosts_treat_as_local; /* domains */
+};
 
 #endif

@@ -1,0 +1,138 @@
+/* cache: compiled forms of list texts that came out of an expansion, per shard, by text: the same list is usually
+ * asked again soon. Entries live on the heap, since they outlast the message. */
+
+#include <stdlib.h>
+
+#include "list.h"
+
+#define CACHE_COUNT_MAX 512
+#define CACHE_BYTES_MAX (64ull * 1024 * 1024)
+
+static unsigned state_slot;
+__attribute__((constructor)) static void state_slot_take(void)
+{
+	state_slot = shard_slot_new();
+}
+
+struct match_state {
+	struct map lists;
+	struct link lru;
+	unsigned count;
+	uint64_t bytes;
+};
+
+static struct match_state *match_state_of(struct shard *shard)
+{
+	struct match_state *state = shard_slot(shard, state_slot);
+
+	if (state)
+		return state;
+	state = calloc(1, sizeof(*state));
+	if (!state)
+		return NULL;
+	map_init(&state->lists, NULL, false);
+	list_init(&state->lru);
+	shard_slot_set(shard, state_slot, state);
+	return state;
+}
+
+static void cached_free(struct cached_list *list)
+{
+	arena_done(&list->arena);
+	free(list);
+}
+
+static void cached_drop(struct match_state *state, struct cached_list *list)
+{
+	(void)map_remove(&state->lists, list->key); /* it was in there */
+	list_remove(&list->lru);
+	state->count--;
+	state->bytes -= list->arena.used;
+	list->current = false;
+	if (!list->refs)
+		cached_free(list);
+}
+
+/* The key: kind and taint as one byte, then the text. */
+static struct slice cache_key(struct arena *arena, unsigned kind, struct slice text)
+{
+	char *key = arena_bytes(arena, text.len + 1u);
+
+	if (!key)
+		return (struct slice){NULL, 0, CLEAN};
+	key[0] = (char)(kind * 2 + (text.taint != CLEAN));
+	memcpy(key + 1, text.ptr, text.len);
+	return slice_make(key, text.len + 1u, text.taint);
+}
+
+static struct cached_list *cached_make(unsigned kind, struct slice text)
+{
+	struct cached_list *list = calloc(1, sizeof(*list));
+
+	if (!list)
+		return NULL;
+	arena_init(&list->arena, 0);
+	list->key = cache_key(&list->arena, kind, text);
+	if (list->key.ptr)
+		list->compiled = list_compile(&list->arena, kind, slice_from(list->key, 1), 0);
+	if (!list->compiled) {
+		cached_free(list);
+		return NULL;
+	}
+	return list;
+}
+
+enum rc list_cache_get(struct shard *shard, unsigned kind, struct slice text, struct cached_list **ret, struct err *err)
+{
+	struct match_state *state = match_state_of(shard);
+	struct cached_list *list;
+	struct arena scratch;
+	struct slice key;
+
+	if (!state || text.len > UINT32_MAX / 2)
+		return err_memory(err);
+	arena_init(&scratch, 0);
+	key = cache_key(&scratch, kind, text);
+	list = key.ptr ? map_get(&state->lists, key) : NULL;
+	arena_done(&scratch);
+	if (list) {
+		list_remove(&list->lru);
+	} else {
+		list = cached_make(kind, text);
+		if (!list)
+			return err_memory(err);
+		if (!map_set(&state->lists, list->key, list)) {
+			cached_free(list);
+			return err_memory(err);
+		}
+		list->current = true;
+		state->count++;
+		state->bytes += list->arena.used;
+	}
+	list_prepend(&state->lru, &list->lru);
+	list->refs++;
+	while ((state->count > CACHE_COUNT_MAX || state->bytes > CACHE_BYTES_MAX) && state->lru.prev != state->lru.next)
+		cached_drop(state, LIST_ITEM(state->lru.prev, struct cached_list, lru));
+	*ret = list;
+	return OK;
+}
+
+void list_cache_put(struct cached_list *list)
+{
+	ASSERT(list->refs > 0);
+	if (--list->refs == 0 && !list->current)
+		cached_free(list);
+}
+
+void match_done(struct shard *shard)
+{
+	struct match_state *state = shard_slot(shard, state_slot);
+
+	if (!state)
+		return;
+	LIST_EACH(l, &state->lru)
+		cached_drop(state, LIST_ITEM(l, struct cached_list, lru));
+	map_done(&state->lists);
+	free(state);
+	shard_slot_set(shard, state_slot, NULL);
+}

@@ -1,0 +1,125 @@
+/* host: what items of host lists mean (specification, chapter 10, sections 10 to 19). */
+
+#include "list.h"
+
+/* The address as key of "net-" lookups: IPv6 in full, with dots, since colons end keys in lsearch files; iplsearch wants
+ * colons. Masked to bits, the mask follows; bits 0: the whole address, without one. */
+static struct slice net_key(struct arena *arena, const struct ip_addr *ip, unsigned bits, bool colons)
+{
+	struct str key = str_make(arena);
+	struct ip_addr net = *ip;
+	unsigned bits_max = ip->family == 4 ? 32 : 128, used = bits == 0 || bits > bits_max ? bits_max : bits;
+
+	for (unsigned i = 0; i < bits_max; i++) {
+		if (i >= used)
+			net.bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+	}
+	if (ip->family == 4)
+		str_printf(&key, "%u.%u.%u.%u", net.bytes[0], net.bytes[1], net.bytes[2], net.bytes[3]);
+	for (unsigned i = 0; ip->family == 6 && i < 16; i += 2)
+		str_printf(&key, "%s%02x%02x", i == 0 ? "" : colons ? ":" : ".", net.bytes[i], net.bytes[i + 1]);
+	if (bits)
+		str_printf(&key, "/%u", used);
+	return str_slice(&key);
+}
+
+static enum rc net_lookup(struct matching *m, const struct entry *entry)
+{
+	const struct lookup_spec *spec = &entry->lookup.spec;
+	struct slice key;
+
+	key = net_key(m->sc->task->arena, m->ip, spec->net > 0 ? (unsigned)spec->net : 0,
+		      slice_eq(slice_of(spec->type->name), SLICE("iplsearch")));
+	if (!key.ptr)
+		return err_memory(m->err);
+	return lookup_find(m->sc, spec, entry->lookup.rest, key, &m->value, NULL, NULL, m->err);
+}
+
+/* A name without wildcards stands for its addresses. */
+static enum rc name_match(struct matching *m, struct slice name)
+{
+	const struct conf_main *main = m->sc->conf ? conf_main(m->sc->conf) : NULL;
+	bool exists;
+	enum rc rc;
+
+	if (m->no_names)
+		return RC_UNKNOWN;
+	if (slice_eq(name, SLICE("@")) && main)
+		name = main->primary_hostname;
+	rc = host_name_has_ip(m->sc, name, m->ip, &exists, m->err);
+	return rc == FAIL && !exists ? RC_UNKNOWN : rc;
+}
+
+/* The names of the host, looked up if need be. RC_UNKNOWN: it has none. */
+static enum rc names_get(struct matching *m, struct slice *first, const struct slice **more, unsigned *more_count)
+{
+	struct slice *names;
+	unsigned count;
+	enum rc rc;
+
+	*more = NULL;
+	*more_count = 0;
+	if (m->no_names)
+		return RC_UNKNOWN;
+	if (m->client) {
+		rc = client_host_name(m->sc, m->err);
+		if (rc != OK)
+			return rc == FAIL ? RC_UNKNOWN : rc;
+		*first = m->sc->client->host_name;
+		*more = m->sc->client->host_aliases;
+		*more_count = m->sc->client->host_alias_count;
+		return OK;
+	}
+	if (!m->host_name.ptr || !m->host_name.len) {
+		rc = host_names_find(m->sc, m->sc->task->arena, m->ip, &names, &count, m->err);
+		if (rc != OK)
+			return rc == FAIL ? RC_UNKNOWN : rc;
+		m->host_name = names[0];
+	}
+	*first = m->host_name;
+	return OK;
+}
+
+static enum rc by_name(struct matching *m, const struct entry *entry)
+{
+	const struct slice *more;
+	struct slice name;
+	unsigned count;
+	enum rc rc;
+
+	rc = names_get(m, &name, &more, &count);
+	if (rc != OK)
+		return rc;
+	rc = pattern_entry_match(m, entry, name);
+	for (unsigned i = 0; rc == FAIL && i < count; i++)
+		rc = pattern_entry_match(m, entry, more[i]);
+	return rc;
+}
+
+enum rc host_entry_match(struct matching *m, const struct entry *entry)
+{
+	if (entry->kind == ENTRY_ANY)
+		return OK;
+	if (m->ip->family == 0)
+		return entry->kind == ENTRY_EMPTY ? OK : FAIL;
+	switch (entry->kind) {
+	case ENTRY_NETS:
+		return net_set_find(&entry->nets, m->ip) != NET_NONE ? OK : FAIL;
+	case ENTRY_SELF_IP:
+		return host_is_local(m->sc->conf, m->ip) ? OK : FAIL;
+	case ENTRY_HOST_NAME:
+		return name_match(m, entry->text);
+	case ENTRY_LOOKUP:
+		if (entry->lookup.spec.type->query)
+			return pattern_entry_match(m, entry, SLICE_EMPTY);
+		/* match_ip knows no name, so there every lookup is one by address. */
+		if (entry->lookup.spec.net >= 0 || m->no_names)
+			return net_lookup(m, entry);
+		return by_name(m, entry);
+	case ENTRY_SUFFIX:
+	case ENTRY_REGEX:
+		return by_name(m, entry);
+	default:
+		return FAIL;
+	}
+}

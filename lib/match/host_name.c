@@ -1,0 +1,201 @@
+/* host_name: names of addresses and addresses of names: what host lists, $sender_host_name and the check of HELO
+ * stand on. A name counts only when it leads back to the address that it was found for. */
+
+#include <netdb.h>
+#include <stdlib.h>
+
+#include "list.h"
+
+#define NAMES_MAX 10 /* PTR records that are followed: an address with hundreds of them costs no hundreds of queries */
+
+static bool answer_has(const struct dns_answer *answer, const struct ip_addr *ip)
+{
+	for (unsigned i = 0; i < answer->count; i++) {
+		if (ip_eq(&answer->records[i].ip, ip))
+			return true;
+	}
+	return false;
+}
+
+static enum rc by_system(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists, struct err *err)
+{
+	struct dns_answer answer;
+	enum rc rc = dns_hosts_file(sc->task, name, &answer, err);
+
+	if (rc != OK)
+		return rc;
+	*exists = true;
+	return answer_has(&answer, ip) ? OK : FAIL;
+}
+
+static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists, struct err *err)
+{
+	enum dns_type wanted = ip->family == 6 ? DNS_AAAA : DNS_A, other = ip->family == 6 ? DNS_A : DNS_AAAA;
+	struct dns_answer answer;
+	enum rc rc;
+
+	rc = dns_query(sc->task, name, wanted, &answer, err);
+	if (rc == OK) {
+		*exists = true;
+		return answer_has(&answer, ip) ? OK : FAIL;
+	}
+	if (rc != FAIL || answer.nxdomain)
+		return rc;
+	/* No address of this family: it makes a difference whether the name has others. */
+	rc = dns_query(sc->task, name, other, &answer, err);
+	if (rc == OK)
+		*exists = true;
+	return rc == OK ? FAIL : rc;
+}
+
+enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists_ret, struct err *err)
+{
+	bool local = slice_find(name, '.') < 0; /* "localhost" and its like are known here, not in the DNS */
+	enum rc rc, system_rc;
+
+	*exists_ret = false;
+	if (local) {
+		rc = by_system(sc, name, ip, exists_ret, err);
+		return rc == FAIL && !*exists_ret ? by_dns(sc, name, ip, exists_ret, err) : rc;
+	}
+	rc = by_dns(sc, name, ip, exists_ret, err);
+	if (rc == OK || rc == CANCELLED || *exists_ret)
+		return rc;
+	system_rc = by_system(sc, name, ip, exists_ret, err);
+	if (system_rc == OK || system_rc == CANCELLED || *exists_ret)
+		return system_rc;
+	return rc == DEFER ? rc : system_rc;
+}
+
+/* ---- From address to names ------------------------------------------------------------------------------------ */
+
+struct names {
+	struct arena *arena;
+	struct slice items[NAMES_MAX];
+	unsigned count;
+	bool deferred;
+};
+
+static bool name_add(struct names *names, struct slice name)
+{
+	char *bytes;
+
+	for (unsigned i = 0; i < names->count; i++) {
+		if (slice_eq_nocase(names->items[i], name))
+			return true;
+	}
+	if (names->count == NAMES_MAX)
+		return true;
+	bytes = arena_bytes(names->arena, name.len + 1u);
+	if (!bytes)
+		return false;
+	for (uint32_t i = 0; i < name.len; i++)
+		bytes[i] = ascii_lower(name.ptr[i]);
+	names->items[names->count++] = slice_make(bytes, name.len, TAINTED);
+	return true;
+}
+
+/* Takes the name if it leads back. */
+static enum rc name_confirm(struct scope *sc, struct names *names, struct slice name, const struct ip_addr *ip,
+			    struct err *err)
+{
+	bool exists;
+	enum rc rc;
+
+	/* What stands in the DNS is anybody's text; only what can be a host's name goes on. */
+	if (!domain_valid(name, false))
+		return FAIL;
+	rc = host_name_has_ip(sc, name, ip, &exists, err);
+	if (rc == CANCELLED)
+		return rc;
+	names->deferred |= rc == DEFER;
+	if (rc == OK && !name_add(names, name))
+		return err_memory(err);
+	return rc;
+}
+
+static enum rc names_by_dns(struct scope *sc, struct names *names, const struct ip_addr *ip, struct err *err)
+{
+	struct slice reverse = dns_reverse_name(sc->task->arena, ip, SLICE_EMPTY);
+	struct dns_answer answer;
+	enum rc rc;
+
+	if (!reverse.ptr)
+		return err_memory(err);
+	rc = dns_query(sc->task, reverse, DNS_PTR, &answer, err);
+	if (rc != OK) {
+		names->deferred |= rc == DEFER;
+		return rc;
+	}
+	for (unsigned i = 0; i < answer.count && i < NAMES_MAX; i++) {
+		rc = name_confirm(sc, names, answer.records[i].name, ip, err);
+		if (rc == CANCELLED)
+			return rc;
+	}
+	return names->count ? OK : FAIL;
+}
+
+struct asking {
+	struct sockaddr_storage address;
+	socklen_t len;
+	char name[NI_MAXHOST];
+	int result;
+};
+
+static void asking_do(void *arg)
+{
+	struct asking *a = arg;
+
+	a->result = getnameinfo((struct sockaddr *)&a->address, a->len, a->name, sizeof(a->name), NULL, 0, NI_NAMEREQD);
+}
+
+static enum rc names_by_system(struct scope *sc, struct names *names, const struct ip_addr *ip, struct err *err)
+{
+	struct asking *asking = calloc(1, sizeof(*asking)); /* a helper may still write it when we are gone */
+	enum rc rc;
+
+	if (!asking)
+		return err_memory(err);
+	asking->len = ip_to_sockaddr(ip, &asking->address);
+	rc = offload_call(sc->task, asking_do, asking, free, err);
+	if (rc != OK) {
+		names->deferred |= rc == DEFER;
+		return rc;
+	}
+	if (asking->result == 0)
+		rc = name_confirm(sc, names, slice_of(asking->name), ip, err);
+	else
+		rc = asking->result == EAI_AGAIN ? DEFER : FAIL;
+	names->deferred |= rc == DEFER;
+	free(asking);
+	return rc;
+}
+
+enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip, struct slice **names_ret,
+			unsigned *count_ret, struct err *err)
+{
+	const struct match_options *options = sc->conf ? conf_group(sc->conf, CONF_MATCH) : NULL;
+	struct slice order = options && options->host_lookup_order.ptr ? options->host_lookup_order
+									: SLICE("bydns:byaddr");
+	struct names names = {.arena = arena};
+	struct slice how;
+	char separator = 0;
+	enum rc rc = FAIL;
+
+	while (!names.count && rc != CANCELLED && list_next(sc->task->arena, &order, &separator, &how)) {
+		if (slice_eq_nocase(how, SLICE("bydns")))
+			rc = names_by_dns(sc, &names, ip, err);
+		else if (slice_eq_nocase(how, SLICE("byaddr")))
+			rc = names_by_system(sc, &names, ip, err);
+	}
+	if (rc == CANCELLED)
+		return rc;
+	if (!names.count)
+		return names.deferred ? DEFER : FAIL;
+	*names_ret = arena_array(arena, struct slice, names.count);
+	if (!*names_ret)
+		return err_memory(err);
+	memcpy(*names_ret, names.items, names.count * sizeof(*names.items));
+	*count_ret = names.count;
+	return OK;
+}

@@ -1,0 +1,362 @@
+/* list: is it in the list? Entries are asked from left to right, the first that matches decides; behind the end, a
+ * list whose last item is negated holds everything else (specification, chapter 10, section 2). */
+
+#include "list.h"
+
+/* What "+include_unknown" and its kin have switched on so far; each list has its own. */
+struct list_flags {
+	bool include_unknown, ignore_unknown, include_defer, ignore_defer;
+};
+
+/* ---- Entries that all kinds of list know --------------------------------------------------------------------- */
+
+/* $0, $1...: what the pattern matched, for lists of domains and local parts. */
+static void numbers_set(struct matching *m, const struct slice *numbers, unsigned count)
+{
+	if (m->kind != LIST_DOMAIN && m->kind != LIST_LOCAL_PART && m->kind != LIST_STRING)
+		return;
+	for (unsigned i = 0; i < count && i < 10; i++)
+		m->sc->numeric[i] = numbers[i].ptr ? numbers[i] : SLICE_EMPTY;
+	m->sc->numeric_count = count < 10 ? count : 10;
+}
+
+static enum rc regex_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
+{
+	const struct regex *regex = m->caseful ? NULL : entry->regex;
+	struct slice numbers[10];
+	unsigned count = 0;
+	enum rc rc = OK;
+
+	if (!regex)
+		rc = regex_cached(m->sc->task->shard, entry->text, m->caseful ? 0 : REGEX_NOCASE, &regex, m->err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	rc = regex_match(regex, subject, numbers, 10, &count, m->err);
+	if (rc != OK)
+		return rc;
+	numbers_set(m, numbers, count);
+	m->value = m->kind == LIST_ADDRESS ? SLICE_EMPTY : entry->text;
+	return OK;
+}
+
+static enum rc suffix_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
+{
+	struct slice end = slice_from(entry->text, 1), numbers[2];
+
+	if (!(m->caseful ? slice_ends(subject, end) : slice_ends_nocase(subject, end)))
+		return FAIL;
+	numbers[0] = subject;
+	numbers[1] = slice_sub(subject, 0, subject.len - end.len);
+	numbers_set(m, numbers, 2);
+	m->value = entry->text;
+	return OK;
+}
+
+static enum rc lookup_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
+{
+	const struct lookup_spec *spec = &entry->lookup.spec;
+	struct slice file = entry->lookup.rest, key = subject;
+
+	if (spec->type->query) {
+		file = SLICE_EMPTY;
+		key = entry->lookup.rest;
+	} else if (!subject.len) {
+		return FAIL;
+	}
+	return lookup_find(m->sc, spec, file, key, &m->value, NULL, NULL, m->err);
+}
+
+enum rc pattern_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
+{
+	switch (entry->kind) {
+	case ENTRY_REGEX:
+		return regex_entry_match(m, entry, subject);
+	case ENTRY_SUFFIX:
+		return suffix_entry_match(m, entry, subject);
+	case ENTRY_LOOKUP:
+		return lookup_entry_match(m, entry, subject);
+	default:
+		return FAIL;
+	}
+}
+
+/* The least index of the items that match the domain: its whole, and what begins at each of its dots. */
+static uint32_t set_find_domain(const struct set *set, enum set_kind whole, struct slice domain)
+{
+	uint32_t least = set_find(set, whole, domain, 0);
+
+	for (uint32_t i = 0; set->has[whole + 1] && i < domain.len; i++) {
+		uint32_t index;
+
+		if (domain.ptr[i] != '.')
+			continue;
+		index = set_find(set, whole + 1, slice_from(domain, i), 0);
+		if (index < least)
+			least = index;
+	}
+	return least;
+}
+
+static enum rc set_entry_match(struct matching *m, const struct entry *entry)
+{
+	const struct set *set = &entry->set;
+	struct slice numbers[2], text;
+	uint32_t index, other;
+
+	switch (m->kind) {
+	case LIST_DOMAIN:
+		index = set_find_domain(set, SET_WHOLE, m->subject);
+		break;
+	case LIST_ADDRESS:
+		index = set_find(set, SET_WHOLE, m->subject, m->caseful ? m->local.len : 0);
+		other = m->subject.len ? set_find_domain(set, SET_DOMAIN, m->domain) : UINT32_MAX;
+		if (other < index)
+			index = other;
+		break;
+	default:
+		index = set_find(set, SET_WHOLE, m->subject, m->caseful ? m->subject.len : 0);
+	}
+	if (index == UINT32_MAX)
+		return FAIL;
+	m->value = text = set_item_text(set, index);
+	if (set->items[index].kind == SET_SUFFIX) {
+		numbers[0] = m->subject;
+		numbers[1] = slice_sub(m->subject, 0, m->subject.len - set->items[index].len);
+		numbers_set(m, numbers, 2);
+	} else if (set->items[index].kind >= SET_DOMAIN && slice_find(text, '@') < 0) {
+		m->value = arena_printf(m->sc->task->arena, "@%.*s", SLICE_ARG(text));
+		if (!m->value.ptr)
+			return err_memory(m->err);
+	}
+	return OK;
+}
+
+/* ---- Lists inside lists --------------------------------------------------------------------------------------- */
+
+static enum rc named_entry_match(struct matching *m, const struct entry *entry)
+{
+	static const char *const kinds[LIST_KINDS] = {"domain", "host", "address", "local part", "string"};
+	struct slice name = slice_from(entry->text, 1), value = m->value;
+	const struct conf_named_list *named = conf_named_list(m->sc->conf, (enum conf_list_kind)m->kind, name);
+	const struct match_list *list = named ? named->compiled : NULL;
+	struct slice text;
+	enum rc rc;
+
+	if (!list)
+		return err_set(m->err, DEFER, "unknown named %s list \"+%.*s\"", kinds[m->kind], SLICE_ARG(name));
+	if (list->compiled) {
+		rc = list_match(m, list->compiled);
+	} else {
+		rc = expand(m->sc, list->expansion, &text, m->err);
+		if (rc == FAIL)
+			return m->err && m->err->forced ? FAIL : DEFER;
+		if (rc == OK)
+			rc = list_match_text(m, text);
+	}
+	if (rc != OK)
+		m->value = value;
+	return rc;
+}
+
+static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags, bool *decided);
+
+/* The lines of a file stand in the place of its name: *decided when one of them matched. */
+static enum rc file_entry_match(struct matching *m, const struct entry *entry, struct list_flags *flags, bool *decided)
+{
+	const struct list_file *built;
+	struct text_file *file;
+	enum rc rc;
+
+	rc = text_file_get(m->sc->task, entry->text, &list_file_kinds[m->kind], &file, m->err);
+	if (rc != OK)
+		return rc;
+	built = file->built;
+	rc = entries_match(m, built->compiled, flags, decided);
+	/* The value may be text of the file, which goes with its cache. */
+	if (rc == OK && *decided && m->value.ptr) {
+		m->value = arena_copy(m->sc->task->arena, m->value);
+		if (!m->value.ptr)
+			rc = err_memory(m->err);
+	}
+	text_file_put(m->sc->task->shard, file);
+	return rc;
+}
+
+/* ---- Lists --------------------------------------------------------------------------------------------------------- */
+
+static void flag_set(struct matching *m, struct list_flags *flags, enum entry_flag flag)
+{
+	switch (flag) {
+	case FLAG_CASEFUL:
+		m->caseful = true;
+		break;
+	case FLAG_INCLUDE_UNKNOWN:
+		flags->include_unknown = true;
+		flags->ignore_unknown = false;
+		break;
+	case FLAG_IGNORE_UNKNOWN:
+		flags->ignore_unknown = true;
+		flags->include_unknown = false;
+		break;
+	case FLAG_INCLUDE_DEFER:
+		flags->include_defer = true;
+		flags->ignore_defer = false;
+		break;
+	case FLAG_IGNORE_DEFER:
+		flags->ignore_defer = true;
+		flags->include_defer = false;
+		break;
+	}
+}
+
+static enum rc self_entry_match(struct matching *m)
+{
+	const struct conf_main *main = m->sc->conf ? conf_main(m->sc->conf) : NULL;
+
+	if (!main || !slice_eq_nocase(main->primary_hostname, m->subject))
+		return FAIL;
+	m->value = main->primary_hostname;
+	return OK;
+}
+
+/* "@[]" in a domain list: a literal of one of our addresses. */
+static enum rc self_literal_match(struct matching *m)
+{
+	struct slice s = m->subject;
+	struct ip_addr ip;
+
+	if (s.len < 3 || s.ptr[0] != '[' || s.ptr[s.len - 1] != ']')
+		return FAIL;
+	s = slice_sub(s, 1, s.len - 2u);
+	if (slice_starts_nocase(s, SLICE("IPv6:")))
+		s = slice_from(s, 5);
+	if (!ip_parse(s, &ip) || !host_is_local(m->sc->conf, &ip))
+		return FAIL;
+	m->value = SLICE("@[]");
+	return OK;
+}
+
+/* Lookups by the whole subject see what they saw in Exim: local parts and addresses in lower case unless caseful. */
+static struct slice key_subject(const struct matching *m)
+{
+	return m->caseful ? m->subject : m->subject_lower;
+}
+
+/* One entry that is neither flag nor file. */
+static enum rc entry_match(struct matching *m, const struct entry *entry)
+{
+	switch (entry->kind) {
+	case ENTRY_BAD:
+		return err_set(m->err, DEFER, "%.*s", SLICE_ARG(entry->text));
+	case ENTRY_NAMED:
+		return named_entry_match(m, entry);
+	case ENTRY_SET:
+		return set_entry_match(m, entry);
+	default:
+		break;
+	}
+	if (m->kind == LIST_HOST)
+		return host_entry_match(m, entry);
+	switch (entry->kind) {
+	case ENTRY_EMPTY:
+		if (m->subject.len)
+			return FAIL;
+		m->value = SLICE_EMPTY;
+		return OK;
+	case ENTRY_SELF:
+		return self_entry_match(m);
+	case ENTRY_SELF_IP:
+		return self_literal_match(m);
+	case ENTRY_MX:
+		return mx_entry_match(m, entry);
+	case ENTRY_ADDRESS:
+		return address_entry_match(m, entry);
+	case ENTRY_AT_LOOKUP:
+		return at_lookup_match(m, entry);
+	default:
+		return pattern_entry_match(m, entry, key_subject(m));
+	}
+}
+
+/* Entries in turn; *decided: one matched, or could not be asked, and the result is that of the list. */
+static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags, bool *decided)
+{
+	struct slice none = {NULL, 0, CLEAN};
+
+	*decided = true;
+	for (uint32_t i = 0; i < list->count; i++) {
+		const struct entry *entry = &list->entries[i];
+		bool decided_inside = true;
+		enum rc rc;
+
+		m->value = none;
+		if (entry->kind == ENTRY_FLAG) {
+			flag_set(m, flags, entry->flag);
+			continue;
+		}
+		rc = entry->kind == ENTRY_FILE ? file_entry_match(m, entry, flags, &decided_inside) : entry_match(m, entry);
+		if (rc == CANCELLED)
+			return rc;
+		if (rc == RC_UNKNOWN && flags->ignore_unknown)
+			continue;
+		if (rc == RC_UNKNOWN)
+			return flags->include_unknown ? OK : FAIL;
+		if (rc == DEFER && flags->ignore_defer)
+			continue;
+		if (rc == DEFER)
+			return flags->include_defer ? OK : DEFER;
+		if (entry->kind == ENTRY_FILE ? !decided_inside : rc != OK)
+			continue;
+		if (entry->kind == ENTRY_SET)
+			m->value.taint = list->taint; /* text of a clean list is clean, whatever it matched */
+		if ((rc == OK) != entry->negated)
+			return OK;
+		m->value = none;
+		return FAIL;
+	}
+	m->value = none;
+	*decided = false;
+	return FAIL;
+}
+
+enum rc list_decide(struct matching *m, const struct compiled *list, bool *decided)
+{
+	struct list_flags flags = {false};
+	bool caseful = m->caseful;
+	enum rc rc;
+
+	*decided = true;
+	if (m->depth >= LIST_DEPTH_MAX || (fiber_running() && fiber_stack_left() < LIST_STACK_MIN))
+		return err_set(m->err, DEFER, "lists are nested too deeply");
+	m->depth++;
+	rc = entries_match(m, list, &flags, decided);
+	m->depth--;
+	m->caseful = caseful;
+	return rc;
+}
+
+enum rc list_match(struct matching *m, const struct compiled *list)
+{
+	bool decided;
+	enum rc rc = list_decide(m, list, &decided);
+
+	return decided ? rc : list->ends_negated ? OK : FAIL;
+}
+
+enum rc list_match_text(struct matching *m, struct slice text)
+{
+	struct cached_list *cached;
+	enum rc rc;
+
+	rc = list_cache_get(m->sc->task->shard, m->kind, text, &cached, m->err);
+	if (rc != OK)
+		return rc;
+	rc = list_match(m, cached->compiled);
+	if (rc == OK && m->value.ptr) {
+		m->value = arena_copy(m->sc->task->arena, m->value);
+		if (!m->value.ptr)
+			rc = err_memory(m->err);
+	}
+	list_cache_put(cached);
+	return rc;
+}
