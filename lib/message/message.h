@@ -331,6 +331,7 @@ struct scope {
 	struct slice auth[3];	     /* $auth1 ... */
 	struct slice lookup_value;
 	int run_code;		     /* $runrc */
+	struct slice prvscheck_address, prvscheck_keynum, prvscheck_result;
 	/* Results that conditions leave behind: */
 	struct slice host_data, domain_data, local_part_data, sender_data, recipient_data, acl_verify_message;
 	struct slice dnslist_domain, dnslist_matched, dnslist_text, dnslist_value;
@@ -341,6 +342,7 @@ struct scope {
 	enum { VERIFY_NOT, VERIFY_SENDER, VERIFY_RECIPIENT } verify_mode; /* $verify_mode: S, R */
 	bool address_test;	     /* -bt */
 	bool dry_run;		     /* -bh: nothing is really delivered, delays are told, not waited for */
+	bool queue_running;	     /* a queue runner's delivery */
 	unsigned depth;		     /* of nested ACLs and expansions */
 	void (*trace)(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */
 };

@@ -1,0 +1,173 @@
+/* eval: walks the tree of an expansion. One value needs no copy; several are built into the task's arena, and
+ * their taint adds up. */
+
+#include "tree.h"
+
+enum rc str_result(const struct str *str, struct slice *ret, struct err *err)
+{
+	struct slice s = str_slice(str);
+
+	if (!s.ptr)
+		return err_memory(err);
+	*ret = s;
+	return OK;
+}
+
+enum rc depth_enter(struct scope *sc, struct err *err)
+{
+	if (sc->depth >= EXPAND_DEPTH_MAX || fiber_stack_left() < EXPAND_STACK_MIN)
+		return err_set(err, FAIL, "expansion is nested too deeply");
+	sc->depth++;
+	return OK;
+}
+
+/* ---- Calls ------------------------------------------------------------------------------------------------
+ */
+
+enum rc expand_yes_no(struct scope *sc, const struct expand_call *call, bool yes, struct slice value,
+		      struct slice *ret, struct err *err)
+{
+	struct slice saved = sc->value;
+	const struct expansion *branch = yes ? call->yes : call->no;
+	enum rc rc;
+
+	if (!branch) {
+		if (yes) {
+			*ret = value;
+			return OK;
+		}
+		if (call->no_fails) {
+			rc = err_set(err, FAIL, "\"%.*s\" failed and \"fail\" requested",
+				     SLICE_ARG(call->name));
+			if (err)
+				err->forced = true;
+			return rc;
+		}
+		*ret = SLICE_EMPTY;
+		return OK;
+	}
+	sc->value = value;
+	rc = expand(sc, branch, ret, err);
+	sc->value = saved;
+	return rc;
+}
+
+static enum rc operation_eval(struct scope *sc, const struct operation *operation, struct slice *ret,
+			      struct err *err)
+{
+	struct slice subject;
+	enum rc rc = expand(sc, operation->subject, &subject, err);
+
+	if (rc != OK)
+		return rc;
+	return operation->op->eval(sc, operation->arg, subject, ret, err);
+}
+
+static enum rc node_eval(struct scope *sc, const struct node *node, struct slice *ret, struct err *err)
+{
+	switch (node->kind) {
+	case NODE_TEXT:
+		*ret = node->text;
+		return OK;
+	case NODE_VARIABLE:
+		return node->variable->get(sc, node->variable, ret, err);
+	case NODE_NUMBER:
+		*ret = node->number < sc->numeric_count && sc->numeric[node->number].ptr
+			   ? sc->numeric[node->number]
+			   : SLICE_EMPTY;
+		return OK;
+	case NODE_HEADER:
+		return header_expand(sc, node->text, (enum header_form)node->number, ret, err);
+	case NODE_CALL:
+		return node->call->item->eval(sc, node->call, ret, err);
+	case NODE_OPERATOR:
+		return operation_eval(sc, node->operation, ret, err);
+	case NODE_ERROR:
+		return err_set(err, FAIL, "%.*s", SLICE_ARG(node->text));
+	}
+	ASSERT(!"a node of no kind");
+	return FAIL;
+}
+
+static enum rc nodes_eval(struct scope *sc, const struct expansion *expansion, struct slice *ret,
+			  struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+	struct slice part;
+	enum rc rc;
+
+	if (expansion->count == 1)
+		return node_eval(sc, &expansion->nodes[0], ret, err);
+	for (unsigned i = 0; i < expansion->count; i++) {
+		rc = node_eval(sc, &expansion->nodes[i], &part, err);
+		if (rc != OK)
+			return rc;
+		str_add(&str, part);
+		if (str.len > EXPAND_RESULT_MAX)
+			return err_set(err, FAIL, "the result of the expansion is too long");
+	}
+	return str_result(&str, ret, err);
+}
+
+enum rc expand(struct scope *sc, const struct expansion *expansion, struct slice *ret, struct err *err)
+{
+	enum rc rc;
+
+	if (expansion->literal) {
+		*ret = expansion->count ? expansion->nodes[0].text : SLICE_EMPTY;
+		return OK;
+	}
+	rc = depth_enter(sc, err);
+	if (rc != OK)
+		return rc;
+	rc = nodes_eval(sc, expansion, ret, err);
+	sc->depth--;
+	return rc;
+}
+
+static bool text_is_literal(struct slice text)
+{
+	return slice_find(text, '$') < 0 && slice_find(text, '\\') < 0;
+}
+
+/* What a stranger wrote is data: run as a program it could read files and ask databases. */
+static enum rc text_refuse_tainted(struct slice text, struct err *err)
+{
+	if (text.taint == TAINTED)
+		return err_set(err, FAIL, "attempt to expand tainted string '%.*s'", SLICE_ARG(text));
+	return OK;
+}
+
+enum rc expand_text(struct scope *sc, struct slice text, struct slice *ret, struct err *err)
+{
+	const struct expansion *expansion;
+	enum rc rc;
+
+	if (text_is_literal(text)) {
+		*ret = text;
+		return OK;
+	}
+	rc = text_refuse_tainted(text, err);
+	if (rc != OK)
+		return rc;
+	expansion = expand_compile(sc->conf->language, sc->task->arena, text);
+	if (!expansion)
+		return err_memory(err);
+	return expand(sc, expansion, ret, err);
+}
+
+enum rc expand_condition(struct scope *sc, struct slice text, bool *ret, struct err *err)
+{
+	struct expand_parse p = {.language = sc->conf->language, .arena = sc->task->arena, .rest = text};
+	const struct condition *condition;
+	enum rc rc = text_refuse_tainted(text, err);
+
+	if (rc == OK)
+		rc = condition_parse(&p, &condition, err);
+	if (rc != OK)
+		return rc;
+	parse_skip_space(&p);
+	if (p.rest.len)
+		return err_set(err, FAIL, "unexpected text after a condition: \"%.*s\"", SLICE_ARG(p.rest));
+	return condition_eval(sc, condition, ret, err);
+}

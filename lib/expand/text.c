@@ -1,0 +1,436 @@
+/* text: operators that write a string in another way: case, quoting, escapes, base64, UTF-8, RFC 2047. */
+
+#include "items.h"
+#include "tree.h"
+
+static bool is_print(unsigned char c)
+{
+	return c >= ' ' && c < 127;
+}
+
+static enum rc change_case(struct scope *sc, struct slice subject, char (*change)(char), struct slice *ret,
+			   struct err *err)
+{
+	char *out = arena_bytes(sc->task->arena, subject.len + 1);
+
+	if (!out)
+		return err_memory(err);
+	for (uint32_t i = 0; i < subject.len; i++)
+		out[i] = change(subject.ptr[i]);
+	*ret = slice_make(out, subject.len, (enum taint)subject.taint);
+	return OK;
+}
+
+static enum rc op_lc(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		     struct err *err)
+{
+	(void)arg;
+	return change_case(sc, subject, ascii_lower, ret, err);
+}
+
+static enum rc op_uc(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		     struct err *err)
+{
+	(void)arg;
+	return change_case(sc, subject, ascii_upper, ret, err);
+}
+
+static enum rc op_expand(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+			 struct err *err)
+{
+	enum rc rc = expand_text(sc, subject, ret, err);
+
+	(void)arg;
+	if (rc == FAIL && err)
+		err_prefix(err, "internal expansion of \"%.*s\" failed", SLICE_ARG(subject));
+	return rc;
+}
+
+/* ---- Quoting ----------------------------------------------------------------------------------------------
+ */
+
+static enum rc op_quote(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+			struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+	bool needed = subject.len == 0;
+
+	(void)arg;
+	for (uint32_t i = 0; i < subject.len && !needed; i++)
+		needed =
+		    !ascii_is_alnum(subject.ptr[i]) && !strchr("_-.", subject.ptr[i] ? subject.ptr[i] : ' ');
+	if (!needed) {
+		*ret = subject;
+		return OK;
+	}
+	str.taint = subject.taint;
+	str_addc(&str, '"');
+	for (uint32_t i = 0; i < subject.len; i++) {
+		char c = subject.ptr[i];
+
+		if (c == '\n' || c == '\r') {
+			str_addz(&str, c == '\n' ? "\\n" : "\\r");
+			continue;
+		}
+		if (c == '"' || c == '\\')
+			str_addc(&str, '\\');
+		str_addc(&str, c);
+	}
+	str_addc(&str, '"');
+	return str_result(&str, ret, err);
+}
+
+static enum rc op_rxquote(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+			  struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+
+	(void)arg;
+	str.taint = subject.taint;
+	for (uint32_t i = 0; i < subject.len; i++) {
+		if (!ascii_is_alnum(subject.ptr[i]))
+			str_addc(&str, '\\');
+		str_addc(&str, subject.ptr[i]);
+	}
+	return str_result(&str, ret, err);
+}
+
+enum rc op_hexquote(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		    struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+
+	(void)arg;
+	str.taint = subject.taint;
+	for (uint32_t i = 0; i < subject.len; i++) {
+		unsigned char c = (unsigned char)subject.ptr[i];
+
+		if (c > ' ' && c < 127)
+			str_addc(&str, (char)c);
+		else
+			str_printf(&str, "\\x%02x", c);
+	}
+	return str_result(&str, ret, err);
+}
+
+static const char *escape_of(char c)
+{
+	switch (c) {
+	case '\n':
+		return "\\n";
+	case '\r':
+		return "\\r";
+	case '\t':
+		return "\\t";
+	case '\b':
+		return "\\b";
+	case '\f':
+		return "\\f";
+	case '\v':
+		return "\\v";
+	}
+	return NULL;
+}
+
+enum rc op_escape(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		  struct err *err)
+{
+	const struct expand_options *options = expand_options(sc->conf);
+	struct str str = str_make(sc->task->arena);
+
+	(void)arg;
+	str.taint = subject.taint;
+	for (uint32_t i = 0; i < subject.len; i++) {
+		unsigned char c = (unsigned char)subject.ptr[i];
+		const char *named = escape_of((char)c);
+
+		/* A tab is left alone, as is everything that prints. */
+		if (is_print(c) || c == '\t' || (c >= 128 && options && options->print_topbitchars))
+			str_addc(&str, (char)c);
+		else if (named)
+			str_addz(&str, named);
+		else
+			str_printf(&str, "\\%03o", c);
+	}
+	return str_result(&str, ret, err);
+}
+
+enum rc op_escape8bit(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		      struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+
+	(void)arg;
+	str.taint = subject.taint;
+	for (uint32_t i = 0; i < subject.len; i++) {
+		unsigned char c = (unsigned char)subject.ptr[i];
+
+		if (c >= 127 || c == '\\')
+			str_printf(&str, "\\%03o", c);
+		else
+			str_addc(&str, (char)c);
+	}
+	return str_result(&str, ret, err);
+}
+
+/* ${quote_TYPE: and ${quote_TYPE_OPTION: of lookups. */
+static enum rc op_quote_lookup(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+			       struct err *err)
+{
+	struct slice type = arg, option = SLICE_EMPTY;
+	ptrdiff_t at = slice_find(arg, '_');
+
+	if (arg.len == 0)
+		return op_quote(sc, arg, subject, ret, err);
+	if (at >= 0) {
+		type = slice_sub(arg, 0, (size_t)at);
+		option = slice_from(arg, (size_t)at + 1);
+	}
+	if (!sc->conf->language->lookup_quote)
+		return err_set(err, FAIL, "unknown lookup type \"%.*s\"", SLICE_ARG(type));
+	return sc->conf->language->lookup_quote(sc, type, option, subject, ret, err);
+}
+
+/* ---- base64, hex, xtext -----------------------------------------------------------------------------------
+ */
+
+enum rc op_base64(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		  struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+
+	(void)arg;
+	base64_encode(&str, subject);
+	str.taint = subject.taint;
+	return str_result(&str, ret, err);
+}
+
+/* White space is nothing; what is left has to be whole. */
+enum rc op_base64d(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		   struct err *err)
+{
+	struct str packed = str_make(sc->task->arena), str = str_make(sc->task->arena);
+
+	(void)arg;
+	for (uint32_t i = 0; i < subject.len; i++)
+		if (!ascii_is_space(subject.ptr[i]))
+			str_addc(&packed, subject.ptr[i]);
+	if (packed.failed)
+		return err_memory(err);
+	if (!base64_decode(&str, str_slice(&packed)))
+		return err_set(err, FAIL, "string \"%.*s\" is not well-formed for \"base64d\" operator",
+			       SLICE_ARG(subject));
+	str.taint = subject.taint;
+	return str_result(&str, ret, err);
+}
+
+enum rc op_hex2b64(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		   struct err *err)
+{
+	struct str bytes = str_make(sc->task->arena), str = str_make(sc->task->arena);
+
+	(void)arg;
+	for (uint32_t i = 0; i < subject.len; i++)
+		if (hex_digit(subject.ptr[i]) < 0)
+			return err_set(err, FAIL, "\"%.*s\" is not a hex string", SLICE_ARG(subject));
+	if (subject.len % 2)
+		return err_set(err, FAIL, "\"%.*s\" contains an odd number of characters",
+			       SLICE_ARG(subject));
+	if (!hex_decode(&bytes, subject) || bytes.failed)
+		return err_memory(err);
+	base64_encode(&str, str_slice(&bytes));
+	str.taint = subject.taint;
+	return str_result(&str, ret, err);
+}
+
+enum rc op_xtextd(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		  struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+
+	(void)arg;
+	if (!xtext_decode(&str, subject)) {
+		*ret = SLICE_EMPTY;
+		return OK;
+	}
+	str.taint = subject.taint;
+	return str_result(&str, ret, err);
+}
+
+/* ---- Character sets ---------------------------------------------------------------------------------------
+ */
+
+enum rc op_utf8clean(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		     struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+	struct slice rest = subject;
+
+	(void)arg;
+	str.taint = subject.taint;
+	while (rest.len) {
+		unsigned len = utf8_sequence(rest);
+
+		if (len) {
+			str_add(&str, slice_sub(rest, 0, len));
+			rest = slice_from(rest, len);
+			continue;
+		}
+		/* One mark for a broken sequence, however long it made itself out to be. */
+		str_addc(&str, '?');
+		do
+			rest = slice_from(rest, 1);
+		while (rest.len && ((unsigned char)rest.ptr[0] & 0xc0) == 0x80);
+	}
+	return str_result(&str, ret, err);
+}
+
+enum rc op_from_utf8(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		     struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+	struct slice rest = subject;
+
+	(void)arg;
+	str.taint = subject.taint;
+	while (rest.len) {
+		unsigned char c = (unsigned char)rest.ptr[0];
+		unsigned len = utf8_sequence(rest);
+
+		if (c < 128)
+			str_addc(&str, (char)c);
+		else if (len == 2 && c < 0xc4)
+			str_addc(&str, (char)((c & 3) << 6 | ((unsigned char)rest.ptr[1] & 0x3f)));
+		else
+			str_addc(&str, '_');
+		rest = slice_from(rest, len ? len : 1);
+	}
+	return str_result(&str, ret, err);
+}
+
+enum rc op_rfc2047(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		   struct err *err)
+{
+	const struct message_options *options = conf_group(sc->conf, CONF_MESSAGE);
+
+	(void)arg;
+	*ret = rfc2047_encode(sc->task->arena, subject,
+			      options && options->headers_charset.ptr ? options->headers_charset
+								      : SLICE("UTF-8"));
+	return ret->ptr ? OK : err_memory(err);
+}
+
+enum rc op_rfc2047d(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		    struct err *err)
+{
+	const struct message_options *options = conf_group(sc->conf, CONF_MESSAGE);
+
+	(void)arg;
+	*ret = rfc2047_decode(sc->task->arena, subject, !options || options->check_rfc2047_length);
+	return ret->ptr ? OK : err_memory(err);
+}
+
+/* ${headerwrap_COLUMNS_LIMIT:: folds at white space where it can, and cuts at the limit of bytes in all. */
+enum rc op_headerwrap(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		      struct err *err)
+{
+	struct str str = str_make(sc->task->arena);
+	struct slice columns_text = arg, limit_text = SLICE_EMPTY, rest = subject;
+	ptrdiff_t at = slice_find(arg, '_');
+	uint64_t columns = 80, limit = 998;
+	uint32_t column = 0;
+
+	if (at >= 0) {
+		columns_text = slice_sub(arg, 0, (size_t)at);
+		limit_text = slice_from(arg, (size_t)at + 1);
+	}
+	(void)parse_u64(columns_text, &columns);
+	(void)parse_u64(limit_text, &limit);
+	str.taint = subject.taint;
+	while (rest.len && str.len < limit) {
+		uint32_t word = 0;
+		struct slice part;
+
+		while (word < rest.len && rest.ptr[word] == ' ')
+			word++;
+		while (word < rest.len && rest.ptr[word] != ' ')
+			word++;
+		part = slice_sub(rest, 0, word);
+		rest = slice_from(rest, word);
+		if (column && column + part.len > columns) {
+			part = slice_ltrim(part);
+			str_addz(&str, "\n\t");
+			column = 1;
+		}
+		str_add(&str, slice_sub(part, 0, limit - str.len < part.len ? limit - str.len : part.len));
+		column += part.len;
+	}
+	return str_result(&str, ret, err);
+}
+
+#define ROW(name, eval)                 \
+	&(const struct expand_operator) \
+	{                               \
+		name, eval              \
+	}
+
+const struct expand_operator *const expand_operators[] = {
+    ROW("lc", op_lc),
+    ROW("uc", op_uc),
+    ROW("expand", op_expand),
+    ROW("quote", op_quote_lookup),
+    ROW("quote_local_part", op_quote_local_part),
+    ROW("rxquote", op_rxquote),
+    ROW("hexquote", op_hexquote),
+    ROW("escape", op_escape),
+    ROW("escape8bit", op_escape8bit),
+    ROW("base64", op_base64),
+    ROW("str2b64", op_base64),
+    ROW("base64d", op_base64d),
+    ROW("hex2b64", op_hex2b64),
+    ROW("xtextd", op_xtextd),
+    ROW("utf8clean", op_utf8clean),
+    ROW("from_utf8", op_from_utf8),
+    ROW("rfc2047", op_rfc2047),
+    ROW("rfc2047d", op_rfc2047d),
+    ROW("headerwrap", op_headerwrap),
+    ROW("substr", op_substr),
+    ROW("s", op_substr),
+    ROW("length", op_length),
+    ROW("l", op_length),
+    ROW("hash", op_hash),
+    ROW("h", op_hash),
+    ROW("nhash", op_nhash),
+    ROW("nh", op_nhash),
+    ROW("md5", op_md5),
+    ROW("sha1", op_sha1),
+    ROW("sha2", op_sha2),
+    ROW("sha256", op_sha2),
+    ROW("sha3", op_sha3),
+    ROW("eval", op_eval),
+    ROW("eval10", op_eval10),
+    ROW("base32", op_base32),
+    ROW("base32d", op_base32d),
+    ROW("base62", op_base62),
+    ROW("base62d", op_base62d),
+    ROW("time_eval", op_time_eval),
+    ROW("time_interval", op_time_interval),
+    ROW("randint", op_randint),
+    ROW("strlen", op_strlen),
+    ROW("stat", op_stat),
+    ROW("address", op_address),
+    ROW("addresses", op_addresses),
+    ROW("domain", op_domain),
+    ROW("local_part", op_local_part),
+    ROW("ipv6norm", op_ipv6norm),
+    ROW("ipv6denorm", op_ipv6denorm),
+    ROW("mask", op_mask),
+    ROW("reverse_ip", op_reverse_ip),
+    ROW("listcount", op_listcount),
+    ROW("listnamed", op_listnamed),
+    ROW("utf8_domain_to_alabel", op_domain_to_alabel),
+    ROW("utf8_domain_from_alabel", op_domain_from_alabel),
+    ROW("utf8_localpart_to_alabel", op_localpart_to_alabel),
+    ROW("utf8_localpart_from_alabel", op_localpart_from_alabel),
+    NULL,
+};
