@@ -376,18 +376,35 @@ static bool only_comments(struct slice text)
 	return scan.at == text.len;
 }
 
+bool address_next_item(struct slice *rest, struct slice *gap_ret, struct slice *item_ret)
+{
+	struct slice all = *rest;
+
+	while (rest->len) {
+		uint32_t end, start = all.len - rest->len;
+		char separator = item_end(*rest, &end);
+		struct slice item = slice_sub(*rest, 0, end), trimmed = slice_trim(item);
+
+		if (separator == ':' || only_comments(item)) {
+			*rest = slice_from(*rest, separator ? end + 1 : end);
+			continue;
+		}
+		*gap_ret = slice_sub(all, 0, start + (size_t)(trimmed.ptr - item.ptr));
+		*item_ret = trimmed;
+		/* The separator stays for the next gap. */
+		*rest = slice_from(*rest, (size_t)(trimmed.ptr + trimmed.len - rest->ptr));
+		return true;
+	}
+	*gap_ret = all;
+	return false;
+}
+
 enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret, struct err *err)
 {
-	while (rest->len) {
-		uint32_t end;
-		char separator = item_end(*rest, &end);
-		struct slice item = slice_sub(*rest, 0, end);
+	struct slice gap, item;
 
-		*rest = slice_from(*rest, separator ? end + 1 : end);
-		if (separator == ':' || only_comments(item))
-			continue;
-		return address_parse(arena, slice_trim(item), flags, ret, err);
-	}
+	if (address_next_item(rest, &gap, &item))
+		return address_parse(arena, item, flags, ret, err);
 	if (err)
 		err->text = SLICE_EMPTY;
 	return FAIL;

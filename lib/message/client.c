@@ -76,7 +76,7 @@ struct slice client_rcvhost(const struct client *client, struct arena *arena, bo
 	struct str str = str_make(arena);
 
 	if (client_is_local(client))
-		return client->ident;
+		return SLICE_EMPTY;
 	str.taint = TAINTED;
 	if (client->host_name.len) {
 		str_add(&str, client->host_name);

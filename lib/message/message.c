@@ -99,16 +99,22 @@ void scope_init(struct scope *sc, struct task *task, const struct conf *conf)
 
 void message_read_headers(struct message *message)
 {
+	bool resent = false;
+
 	message->received_hops = 0;
 	message->message_id_header = SLICE_EMPTY;
 	for (struct header *h = header_next(&message->headers, NULL); h; h = header_next(&message->headers, h)) {
+		bool again = h->type == 'I' && slice_starts_nocase(h->text, SLICE("Resent-"));
+
 		if (h->type == 'P') {
 			message->received_hops++;
-		} else if (h->type == 'I' && !message->message_id_header.len) {
+		} else if (h->type == 'I' && !resent && (again || !message->message_id_header.len)) {
+			/* A message that was sent again is known by its second id. */
 			struct slice id = header_body(h);
 			if (id.len >= 2 && id.ptr[0] == '<' && id.ptr[id.len - 1] == '>')
 				id = slice_sub(id, 1, id.len - 2);
 			message->message_id_header = id;
+			resent = again;
 		}
 	}
 }

@@ -35,6 +35,10 @@ NODISCARD enum rc address_parse(struct arena *arena, struct slice text, unsigned
  * empty: no more; with text: this item was malformed, and *rest is behind it. */
 NODISCARD enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret,
 			       struct err *err);
+/* The text of the item that comes next, comments and display name included, as address_next() would parse it; *gap_ret is what
+ * stands in front of it: commas, group names, white space. For those who rewrite a field. false: no more items, and the gap
+ * is what is left. */
+bool address_next_item(struct slice *rest, struct slice *gap_ret, struct slice *item_ret);
 /* The local part without its quoting, and quoted if it has to be. */
 struct slice local_part_unquote(struct arena *arena, struct slice local_part);
 struct slice local_part_quote(struct arena *arena, struct slice local_part);
@@ -257,6 +261,51 @@ struct body_reader {
 };
 void body_reader_init(struct body_reader *reader, struct message *message);
 NODISCARD enum rc body_next(struct task *task, struct body_reader *reader, struct slice *piece_ret, struct err *err);
+
+/* ---- Received: fields and fix-ups ------------------------------------------------------------------------ */
+
+/* What received_header_text's default gives (without the time): "Received: from ... id ...". Appended to str; from a clean
+ * state of the header block and with all recipients known. DEFER: no memory. */
+NODISCARD enum rc received_default(const struct message *message, const struct client *client, const struct conf_main *conf,
+				   struct slice sender, bool with_port, struct str *str);
+/* The field, with the time behind the text; not yet in the block (header_prepend()). NULL: no memory. */
+struct header *received_make(struct message *message, struct slice text, uint64_t seconds);
+/* Another time in a field that received_make() made: the moment of acceptance, instead of the first byte's. */
+void received_set_time(struct message *message, struct header *header, uint64_t seconds);
+
+/* What a message gets on its way in (the manual's chapter "Message processing"): fields that have no business in transit go,
+ * and what a local user or a client in submission mode left out is added. */
+struct fixup {
+	struct slice qualify_domain, qualify_recipient, primary_hostname;
+	bool remove_return_path, remove_envelope_to, remove_delivery_date; /* options ..._remove */
+	bool local;		 /* submitted on this host, and suppress_local_fixups is not set */
+	bool smtp;		 /* by -bs or over TCP: no "From: login" */
+	bool trusted;		 /* a local user who may say who he is */
+	bool qualify_sender, qualify_recipients; /* unqualified addresses in header fields get a domain */
+	bool from_check;	 /* local_from_check */
+	bool sender_retain;	 /* local_sender_retain, or submission/sender_retain */
+	struct slice from_prefix, from_suffix; /* local_from_prefix and ..._suffix: colon lists */
+	struct slice login, name; /* of the local user; name: his full name, may be empty */
+	struct slice id_text, id_domain; /* message_id_header_text and ..._domain, expanded */
+	bool submission;	 /* control = submission */
+	struct slice submission_domain; /* ptr NULL: not given; empty: the id is a whole address */
+	struct slice submission_name;
+	struct slice authenticated_id;
+	struct slice charset;	 /* headers_charset */
+	bool strip_dot, allow_utf8; /* options of addresses */
+	uint64_t now;		 /* wall clock, seconds */
+};
+/* May change message->sender, too (a created Sender: is the return path). The Received: field is not yet there. DEFER: no
+ * memory. */
+NODISCARD enum rc message_fix(struct message *message, const struct fixup *fixup, struct err *err);
+/* -t: the recipients that To:, Cc: and Bcc: name (or their Resent- sisters, if there are any) are added, but for those in
+ * `except` (extract_addresses_remove_arguments); Bcc: goes. malformed() is told each address that is none.  DEFER: no memory. */
+NODISCARD enum rc message_recipients_from_headers(struct message *message, const struct fixup *fixup,
+						  const struct slice *except, unsigned except_count,
+						  void (*malformed)(void *arg, struct slice item, struct slice why),
+						  void *arg);
+/* A display name as a phrase (RFC 5322 section 3.2.5): quoted or encoded as far as it has to be. */
+struct slice phrase_quote(struct arena *arena, struct slice text, struct slice charset);
 
 /* Dot-stuffing without copying (RFC 5321 section 4.5.2): each call turns the front of *piece into at most iov_max (2 at
  * least) pieces and takes it off; 0 when *piece is used up. end: what has to follow the last one. */
