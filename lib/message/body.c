@@ -38,7 +38,7 @@ static bool frags_grow(struct message *message)
 	return true;
 }
 
-bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_t len)
+bool body_append(struct message *message, struct buf *buf, const char *ptr, uint32_t len)
 {
 	struct body *body = &message->body;
 	struct frag *last = body->frag_count ? &body->frags[body->frag_count - 1] : NULL;
@@ -55,7 +55,14 @@ bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_
 		body->frags[body->frag_count++] = (struct frag){buf, ptr, len};
 	}
 	body->size += len;
-	count_lines(body, ptr, len);
+	return true;
+}
+
+bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_t len)
+{
+	if (!body_append(message, buf, ptr, len))
+		return false;
+	count_lines(&message->body, ptr, len);
 	return true;
 }
 

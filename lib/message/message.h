@@ -242,6 +242,8 @@ NODISCARD enum rc message_load(struct task *task, struct spool *spool, struct sp
 			       struct message **message_ret, struct err *err);
 
 NODISCARD bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_t len); /* takes its own reference */
+/* The same for a caller that has counted lines and NULs in a pass of its own. */
+NODISCARD bool body_append(struct message *message, struct buf *buf, const char *ptr, uint32_t len);
 void body_drop(struct body *body); /* gives the buffers back: the bytes are on the spool */
 /* Writes what is in memory to the spool's spill and gives the buffers back; begins the spill if there is none. Parks. */
 NODISCARD enum rc body_spill(struct task *task, struct spool *spool, struct message *message, struct err *err);
