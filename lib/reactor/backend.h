@@ -52,6 +52,7 @@ struct op {
 
 struct backend {
 	const char *name;
+	bool no_threads; /* one thread, one order of things: what may block is called where it is asked for */
 	/* On the shard's own thread. The state hangs on shard->world. */
 	enum rc (*open)(struct shard *shard, struct err *err);
 	/* Ends what is under way without telling anyone, then frees all. */

@@ -127,11 +127,13 @@ static struct fiber *stack_new(struct shard *shard)
 	fiber->tsan = __tsan_create_fiber(0);
 #endif
 	list_init(&fiber->ready);
+	list_append(&shard->fibers, &fiber->all);
 	return fiber;
 }
 
 static void stack_free(struct fiber *fiber)
 {
+	list_remove(&fiber->all);
 	VALGRIND_STACK_DEREGISTER(fiber->valgrind_id);
 #ifdef SLUICE_TSAN
 	__tsan_destroy_fiber(fiber->tsan);
@@ -157,17 +159,17 @@ void fibers_init(struct shard *shard)
 {
 	list_init(&shard->ready);
 	list_init(&shard->stacks);
+	list_init(&shard->fibers);
 #ifdef SLUICE_TSAN
 	shard->loop_tsan = __tsan_get_current_fiber();
 #endif
 }
 
+/* Those that still wait end here too: where they stand, without another instruction. */
 void fibers_done(struct shard *shard)
 {
-	struct link *l;
-
-	while ((l = list_shift(&shard->stacks)))
-		stack_free(LIST_ITEM(l, struct fiber, ready));
+	while (!list_empty(&shard->fibers))
+		stack_free(LIST_ITEM(shard->fibers.next, struct fiber, all));
 }
 
 /* ---- The door ---- */

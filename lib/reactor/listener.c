@@ -6,6 +6,7 @@
 struct listener {
 	struct op op;
 	struct timer pause;
+	struct link open; /* in shard->listeners */
 	struct shard *shard;
 	void (*on_accept)(void *arg, int fd);
 	void (*on_error)(void *arg, int os);
@@ -16,6 +17,12 @@ struct listener {
 };
 
 static void accept_done(struct op *op);
+
+static void listener_free(struct listener *l)
+{
+	list_remove(&l->open);
+	free(l);
+}
 
 static void accept_start(struct listener *l)
 {
@@ -66,7 +73,7 @@ static void accept_done(struct op *op)
 		if (result >= 0)
 			shard->backend->close_fd(shard, result);
 		if (!more)
-			free(l);
+			listener_free(l);
 		return;
 	}
 	if (!more) {
@@ -94,6 +101,7 @@ enum rc listener_new(struct shard *shard, int fd, void (*on_accept)(void *arg, i
 		return err_memory(err);
 	*l = (struct listener){.shard = shard, .on_accept = on_accept, .on_error = on_error, .arg = arg, .fd = fd};
 	timer_init(&l->pause, pause_over);
+	list_append(&shard->listeners, &l->open);
 	shard->backend->prepare_listener(shard, fd);
 	accept_start(l);
 	*listener_ret = l;
@@ -108,5 +116,11 @@ void listener_close(struct listener *l)
 	if (l->op.under_way)
 		l->shard->backend->cancel(l->shard, &l->op);
 	else
-		free(l);
+		listener_free(l);
+}
+
+void listeners_done(struct shard *shard)
+{
+	while (!list_empty(&shard->listeners))
+		listener_free(LIST_ITEM(shard->listeners.next, struct listener, open));
 }

@@ -162,8 +162,7 @@ enum rc offload_call(struct task *task, void (*f)(void *arg), void *arg, void (*
 		return rc;
 	}
 	*job = (struct job){.mail.at_peer = job_home, .f = f, .arg = arg, .free_arg = free_arg, .caller = &wait};
-	if (shard->backend == &backend_sim) {
-		/* One thread, one order of things: the simulated world has no helpers, the call is made here. */
+	if (shard->backend->no_threads) {
 		f(arg);
 		free(job);
 		return OK;
@@ -201,4 +200,10 @@ void offload_done(struct shard *shard)
 	}
 	pthread_cond_broadcast(&pool->more);
 	pool_leave(pool);
+	/* What had come home, but was not read any more. */
+	for (struct mail *mail = atomic_exchange(&shard->mailbox.head, NULL), *next; mail; mail = next) {
+		next = mail->next;
+		if (mail->at_peer == job_home)
+			job_free(CONTAINER_OF(mail, struct job, mail));
+	}
 }

@@ -31,6 +31,9 @@ enum rc shard_new(const struct shard_options *options, struct shard **shard_ret,
 	mailbox_init(&shard->mailbox);
 	fibers_init(shard);
 	timers_init(shard);
+	list_init(&shard->streams);
+	list_init(&shard->listeners);
+	list_init(&shard->watches);
 	list_init(&shard->streams_idle);
 	shard->now = shard->backend->now(shard);
 	shard->wall = shard->backend->wall(shard);
@@ -125,6 +128,8 @@ void shard_free(struct shard *shard)
 	fibers_done(shard);
 	timers_done(shard);
 	streams_done(shard);
+	listeners_done(shard);
+	watches_done(shard);
 	bufs_done(shard);
 	if (shard->wake_fd >= 0)
 		close(shard->wake_fd);

@@ -24,6 +24,7 @@ struct fiber {
 	struct shard *shard;
 	void (*f)(void *arg);
 	void *arg;
+	struct link all; /* in shard->fibers */
 	char *stack; /* lowest usable byte, above the guard page */
 	size_t stack_size;
 	void *fake_stack;	/* AddressSanitizer's */
@@ -65,6 +66,7 @@ struct shard {
 	unsigned batch; /* how many run in this round */
 	struct fiber *running;
 	struct link stacks; /* idle fibers */
+	struct link fibers; /* all */
 	void *loop_sp;	    /* of the loop, while a fiber runs */
 	void *loop_fake_stack;
 	const void *loop_stack;
@@ -81,6 +83,7 @@ struct shard {
 	atomic_int ring_fd; /* where peers send their wake-ups; -1: no ring, use wake_fd. Written by this shard */
 
 	struct buf_pool bufs;
+	struct link streams, listeners, watches; /* open, to be freed at the end if nobody closed them */
 	struct link streams_idle; /* freed structs, for reuse */
 	unsigned streams_idle_count;
 	struct offload *offload;
@@ -161,6 +164,10 @@ struct buf *buf_copy(struct shard *shard, const struct buf *buf);
 /* ---- stream.c ---- */
 void streams_feed(struct shard *shard); /* lets starved streams receive again */
 void streams_done(struct shard *shard);
+
+/* ---- listener.c, watch.c ---- */
+void listeners_done(struct shard *shard);
+void watches_done(struct shard *shard);
 
 /* ---- offload.c ---- */
 void offload_done(struct shard *shard);

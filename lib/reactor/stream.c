@@ -24,6 +24,7 @@ struct bufq {
 
 struct stream {
 	struct op recv;
+	struct link open;    /* in shard->streams */
 	struct link starved; /* waits for a buffer; or idle */
 	struct shard *shard;
 	void (*on_input)(struct stream *, void *);
@@ -150,15 +151,15 @@ static void stream_finish(struct stream *s)
 		shard->backend->close_fd(shard, s->fd_out);
 	if (s->read_buf)
 		buf_unref(s->read_buf);
+	list_remove(&s->starved);
+	list_remove(&s->open);
 #ifndef SLUICE_SANITIZE
 	if (shard->streams_idle_count < STREAMS_IDLE_MAX) {
 		shard->streams_idle_count++;
-		list_remove(&s->starved);
 		list_prepend(&shard->streams_idle, &s->starved);
 		return;
 	}
 #endif
-	list_remove(&s->starved);
 	free(s);
 }
 
@@ -306,6 +307,7 @@ enum rc stream_new(struct shard *shard, int fd_in, int fd_out, void (*on_input)(
 			     .fd_in = fd_in, .fd_out = fd_out};
 	s->is_socket = shard->backend->is_socket(shard, fd_in);
 	list_init(&s->starved);
+	list_append(&shard->streams, &s->open);
 	recv_start(s);
 	*stream_ret = s;
 	return OK;
@@ -315,6 +317,14 @@ void streams_done(struct shard *shard)
 {
 	struct link *l;
 
+	/* The backend has ended what was under way, so there is nothing to wait for. */
+	while (!list_empty(&shard->streams)) {
+		struct stream *s = LIST_ITEM(shard->streams.next, struct stream, open);
+
+		bufq_clear(&s->raw);
+		bufq_clear(&s->plain);
+		stream_finish(s);
+	}
 	while ((l = list_shift(&shard->streams_idle)))
 		free(LIST_ITEM(l, struct stream, starved));
 }

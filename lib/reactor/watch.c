@@ -6,6 +6,7 @@
 
 struct watch {
 	struct op op;
+	struct link open; /* in shard->watches */
 	struct shard *shard;
 	void (*fn)(void *arg, int fd, unsigned events);
 	void *arg;
@@ -15,6 +16,12 @@ struct watch {
 };
 
 static void poll_done(struct op *op);
+
+static void watch_free(struct watch *w)
+{
+	list_remove(&w->open);
+	free(w);
+}
 
 static void poll_start(struct watch *w)
 {
@@ -44,7 +51,7 @@ static void poll_done(struct op *op)
 		w->in_fn = false;
 	}
 	if (w->closed)
-		free(w);
+		watch_free(w);
 	else
 		poll_start(w);
 }
@@ -57,6 +64,7 @@ enum rc watch_new(struct shard *shard, int fd, void (*fn)(void *arg, int fd, uns
 	if (!w)
 		return DEFER;
 	*w = (struct watch){.shard = shard, .fn = fn, .arg = arg, .fd = fd};
+	list_append(&shard->watches, &w->open);
 	*watch_ret = w;
 	return OK;
 }
@@ -82,5 +90,11 @@ void watch_close(struct watch *w)
 	if (w->op.under_way)
 		w->shard->backend->cancel(w->shard, &w->op);
 	else
-		free(w);
+		watch_free(w);
+}
+
+void watches_done(struct shard *shard)
+{
+	while (!list_empty(&shard->watches))
+		watch_free(LIST_ITEM(shard->watches.next, struct watch, open));
 }
