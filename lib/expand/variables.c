@@ -50,7 +50,7 @@ static enum rc get_family(struct scope *sc, const struct variable *variable, str
 		name = slice_from(name, 5);
 		break;
 	case FAMILY_ACL_M:
-		list = sc->message ? sc->message->acl_m : NULL;
+		list = sc->message ? sc->message->acl_m : sc->client ? sc->client->acl_m : NULL;
 		name = slice_from(name, 5);
 		break;
 	case FAMILY_ROUTER:

@@ -1,0 +1,179 @@
+/* cmd_misc: RSET, QUIT, VRFY, EXPN, ETRN, HELP (RFC 5321 sections 4.1.1.5 to 4.1.1.10, RFC 1985). */
+#include "session.h"
+
+void cmd_rset(struct smtp_session *s, struct slice argument)
+{
+	(void)argument;
+	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction)
+		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction (RSET)%.*s sender=<%.*s>", SLICE_ARG(client_phrase(s)),
+			    SLICE_ARG(s->transaction->message->sender));
+	transaction_end(s);
+	reply(s, 250, "2.0.0", SLICE("Reset OK"));
+}
+
+void cmd_quit(struct smtp_session *s, struct slice argument)
+{
+	struct acl_outcome outcome;
+	struct err err;
+
+	(void)argument;
+	s->quit_seen = true;
+	s->over = true;
+	acl_outcome_init(&outcome);
+	if (s->options->acl[ACL_WHERE_QUIT] && !s->local) {
+		(void)session_scope(s);
+		if (session_acl(s, ACL_WHERE_QUIT, &outcome, &err) == ACL_ERROR)
+			log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "ACL for QUIT returned ERROR: %.*s", SLICE_ARG(err.text));
+	}
+	if (outcome.user_message.ptr && outcome.user_message.len)
+		reply(s, 221, "2.0.0", outcome.user_message);
+	else
+		replyf(s, 221, "2.0.0", "%.*s closing connection",
+		       SLICE_ARG(s->client.active_hostname.len ? s->client.active_hostname : conf_main(s->conf)->primary_hostname));
+}
+
+/* What VRFY and EXPN tell: the outcome of verifying, and no more than that the address is good. */
+static void vrfy_answer(struct smtp_session *s, struct slice address)
+{
+	struct err err = err_make(&s->serving->arena);
+	struct verify_options options = {0};
+	struct route_output out = {0};
+	struct address *result;
+	struct slice why;
+
+	s->task.until = task_until(&s->task, 120000);
+	switch (verify_address(&s->serving->scope, address, false, &options, &result, &out, &err)) {
+	case OK:
+		replyf(s, 250, "2.1.5", "<%.*s> is deliverable", SLICE_ARG(address));
+		return;
+	case FAIL:
+		why = out.user_message.ptr ? out.user_message : SLICE("Unrouteable address");
+		log_session(s, LOG_TO_MAIN, "VRFY failed for %.*s%.*s", SLICE_ARG(address), SLICE_ARG(client_phrase(s)));
+		replyf(s, 550, "5.1.1", "<%.*s> %.*s", SLICE_ARG(address), SLICE_ARG(why));
+		return;
+	case DEFER:
+	case CANCELLED:
+		replyf(s, 451, "4.3.0", "Cannot resolve <%.*s> at this time: please try later", SLICE_ARG(address));
+		return;
+	}
+}
+
+static void expn_answer(struct smtp_session *s, struct slice address)
+{
+	struct err err = err_make(&s->serving->arena);
+	struct route_output out = {0};
+	struct str text = str_make(&s->serving->arena);
+	struct address *a = address_new(&s->serving->arena, address);
+	unsigned count = 0;
+
+	if (!a) {
+		reply(s, 451, "4.3.0", SLICE("out of memory, please try again later"));
+		return;
+	}
+	list_init(&out.children);
+	s->task.until = task_until(&s->task, 120000);
+	switch (route_address(&s->serving->scope, a, ROUTE_EXPN, &out, &err)) {
+	case ROUTE_REROUTED:
+		LIST_EACH(l, &out.children) {
+			if (count++)
+				str_addc(&text, '\n');
+			str_printf(&text, "<%.*s>", SLICE_ARG(LIST_ITEM(l, struct address, link)->full));
+			if (count == 1000)
+				break;
+		}
+		reply(s, 250, "2.1.5", count ? str_slice(&text) : address);
+		return;
+	case ROUTE_ACCEPT:
+	case ROUTE_DISCARDED:
+		replyf(s, 250, "2.1.5", "<%.*s>", SLICE_ARG(address));
+		return;
+	case ROUTE_FAIL:
+		replyf(s, 550, "5.1.1", "<%.*s> Unrouteable address", SLICE_ARG(address));
+		return;
+	default:
+		replyf(s, 451, "4.3.0", "Cannot resolve <%.*s> at this time: please try later", SLICE_ARG(address));
+		return;
+	}
+}
+
+void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument)
+{
+	enum acl_where where = verb == VERB_VRFY ? ACL_WHERE_VRFY : ACL_WHERE_EXPN;
+	struct err err = err_make(&s->serving->arena);
+	struct address_parts parts;
+	struct acl_outcome outcome;
+	struct scope *sc;
+	enum acl_result result;
+
+	if (!argument.len) {
+		reply_error(s, 501, "5.5.4", "%s requires an argument", verb_name(verb));
+		return;
+	}
+	if (address_parse(&s->serving->arena, argument, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL, &parts, &err) != OK) {
+		reply_error(s, 501, "5.1.3", "%.*s", SLICE_ARG(err.text));
+		return;
+	}
+	if (!parts.domain.len)
+		parts.full = arena_printf(&s->serving->arena, "%.*s@%.*s", SLICE_ARG(parts.local_part),
+					  SLICE_ARG(conf_main(s->conf)->qualify_recipient));
+	sc = session_scope(s);
+	sc->address = parts.full.ptr ? address_new(&s->serving->arena, slice_tainted(parts.full)) : NULL;
+	if (!sc->address) {
+		reply(s, 451, "4.3.0", SLICE("out of memory, please try again later"));
+		return;
+	}
+	/* Unset, both are refused: who lives here is nobody's business (RFC 5321 section 7.3). */
+	result = session_acl(s, where, &outcome, &err);
+	if (!acl_verdict(s, where, result, &outcome, &err,
+			 arena_printf(&s->serving->arena, "%s %.*s", verb_name(verb), SLICE_ARG(argument))))
+		return;
+	if (verb == VERB_VRFY)
+		vrfy_answer(s, sc->address->full);
+	else
+		expn_answer(s, sc->address->full);
+}
+
+void cmd_etrn(struct smtp_session *s, struct slice argument)
+{
+	struct acl_outcome outcome;
+	struct err err;
+	enum acl_result result;
+	struct queue_run run = {0};
+
+	(void)session_scope(s);
+	if (!argument.len) {
+		reply_error(s, 501, "5.5.4", "ETRN requires an argument");
+		return;
+	}
+	if (log_wants(s->conf, LOG_ETRN))
+		log_session(s, LOG_TO_MAIN, "ETRN %.*s received from %.*s", SLICE_ARG(argument), SLICE_ARG(client_caller(s)));
+	result = session_acl(s, ACL_WHERE_ETRN, &outcome, &err);
+	if (!acl_verdict(s, ACL_WHERE_ETRN, result, &outcome, &err,
+			 arena_printf(&s->serving->arena, "ETRN %.*s", SLICE_ARG(argument))))
+		return;
+	/* "#text" asks for all recipients that contain the text; "@domain" and "domain" for a domain. A stranger's text is
+	 * never a pattern, nor part of a command. */
+	if (argument.ptr[0] == '#' || argument.ptr[0] == '@')
+		argument = slice_from(argument, 1);
+	run.recipient_pattern = argument;
+	s->task.until = task_until(&s->task, 60000);
+	if (s->dry_run || deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK)
+		reply(s, 250, "2.0.0", SLICE("OK"));
+	else
+		reply(s, 458, "4.3.0", SLICE("Unable to queue messages"));
+}
+
+void cmd_help(struct smtp_session *s, struct slice argument)
+{
+	struct str text = str_make(&s->serving->arena);
+
+	(void)argument;
+	str_addz(&text, "Commands supported:\nHELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP");
+	if (s->options->acl[ACL_WHERE_ETRN])
+		str_addz(&text, " ETRN");
+	if (s->options->acl[ACL_WHERE_EXPN])
+		str_addz(&text, " EXPN");
+	if (s->options->acl[ACL_WHERE_VRFY])
+		str_addz(&text, " VRFY");
+	reply(s, 214, "2.0.0", str_slice(&text));
+}

@@ -1,0 +1,184 @@
+/* cmd_rcpt: RCPT TO (RFC 5321 section 4.1.1.3) with NOTIFY and ORCPT (RFC 3461). */
+#include "session.h"
+
+struct rcpt_parameters {
+	uint8_t flags; /* as in struct recipient */
+	bool has_notify, has_orcpt;
+	struct slice orcpt;
+};
+
+static bool parse_notify(struct slice value, uint8_t *flags)
+{
+	struct slice word;
+	bool never = false, other = false;
+
+	while (slice_split(&value, ',', &word)) {
+		if (slice_eq_nocase(word, SLICE("NEVER"))) {
+			*flags |= 2;
+			never = true;
+			continue;
+		}
+		if (slice_eq_nocase(word, SLICE("SUCCESS")))
+			*flags |= 4;
+		else if (slice_eq_nocase(word, SLICE("FAILURE")))
+			*flags |= 8;
+		else if (slice_eq_nocase(word, SLICE("DELAY")))
+			*flags |= 16;
+		else
+			return false;
+		other = true;
+	}
+	return never != other;
+}
+
+static bool parse_parameters(struct smtp_session *s, struct slice rest, struct rcpt_parameters *p)
+{
+	struct slice name, value;
+
+	*p = (struct rcpt_parameters){0};
+	while (parameter_next(&rest, &name, &value)) {
+		struct str decoded = str_make(&s->serving->arena);
+		ptrdiff_t semicolon = slice_find(value, ';');
+		if (s->dsn_ok && slice_eq_nocase(name, SLICE("NOTIFY"))) {
+			if (p->has_notify) {
+				reply_error(s, 501, "5.5.4", "NOTIFY can be specified once only");
+				return false;
+			}
+			p->has_notify = true;
+			if (!parse_notify(value, &p->flags)) {
+				reply_error(s, 501, "5.5.4", "Invalid value for NOTIFY parameter");
+				return false;
+			}
+		} else if (s->dsn_ok && slice_eq_nocase(name, SLICE("ORCPT"))) {
+			if (p->has_orcpt) {
+				reply_error(s, 501, "5.5.4", "ORCPT can be specified once only");
+				return false;
+			}
+			p->has_orcpt = true;
+			/* addr-type ";" xtext; a line end inside would be one in our files and reports. */
+			if (semicolon <= 0 || value.len > 500 || !xtext_decode(&decoded, slice_from(value, (size_t)semicolon + 1)) ||
+			    slice_find(str_slice(&decoded), '\n') >= 0 || slice_find(str_slice(&decoded), '\r') >= 0 ||
+			    slice_find(str_slice(&decoded), 0) >= 0) {
+				reply_error(s, 501, "5.5.4", "Invalid value for ORCPT parameter");
+				return false;
+			}
+			p->orcpt = value;
+		} else {
+			reply_error(s, 555, "5.5.4", "RCPT parameter not recognized or not implemented: %.*s", SLICE_ARG(name));
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool rcpt_qualified(struct smtp_session *s, struct address_parts *rcpt)
+{
+	struct err err = err_make(NULL);
+
+	if (rcpt->domain.len)
+		return true;
+	/* "postmaster" alone must be taken (RFC 5321 section 4.5.1). */
+	if (s->local || slice_eq_nocase(rcpt->local_part, SLICE("postmaster")) ||
+	    (s->options->recipient_unqualified_hosts &&
+	     match_client(session_scope(s), s->options->recipient_unqualified_hosts, NULL, &err) == OK)) {
+		struct str full = str_make(&s->serving->arena);
+		str_add(&full, rcpt->local_part);
+		str_addc(&full, '@');
+		str_add(&full, conf_main(s->conf)->qualify_recipient);
+		rcpt->full = str_slice(&full);
+		return true;
+	}
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified recipient rejected: <%.*s>%.*s", SLICE_ARG(rcpt->full),
+		    SLICE_ARG(client_phrase(s)));
+	reply_error(s, 501, "5.1.3", "<%.*s>: recipient address must contain a domain", SLICE_ARG(rcpt->full));
+	return false;
+}
+
+static bool within_recipients_max(struct smtp_session *s, struct transaction *t)
+{
+	if (t->message->recipient_count + t->discarded < s->recipients_max)
+		return true;
+	t->rcpt_fail_count++;
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "too many recipients: rejected RCPT%.*s F=<%.*s>", SLICE_ARG(client_phrase(s)),
+		    SLICE_ARG(t->message->sender));
+	if (s->options->recipients_max_reject)
+		reply(s, 552, "5.5.3", SLICE("too many recipients"));
+	else
+		reply(s, 452, "4.5.3", SLICE("too many recipients"));
+	return false;
+}
+
+static void rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, enum acl_result result,
+			  struct recipient *recipient)
+{
+	struct transaction *t = s->transaction;
+
+	if (result == ACL_DISCARD || t->discard_all) {
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "%.*s F=<%.*s> RCPT <%.*s>: discarded by %s ACL",
+			    SLICE_ARG(slice_ltrim(client_phrase(s))), SLICE_ARG(t->message->sender), SLICE_ARG(recipient->address),
+			    t->discard_all ? "MAIL" : "RCPT");
+		t->discarded++;
+	} else {
+		recipient->address = arena_copy(&t->message->arena, recipient->address);
+		recipient->original = recipient->address;
+		recipient->orcpt = arena_copy(&t->message->arena, recipient->orcpt);
+		if (!recipient->address.ptr || !recipient->orcpt.ptr || !message_add_recipient(t->message, recipient)) {
+			reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
+			return;
+		}
+	}
+	s->state = STATE_RCPT;
+	if (outcome->user_message.ptr && outcome->user_message.len)
+		reply_user(s, 250, "2.1.5", outcome->user_message);
+	else
+		reply(s, 250, "2.1.5", SLICE("Accepted"));
+}
+
+void cmd_rcpt(struct smtp_session *s, struct slice argument)
+{
+	struct transaction *t = s->transaction;
+	struct recipient recipient = {.parent = -1};
+	struct rcpt_parameters parameters;
+	struct address_parts rcpt;
+	struct acl_outcome outcome;
+	struct err err = err_make(&s->serving->arena);
+	struct slice rest, path = path_take(argument, &rest);
+	enum acl_result result;
+	struct scope *sc;
+
+	t->rcpt_count++;
+	(void)session_scope(s);
+	if (!parse_parameters(s, rest, &parameters))
+		return;
+	if (!path.len || address_parse(&s->serving->arena, path,
+				       ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH | ADDRESS_ALLOW_LITERAL |
+					       (t->message->smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
+				       &rcpt, &err) != OK) {
+		t->rcpt_fail_count++;
+		reply_error(s, 501, "5.1.3", "%.*s: %.*s", SLICE_ARG(path), SLICE_ARG(path.len ? err.text : SLICE("empty address")));
+		return;
+	}
+	if (!rcpt_qualified(s, &rcpt) || !within_recipients_max(s, t))
+		return;
+	sc = session_scope(s);
+	sc->address = address_new(&s->serving->arena, rcpt.full);
+	if (!sc->address) {
+		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
+		return;
+	}
+	sc->address->dsn_flags = parameters.flags;
+	result = session_acl(s, ACL_WHERE_RCPT, &outcome, &err);
+	if (!acl_verdict(s, ACL_WHERE_RCPT, result, &outcome, &err,
+			 arena_printf(&s->serving->arena, "RCPT <%.*s>", SLICE_ARG(rcpt.full)))) {
+		s->server->stats.rejected_rcpt++;
+		if (result == ACL_DEFER || result == ACL_ERROR)
+			t->rcpt_defer_count++;
+		else
+			t->rcpt_fail_count++;
+		return;
+	}
+	recipient.address = rcpt.full;
+	recipient.dsn_flags = parameters.flags;
+	recipient.orcpt = parameters.orcpt.ptr ? parameters.orcpt : SLICE_EMPTY;
+	rcpt_accepted(s, &outcome, result, &recipient);
+}

@@ -1,0 +1,322 @@
+/* finish: from the last byte of a message to the final reply: the header completed, the data ACL, the group commit, the
+ * log line, the 250. Until spool_commit() has said OK nothing has been accepted, and what is refused here has not touched
+ * the disk (unless it was too large to be kept). */
+#include "session.h"
+#include "receive.h"
+
+static bool refuse_trouble(struct smtp_session *s, struct receive *r)
+{
+	const char *log = NULL;
+
+	switch (r->trouble) {
+	case TROUBLE_NONE:
+		break;
+	case TROUBLE_SIZE:
+		if (log_wants(s->conf, LOG_SIZE_REJECT))
+			log = "message too big";
+		reply(s, 552, "5.3.4", SLICE("Message size exceeds maximum permitted"));
+		break;
+	case TROUBLE_HEADER:
+		log = "header section too big";
+		reply(s, 552, "5.3.4", SLICE("Message header section is too big"));
+		break;
+	case TROUBLE_HEADER_LINE:
+		log = "header line too long";
+		reply(s, 552, "5.3.4", SLICE("A message header line is too long"));
+		break;
+	case TROUBLE_BARE:
+		log = "bare CR or LF in message";
+		reply(s, 550, "5.6.0", SLICE("bare CR or LF in message: lines end in CRLF"));
+		break;
+	case TROUBLE_MEMORY:
+		log = "out of memory for this message";
+		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
+		break;
+	case TROUBLE_SPOOL:
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "spool error while receiving%.*s: %.*s", SLICE_ARG(client_phrase(s)),
+			    SLICE_ARG(r->spool_error));
+		reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
+		break;
+	}
+	if (log)
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_REJECT, &r->message->id,
+			   "rejected after DATA%.*s F=<%.*s>: %s", SLICE_ARG(client_phrase(s)), SLICE_ARG(r->message->sender), log);
+	if (r->trouble)
+		s->server->stats.rejected_data++;
+	return r->trouble != TROUBLE_NONE;
+}
+
+static uint64_t m_seconds(const struct smtp_session *s)
+{
+	return s->transaction->message->received / NS_PER_S;
+}
+
+static bool refuse_loop(struct smtp_session *s, struct message *m)
+{
+	const struct message_options *o = conf_group(s->conf, CONF_MESSAGE);
+	int64_t max = o ? o->received_headers_max : 30;
+
+	message_read_headers(m);
+	if (m->received_hops <= (uint64_t)max)
+		return false;
+	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_REJECT, &m->id,
+		   "rejected from <%.*s>%.*s: Too many \"Received\" headers", SLICE_ARG(m->sender), SLICE_ARG(client_phrase(s)));
+	reply(s, 550, "5.4.6", SLICE("Too many \"Received\" headers - suspected mail loop"));
+	return true;
+}
+
+static struct slice protocol_name(const struct smtp_session *s, const struct message *m)
+{
+	bool tls = s->client.tls_cipher.len, auth = s->client.authenticator_name.len;
+
+	if (s->client.protocol_base.len)
+		return s->client.protocol_base;
+	if (s->local)
+		return s->batch ? (s->client.esmtp ? SLICE("local-besmtp") : SLICE("local-bsmtp"))
+				: s->client.esmtp ? SLICE("local-esmtp") : SLICE("local-smtp");
+	if (!s->client.esmtp)
+		return SLICE("smtp");
+	/* RFC 3848, RFC 6531 section 4.3 */
+	if (m->smtputf8)
+		return tls ? (auth ? SLICE("utf8esmtpsa") : SLICE("utf8esmtps"))
+			   : auth ? SLICE("utf8esmtpa") : SLICE("utf8esmtp");
+	return tls ? (auth ? SLICE("esmtpsa") : SLICE("esmtps")) : auth ? SLICE("esmtpa") : SLICE("esmtp");
+}
+
+/* What the ACLs have added and removed so far. */
+static void headers_apply(struct message *m, struct transaction *t)
+{
+	for (struct acl_header_change *c = t->headers; c; c = c->next) {
+		struct header *received = NULL, *h;
+
+		if (c->how == HEADER_REMOVE) {
+			struct slice rest = c->text, name;
+			char separator = 0;
+			while (list_next(&m->arena, &rest, &separator, &name)) {
+				bool prefix = name.len && name.ptr[name.len - 1] == '*';
+				if (prefix)
+					name.len--;
+				LIST_EACH(l, &m->headers.list) {
+					h = LIST_ITEM(l, struct header, link);
+					struct slice its = header_name(h);
+					if (h->type != '*' &&
+					    (prefix ? slice_starts_nocase(its, name) : slice_eq_nocase(its, name)))
+						header_delete(h);
+				}
+			}
+			continue;
+		}
+		h = header_make(&m->arena, c->text);
+		if (!h)
+			continue;
+		switch (c->how) {
+		case HEADER_ADD_AT_TOP:
+			header_prepend(&m->headers, h);
+			break;
+		case HEADER_ADD_AFTER_RECEIVED:
+		case HEADER_ADD_AT_START_RFC:
+			LIST_EACH(l, &m->headers.list) {
+				struct header *each = LIST_ITEM(l, struct header, link);
+				if (each->type == '*')
+					continue;
+				if (!slice_eq_nocase(header_name(each), SLICE("received")))
+					break;
+				received = each;
+			}
+			if (received) {
+				list_insert_after(&received->link, &h->link);
+				m->headers.count++;
+				m->headers.bytes += h->text.len;
+			} else {
+				header_prepend(&m->headers, h);
+			}
+			break;
+		default:
+			header_append(&m->headers, h);
+			break;
+		}
+	}
+	t->headers = NULL;
+	t->headers_end = &t->headers;
+}
+
+/* The Received: line, in front of all. */
+static bool add_received(struct smtp_session *s, struct message *m)
+{
+	struct err err = err_make(&s->serving->arena);
+	struct str str = str_make(&s->serving->arena);
+	struct slice text = SLICE_EMPTY;
+	struct header *received;
+
+	if (s->options->received_header_text) {
+		if (expand(session_scope(s), s->options->received_header_text, &text, &err) != OK && !err.forced) {
+			log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id,
+				   "received_header_text: %.*s", SLICE_ARG(err.text));
+			text = SLICE("Received:");
+		}
+		if (!text.len)
+			return true; /* an empty text asks for none */
+	} else {
+		if (received_default(m, m->client, conf_main(s->conf), m->sender, log_wants(s->conf, LOG_INCOMING_PORT), &str) != OK)
+			return false;
+		text = str_slice(&str);
+	}
+	received = received_make(m, text, m->received / NS_PER_S);
+	if (received)
+		header_prepend(&m->headers, received);
+	return received != NULL;
+}
+
+static void fixup_of(struct smtp_session *s, struct fixup *f)
+{
+	const struct conf_main *main_options = conf_main(s->conf);
+	struct transaction *t = s->transaction;
+
+	*f = (struct fixup){
+		.qualify_domain = main_options->qualify_domain,
+		.qualify_recipient = main_options->qualify_recipient,
+		.primary_hostname = main_options->primary_hostname,
+		.remove_return_path = s->options->return_path_remove,
+		.remove_envelope_to = s->options->envelope_to_remove,
+		.remove_delivery_date = s->options->delivery_date_remove,
+		.local = s->local && !(t->controls & ACL_CONTROL_SUPPRESS_FIXUPS),
+		.smtp = true,
+		.trusted = s->trusted,
+		.from_check = s->options->local_from_check,
+		.sender_retain = s->options->local_sender_retain || (t->controls & ACL_CONTROL_SUBMISSION_SENDER_RETAIN),
+		.login = s->client.login,
+		.submission = t->controls & ACL_CONTROL_SUBMISSION,
+		.submission_domain = t->submission_domain,
+		.submission_name = t->submission_name,
+		.authenticated_id = s->client.authenticated_id,
+		.now = m_seconds(s),
+	};
+	f->qualify_sender = f->qualify_recipients = s->local;
+	if (!f->submission)
+		f->submission_domain = (struct slice){NULL, 0, 0};
+}
+
+/* Header lines that a message gains and loses on its way in. */
+static bool header_complete(struct smtp_session *s, struct message *m)
+{
+	struct err err = err_make(&s->serving->arena);
+	struct fixup fixup;
+
+	fixup_of(s, &fixup);
+	if (message_fix(m, &fixup, &err) != OK || !add_received(s, m))
+		return false;
+	message_read_headers(m);
+	return true;
+}
+
+/* Stores the message. false: it was not kept, and the client was told so. */
+static bool commit(struct smtp_session *s, struct message *m)
+{
+	struct err err = err_make(&s->serving->arena);
+
+	if (!log_healthy(s->server->shard)) {
+		reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
+		return false;
+	}
+	s->task.until = task_until(&s->task, 5 * 60 * 1000);
+	if (message_commit(&s->task, s->server->spool, m, &err) == OK)
+		return true;
+	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id, "spool write failed%.*s: %.*s",
+		   SLICE_ARG(client_phrase(s)), SLICE_ARG(err.text));
+	reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
+	return false;
+}
+
+static void accepted(struct smtp_session *s, struct message *m, struct slice user_text)
+{
+	struct transaction *t = s->transaction;
+	bool queue = m->queue_only || (t->controls & ACL_CONTROL_QUEUE) ||
+		     (s->options->smtp_accept_queue_per_connection > 0 &&
+		      s->message_count > (uint64_t)s->options->smtp_accept_queue_per_connection) ||
+		     (s->options->smtp_accept_queue > 0 &&
+		      smtp_connection_count(s->server->shared) > (uint64_t)s->options->smtp_accept_queue);
+	struct slice fake = t->fake_text.ptr ? t->fake_text : SLICE_EMPTY;
+	struct client *facts = client_copy(&m->arena, m->client);
+
+	m->received_complete = shard_wall(s->server->shard);
+	log_arrival(s, m);
+	s->server->stats.messages++;
+	s->server->stats.bytes += m->body.size;
+	if (t->controls & ACL_CONTROL_FAKEREJECT)
+		reply_user(s, 550, "5.7.1",
+			   fake.len ? fake
+				    : SLICE("Your message has been rejected but is being kept for evaluation.\n"
+					    "If it was a legitimate message, it may still be delivered to the target recipient(s)."));
+	else if (t->controls & ACL_CONTROL_FAKEDEFER)
+		reply_user(s, 450, "4.7.1", fake.len ? fake : SLICE("Your message has been deferred but is being kept for evaluation."));
+	else if (user_text.len)
+		reply_user(s, 250, "2.0.0", user_text);
+	else
+		replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
+	/* From here on the message belongs to those who deliver it, and so do the client's facts: they go with it. */
+	if (s->stdio && s->stdio->id_ret)
+		*s->stdio->id_ret = m->id;
+	m->client = facts;
+	if (!facts) {
+		/* Durable, but no memory to hand it on: the next queue run finds it. */
+		return;
+	}
+	message_ref(m);
+	deliver_accepted(s->server->deliverer, m, queue ? DELIVER_QUEUE : DELIVER_NOW);
+}
+
+/* Nobody is left who wants it: accepted, and gone. */
+static void blackhole(struct smtp_session *s, struct message *m, const char *why)
+{
+	m->received_complete = shard_wall(s->server->shard);
+	log_arrival(s, m);
+	log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "=> blackhole (%s)", why);
+	log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "Completed");
+	replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
+}
+
+void message_finish(struct smtp_session *s, struct receive *r)
+{
+	struct transaction *t = s->transaction;
+	struct message *m = t->message;
+	struct acl_outcome outcome;
+	struct err err;
+	enum acl_result result = ACL_ACCEPT;
+
+	receive_complete(s, r);
+	if (refuse_trouble(s, r))
+		return;
+	m->protocol = protocol_name(s, m);
+	if (refuse_loop(s, m))
+		return;
+	if (!header_complete(s, m)) {
+		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
+		return;
+	}
+	headers_apply(m, t);
+	acl_outcome_init(&outcome);
+	if (s->options->acl[ACL_WHERE_DATA]) {
+		(void)session_scope(s);
+		result = session_acl(s, ACL_WHERE_DATA, &outcome, &err);
+		if (!acl_verdict(s, ACL_WHERE_DATA, result, &outcome, &err, SLICE("after DATA"))) {
+			s->server->stats.rejected_data++;
+			return;
+		}
+		headers_apply(m, t);
+	}
+	if (t->controls & ACL_CONTROL_FREEZE) {
+		m->frozen = true;
+		m->frozen_since = m->received / NS_PER_S;
+	}
+	if (s->dry_run) {
+		replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
+		return;
+	}
+	if (result == ACL_DISCARD || !m->recipient_count) {
+		blackhole(s, m, result == ACL_DISCARD ? "DATA ACL discarded recipients" : t->discard_all
+				? "MAIL ACL discarded recipients" : "RCPT ACL discarded recipients");
+		return;
+	}
+	if (commit(s, m))
+		accepted(s, m, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY);
+}

@@ -1,0 +1,154 @@
+/* greet: from the connection to the banner: limits, host_reject_connection, the connect ACL. */
+#include "session.h"
+
+static void refuse_busy(struct smtp_session *s, const char *why, const char *log_why)
+{
+	s->server->stats.refused++;
+	if (log_wants(s->conf, LOG_CONNECTION_REJECT))
+		log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: %s", SLICE_ARG(client_caller(s)), log_why);
+	replyf(s, 421, "4.3.2", "%.*s: %s", SLICE_ARG(conf_main(s->conf)->primary_hostname), why);
+	s->over = true;
+}
+
+/* smtp_accept_max minus smtp_accept_reserve is for everybody; the rest is kept for smtp_reserve_hosts. The connection
+ * itself was counted against smtp_accept_max when it was accepted. */
+static bool within_reserve(struct smtp_session *s)
+{
+	const struct smtp_options *o = s->options;
+	struct err err = err_make(NULL);
+	int64_t open = o->smtp_accept_max - o->smtp_accept_reserve;
+
+	if (o->smtp_accept_max <= 0 || o->smtp_accept_reserve <= 0 || (int64_t)smtp_connection_count(s->server->shared) <= open)
+		return true;
+	return match_client(session_scope(s), o->smtp_reserve_hosts, NULL, &err) == OK;
+}
+
+static bool within_host_limit(struct smtp_session *s)
+{
+	struct err err = err_make(&s->serving->arena);
+	int64_t max = 0;
+
+	if (!s->options->smtp_accept_max_per_host)
+		return true;
+	if (expand_option_int(session_scope(s), s->options->smtp_accept_max_per_host, 0, &max, &err) != OK) {
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "expansion of smtp_accept_max_per_host failed for %.*s: %.*s",
+			    SLICE_ARG(client_caller(s)), SLICE_ARG(err.text));
+		return true;
+	}
+	if (!shared_host_begin(s->server->shared, &s->client.ip, max))
+		return false;
+	s->counted_host = true;
+	return true;
+}
+
+static void set_limits(struct smtp_session *s)
+{
+	const struct smtp_options *o = s->options;
+	struct err err = err_make(&s->serving->arena);
+	struct scope *sc = session_scope(s);
+	int64_t number;
+
+	if (expand_option_int(sc, o->smtp_accept_max_per_connection, 1000, &number, &err) != OK || number < 0)
+		number = 1000;
+	s->connection_messages_max = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+	if (expand_option_int(sc, o->recipients_max, 50000, &number, &err) != OK || number < 0)
+		number = 50000;
+	s->recipients_max = number > UINT32_MAX || number == 0 ? UINT32_MAX : (uint32_t)number;
+	if (expand_option_int(sc, o->message_size_limit, 50ll << 20, &number, &err) != OK || number < 0)
+		number = 50ll << 20;
+	s->size_max = (uint64_t)number;
+}
+
+static bool rejected_outright(struct smtp_session *s)
+{
+	struct err err = err_make(&s->serving->arena);
+	enum rc rc = match_client(session_scope(s), s->options->host_reject_connection, NULL, &err);
+
+	if (rc == FAIL)
+		return false;
+	if (log_wants(s->conf, LOG_CONNECTION_REJECT))
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "refused connection from %.*s (host_reject_connection)",
+			    SLICE_ARG(client_caller(s)));
+	if (rc == OK)
+		reply(s, 554, "5.7.1", SLICE("SMTP service not available"));
+	else
+		reply(s, 451, "4.3.0", SLICE("Temporary local problem - please try later"));
+	s->over = true;
+	return true;
+}
+
+static bool spoke_too_soon(struct smtp_session *s)
+{
+	struct slice in = slice_sub(stream_peek(s->stream), 0, 100);
+
+	if (s->local || s->sync_off || !s->options->smtp_enforce_sync || !in.len)
+		return false;
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+		    "SMTP protocol synchronization error (input sent without waiting for greeting): rejected connection from "
+		    "%.*s input=\"%.*s\"",
+		    SLICE_ARG(client_caller(s)), SLICE_ARG(in));
+	reply(s, 554, "5.5.1", SLICE("SMTP synchronization error"));
+	s->notquit_reason = "synchronization-error";
+	s->over = true;
+	return true;
+}
+
+static void banner(struct smtp_session *s, struct slice text)
+{
+	struct slice given = text;
+	uint64_t code;
+
+	if (given.len > 4 && parse_u64(slice_sub(given, 0, 3), &code) && code / 100 == 2)
+		reply_user(s, 220, NULL, given);
+	else
+		reply(s, 220, NULL, given);
+}
+
+void session_greet(struct smtp_session *s)
+{
+	const struct smtp_options *o = s->options;
+	struct acl_outcome outcome;
+	struct err err = err_make(&s->serving->arena);
+	struct slice name, text;
+
+	s->task.until = task_until(&s->task, 300000);
+	if (!s->local) {
+		if (!within_reserve(s)) {
+			refuse_busy(s, "Too many concurrent SMTP connections; please try again later.", "too many connections");
+			return;
+		}
+		if (!within_host_limit(s)) {
+			refuse_busy(s, "Too many concurrent SMTP connections from this IP address; please try again later.",
+				    "too many connections from that IP address");
+			return;
+		}
+		if (rejected_outright(s))
+			return;
+	}
+	if (expand_option(session_scope(s), o->smtp_active_hostname, &name, &err) == OK && name.len)
+		s->client.active_hostname = arena_copy(&s->arena, name);
+	if (o->host_lookup && !s->local && match_client(session_scope(s), o->host_lookup, NULL, &err) == OK)
+		(void)(client_host_name(session_scope(s), &err) == OK);
+	set_limits(s);
+	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->local &&
+	    match_client(session_scope(s), o->hosts_connection_nolog, NULL, &err) == FAIL)
+		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s (TCP/IP connection count = %u)",
+			    SLICE_ARG(client_caller(s)), smtp_connection_count(s->server->shared));
+	text = SLICE_EMPTY;
+	if (o->acl[ACL_WHERE_CONNECT] && !s->local) {
+		enum acl_result result = session_acl(s, ACL_WHERE_CONNECT, &outcome, &err);
+		if (!acl_verdict(s, ACL_WHERE_CONNECT, result, &outcome, &err, SLICE_EMPTY)) {
+			s->over = true;
+			return;
+		}
+		if (outcome.user_message.ptr && outcome.user_message.len)
+			text = outcome.user_message;
+	}
+	if (spoke_too_soon(s))
+		return;
+	if (!text.len && expand_option(session_scope(s), o->smtp_banner, &text, &err) != OK) {
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "expansion of smtp_banner failed: %.*s", SLICE_ARG(err.text));
+		text = conf_main(s->conf)->primary_hostname;
+	}
+	banner(s, text);
+}

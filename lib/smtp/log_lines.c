@@ -1,0 +1,173 @@
+/* log_lines: the phrases of the main log that speak of a client, in Exim's form, since every log tool reads them. */
+#include "session.h"
+
+#include <stdarg.h>
+
+/* "name (helo) [1.2.3.4]:port", without the "H=" */
+static void add_host(struct str *str, const struct smtp_session *s, bool port)
+{
+	const struct client *c = &s->client;
+	char text[IP_TEXT_MAX];
+	struct slice ip = ip_format(&c->ip, text);
+	bool helo_says = c->helo.len && !slice_eq_nocase(c->helo, c->host_name);
+
+	if (helo_says && !c->host_name.len && c->helo.len == ip.len + 2 && c->helo.ptr[0] == '[' &&
+	    slice_eq(slice_sub(c->helo, 1, ip.len), ip))
+		helo_says = false; /* the address literal says nothing new */
+	if (c->host_name.len) {
+		str_add(str, c->host_name);
+		str_addc(str, ' ');
+	}
+	if (helo_says) {
+		str_addc(str, '(');
+		str_add(str, c->helo);
+		str_addz(str, ") ");
+	}
+	str_addc(str, '[');
+	str_add(str, ip);
+	str_addc(str, ']');
+	if (port) {
+		str_addc(str, ':');
+		str_addu(str, c->ip.port);
+	}
+}
+
+void log_client(struct str *str, const struct smtp_session *s)
+{
+	const struct client *c = &s->client;
+
+	if (c->ip.family) {
+		str_addz(str, " H=");
+		add_host(str, s, log_wants(s->conf, LOG_INCOMING_PORT));
+		if (log_wants(s->conf, LOG_INCOMING_INTERFACE) && c->local.family) {
+			str_addz(str, " I=[");
+			str_add_ip(str, &c->local);
+			str_addz(str, "]:");
+			str_addu(str, c->local.port);
+		}
+		if (log_wants(s->conf, LOG_PROXY) && c->proxied) {
+			str_addz(str, " PRX=");
+			str_add_ip(str, &c->proxy_local);
+		}
+	}
+	if (c->ident.len) {
+		str_addz(str, " U=");
+		str_add(str, c->ident);
+	}
+}
+
+struct slice client_phrase(struct smtp_session *s)
+{
+	struct str str = str_make(s->serving ? &s->serving->arena : &s->arena);
+
+	log_client(&str, s);
+	return str.failed ? SLICE_EMPTY : str_slice(&str);
+}
+
+struct slice client_caller(struct smtp_session *s)
+{
+	struct str str = str_make(s->serving ? &s->serving->arena : &s->arena);
+
+	if (s->client.ip.family)
+		add_host(&str, s, log_wants(s->conf, LOG_INCOMING_PORT));
+	else
+		str_add(&str, s->client.ident.len ? s->client.ident : SLICE("local user"));
+	return str.failed ? SLICE_EMPTY : str_slice(&str);
+}
+
+void log_session(struct smtp_session *s, unsigned where, const char *format, ...)
+{
+	struct str line = str_make(s->serving ? &s->serving->arena : &s->arena);
+	va_list args;
+
+	va_start(args, format);
+	str_vprintf(&line, format, args);
+	va_end(args);
+	if (!line.failed)
+		log_write(s->server->shard, s->conf, where, NULL, slice_ltrim(str_slice(&line)));
+}
+
+void log_history(struct str *str, const struct smtp_session *s)
+{
+	unsigned count = s->history_count < HISTORY_MAX ? s->history_count : HISTORY_MAX;
+
+	str_addz(str, s->history_count > HISTORY_MAX ? "C=..." : "C=");
+	for (unsigned i = 0; i < count; i++) {
+		if (i || s->history_count > HISTORY_MAX)
+			str_addc(str, ',');
+		str_addz(str, verb_name(s->history[(s->history_count - count + i) % HISTORY_MAX]));
+	}
+}
+
+void log_arrival(struct smtp_session *s, struct message *m)
+{
+	struct str line = str_make(&s->serving->arena);
+	struct transaction *t = s->transaction;
+	bool fake = t && (t->controls & (ACL_CONTROL_FAKEREJECT | ACL_CONTROL_FAKEDEFER));
+	const struct conf *conf = s->conf;
+
+	str_reserve(&line, 256);
+	str_addz(&line, fake ? "(= " : "<= ");
+	str_add(&line, m->sender.len ? m->sender : SLICE("<>"));
+	log_client(&line, s);
+	str_addz(&line, " P=");
+	str_add(&line, m->protocol);
+	if (log_wants(conf, LOG_PIPELINING) && s->pipelining_ok && t)
+		str_addz(&line, " L");
+	if (s->client.tls_cipher.len && log_wants(conf, LOG_TLS_CIPHER)) {
+		str_addz(&line, " X=");
+		str_add(&line, s->client.tls_cipher);
+	}
+	if (s->client.authenticator_name.len) {
+		str_addz(&line, " A=");
+		str_add(&line, s->client.authenticator_name);
+		if (s->client.authenticated_id.len) {
+			str_addc(&line, ':');
+			str_add(&line, s->client.authenticated_id);
+		}
+	}
+	if (t && t->chunk_left == UINT64_MAX)
+		str_addz(&line, " K");
+	str_addz(&line, " S=");
+	str_addu(&line, m->headers.bytes + m->body.size);
+	if (log_wants(conf, LOG_8BITMIME) && m->body_8bit) {
+		str_addz(&line, " M8S=");
+		str_addu(&line, m->body_8bit);
+	}
+	if (log_wants(conf, LOG_RECEIVE_TIME))
+		str_printf(&line, " RT=%.3fs", (double)(m->received_complete - m->received) / 1e9);
+	if (m->queue_name.len) {
+		str_addz(&line, " Q=");
+		str_add(&line, m->queue_name);
+	}
+	if (log_wants(conf, LOG_MSG_ID) && m->message_id_header.len) {
+		str_addz(&line, " id=");
+		str_add(&line, m->message_id_header);
+	}
+	if (log_wants(conf, LOG_SUBJECT)) {
+		struct header *subject = header_find(&m->headers, SLICE("subject"), NULL);
+		if (subject) {
+			struct slice body = rfc2047_decode(&s->serving->arena, header_body(subject), true);
+			str_addz(&line, " T=\"");
+			for (uint32_t i = 0; i < body.len; i++) {
+				if (body.ptr[i] == '"' || body.ptr[i] == '\\')
+					str_addc(&line, '\\');
+				str_addc(&line, body.ptr[i]);
+			}
+			str_addc(&line, '"');
+		}
+	}
+	if (log_wants(conf, LOG_RECEIVED_SENDER)) {
+		str_addz(&line, " from <");
+		str_add(&line, m->sender);
+		str_addc(&line, '>');
+	}
+	if (log_wants(conf, LOG_RECEIVED_RECIPIENTS)) {
+		str_addz(&line, " for");
+		for (uint32_t i = 0; i < m->recipient_count && i < 100; i++) {
+			str_addc(&line, ' ');
+			str_add(&line, m->recipients[i].address);
+		}
+	}
+	log_write(s->server->shard, conf, LOG_TO_MAIN, &m->id, str_slice(&line));
+}

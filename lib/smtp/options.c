@@ -1,0 +1,101 @@
+/* options: what the main section says about receiving mail over SMTP. */
+#include "session.h"
+
+#define ACL_OPTION(place, option_name)                                                                     \
+	{option_name, &conf_expansion, offsetof(struct smtp_options, acl) + sizeof(void *) * (place), NULL, \
+	 "ACL for this place: a name, a file, or text", 0}
+
+static const struct conf_option rows[] = {
+	ACL_OPTION(ACL_WHERE_CONNECT, "acl_smtp_connect"),
+	ACL_OPTION(ACL_WHERE_HELO, "acl_smtp_helo"),
+	ACL_OPTION(ACL_WHERE_MAIL, "acl_smtp_mail"),
+	ACL_OPTION(ACL_WHERE_RCPT, "acl_smtp_rcpt"),
+	ACL_OPTION(ACL_WHERE_PREDATA, "acl_smtp_predata"),
+	ACL_OPTION(ACL_WHERE_DATA, "acl_smtp_data"),
+	ACL_OPTION(ACL_WHERE_ETRN, "acl_smtp_etrn"),
+	ACL_OPTION(ACL_WHERE_EXPN, "acl_smtp_expn"),
+	ACL_OPTION(ACL_WHERE_VRFY, "acl_smtp_vrfy"),
+	ACL_OPTION(ACL_WHERE_QUIT, "acl_smtp_quit"),
+	ACL_OPTION(ACL_WHERE_NOTQUIT, "acl_smtp_notquit"),
+	ACL_OPTION(ACL_WHERE_NOT_SMTP, "acl_not_smtp"),
+	ACL_OPTION(ACL_WHERE_NOT_SMTP_START, "acl_not_smtp_start"),
+	OPT_BOOL(struct smtp_options, accept_8bitmime, "yes", "offer 8BITMIME (RFC 6152)"),
+	OPT_BOOL(struct smtp_options, smtp_accept_keepalive, "yes", "SO_KEEPALIVE on incoming connections"),
+	OPT_BOOL(struct smtp_options, smtp_enforce_sync, "yes", "refuse input that does not wait for replies"),
+	OPT_BOOL(struct smtp_options, smtp_return_error_details, "no", "tell clients why addresses fail"),
+	OPT_BOOL(struct smtp_options, smtp_check_spool_space, "yes", "check the space for SIZE= at MAIL"),
+	OPT_BOOL(struct smtp_options, recipients_max_reject, "no", "552 instead of 452 past recipients_max"),
+	OPT_BOOL(struct smtp_options, queue_only, "no", "messages wait for a queue run"),
+	OPT_BOOL(struct smtp_options, return_path_remove, "yes", "Return-path: lines go on arrival"),
+	OPT_BOOL(struct smtp_options, envelope_to_remove, "yes", "Envelope-to: lines go on arrival"),
+	OPT_BOOL(struct smtp_options, delivery_date_remove, "yes", "Delivery-date: lines go on arrival"),
+	OPT_BOOL(struct smtp_options, local_from_check, "yes", "a local user's From: is checked; Sender: added"),
+	OPT_BOOL(struct smtp_options, local_sender_retain, "no", "a local user's Sender: stays"),
+	OPT_INT(struct smtp_options, smtp_accept_max, "20", "connections at a time, all shards together; 0: no limit"),
+	OPT_INT(struct smtp_options, smtp_accept_max_nonmail, "10", "commands that send no mail, a connection"),
+	OPT_INT(struct smtp_options, smtp_accept_reserve, "0", "connections of smtp_accept_max for smtp_reserve_hosts"),
+	OPT_INT(struct smtp_options, smtp_accept_queue, "0", "past so many connections messages are only queued"),
+	OPT_INT(struct smtp_options, smtp_accept_queue_per_connection, "10", "the same for messages of one connection"),
+	OPT_INT(struct smtp_options, smtp_connect_backlog, "20", "of the listening sockets"),
+	OPT_INT(struct smtp_options, smtp_max_synprot_errors, "3", "syntax and protocol errors, a connection"),
+	OPT_INT(struct smtp_options, smtp_max_unknown_commands, "3", "unknown commands, a connection"),
+	OPT_TIME(struct smtp_options, smtp_receive_timeout, "5m", "wait for a command or for data"),
+	OPT_TIME(struct smtp_options, receive_timeout, "0s", "the same on standard input; 0: forever"),
+	OPT_INT(struct smtp_options, check_spool_space, "10M", "bytes to be kept free on the spool's file system"),
+	OPT_INT(struct smtp_options, check_spool_inodes, "100", "inodes to be kept free there"),
+	OPT_EXPAND(struct smtp_options, smtp_accept_max_per_connection, "1000", "messages, a connection"),
+	OPT_EXPAND(struct smtp_options, smtp_accept_max_per_host, NULL, "connections of one host, all shards together"),
+	OPT_EXPAND(struct smtp_options, recipients_max, "50000", "recipients, a message"),
+	OPT_EXPAND(struct smtp_options, message_size_limit, "50M", "bytes, a message; 0: no limit"),
+	OPT_EXPAND(struct smtp_options, smtp_banner, "$smtp_active_hostname ESMTP sluice $version_number $tod_full",
+		   "the greeting"),
+	OPT_EXPAND(struct smtp_options, smtp_active_hostname, NULL, "the name we go by on this connection"),
+	OPT_EXPAND(struct smtp_options, smtp_etrn_command, NULL, "command for ETRN; unset: a queue run"),
+	OPT_EXPAND(struct smtp_options, received_header_text, NULL, "the Received: header line; unset: the usual one"),
+	OPT_HOSTS(struct smtp_options, smtp_accept_max_nonmail_hosts, "*", "to whom smtp_accept_max_nonmail applies"),
+	OPT_HOSTS(struct smtp_options, smtp_reserve_hosts, NULL, "hosts that smtp_accept_reserve is for"),
+	OPT_HOSTS(struct smtp_options, host_reject_connection, NULL, "hosts that get a 554 at once"),
+	OPT_HOSTS(struct smtp_options, host_lookup, NULL, "hosts whose name is looked up at once"),
+	OPT_HOSTS(struct smtp_options, helo_accept_junk_hosts, NULL, "hosts that may say HELO with junk"),
+	OPT_HOSTS(struct smtp_options, helo_verify_hosts, NULL, "hosts whose HELO name must be theirs"),
+	OPT_HOSTS(struct smtp_options, helo_try_verify_hosts, NULL, "hosts whose HELO name is checked"),
+	OPT_HOSTS(struct smtp_options, hosts_require_helo, "*", "hosts that must say HELO before MAIL"),
+	OPT_HOSTS(struct smtp_options, hosts_connection_nolog, NULL, "hosts whose connections are not logged"),
+	OPT_HOSTS(struct smtp_options, recipient_unqualified_hosts, NULL, "hosts that may leave out a recipient's domain"),
+	OPT_HOSTS(struct smtp_options, sender_unqualified_hosts, NULL, "hosts that may leave out the sender's domain"),
+	OPT_HOSTS(struct smtp_options, pipelining_advertise_hosts, "*", "to whom PIPELINING is offered (RFC 2920)"),
+	OPT_HOSTS(struct smtp_options, chunking_advertise_hosts, "*", "to whom CHUNKING is offered (RFC 3030)"),
+	OPT_HOSTS(struct smtp_options, smtputf8_advertise_hosts, "*", "to whom SMTPUTF8 is offered (RFC 6531)"),
+	OPT_HOSTS(struct smtp_options, limits_advertise_hosts, "*", "to whom LIMITS is offered (RFC 9422)"),
+	OPT_HOSTS(struct smtp_options, dsn_advertise_hosts, NULL, "to whom DSN is offered (RFC 3461)"),
+	OPT_HOSTS(struct smtp_options, enhanced_status_advertise_hosts, "*",
+		  "sluice: to whom ENHANCEDSTATUSCODES is offered (RFC 2034)"),
+	OPT_STRING(struct smtp_options, helo_allow_chars, NULL, "characters that a HELO name may have beyond the usual"),
+	OPT_STRING(struct smtp_options, smtp_bare_newline, "reject", "sluice: a bare CR or LF in a message: reject, or space"),
+	OPT_STRING(struct smtp_options, daemon_smtp_ports, "smtp", "ports to listen on"),
+	OPT_STRING(struct smtp_options, local_interfaces, "<; ::0 ; 0.0.0.0", "addresses to listen on"),
+	OPT_STRING(struct smtp_options, tls_on_connect_ports, NULL, "ports on which TLS begins at once"),
+};
+
+static enum rc check(struct conf *conf, void *group, struct err *err)
+{
+	struct smtp_options *o = group;
+
+	(void)conf;
+	if (slice_eq(o->smtp_bare_newline, SLICE("space")))
+		o->bare_newline = BARE_SPACE;
+	else if (slice_eq(o->smtp_bare_newline, SLICE("reject")))
+		o->bare_newline = BARE_REJECT;
+	else
+		return err_set(err, FAIL, "smtp_bare_newline is \"%.*s\", but must be reject or space",
+			       SLICE_ARG(o->smtp_bare_newline));
+	return OK;
+}
+
+const struct conf_group smtp_conf_group = {
+	.id = CONF_SMTP,
+	.size = sizeof(struct smtp_options),
+	.options = rows,
+	.option_count = ARRAY_COUNT(rows),
+	.check = check,
+};

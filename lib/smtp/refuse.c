@@ -1,0 +1,122 @@
+/* refuse: what an ACL's verdict means, for the client and for the log. */
+#include "session.h"
+
+static const struct refusal {
+	short code;
+	const char *enhanced;
+} refusals[ACL_WHERE_COUNT] = {
+	[ACL_WHERE_CONNECT] = {554, "5.7.1"}, [ACL_WHERE_HELO] = {550, "5.7.1"},     [ACL_WHERE_MAIL] = {550, "5.7.1"},
+	[ACL_WHERE_RCPT] = {550, "5.7.1"},    [ACL_WHERE_PREDATA] = {550, "5.7.1"},  [ACL_WHERE_DATA] = {550, "5.7.1"},
+	[ACL_WHERE_PRDR] = {550, "5.7.1"},    [ACL_WHERE_MIME] = {550, "5.7.1"},     [ACL_WHERE_DKIM] = {550, "5.7.20"},
+	[ACL_WHERE_AUTH] = {503, "5.7.1"},    [ACL_WHERE_MAILAUTH] = {550, "5.7.1"}, [ACL_WHERE_ETRN] = {458, NULL},
+	[ACL_WHERE_EXPN] = {550, "5.7.1"},    [ACL_WHERE_VRFY] = {252, NULL},	     [ACL_WHERE_STARTTLS] = {550, "5.7.1"},
+	[ACL_WHERE_QUIT] = {250, NULL},	      [ACL_WHERE_NOT_SMTP] = {550, NULL},    [ACL_WHERE_ATRN] = {450, NULL},
+};
+
+enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome, struct err *err)
+{
+	struct transaction *t = s->transaction;
+	enum acl_result result;
+
+	acl_outcome_init(outcome);
+	*err = err_make(&s->serving->arena);
+	/* The ACL's own waits have their own deadlines; this is the one that no client should be kept beyond. */
+	s->task.until = task_until(&s->task, 10 * 60 * 1000);
+	result = acl_check(&s->serving->scope, where, s->options->acl[where], outcome, err);
+	if (outcome->controls & ACL_CONTROL_NO_ENFORCE_SYNC)
+		s->sync_off = true;
+	if (outcome->controls & ACL_CONTROL_ENFORCE_SYNC)
+		s->sync_off = false;
+	if (outcome->controls & ACL_CONTROL_NO_MULTILINE)
+		s->multiline_off = true;
+	if (t) {
+		struct arena *arena = &t->message->arena;
+		t->controls |= outcome->controls;
+		if (outcome->control_text.ptr)
+			t->fake_text = arena_copy(arena, outcome->control_text);
+		if (outcome->submission_domain.ptr)
+			t->submission_domain = arena_copy(arena, outcome->submission_domain);
+		if (outcome->submission_name.ptr)
+			t->submission_name = arena_copy(arena, outcome->submission_name);
+		if (outcome->queue_name.ptr)
+			t->message->queue_name = arena_copy(arena, outcome->queue_name);
+		for (struct acl_header_change *c = outcome->headers; c; c = c->next) {
+			struct acl_header_change *mine = arena_make(arena, struct acl_header_change);
+			if (!mine)
+				return ACL_ERROR;
+			*mine = (struct acl_header_change){.text = arena_copy(arena, c->text), .how = c->how};
+			*t->headers_end = mine;
+			t->headers_end = &mine->next;
+		}
+	}
+	return result;
+}
+
+static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary, struct acl_outcome *outcome,
+			struct slice what, struct slice reason)
+{
+	struct str line = str_make(&s->serving->arena);
+	struct slice first = reason;
+	ptrdiff_t end = slice_find(reason, '\n');
+
+	if (end >= 0)
+		first = slice_sub(reason, 0, (size_t)end);
+	log_client(&line, s);
+	if (s->transaction && where != ACL_WHERE_MAIL) {
+		str_addz(&line, " F=<");
+		str_add(&line, s->transaction->message->sender);
+		str_addc(&line, '>');
+	}
+	str_addz(&line, temporary ? " temporarily rejected " : " rejected ");
+	if (what.len)
+		str_add(&line, what);
+	else
+		str_addz(&line, acl_where_names[where]);
+	if (first.len) {
+		str_addz(&line, ": ");
+		str_add(&line, first);
+	}
+	log_write(s->server->shard, s->conf, outcome->reject_targets,
+		  s->transaction && s->transaction->message->id.text[0] ? &s->transaction->message->id : NULL,
+		  slice_ltrim(str_slice(&line)));
+}
+
+bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result, struct acl_outcome *outcome,
+		 struct err *err, struct slice what)
+{
+	struct slice user = outcome->user_message.ptr ? outcome->user_message : SLICE_EMPTY;
+	struct slice log = outcome->log_message.ptr ? outcome->log_message : user;
+	bool temporary = result == ACL_DEFER || result == ACL_ERROR;
+	int code = temporary ? 451 : refusals[where].code;
+	const char *enhanced = temporary ? "4.3.0" : refusals[where].enhanced;
+
+	if (s->task.cancelled) {
+		s->over = true;
+		return false;
+	}
+	if (result == ACL_ACCEPT || result == ACL_DISCARD)
+		return true;
+	if (result == ACL_ERROR) {
+		/* The administrator's mistake is told to the administrator. */
+		if (!log.len)
+			log = err->text;
+		if (err->text.len)
+			log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "%.*s ACL: %.*s", SLICE_ARG(slice_of(acl_where_names[where])),
+				    SLICE_ARG(err->text));
+		user = SLICE_EMPTY;
+	} else if (result == ACL_DEFER && !log.len) {
+		log = err->text;
+	}
+	log_refusal(s, where, temporary, outcome, what, log);
+	if (!user.len)
+		user = temporary ? SLICE("Temporary local problem - please try later") : SLICE("Administrative prohibition");
+	if (outcome->drop_code && result == ACL_DROP)
+		code = outcome->drop_code;
+	reply_user(s, code, enhanced, user);
+	if (result == ACL_DROP) {
+		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s closed by DROP in ACL", SLICE_ARG(client_caller(s)));
+		s->notquit_reason = "acl-drop";
+		s->over = true;
+	}
+	return false;
+}

@@ -1,0 +1,149 @@
+/* reply: what goes back to the client. Replies to pipelined commands are gathered and sent together (RFC 2920). */
+#include "session.h"
+
+#include <stdarg.h>
+
+static bool is_enhanced(struct slice text, int code, uint32_t *len_ret)
+{
+	uint32_t i = 0;
+
+	/* RFC 2034 section 4: class "." subject "." detail, class as the first digit of the code. */
+	if (text.len < 5 || text.ptr[0] != '0' + code / 100 || text.ptr[1] != '.')
+		return false;
+	for (i = 2; i < text.len && ascii_is_digit(text.ptr[i]); i++)
+		;
+	if (i == 2 || i > 5 || i >= text.len || text.ptr[i] != '.')
+		return false;
+	uint32_t dot = i++;
+	while (i < text.len && ascii_is_digit(text.ptr[i]))
+		i++;
+	if (i == dot + 1 || i > dot + 4 || (i < text.len && !ascii_is_space(text.ptr[i])))
+		return false;
+	*len_ret = i;
+	return true;
+}
+
+static void add_line(struct smtp_session *s, int code, bool more, struct slice enhanced, struct slice line)
+{
+	struct str *out = &s->serving->out;
+
+	str_addu(out, (uint64_t)code);
+	str_addc(out, more ? '-' : ' ');
+	if (enhanced.len) {
+		str_add(out, enhanced);
+		str_addc(out, ' ');
+	}
+	for (uint32_t i = 0; i < line.len; i++) {
+		/* A reply is one line on the wire whatever an administrator or a remote host put into it. */
+		char c = line.ptr[i];
+		str_addc(out, (unsigned char)c < ' ' && c != '\t' ? '?' : c);
+	}
+	str_add(out, SLICE("\r\n"));
+}
+
+void reply(struct smtp_session *s, int code, const char *enhanced, struct slice text)
+{
+	struct slice rest = slice_rtrim(text), line, given = SLICE_EMPTY;
+	uint32_t len;
+
+	if (s->batch) {
+		if (code >= 400)
+			s->stdio->rejected_ret = true;
+		return;
+	}
+	if (is_enhanced(rest, code, &len)) {
+		if (s->enhanced_ok) {
+			given = slice_sub(rest, 0, len);
+			rest = slice_ltrim(slice_from(rest, len));
+		}
+	} else if (enhanced && s->enhanced_ok) {
+		given = slice_of(enhanced);
+	}
+	if (s->multiline_off) {
+		ptrdiff_t end = slice_find(rest, '\n');
+		if (end >= 0)
+			rest = slice_sub(rest, 0, (size_t)end);
+	}
+	while (slice_split(&rest, '\n', &line)) {
+		if (slice_starts(line, given) && given.len)
+			line = slice_ltrim(slice_from(line, given.len));
+		add_line(s, code, rest.ptr != NULL, given, slice_rtrim(line));
+	}
+}
+
+static struct slice vformat(struct smtp_session *s, const char *format, va_list args)
+{
+	struct str text = str_make(&s->serving->arena);
+
+	str_vprintf(&text, format, args);
+	return text.failed ? SLICE("out of memory") : str_slice(&text);
+}
+
+void replyf(struct smtp_session *s, int code, const char *enhanced, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	struct slice text = vformat(s, format, args);
+	va_end(args);
+	reply(s, code, enhanced, text);
+}
+
+void reply_user(struct smtp_session *s, int code, const char *enhanced, struct slice text)
+{
+	uint64_t given;
+
+	if (text.len >= 3 && parse_u64(slice_sub(text, 0, 3), &given) && (int)given / 100 == code / 100 &&
+	    (text.len == 3 || text.ptr[3] == ' ' || text.ptr[3] == '-')) {
+		code = (int)given;
+		text = slice_from(text, 4);
+	}
+	reply(s, code, enhanced, text);
+}
+
+void reply_flush(struct smtp_session *s)
+{
+	struct slice bytes = str_slice(&s->serving->out);
+	struct err err = err_make(NULL);
+	enum rc rc = DEFER;
+
+	if (bytes.ptr && !bytes.len)
+		return;
+	s->task.until = task_until(&s->task, (uint64_t)s->options->smtp_receive_timeout * 1000);
+	if (bytes.ptr)
+		rc = stream_write(&s->task, s->stream, bytes, &err);
+	str_clear(&s->serving->out);
+	if (rc != OK) {
+		/* Nobody reads: there is no one to say anything to. */
+		s->over = true;
+		if (!s->notquit_reason)
+			s->notquit_reason = rc == DEFER ? "command-timeout" : "connection-lost";
+	}
+}
+
+void reply_error(struct smtp_session *s, int code, const char *enhanced, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	struct slice text = vformat(s, format, args);
+	va_end(args);
+	s->server->stats.errors++;
+	if (log_wants(s->conf, LOG_SMTP_PROTOCOL_ERROR) || (code != 503 && log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR)))
+		log_session(s, LOG_TO_MAIN, "SMTP %s error in \"%.*s\"%.*s %.*s", code == 503 ? "protocol" : "syntax",
+			    SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(client_phrase(s)), SLICE_ARG(text));
+	if (++s->synprot_errors <= s->options->smtp_max_synprot_errors) {
+		reply(s, code, enhanced, text);
+		return;
+	}
+	struct str both = str_make(&s->serving->arena), history = str_make(&s->serving->arena);
+	str_add(&both, text);
+	str_addz(&both, "\nToo many syntax or protocol errors");
+	reply(s, code, enhanced, str_slice(&both));
+	log_history(&history, s);
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+		    "SMTP call from %.*s dropped: too many syntax or protocol errors (last command was \"%.*s\", %.*s)",
+		    SLICE_ARG(client_caller(s)), SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(str_slice(&history)));
+	s->notquit_reason = "synprot-error";
+	s->over = true;
+}

@@ -1,0 +1,193 @@
+/* server: the listening side of a shard: accepts, counts, hands connections to sessions, drains. */
+#include "session.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, struct smtp_server **server_ret, struct err *err)
+{
+	struct smtp_server *server = calloc(1, sizeof(*server));
+
+	if (!server)
+		return err_memory(err);
+	server->shard = shard;
+	server->conf = conf_ref(start->conf);
+	server->shared = start->shared;
+	server->spool = start->spool;
+	server->deliverer = start->deliverer;
+	server->ids.unique = start->id_unique;
+	server->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
+	list_init(&server->sessions);
+	waitq_init(&server->drained);
+	*server_ret = server;
+	return OK;
+}
+
+void smtp_server_free(struct smtp_server *server)
+{
+	if (!server)
+		return;
+	for (unsigned i = 0; i < server->listener_count; i++)
+		listener_close(server->listeners[i]);
+	LIST_EACH(l, &server->sessions) {
+		struct smtp_session *s = LIST_ITEM(l, struct smtp_session, link);
+		if (s->serving)
+			task_cancel(&s->task);
+		else
+			session_free(s);
+	}
+	while (server->pool) {
+		struct smtp_session *s = server->pool;
+		server->pool = s->link.next ? LIST_ITEM(s->link.next, struct smtp_session, link) : NULL;
+		free(s);
+	}
+	conf_unref(server->conf);
+	free(server);
+}
+
+void smtp_server_reload(struct smtp_server *server, struct conf *conf)
+{
+	struct conf *old = server->conf;
+
+	server->conf = conf_ref(conf);
+	conf_unref(old);
+}
+
+/* Overload is answered at once, without a fiber and without a look at anything. */
+static void turn_away(struct smtp_server *server, int fd)
+{
+	static const char text[] = "421 Too many concurrent SMTP connections; please try again later.\r\n";
+
+	server->stats.refused++;
+	if (send(fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EPIPE)
+		server->stats.lost++;
+	file_close(server->shard, fd);
+}
+
+static void on_accept(void *arg, int fd)
+{
+	struct smtp_server *server = arg;
+	const struct smtp_options *o = conf_group(server->conf, CONF_SMTP);
+	struct err err = err_make(NULL);
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	struct smtp_session *s;
+	unsigned count;
+	int one = 1;
+
+	server->stats.connections++;
+	if (!shared_connection_begin(server->shared, o->smtp_accept_max, &count)) {
+		if (log_wants(server->conf, LOG_CONNECTION_REJECT) && getpeername(fd, (struct sockaddr *)&sa, &len) == 0) {
+			struct ip_addr ip = ip_from_sockaddr((struct sockaddr *)&sa);
+			char text[IP_TEXT_MAX];
+			log_printf(server->shard, server->conf, LOG_TO_MAIN, NULL,
+				   "Connection from [%.*s] refused: too many connections", SLICE_ARG(ip_format(&ip, text)));
+		}
+		turn_away(server, fd);
+		return;
+	}
+	if (session_new(server, fd, fd, &s, &err) != OK) {
+		shared_connection_end(server->shared);
+		turn_away(server, fd);
+		return;
+	}
+	s->counted = true;
+	s->client.connected = shard_wall(server->shard);
+	if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0)
+		s->client.ip = ip_from_sockaddr((struct sockaddr *)&sa);
+	len = sizeof(sa);
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) == 0)
+		s->client.local = ip_from_sockaddr((struct sockaddr *)&sa);
+	if (!s->client.ip.family) {
+		session_free(s); /* gone before we looked */
+		return;
+	}
+	/* Replies are gathered by us; waiting for more would only delay them. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (o->smtp_accept_keepalive)
+		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	session_wake(s);
+}
+
+static void on_error(void *arg, int os)
+{
+	struct smtp_server *server = arg;
+	char words[128];
+
+	log_printf(server->shard, server->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
+		   "accepting connections is paused: %s (raise the limit of open files, or lower smtp_accept_max)",
+		   strerror_r(os, words, sizeof(words)));
+}
+
+enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err)
+{
+	enum rc rc;
+
+	if (server->listener_count == ARRAY_COUNT(server->listeners))
+		return err_set(err, FAIL, "more than %zu listening sockets", ARRAY_COUNT(server->listeners));
+	rc = listener_new(server->shard, fd, on_accept, on_error, server, &server->listeners[server->listener_count], err);
+	if (rc == OK)
+		server->listener_count++;
+	return rc;
+}
+
+void smtp_server_drain(struct task *task, struct smtp_server *server)
+{
+	server->draining = true;
+	for (unsigned i = 0; i < server->listener_count; i++)
+		listener_close(server->listeners[i]);
+	server->listener_count = 0;
+	/* Who rests between two messages is told now; who is in a transaction may finish it. */
+	LIST_EACH(l, &server->sessions) {
+		struct smtp_session *s = LIST_ITEM(l, struct smtp_session, link);
+		if (!s->serving && !s->at_rest_soon && s->started && !s->transaction) {
+			struct str line = str_make(&s->arena);
+			str_printf(&line, "421 %.*s: shutting down, please try again\r\n",
+				   SLICE_ARG(conf_main(s->conf)->primary_hostname));
+			if (!line.failed)
+				(void)stream_write_now(s->stream, str_slice(&line));
+			session_free(s);
+		}
+	}
+	while (!list_empty(&server->sessions))
+		if (waitq_wait(task, &server->drained) != OK)
+			break;
+}
+
+void smtp_stats(const struct smtp_server *server, struct smtp_stats *stats_ret)
+{
+	*stats_ret = server->stats;
+}
+
+enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio, struct err *err)
+{
+	struct smtp_session *s;
+	enum rc rc = session_new(server, stdio->fd_in, stdio->fd_out, &s, err);
+
+	if (rc != OK)
+		return rc;
+	s->stdio = stdio;
+	s->local = !stdio->ip.family;
+	s->batch = stdio->batch;
+	s->dry_run = stdio->dry_run;
+	s->trusted = stdio->trusted;
+	s->client.ip = stdio->ip;
+	s->client.local = stdio->local;
+	s->client.login = stdio->login;
+	s->client.ident = stdio->login;
+	s->client.uid = stdio->uid;
+	s->client.gid = stdio->gid;
+	s->client.connected = shard_wall(server->shard);
+	if (stdio->dry_run)
+		s->sync_off = true; /* a person or a script types */
+	session_wake(s);
+	rc = waitq_wait(task, &s->ended);
+	if (rc != OK) {
+		task_cancel(&s->task);
+		return rc;
+	}
+	free(s);
+	return OK;
+}

@@ -1,0 +1,566 @@
+/* session: one client's dialogue, from the first byte to the last. The table below says for each state and each command
+ * whether it may come now; the command files say what it does. Whatever ends a transaction, in success or failure, goes
+ * through transaction_end(), so that no state of one message can reach the next. */
+#include "session.h"
+
+#include <stdlib.h>
+
+/* What the dialogue's table can say of a command. */
+enum verdict {
+	YES,
+	NO_HELO,      /* 503 HELO or EHLO required */
+	NO_MAIL,      /* 503 sender not yet given */
+	NO_RCPT,      /* 503 valid RCPT command must precede DATA */
+	HAVE_MAIL,    /* 503 sender already given */
+	IN_MAIL,      /* 503 not permitted inside a transaction */
+	CHUNKS_ONLY,  /* 503 only BDAT permissible after non-LAST BDAT */
+	RESET_ONLY,   /* 503 only RSET accepted now */
+};
+
+/* States across, commands down. One cell, one test (tests/unit/smtp/test_dialogue.c). */
+static const uint8_t dialogue[VERB_COUNT][STATE_COUNT] = {
+	/*		  START     READY     MAIL       RCPT       CHUNK        BROKEN */
+	[VERB_HELO] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_EHLO] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_MAIL] =	  {NO_HELO, YES,      HAVE_MAIL, HAVE_MAIL, CHUNKS_ONLY, RESET_ONLY},
+	[VERB_RCPT] =	  {NO_MAIL, NO_MAIL,  YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_DATA] =	  {NO_RCPT, NO_RCPT,  NO_RCPT,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_BDAT] =	  {YES,	    YES,      YES,	 YES,	    YES,	 YES}, /* the chunk has to be read in any case */
+	[VERB_RSET] =	  {YES,	    YES,      YES,	 YES,	    YES,	 YES},
+	[VERB_NOOP] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_QUIT] =	  {YES,	    YES,      YES,	 YES,	    YES,	 YES},
+	[VERB_VRFY] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_EXPN] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_ETRN] =	  {YES,	    YES,      IN_MAIL,	 IN_MAIL,   CHUNKS_ONLY, RESET_ONLY},
+	[VERB_HELP] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+	[VERB_STARTTLS] = {YES,	    YES,      IN_MAIL,	 IN_MAIL,   CHUNKS_ONLY, RESET_ONLY},
+	[VERB_AUTH] =	  {YES,	    YES,      IN_MAIL,	 IN_MAIL,   CHUNKS_ONLY, RESET_ONLY},
+	[VERB_UNKNOWN] =  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+};
+
+static const struct verb {
+	const char *name;
+	bool synchronise; /* must be the last of a group (RFC 2920 section 3.1; BDAT is followed by its chunk) */
+	bool nonmail;	  /* counts against smtp_accept_max_nonmail */
+} verbs[VERB_COUNT] = {
+	[VERB_HELO] = {"HELO", true, true},	    [VERB_EHLO] = {"EHLO", true, true},
+	[VERB_MAIL] = {"MAIL", false, false},	    [VERB_RCPT] = {"RCPT", false, false},
+	[VERB_DATA] = {"DATA", true, false},	    [VERB_BDAT] = {"BDAT", false, false},
+	[VERB_RSET] = {"RSET", false, true},	    [VERB_NOOP] = {"NOOP", true, true},
+	[VERB_QUIT] = {"QUIT", false, false},	    [VERB_VRFY] = {"VRFY", true, true},
+	[VERB_EXPN] = {"EXPN", true, true},	    [VERB_ETRN] = {"ETRN", true, true},
+	[VERB_HELP] = {"HELP", false, true},	    [VERB_STARTTLS] = {"STARTTLS", true, true},
+	[VERB_AUTH] = {"AUTH", true, true},	    [VERB_UNKNOWN] = {"?", false, true},
+};
+
+const char *verb_name(enum smtp_verb verb)
+{
+	return verbs[verb].name;
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------------- */
+
+static void on_input(struct stream *stream, void *arg)
+{
+	(void)stream;
+	session_wake(arg);
+}
+
+/* The client was silent for too long, or a fiber that could not be had before is tried for again. */
+static void on_timer(struct timer *timer)
+{
+	struct smtp_session *s = CONTAINER_OF(timer, struct smtp_session, timer);
+
+	if (!s->started || stream_pending(s->stream) || stream_at_end(s->stream)) {
+		session_wake(s);
+		return;
+	}
+	s->notquit_reason = "command-timeout";
+	s->server->stats.timeouts++;
+	session_wake(s);
+}
+
+enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret, struct err *err)
+{
+	struct smtp_session *s = server->pool;
+	enum rc rc;
+
+	if (s) {
+		server->pool = s->link.next ? LIST_ITEM(s->link.next, struct smtp_session, link) : NULL;
+		server->pool_count--;
+		memset(s, 0, sizeof(*s));
+	} else {
+		s = calloc(1, sizeof(*s)); /* the pool is empty only while the number of sessions grows */
+		if (!s)
+			return err_memory(err);
+	}
+	s->server = server;
+	arena_init_small(&s->arena, 1024 * 1024);
+	s->client.arena = &s->arena;
+	s->conf = conf_ref(server->conf);
+	s->options = conf_group(s->conf, CONF_SMTP);
+	timer_init(&s->timer, on_timer);
+	waitq_init(&s->ended);
+	task_init(&s->task, server->shard, &s->arena, UNTIL_NEVER);
+	rc = stream_new(server->shard, fd_in, fd_out, on_input, s, &s->stream, err);
+	if (rc != OK) {
+		conf_unref(s->conf);
+		free(s);
+		return rc;
+	}
+	list_append(&server->sessions, &s->link);
+	server->stats.sessions++;
+	*ret = s;
+	return OK;
+}
+
+void session_free(struct smtp_session *s)
+{
+	struct smtp_server *server = s->server;
+
+	ASSERT(!s->serving);
+	timer_cancel(server->shard, &s->timer);
+	transaction_end(s);
+	stream_close(s->stream, false);
+	if (s->counted)
+		shared_connection_end(server->shared);
+	if (s->counted_host)
+		shared_host_end(server->shared, &s->client.ip);
+	list_remove(&s->link);
+	server->stats.sessions--;
+	conf_unref(s->conf);
+	free(s->line);
+	arena_done(&s->arena);
+	waitq_wake_all(&s->ended);
+	if (server->draining && list_empty(&server->sessions))
+		waitq_wake_all(&server->drained);
+	if (s->stdio || server->pool_count >= 1024) {
+		if (!s->stdio)
+			free(s);
+		return; /* smtp_serve_stdio() owns its session */
+	}
+	s->link.next = server->pool ? &server->pool->link : NULL;
+	server->pool = s;
+	server->pool_count++;
+}
+
+void session_wake(struct smtp_session *s)
+{
+	if (s->serving || s->at_rest_soon)
+		return;
+	if (fiber_spawn(s->server->shard, session_serve, s) == OK) {
+		s->at_rest_soon = true; /* a fiber is on its way */
+		timer_cancel(s->server->shard, &s->timer);
+	} else {
+		/* All fibers are busy: overload. The input stays where it is; ask again shortly. */
+		timer_set(s->server->shard, &s->timer, shard_now(s->server->shard) + 20 * NS_PER_MS);
+	}
+}
+
+void transaction_end(struct smtp_session *s)
+{
+	struct transaction *t = s->transaction;
+
+	if (t) {
+		struct message *m = t->message;
+		if (t->receive)
+			receive_cancel(t->receive);
+		s->transaction = NULL;
+		message_unref(m); /* and t with it */
+	}
+	if (s->state > STATE_READY)
+		s->state = STATE_READY;
+}
+
+struct scope *session_scope(struct smtp_session *s)
+{
+	struct scope *sc = &s->serving->scope;
+	struct slice command = sc->smtp_command;
+
+	scope_init(sc, &s->task, s->conf);
+	sc->client = &s->client;
+	sc->session = s;
+	sc->smtp_command = command;
+	sc->dry_run = s->dry_run;
+	sc->trace = s->stdio ? s->stdio->trace : NULL;
+	if (s->transaction) {
+		sc->message = s->transaction->message;
+		sc->sender = sc->message->sender;
+	}
+	return sc;
+}
+
+/* ---- Commands --------------------------------------------------------------------------------------------- */
+
+enum line { LINE_HAVE, LINE_PART, LINE_TOO_LONG, LINE_BARE_LF, LINE_NO_MEMORY };
+
+static bool line_keep(struct smtp_session *s, struct slice part)
+{
+	if (s->line_len + part.len > s->line_room) {
+		uint32_t room = s->line_room ? s->line_room : 128;
+		while (room < s->line_len + part.len)
+			room *= 2;
+		char *bytes = realloc(s->line, room); /* only for lines that come in pieces */
+		if (!bytes)
+			return false;
+		s->line = bytes;
+		s->line_room = room;
+	}
+	memcpy(s->line + s->line_len, part.ptr, part.len);
+	s->line_len += part.len;
+	return true;
+}
+
+/* The next command, without its line end, copied into the command's arena: the buffer it came in is free again at once.
+ * The beginning of one is kept in a small block, so that a slow client holds no receive buffer. */
+static enum line line_next(struct smtp_session *s, struct slice *line_ret)
+{
+	for (;;) {
+		struct slice in = stream_peek(s->stream), line;
+		ptrdiff_t end = slice_find(in, '\n');
+		uint32_t take = end < 0 ? in.len : (uint32_t)end + 1;
+		bool in_place, bare;
+
+		if (!in.len)
+			return LINE_PART;
+		if (s->line_len + take > COMMAND_LINE_MAX) {
+			stream_consume(s->stream, take);
+			s->line_len = end < 0 ? COMMAND_LINE_MAX : 0;
+			if (end < 0)
+				continue;
+			return LINE_TOO_LONG;
+		}
+		in_place = end >= 0 && !s->line_len;
+		if (in_place) {
+			line = slice_tainted(slice_sub(in, 0, take));
+		} else {
+			bool kept = line_keep(s, slice_sub(in, 0, take));
+			stream_consume(s->stream, take);
+			if (!kept)
+				return LINE_NO_MEMORY;
+			if (end < 0)
+				continue;
+			line = slice_make(s->line, s->line_len, TAINTED);
+			s->line_len = 0;
+		}
+		line.len--;
+		bare = !line.len || line.ptr[line.len - 1] != '\r';
+		line.len -= !bare;
+		line = arena_copy(&s->serving->arena, line);
+		if (in_place)
+			stream_consume(s->stream, take);
+		*line_ret = line;
+		if (!line.ptr)
+			return LINE_NO_MEMORY;
+		return bare && !s->local ? LINE_BARE_LF : LINE_HAVE;
+	}
+}
+
+static enum smtp_verb verb_find(struct slice *line)
+{
+	struct slice rest = *line, word;
+
+	if (!slice_word(&rest, &word))
+		return VERB_UNKNOWN;
+	/* "MAIL FROM:<x>" and "RCPT TO:<x>" are recognised with the whole of their keyword. */
+	for (unsigned v = 0; v < VERB_UNKNOWN; v++)
+		if (slice_eq_nocase(word, slice_of(verbs[v].name))) {
+			rest = slice_trim(rest);
+			if (v == VERB_MAIL || v == VERB_RCPT) {
+				struct slice key = v == VERB_MAIL ? SLICE("FROM:") : SLICE("TO:");
+				if (!slice_starts_nocase(rest, key))
+					return VERB_UNKNOWN;
+				rest = slice_ltrim(slice_from(rest, key.len));
+			}
+			*line = rest;
+			return (enum smtp_verb)v;
+		}
+	return VERB_UNKNOWN;
+}
+
+static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
+{
+	switch ((enum verdict)dialogue[verb][s->state]) {
+	case YES:
+		return true;
+	case NO_HELO: {
+		struct err err = err_make(NULL);
+		enum rc rc = match_client(session_scope(s), s->options->hosts_require_helo, NULL, &err);
+		if (rc == FAIL || s->local)
+			return true;
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL %.*s: no HELO given", SLICE_ARG(client_phrase(s)));
+		reply_error(s, 503, "5.5.1", "HELO or EHLO required");
+		return false;
+	}
+	case NO_MAIL:
+		reply_error(s, 503, "5.5.1", "sender not yet given");
+		return false;
+	case NO_RCPT:
+		reply_error(s, 503, "5.5.1", "valid RCPT command must precede %s", verbs[verb].name);
+		return false;
+	case HAVE_MAIL:
+		reply_error(s, 503, "5.5.1", "sender already given");
+		return false;
+	case IN_MAIL:
+		reply_error(s, 503, "5.5.1", "%s is not permitted inside a transaction", verbs[verb].name);
+		return false;
+	case CHUNKS_ONLY:
+		reply_error(s, 503, "5.5.1", "only BDAT permissible after non-LAST BDAT");
+		return false;
+	case RESET_ONLY:
+		reply_error(s, 503, "5.5.1", "only RSET accepted now");
+		return false;
+	}
+	return false;
+}
+
+/* Input behind a command that has to be the last of its group: the client does not listen (RFC 2920; a trick of spam
+ * senders and of requests smuggled from other protocols). */
+static bool out_of_step(struct smtp_session *s, enum smtp_verb verb, struct slice line)
+{
+	bool must_wait = verbs[verb].synchronise || (!s->pipelining_ok && verb != VERB_BDAT && verb != VERB_QUIT);
+	struct slice pending;
+
+	if (!must_wait || s->sync_off || !s->options->smtp_enforce_sync || s->local || !stream_pending(s->stream))
+		return false;
+	pending = slice_sub(stream_peek(s->stream), 0, 100);
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+		    "SMTP protocol synchronization error (next input sent too soon: pipelining was%s advertised): rejected "
+		    "\"%.*s\"%.*s next input=\"%.*s\"",
+		    s->pipelining_ok ? "" : " not", SLICE_ARG(line), SLICE_ARG(client_phrase(s)), SLICE_ARG(pending));
+	reply(s, 554, "5.5.1", SLICE("SMTP synchronization error"));
+	s->notquit_reason = "synchronization-error";
+	s->over = true;
+	return true;
+}
+
+static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb verb)
+{
+	struct err err = err_make(NULL);
+
+	/* One HELO or EHLO, and an RSET after a refused message, are part of sending mail. */
+	if (!verbs[verb].nonmail || s->local || s->state == STATE_START)
+		return false;
+	if ((int64_t)++s->nonmail_count <= s->options->smtp_accept_max_nonmail)
+		return false;
+	if (match_client(session_scope(s), s->options->smtp_accept_max_nonmail_hosts, NULL, &err) == FAIL)
+		return false;
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+		    "SMTP call from %.*s dropped: too many nonmail commands (last was \"%s\")", SLICE_ARG(client_caller(s)),
+		    verbs[verb].name);
+	reply(s, 554, "5.7.0", SLICE("Too many nonmail commands"));
+	s->notquit_reason = "bad-commands";
+	s->over = true;
+	return true;
+}
+
+static void unknown_command(struct smtp_session *s)
+{
+	struct slice line = s->serving->scope.smtp_command;
+
+	if ((int64_t)++s->unknown_commands > s->options->smtp_max_unknown_commands) {
+		struct str history = str_make(&s->serving->arena);
+		log_history(&history, s);
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "SMTP call from %.*s dropped: too many unrecognized commands (last was \"%.*s\", %.*s)",
+			    SLICE_ARG(client_caller(s)), SLICE_ARG(line), SLICE_ARG(str_slice(&history)));
+		reply(s, 500, "5.5.2", SLICE("Too many unrecognized commands"));
+		s->notquit_reason = "bad-commands";
+		s->over = true;
+		return;
+	}
+	reply_error(s, 500, "5.5.2", "unrecognized command");
+}
+
+static void command_run(struct smtp_session *s, struct slice line)
+{
+	struct slice argument = line;
+	enum smtp_verb verb;
+
+	s->server->stats.commands++;
+	s->serving->scope.smtp_command = line;
+	verb = slice_find(line, 0) < 0 ? verb_find(&argument) : VERB_UNKNOWN;
+	if (verb != VERB_UNKNOWN)
+		s->history[s->history_count++ % HISTORY_MAX] = (uint8_t)verb;
+	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb) || !dialogue_allows(s, verb))
+		return;
+	if (s->server->draining && verb != VERB_QUIT && s->state <= STATE_READY) {
+		replyf(s, 421, "4.3.2", "%.*s: shutting down, please try again", SLICE_ARG(conf_main(s->conf)->primary_hostname));
+		s->notquit_reason = "local-verify-fail";
+		s->over = true;
+		return;
+	}
+	switch (verb) {
+	case VERB_HELO:
+	case VERB_EHLO:
+		cmd_helo(s, verb, argument);
+		break;
+	case VERB_MAIL:
+		cmd_mail(s, argument);
+		break;
+	case VERB_RCPT:
+		cmd_rcpt(s, argument);
+		break;
+	case VERB_DATA:
+		cmd_data(s, argument);
+		break;
+	case VERB_BDAT:
+		cmd_bdat(s, argument);
+		break;
+	case VERB_RSET:
+		cmd_rset(s, argument);
+		break;
+	case VERB_NOOP:
+		reply(s, 250, "2.0.0", SLICE("OK"));
+		break;
+	case VERB_QUIT:
+		cmd_quit(s, argument);
+		break;
+	case VERB_VRFY:
+	case VERB_EXPN:
+		cmd_vrfy(s, verb, argument);
+		break;
+	case VERB_ETRN:
+		cmd_etrn(s, argument);
+		break;
+	case VERB_HELP:
+		cmd_help(s, argument);
+		break;
+	case VERB_STARTTLS:
+		reply_error(s, 503, "5.5.1", "STARTTLS command used when not advertised");
+		break;
+	case VERB_AUTH:
+		reply_error(s, 503, "5.5.1", "AUTH command used when not advertised");
+		break;
+	default:
+		unknown_command(s);
+		break;
+	}
+}
+
+/* ---- The fiber ---------------------------------------------------------------------------------------------- */
+
+static void serve_input(struct smtp_session *s)
+{
+	struct slice line;
+
+	while (!s->over) {
+		switch (line_next(s, &line)) {
+		case LINE_HAVE:
+			command_run(s, line);
+			break;
+		case LINE_PART:
+			return;
+		case LINE_TOO_LONG:
+			s->serving->scope.smtp_command = SLICE("(endless line)");
+			reply_error(s, 500, "5.5.2", "command line too long");
+			break;
+		case LINE_BARE_LF:
+			/* Taken as a line end it would let one server smuggle commands past another. */
+			log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "SMTP call from %.*s dropped: bare LF in a command",
+				    SLICE_ARG(client_caller(s)));
+			reply(s, 521, "5.5.2", SLICE("bare LF received: lines end in CRLF"));
+			s->notquit_reason = "synprot-error";
+			s->over = true;
+			break;
+		case LINE_NO_MEMORY:
+			reply(s, 421, "4.3.2", SLICE("out of memory, please try again later"));
+			s->over = true;
+			break;
+		}
+		if (s->serving->out.len && (s->over || s->serving->out.len >= REPLY_FLUSH_BYTES || s->pipelining_ok == false ||
+					    !stream_pending(s->stream)))
+			reply_flush(s);
+		arena_clear(&s->serving->arena);
+		s->serving->scope.smtp_command = SLICE_EMPTY;
+	}
+}
+
+static void lost_connection(struct smtp_session *s)
+{
+	bool incomplete = s->transaction != NULL;
+
+	s->server->stats.lost++;
+	if (!s->notquit_reason)
+		s->notquit_reason = "connection-lost";
+	if (log_wants(s->conf, LOG_LOST_INCOMING_CONNECTION) && !s->local && s->history_count)
+		log_session(s, LOG_TO_MAIN, "unexpected disconnection while reading SMTP command from %.*s%s",
+			    SLICE_ARG(client_caller(s)), incomplete ? " (incomplete transaction)" : "");
+	s->over = true;
+}
+
+static void command_timeout(struct smtp_session *s)
+{
+	log_session(s, LOG_TO_MAIN, "SMTP command timeout on connection from %.*s", SLICE_ARG(client_caller(s)));
+	replyf(s, 421, "4.4.2", "%.*s: SMTP command timeout - closing connection",
+	       SLICE_ARG(conf_main(s->conf)->primary_hostname));
+	s->over = true;
+}
+
+static void log_end(struct smtp_session *s)
+{
+	struct acl_outcome outcome;
+	struct err err = err_make(&s->serving->arena);
+
+	if (!s->quit_seen && s->options->acl[ACL_WHERE_NOTQUIT] && s->started && !s->local) {
+		acl_outcome_init(&outcome);
+		s->task.until = task_until(&s->task, 60000);
+		(void)acl_check(session_scope(s), ACL_WHERE_NOTQUIT, s->options->acl[ACL_WHERE_NOTQUIT], &outcome, &err);
+	}
+	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction && s->state > STATE_READY)
+		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction%.*s sender=<%.*s>", SLICE_ARG(client_phrase(s)),
+			    SLICE_ARG(s->transaction->message->sender));
+	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->local)
+		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s %s", SLICE_ARG(client_caller(s)),
+			    s->quit_seen ? "closed by QUIT" : "closed");
+	if (log_wants(s->conf, LOG_SMTP_NO_MAIL) && !s->message_count && !s->local) {
+		struct str history = str_make(&s->serving->arena);
+		log_history(&history, s);
+		log_session(s, LOG_TO_MAIN, "no MAIL in SMTP connection from %.*s %.*s", SLICE_ARG(client_caller(s)),
+			    SLICE_ARG(str_slice(&history)));
+	}
+}
+
+void session_serve(void *arg)
+{
+	struct smtp_session *s = arg;
+	struct serving serving;
+
+	s->at_rest_soon = false;
+	arena_init(&serving.arena, 64ul * 1024 * 1024);
+	arena_init(&serving.out_arena, 1024 * 1024);
+	serving.out = str_make(&serving.out_arena);
+	serving.scope.smtp_command = SLICE_EMPTY;
+	s->serving = &serving;
+	s->task.arena = &serving.arena;
+	if (!s->started) {
+		s->started = true;
+		session_greet(s);
+		if (serving.out.len)
+			reply_flush(s);
+		arena_clear(&serving.arena);
+	}
+	if (!s->over && s->notquit_reason)
+		command_timeout(s);
+	else
+		serve_input(s);
+	if (!s->over && stream_at_end(s->stream))
+		lost_connection(s);
+	if (s->over)
+		log_end(s);
+	if (serving.out.len)
+		reply_flush(s);
+	s->serving = NULL;
+	s->task.arena = &s->arena;
+	arena_done(&serving.arena);
+	arena_done(&serving.out_arena);
+	if (s->over) {
+		session_free(s);
+		return;
+	}
+	timer_set(s->server->shard, &s->timer,
+		  shard_now(s->server->shard) + (uint64_t)s->options->smtp_receive_timeout * NS_PER_S);
+	/* What arrived while the last replies were being sent woke nobody. */
+	if ((stream_pending(s->stream) && stream_peek(s->stream).len) || stream_at_end(s->stream))
+		session_wake(s);
+}

@@ -1,0 +1,199 @@
+/* session: the private face of the smtp room: what a session is, and what its files call in each other. */
+#ifndef SMTP_SESSION_H
+#define SMTP_SESSION_H
+
+#include "smtp/smtp.h"
+
+/* Limits that no configuration moves. */
+#define COMMAND_LINE_MAX  16384	       /* bytes with CRLF; RFC 5321 section 4.5.3.1.4 asks for 512 and more for extensions */
+#define REPLY_FLUSH_BYTES 8192	       /* replies to pipelined commands are gathered up to here */
+#define HISTORY_MAX	  20	       /* commands remembered for log lines */
+#define BODY_KEEP_MAX	  (512 * 1024) /* a larger body is spilled to the spool as it comes */
+
+struct smtp_options {
+	const struct expansion *acl[ACL_WHERE_COUNT];
+	bool accept_8bitmime, smtp_accept_keepalive, smtp_enforce_sync, smtp_return_error_details, prdr_enable;
+	bool recipients_max_reject, smtp_check_spool_space;
+	int64_t smtp_accept_max, smtp_accept_max_nonmail, smtp_accept_reserve, smtp_accept_queue;
+	int64_t smtp_accept_queue_per_connection, smtp_connect_backlog, smtp_max_synprot_errors, smtp_max_unknown_commands;
+	int64_t smtp_receive_timeout, receive_timeout, check_spool_space, check_spool_inodes;
+	const struct expansion *smtp_accept_max_per_connection, *smtp_accept_max_per_host, *recipients_max;
+	const struct expansion *message_size_limit, *smtp_banner, *smtp_active_hostname, *smtp_etrn_command;
+	const struct match_list *smtp_accept_max_nonmail_hosts, *smtp_reserve_hosts, *host_reject_connection, *host_lookup;
+	const struct match_list *helo_accept_junk_hosts, *helo_lookup_domains, *helo_verify_hosts, *helo_try_verify_hosts;
+	const struct match_list *hosts_require_helo, *hosts_connection_nolog, *recipient_unqualified_hosts;
+	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts, *chunking_advertise_hosts;
+	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts, *enhanced_status_advertise_hosts;
+	const struct match_list *dsn_advertise_hosts;
+	struct slice helo_allow_chars, smtp_ratelimit_hosts, smtp_bare_newline, daemon_smtp_ports, local_interfaces;
+	struct slice tls_on_connect_ports, smtp_receive_timeout_text;
+	const struct expansion *received_header_text;
+	bool queue_only, return_path_remove, envelope_to_remove, delivery_date_remove, local_from_check, local_sender_retain;
+	enum { BARE_REJECT, BARE_SPACE } bare_newline; /* derived */
+};
+
+/* The states of the dialogue, RFC 5321 section 4.1.4. */
+enum smtp_state {
+	STATE_START, /* no HELO yet */
+	STATE_READY, /* HELO done, no transaction */
+	STATE_MAIL,  /* reverse-path given, no recipient accepted */
+	STATE_RCPT,  /* at least one recipient */
+	STATE_CHUNK, /* between two BDATs */
+	STATE_BROKEN, /* a chunk failed: only RSET and those that end the transaction */
+	STATE_COUNT,
+};
+/* What a client can say. */
+enum smtp_verb {
+	VERB_HELO, VERB_EHLO, VERB_MAIL, VERB_RCPT, VERB_DATA, VERB_BDAT, VERB_RSET, VERB_NOOP, VERB_QUIT, VERB_VRFY,
+	VERB_EXPN, VERB_ETRN, VERB_HELP, VERB_STARTTLS, VERB_AUTH, VERB_UNKNOWN, VERB_COUNT,
+};
+
+/* A transaction: MAIL to the final reply. In the message's arena. */
+struct transaction {
+	struct message *message;
+	uint32_t controls; /* ACL_CONTROL_... of this message */
+	struct slice fake_text;
+	struct slice submission_domain, submission_name;
+	struct acl_header_change *headers, **headers_end;
+	uint64_t size_declared;
+	uint32_t rcpt_count, rcpt_fail_count, rcpt_defer_count, discarded;
+	bool discard_all;  /* the MAIL ACL said discard */
+	struct receive *receive; /* body under way */
+	uint64_t chunk_left;
+};
+
+/* What a fiber that serves the session has on its stack; gone when the session rests. */
+struct serving {
+	struct arena arena; /* the present command's */
+	struct arena out_arena;
+	struct str out;
+	struct scope scope;
+};
+
+struct smtp_session {
+	struct smtp_server *server;
+	struct link link;
+	struct stream *stream;
+	struct conf *conf;
+	const struct smtp_options *options;
+	struct task task;
+	struct timer timer;
+	struct arena arena;	/* small; lives with the connection */
+	struct client client;
+	struct serving *serving; /* NULL: at rest */
+	struct transaction *transaction;
+	char *line;		/* the beginning of a command whose end has not come yet */
+	uint32_t line_len, line_room;
+	uint8_t state;		/* enum smtp_state */
+	bool started, over, local, batch, dry_run, trusted, counted, counted_host, quit_seen, at_rest_soon;
+	bool pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
+	uint8_t synprot_errors, unknown_commands;
+	uint16_t nonmail_count;
+	uint32_t message_count;
+	uint32_t connection_messages_max;
+	uint64_t size_max;	/* 0: none */
+	uint32_t recipients_max;
+	uint8_t history[HISTORY_MAX]; /* enum smtp_verb, a ring */
+	uint32_t history_count;
+	const char *notquit_reason;
+	struct smtp_stdio *stdio;
+	struct waitq ended;	/* smtp_serve_stdio() waits here */
+};
+
+struct smtp_server {
+	struct shard *shard;
+	struct conf *conf;
+	struct smtp_shared *shared;
+	struct spool *spool;
+	struct deliverer *deliverer;
+	struct id_source ids;
+	struct link sessions;
+	struct listener *listeners[64];
+	unsigned listener_count;
+	bool draining;
+	struct waitq drained;
+	struct smtp_stats stats;
+	struct smtp_session *pool; /* freed sessions, linked by .link.next */
+	unsigned pool_count;
+};
+
+/* session.c */
+NODISCARD enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret, struct err *err);
+void session_free(struct smtp_session *s);
+void session_serve(void *arg);
+void session_wake(struct smtp_session *s); /* lends it a fiber unless it has one */
+/* The rest of the message of this transaction, if any, is dropped. */
+void transaction_end(struct smtp_session *s);
+struct scope *session_scope(struct smtp_session *s); /* of the present command, with what is known filled in */
+const char *verb_name(enum smtp_verb verb);
+
+/* reply.c: replies are gathered and sent together. text may have several lines, separated by LF. enhanced is "2.1.0" or NULL. */
+void reply(struct smtp_session *s, int code, const char *enhanced, struct slice text);
+void replyf(struct smtp_session *s, int code, const char *enhanced, const char *format, ...) PRINTF_LIKE(4, 5);
+/* A text that may begin with a code (and enhanced code) of its own, which counts if its first digit is right. */
+void reply_user(struct smtp_session *s, int code, const char *enhanced, struct slice text);
+/* Sends what was gathered. Parks. When that fails the session is over. */
+void reply_flush(struct smtp_session *s);
+/* A syntax or protocol error: counted; past the limit the session is over. */
+void reply_error(struct smtp_session *s, int code, const char *enhanced, const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* greet.c: from the connection to the banner. */
+void session_greet(struct smtp_session *s);
+
+/* command files */
+void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument);
+void cmd_mail(struct smtp_session *s, struct slice argument);
+void cmd_rcpt(struct smtp_session *s, struct slice argument);
+void cmd_data(struct smtp_session *s, struct slice argument);
+void cmd_bdat(struct smtp_session *s, struct slice argument);
+void cmd_rset(struct smtp_session *s, struct slice argument);
+void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument);
+void cmd_etrn(struct smtp_session *s, struct slice argument);
+void cmd_help(struct smtp_session *s, struct slice argument);
+void cmd_quit(struct smtp_session *s, struct slice argument);
+
+/* The path at the front of MAIL's or RCPT's argument: "<...>" with its closing bracket outside of quotes, or a bare word.
+ * What follows it is *rest_ret. (cmd_mail.c) */
+struct slice path_take(struct slice argument, struct slice *rest_ret);
+/* The next NAME or NAME=VALUE of an ESMTP command; false at the end. */
+bool parameter_next(struct slice *rest, struct slice *name_ret, struct slice *value_ret);
+
+/* refuse.c: what an ACL's verdict means for the client and the log. true: go on with the command. what is the log's phrase,
+ * "RCPT <a@b>"; empty: the place's name. */
+bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result, struct acl_outcome *outcome,
+		 struct err *err, struct slice what);
+/* Runs the option's ACL at that place. */
+enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome, struct err *err);
+
+/* receive.c: a body from the wire. */
+struct receive;
+enum receive_end { RECEIVE_MORE, RECEIVE_DONE, RECEIVE_LOST, RECEIVE_TIMEOUT, RECEIVE_CANCELLED };
+NODISCARD struct receive *receive_new(struct smtp_session *s);
+/* DATA: until CRLF.CRLF. */
+enum receive_end receive_data(struct smtp_session *s, struct receive *r);
+/* BDAT: so many bytes, exactly. */
+enum receive_end receive_chunk(struct smtp_session *s, struct receive *r, uint64_t size);
+/* Bytes that no one will keep. */
+enum receive_end receive_skip(struct smtp_session *s, uint64_t size);
+/* The last byte was read: an unfinished line is ended. */
+void receive_complete(struct smtp_session *s, struct receive *r);
+void receive_cancel(struct receive *r);
+
+/* finish.c: from the end of the body to the final reply. */
+void message_finish(struct smtp_session *s, struct receive *r);
+
+/* log_lines.c */
+void log_client(struct str *str, const struct smtp_session *s);
+struct slice client_phrase(struct smtp_session *s); /* " H=name (helo) [ip]:port I=[..]:25 U=ident" */
+struct slice client_caller(struct smtp_session *s); /* "name (helo) [ip]:port", or the local user */
+void log_session(struct smtp_session *s, unsigned where, const char *format, ...) PRINTF_LIKE(3, 4);
+void log_history(struct str *str, const struct smtp_session *s);
+void log_arrival(struct smtp_session *s, struct message *message);
+
+/* shared.c: false: over the limit, nothing was counted. */
+bool shared_connection_begin(struct smtp_shared *shared, int64_t max, unsigned *count_ret);
+void shared_connection_end(struct smtp_shared *shared);
+bool shared_host_begin(struct smtp_shared *shared, const struct ip_addr *ip, int64_t max);
+void shared_host_end(struct smtp_shared *shared, const struct ip_addr *ip);
+
+#endif
