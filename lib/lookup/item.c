@@ -89,7 +89,9 @@ static enum rc lookup_eval(struct scope *sc, const struct expand_call *call, str
 	if (rc == CANCELLED)
 		return rc;
 	if (rc == DEFER) {
-		err_prefix(err, "lookup of \"%.*s\" gave DEFER", SLICE_ARG(key));
+		/* What the system refused says enough, in the words that users know. */
+		if (!err || !err->os)
+			err_prefix(err, "lookup of \"%.*s\" gave DEFER", SLICE_ARG(key));
 		return rc;
 	}
 	memcpy(saved, sc->numeric, sizeof(saved));
