@@ -15,11 +15,16 @@ extern const char *const hints_db_names[HINTS_DB_COUNT]; /* "retry", "wait", ...
 
 struct hints;
 
-/* Once per process, before shards run. err tells of a database that was set aside, even with OK. size_max is the
- * map's size in bytes (0: 1 GiB; it is sparse). */
+/* Once per process, before shards run (a damaged file is found out by looking at it in a child process). directory
+ * is the environment's own, <spool>/db; made (0750) if missing. err tells of a database that was set aside, even
+ * with OK. size_max is the map's size in bytes (0: 1 GiB; it is sparse): when three quarters of it are full, the
+ * oldest hints go. Other processes may have the same directory open. */
 NODISCARD enum rc hints_open(const char *directory, uint64_t size_max, struct hints **hints_ret, struct err *err);
-/* Writes what is still in memory and closes; after the shards have ended. */
+/* Writes what is still in memory and closes: when the shards have ended, but before shard_free(). */
 void hints_close(struct hints *hints);
+/* What happens while we run, and nobody is waiting to hear: the directory was deleted and made anew, the disk is
+ * full... Called on the writer's thread, once for each time it begins. Set before shards run. */
+void hints_on_trouble(struct hints *hints, void (*tell)(void *arg, struct slice text), void *arg);
 
 /* Tells the shard that it uses these hints; before the first get or put on it. */
 NODISCARD enum rc hints_attach(struct hints *hints, struct shard *shard, struct err *err);
@@ -36,14 +41,24 @@ void hints_delete(struct shard *shard, enum hints_db db, struct slice key);
 
 /* Read-modify-write that is exact across shards and processes: fn runs on the writer thread inside the write
  * transaction, with the old value (ptr NULL: none); it fills new_value (a buffer of HINTS_VALUE_MAX bytes) and
- * returns its length, or -1 to change nothing. fn may look at and write arg, which stays the caller's. Parks. */
+ * returns its length, or -1 to change nothing. fn may look at and write arg, which stays the caller's; it may be
+ * called again when the transaction has to be: the last call counts. Parks until the change can be seen by all.
+ * The wait is not cut short by deadline or cancellation, since fn works on arg: a batch takes milliseconds.
+ * DEFER: the queue is full, or the database cannot be written. */
 NODISCARD enum rc hints_update(struct task *task, enum hints_db db, struct slice key,
 			       ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value), void *arg,
 			       struct err *err);
 
-/* Each hint of a database in key order (for exinext-like commands and tidying); each() returns false to stop.
- * Runs on the calling thread without parking, in bounded pieces. */
+/* Each hint of a database, as far as it is written, in key order (for exinext-like commands and tidying); each()
+ * returns false to stop. A key that was too long shows its beginning and its digest. Any thread. Runs on the calling thread without parking, in bounded pieces. */
 NODISCARD enum rc hints_each(struct hints *hints, enum hints_db db,
 			     bool (*each)(void *arg, struct slice key, struct slice value), void *arg, struct err *err);
+
+struct hints_stats {
+	uint64_t written, dropped, batches, tidied, made_anew;
+	uint64_t pages_used, pages_max;
+};
+/* Any thread. */
+void hints_stats(struct hints *hints, struct hints_stats *stats_ret);
 
 #endif
