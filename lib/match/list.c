@@ -34,6 +34,7 @@ static enum rc regex_entry_match(struct matching *m, const struct entry *entry, 
 	rc = regex_match(regex, subject, numbers, 10, &count, m->err);
 	if (rc != OK)
 		return rc;
+	numbers[0] = subject; /* all of it, even where the pattern matched only a part */
 	numbers_set(m, numbers, count);
 	m->value = m->kind == LIST_ADDRESS ? SLICE_EMPTY : entry->text;
 	return OK;
