@@ -14,6 +14,10 @@
 #define TIMEOUT_MS_DEFAULT  5000
 #define TRIES_DEFAULT       3
 #define CACHE_COUNT_DEFAULT 20000
+/* c-ares keeps its UDP socket while anything is under way, which on a busy shard is always, and a stranger
+ * who knows the port has only the id to guess. A new channel has new ports. (From 1.20 on c-ares can do this
+ * itself.) */
+#define CHANNEL_SENT_MAX 200
 /* An answer has at most 64 KiB; records and names need a few times that. */
 #define SCRATCH_SIZE_MAX (4u << 20)
 
@@ -21,6 +25,7 @@ struct dns {
 	struct shard *shard;
 	struct link channels;    /* the present one, and retired ones that still wait for answers */
 	struct channel *channel; /* made with the first question under the present options */
+	unsigned channel_sent;   /* questions */
 	struct cache cache;
 	struct arena scratch; /* for a look at an answer that comes in */
 	char *servers;
@@ -97,7 +102,24 @@ void dns_done(struct shard *shard)
 	shard_slot_set(shard, dns_slot, NULL);
 }
 
-static void entry_send(struct dns *dns, struct cache_entry *entry, bool edns)
+/* The channel for the next question; NULL: err says why not. */
+static struct channel *dns_channel(struct dns *dns, struct err *err)
+{
+	if (dns->channel && dns->channel_sent >= CHANNEL_SENT_MAX) {
+		channel_retire(dns->channel);
+		dns->channel = NULL;
+	}
+	if (!dns->channel) {
+		if (channel_new(dns->shard, dns->servers, dns->timeout_ms, dns->tries, dns->edns,
+				&dns->channels, &dns->channel, err) != OK)
+			return NULL;
+		dns->channel_sent = 0;
+	}
+	dns->channel_sent++;
+	return dns->channel;
+}
+
+static void entry_send(struct dns *dns, struct channel *channel, struct cache_entry *entry, bool edns)
 {
 	struct wire_name name = cache_entry_name(entry);
 	uint8_t query[WIRE_QUERY_MAX];
@@ -108,7 +130,7 @@ static void entry_send(struct dns *dns, struct cache_entry *entry, bool edns)
 	shard_random(dns->shard, &id, sizeof(id));
 	entry->edns = edns;
 	len = wire_query_write(query, id, &name, cache_entry_type(entry), edns, dns->dnssec_ok);
-	channel_send(dns->channel, &entry->query, query, len);
+	channel_send(channel, &entry->query, query, len);
 }
 
 static void entry_failed(struct dns *dns, struct cache_entry *entry, const char *why)
@@ -127,10 +149,13 @@ static void entry_on_answer(struct channel_query *query, int ares_status, const 
 	enum rc rc;
 
 	/* A server from before EDNS0 (RFC 6891 section 7): once more without. */
-	if (entry->edns && dns->channel == query->channel &&
-	    (ares_status == ARES_ENOTIMP || ares_status == ARES_EFORMERR ||
-	     (ares_status == ARES_SUCCESS && len > 3 && (bytes[3] & 0x0f) == RCODE_FORMERR))) {
-		entry_send(dns, entry, false);
+	if (entry->edns && (ares_status == ARES_ENOTIMP || ares_status == ARES_EFORMERR ||
+			    (ares_status == ARES_SUCCESS && len > 3 && (bytes[3] & 0x0f) == RCODE_FORMERR))) {
+		struct channel *channel = dns_channel(dns, NULL);
+		if (channel)
+			entry_send(dns, channel, entry, false);
+		else
+			entry_failed(dns, entry, "no way to ask again");
 		return;
 	}
 	if (ares_status != ARES_SUCCESS) {
@@ -154,13 +179,14 @@ static struct cache_entry *entry_of(struct dns *dns, const struct wire_name *nam
 				    struct err *err)
 {
 	struct cache_entry *entry = cache_get(&dns->cache, name, type, shard_now(dns->shard));
+	struct channel *channel;
 
 	if (entry) {
 		cache_ref(entry);
 		return entry;
 	}
-	if (!dns->channel && channel_new(dns->shard, dns->servers, dns->timeout_ms, dns->tries, dns->edns,
-					 &dns->channels, &dns->channel, err) != OK)
+	channel = dns_channel(dns, err);
+	if (!channel)
 		return NULL;
 	entry = cache_add(&dns->cache, name, type);
 	if (!entry) {
@@ -170,7 +196,7 @@ static struct cache_entry *entry_of(struct dns *dns, const struct wire_name *nam
 	cache_ref(entry);
 	entry->dns = dns;
 	entry->query.done = entry_on_answer;
-	entry_send(dns, entry, dns->edns);
+	entry_send(dns, channel, entry, dns->edns);
 	return entry;
 }
 

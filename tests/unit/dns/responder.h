@@ -16,7 +16,8 @@ struct responder {
 	pthread_t thread;
 	int udp, tcp, stop[2];
 	char address[40]; /* for dns_options.servers */
-	atomic_uint asked_udp, asked_tcp;
+	atomic_uint asked_udp, asked_tcp, port_changes;
+	uint16_t port_last;
 	atomic_bool open; /* until then questions for "gate" wait */
 	uint8_t held[8][600];
 	struct sockaddr_in held_from[8];
@@ -137,6 +138,8 @@ static inline void responder_udp(struct responder *s)
 	if (len < WIRE_HEADER_SIZE + 5)
 		return;
 	s->asked_udp++;
+	s->port_changes += from.sin_port != s->port_last;
+	s->port_last = from.sin_port;
 	if (is_verb(query, "gate") && !s->open && s->held_count < 8) {
 		memcpy(s->held[s->held_count], query, (size_t)len);
 		s->held_from[s->held_count] = from;

@@ -20,7 +20,7 @@ static enum rc ask(struct task *task, const char *name, enum dns_type type, stru
 /* Each test is a function on a fiber. */
 static void begin(struct task *task)
 {
-	server.asked_udp = server.asked_tcp = 0;
+	server.asked_udp = server.asked_tcp = server.port_changes = 0;
 	options = (struct dns_options){
 	    .servers = server.address, .timeout_ms = 300, .tries = 2, .edns0 = -1, .dnssec_ok = -1};
 	dns_configure(task->shard, &options);
@@ -224,6 +224,26 @@ static void bounds(struct task *task, void *arg)
 	dns_done(task->shard);
 }
 
+/* A busy shard does not ask from one port for ever, and its sockets do not pile up. */
+static void ports(struct task *task, void *arg)
+{
+	struct dns_answer answer;
+	char name[40];
+
+	(void)arg;
+	begin(task);
+	for (unsigned i = 0; i < 1000; i++) {
+		if (i % 50 == 0) { /* always one under way: c-ares keeps the socket */
+			snprintf(name, sizeof(name), "silent.%u.example.org", i);
+			dns_prefetch(task->shard, slice_of(name), DNS_A);
+		}
+		snprintf(name, sizeof(name), "a.%u.example.org", i);
+		assert_int_equal(ask(task, name, DNS_A, &answer), OK);
+	}
+	assert_in_range(server.port_changes, 4, 100);
+	dns_done(task->shard);
+}
+
 /* ---- Many ask the same ---- */
 
 #define ASKERS 50
@@ -377,6 +397,7 @@ ON_FIBER(lies)
 ON_FIBER(old_server)
 ON_FIBER(expiry)
 ON_FIBER(bounds)
+ON_FIBER(ports)
 ON_FIBER(coalescing)
 ON_FIBER(prefetch)
 ON_FIBER(cancelled_before)
@@ -385,13 +406,21 @@ ON_FIBER(host)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_answers),    cmocka_unit_test(test_denials),
-	    cmocka_unit_test(test_failures),   cmocka_unit_test(test_deadline),
-	    cmocka_unit_test(test_truncation), cmocka_unit_test(test_lies),
-	    cmocka_unit_test(test_old_server), cmocka_unit_test(test_expiry),
-	    cmocka_unit_test(test_bounds),     cmocka_unit_test(test_coalescing),
-	    cmocka_unit_test(test_prefetch),   cmocka_unit_test(test_cancelled_before),
-	    cmocka_unit_test(test_host),       cmocka_unit_test(test_reverse),
+	    cmocka_unit_test(test_answers),
+	    cmocka_unit_test(test_denials),
+	    cmocka_unit_test(test_failures),
+	    cmocka_unit_test(test_deadline),
+	    cmocka_unit_test(test_truncation),
+	    cmocka_unit_test(test_lies),
+	    cmocka_unit_test(test_old_server),
+	    cmocka_unit_test(test_expiry),
+	    cmocka_unit_test(test_bounds),
+	    cmocka_unit_test(test_coalescing),
+	    cmocka_unit_test(test_ports),
+	    cmocka_unit_test(test_prefetch),
+	    cmocka_unit_test(test_cancelled_before),
+	    cmocka_unit_test(test_host),
+	    cmocka_unit_test(test_reverse),
 	};
 	int failed;
 
