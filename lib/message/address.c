@@ -96,6 +96,13 @@ static bool read_quoted(struct scan *scan)
 	return false;
 }
 
+/* A backslash with something printable behind it: old programs quote like that outside of quotes. */
+static bool escapes(const struct scan *scan)
+{
+	return peek(scan) == '\\' && scan->at + 1 < scan->text.len && (unsigned char)scan->text.ptr[scan->at + 1] >= ' ' &&
+	       scan->text.ptr[scan->at + 1] != 127;
+}
+
 static enum rc read_local_part(struct scan *scan)
 {
 	uint32_t start = scan->out_len;
@@ -108,12 +115,9 @@ static enum rc read_local_part(struct scan *scan)
 			if (!read_quoted(scan))
 				return fail(scan, "unmatched doublequote in local part");
 		} else {
-			for (int c; is_word_char(c = peek(scan)) || c == '\\'; scan->at++) {
+			for (int c; is_word_char(c = peek(scan)) || escapes(scan); scan->at++) {
 				put(scan, c);
-				if (c != '\\')
-					continue;
-				if (scan->at + 1 < scan->text.len &&
-				    (unsigned char)scan->text.ptr[scan->at + 1] >= ' ')
+				if (c == '\\')
 					put(scan, scan->text.ptr[++scan->at]);
 			}
 		}

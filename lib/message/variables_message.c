@@ -148,11 +148,12 @@ enum rc get_message_sizes(struct scope *sc, const struct variable *variable, str
 
 enum rc get_message_times(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
 {
-	uint64_t now = shard_wall(sc->task->shard) / NS_PER_S, received = sc->message ? sc->message->received / NS_PER_S : 0;
+	uint64_t received = sc->message ? sc->message->received / NS_PER_S : 0, now;
 
-	if (variable->arg == TIME_AGE)
-		return number(sc, received && now > received ? (int64_t)(now - received) : 0, ret, err);
-	return number(sc, (int64_t)received, ret, err);
+	if (variable->arg == TIME_RECEIVED)
+		return number(sc, (int64_t)received, ret, err);
+	now = shard_wall(sc->task->shard) / NS_PER_S;
+	return number(sc, received && now > received ? (int64_t)(now - received) : 0, ret, err);
 }
 
 enum rc get_recipients(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
