@@ -441,7 +441,8 @@ static const struct expand_operator *operator_find(const struct language *langua
 	at = slice_find(name, '_');
 	if (at < 0)
 		return NULL;
-	*arg_ret = slice_from(name, (size_t)at + 1);
+	/* "sha2_" is not "sha2": the underscore then stands for itself, and suits nobody. */
+	*arg_ret = slice_from(name, (size_t)at + (name.len - (size_t)at > 1));
 	return language_find(language, 'o', slice_sub(name, 0, (size_t)at));
 }
 

@@ -235,6 +235,9 @@ static enum rc eval_group(struct scope *sc, const struct condition *group, bool 
 
 	for (const struct condition *c = group->first; c; c = c->next) {
 		rc = condition_eval(sc, c, &value, err);
+		if (rc == FAIL && err && !err->forced)
+			err_set(err, FAIL, "%.*s inside \"%s{...}\" condition", SLICE_ARG(err->text),
+				is_and ? "and" : "or");
 		if (rc != OK)
 			return rc;
 		if (value != is_and)
@@ -257,9 +260,9 @@ static enum rc eval_each_item(struct scope *sc, const struct condition *each, st
 		return err_set(err, FAIL, "missing '\"' wrapping string result for extract jsons");
 	sc->item = item;
 	rc = condition_eval(sc, each->first, &value, err);
-	if (rc == OK && value != each->all) {
+	if (rc == OK) {
 		*ret = value;
-		*done = true;
+		*done = value != each->all;
 	}
 	return rc;
 }
@@ -273,7 +276,7 @@ static enum rc eval_each(struct scope *sc, const struct condition *each, bool *r
 
 	if (rc != OK)
 		return rc;
-	*ret = each->all;
+	*ret = false; /* of an empty list, for forall too */
 	if (each->json && !json_inside(list, '[', ']', &list))
 		return err_set(err, FAIL, "missing '%s' wrapping array for extract json",
 			       slice_starts(list, SLICE("[")) ? "]" : "[");
@@ -390,8 +393,10 @@ static enum rc filter_parse(struct expand_parse *parse, struct expand_call *call
 	call->arg_count = 1;
 	parse_skip_space(parse);
 	if (!parse_take(parse, '{'))
-		return err_set(err, FAIL, "missing '{' for second arg of filter");
+		return err_set(err, FAIL, "missing '{' for last arg of filter");
 	rc = condition_parse(parse, &condition, err);
+	if (rc == FAIL)
+		err_set(err, FAIL, "%.*s inside \"filter\" item", SLICE_ARG(err ? err->text : call->name));
 	if (rc != OK)
 		return rc;
 	call->extra = condition;

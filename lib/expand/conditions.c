@@ -108,7 +108,7 @@ static enum rc match_eval(struct scope *sc, const struct expand_call *call, bool
 
 static bool is_number(struct slice text, bool *zero_ret)
 {
-	uint32_t i = text.len && (text.ptr[0] == '-' || text.ptr[0] == '+');
+	uint32_t i = text.len && text.ptr[0] == '-';
 
 	*zero_ret = true;
 	if (i == text.len)

@@ -166,7 +166,7 @@ void expand_done(struct shard *shard);
  * if it had doubled separators, else inside the list. When memory is out the item's ptr is NULL. */
 bool list_next(struct arena *arena, struct slice *rest, char *separator, struct slice *item_ret);
 /* Appends an item to a list that is being built: the separator before it unless it is the first (*count is
- * 0), separators inside doubled, an empty item as a space. */
+ * 0), separators inside doubled, an empty item that is not the first as a space. */
 void list_add(struct str *list, unsigned *count, char separator, struct slice item);
 
 /* ---- Regular expressions (PCRE2), for all rooms ----------------------------------------------------------

@@ -110,8 +110,6 @@ static bool field_numbered(struct slice text, int64_t number, struct slice separ
 	int64_t count = 1;
 	uint32_t from = 0, end;
 
-	if (text.len == 0)
-		return false;
 	if (number == 0) {
 		*ret = text;
 		return true;
@@ -138,22 +136,21 @@ static bool field_numbered(struct slice text, int64_t number, struct slice separ
 /* ---- JSON -------------------------------------------------------------------------------------------------
  */
 
-static enum rc json_missing(char quote_open, char quote_close, const char *what, struct slice text,
-			    struct slice option, struct err *err)
+static enum rc json_missing(char open, char close, const char *what, struct slice text, struct err *err)
 {
 	struct slice s = slice_trim(text);
 
-	return err_set(err, FAIL, "missing '%c' wrapping %s for extract %.*s",
-		       s.len && s.ptr[0] == quote_open ? quote_close : quote_open, what, SLICE_ARG(option));
+	return err_set(err, FAIL, "missing '%c' wrapping %s for extract json",
+		       s.len && s.ptr[0] == open ? close : open, what);
 }
 
-static enum rc json_element(struct slice text, int64_t number, struct slice option, bool *found,
-			    struct slice *ret, struct err *err)
+static enum rc json_element(struct slice text, int64_t number, bool *found, struct slice *ret,
+			    struct err *err)
 {
 	if (number <= 0)
 		return err_set(err, FAIL, "first argument of \"extract\" must be greater than zero");
 	if (!json_inside(text, '[', ']', &text))
-		return json_missing('[', ']', "array", text, option, err);
+		return json_missing('[', ']', "array", text, err);
 	*found = false;
 	while (json_next(&text, ret))
 		if (--number == 0) {
@@ -163,31 +160,29 @@ static enum rc json_element(struct slice text, int64_t number, struct slice opti
 	return OK;
 }
 
-static enum rc json_member(struct slice text, struct slice key, struct slice option, bool *found,
-			   struct slice *ret, struct err *err)
+static enum rc json_member(struct slice text, struct slice key, bool *found, struct slice *ret,
+			   struct err *err)
 {
 	struct slice member, name;
 	uint32_t n;
 
 	if (!json_inside(text, '{', '}', &text))
-		return json_missing('{', '}', "object", text, option, err);
+		return json_missing('{', '}', "object", text, err);
 	*found = false;
 	while (json_next(&text, &member)) {
 		if (member.len == 0 || member.ptr[0] != '"')
-			return err_set(err, FAIL, "object item name not quoted for extract %.*s",
-				       SLICE_ARG(option));
+			return err_set(err, FAIL, "missing '\"' wrapping string key for extract json");
 		for (n = 1; n < member.len && member.ptr[n] != '"'; n++)
 			n += member.ptr[n] == '\\';
 		name = slice_sub(member, 1, n > 1 ? n - 1 : 0);
+		if (!slice_eq(name, key))
+			continue;
 		member = slice_ltrim(slice_from(member, (size_t)n + 1));
 		if (member.len == 0 || member.ptr[0] != ':')
-			return err_set(err, FAIL, "missing object value-separator for extract %.*s",
-				       SLICE_ARG(option));
-		if (slice_eq(name, key)) {
-			*ret = slice_trim(slice_from(member, 1));
-			*found = true;
-			break;
-		}
+			return err_set(err, FAIL, "missing object value-separator for extract json");
+		*ret = slice_trim(slice_from(member, 1));
+		*found = true;
+		break;
 	}
 	return OK;
 }
@@ -272,8 +267,8 @@ static enum rc extract_find(struct scope *sc, const struct expand_call *call, co
 				     : field_named(sc->task->arena, x->text, x->key, ret);
 		return !*found || ret->ptr ? OK : err_memory(err);
 	}
-	rc = x->numbered ? json_element(x->text, x->number, call->option, found, ret, err)
-			 : json_member(x->text, x->key, call->option, found, ret, err);
+	rc = x->numbered ? json_element(x->text, x->number, found, ret, err)
+			 : json_member(x->text, x->key, found, ret, err);
 	if (rc == OK && *found && call->option.len == 5 && !json_unquote(*ret, ret))
 		return err_set(err, FAIL, "missing '\"' wrapping string result for extract jsons");
 	return rc;

@@ -73,7 +73,7 @@ enum rc op_stat(struct scope *sc, struct slice arg, struct slice subject, struct
 	    sc->task->arena,
 	    "mode=%04o smode=%.10s inode=%llu device=%llu links=%llu uid=%llu gid=%llu size=%lld "
 	    "atime=%lld mtime=%lld ctime=%lld",
-	    st.st_mode & 07777, letters, (unsigned long long)st.st_ino, (unsigned long long)st.st_dev,
+	    st.st_mode & 077777, letters, (unsigned long long)st.st_ino, (unsigned long long)st.st_dev,
 	    (unsigned long long)st.st_nlink, (unsigned long long)st.st_uid, (unsigned long long)st.st_gid,
 	    (long long)st.st_size, (long long)st.st_atime, (long long)st.st_mtime, (long long)st.st_ctime);
 	return ret->ptr ? OK : err_memory(err);

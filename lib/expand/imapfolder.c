@@ -69,10 +69,12 @@ static enum rc imap_utf7(struct slice name, char separator, struct slice special
 
 		if (!len)
 			return err_set(err, FAIL, "imapfolder: illegal UTF-8 in the folder name");
-		/* The separator becomes the dot of Maildir; a dot that was part of a name must not look like
-		 * one. */
-		if (c == separator || (len == 1 && c >= ' ' && c < 127 && c != '&' && c != '/' && c != '.' &&
-				       slice_find(specials, c) < 0)) {
+		/* The separator becomes the dot of Maildir; what would look like it, or like a folder of the
+		 * file system, has to be asked for. */
+		if (c != separator && (c == '.' || c == '/') && slice_find(specials, c) < 0)
+			return err_set(err, FAIL, "imapfolder: illegal character '%c'", c);
+		if (c == separator ||
+		    (len == 1 && c >= ' ' && c < 127 && c != '&' && slice_find(specials, c) < 0)) {
 			utf7_end(&u);
 			str_addc(out, c == separator ? '.' : c);
 		} else if (c == '&') {

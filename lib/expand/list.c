@@ -72,10 +72,12 @@ void list_add(struct str *list, unsigned *count, char separator, struct slice it
 {
 	const char *at;
 
-	if ((*count)++)
+	if (*count) {
 		str_addc(list, separator);
-	if (item.len == 0)
-		str_addc(list, ' ');
+		if (item.len == 0)
+			str_addc(list, ' ');
+	}
+	++*count;
 	while ((at = item.len ? memchr(item.ptr, separator, item.len) : NULL)) {
 		size_t len = (size_t)(at - item.ptr) + 1;
 

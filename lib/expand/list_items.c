@@ -71,7 +71,7 @@ static enum rc reduce_parse(struct expand_parse *parse, struct expand_call *call
 static enum rc reduce_loop(struct scope *sc, const struct expand_call *call, struct slice list,
 			   struct err *err)
 {
-	struct slice item;
+	struct slice item, value;
 	char separator = 0;
 	enum rc rc = OK;
 
@@ -79,7 +79,10 @@ static enum rc reduce_loop(struct scope *sc, const struct expand_call *call, str
 		if (!item.ptr)
 			return err_memory(err);
 		sc->item = item;
-		rc = expand(sc, call->args[2], &sc->value, err);
+		/* Not straight into sc->value: items put that back behind themselves. */
+		rc = expand(sc, call->args[2], &value, err);
+		if (rc == OK)
+			sc->value = value;
 	}
 	return rc;
 }
@@ -112,6 +115,7 @@ const struct expand_item item_reduce = {"reduce", 3, 3, 0, reduce_eval, reduce_p
 struct sort_entry {
 	struct slice item, key;
 	int64_t number;
+	bool no_number; /* then it precedes nothing, and nothing precedes it */
 };
 struct sort {
 	struct slice comparator;
@@ -143,20 +147,20 @@ static bool comparator_known(struct slice name, bool *numeric_ret)
 static bool entry_before(const struct sort *sort, const struct sort_entry *a, const struct sort_entry *b)
 {
 	if (sort->numeric)
-		return number_compare(sort->comparator, a->number, b->number);
+		return !a->no_number && !b->no_number &&
+		       number_compare(sort->comparator, a->number, b->number);
 	return string_compare(sort->comparator, a->key, b->key);
 }
 
-/* Merges two sorted runs; of equals the first stays first, unless the comparator calls equals in order
- * ("<="). */
+/* Merges two sorted runs. Of equals the later one comes first if the comparator says so ("<="): as if each
+ * were inserted in turn before the first that it should precede. */
 static void sort_merge(const struct sort *sort, struct sort_entry *from, struct sort_entry *to,
 		       uint32_t start, uint32_t middle, uint32_t end)
 {
 	uint32_t a = start, b = middle;
 
 	for (uint32_t i = start; i < end; i++) {
-		bool take_b = a == middle || (b < end && entry_before(sort, &from[b], &from[a]) &&
-					      !entry_before(sort, &from[a], &from[b]));
+		bool take_b = a == middle || (b < end && entry_before(sort, &from[b], &from[a]));
 
 		to[i] = take_b ? from[b++] : from[a++];
 	}
@@ -204,7 +208,7 @@ static enum rc sort_add(struct scope *sc, const struct expand_call *call, struct
 	sc->item = item;
 	rc = expand(sc, call->args[2], &entry->key, err);
 	if (rc == OK && sort->numeric)
-		rc = integer_read(entry->key, &entry->number, err);
+		entry->no_number = integer_read(entry->key, &entry->number, NULL) != OK;
 	sort->count += rc == OK;
 	return rc;
 }
@@ -253,11 +257,11 @@ static enum rc listquote_eval(struct scope *sc, const struct expand_call *call, 
 		rc = expand(sc, call->args[1], &item, err);
 	if (rc != OK)
 		return rc;
-	if (separator.len == 0 && item.len) {
-		*ret = item;
+	if (separator.len == 0 || item.len == 0) {
+		*ret = item.len ? item : SLICE(" ");
 		return OK;
 	}
-	list_add(&out, &count, separator.len ? separator.ptr[0] : 0, item);
+	list_add(&out, &count, separator.ptr[0], item);
 	return str_result(&out, ret, err);
 }
 

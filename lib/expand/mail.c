@@ -179,11 +179,11 @@ static enum rc not_an_ip(struct slice subject, struct err *err)
 	return err_set(err, FAIL, "\"%.*s\" is not an IP address", SLICE_ARG(subject));
 }
 
-/* The longest run of zero groups (the first of equals, two at least) as "::". Not RFC 5952's text: a mapped
- * address stays in hexadecimal, as users of ${ipv6norm: get it. */
+/* The longest run of zero groups (the first of equals, even a single one) as "::". Not RFC 5952's text: a
+ * mapped address stays in hexadecimal, as users of ${ipv6norm: get it. */
 static void groups_write(struct str *str, const uint8_t *bytes)
 {
-	unsigned best = 8, best_len = 1, run = 0;
+	unsigned best = 8, best_len = 0, run = 0;
 
 	for (unsigned i = 0; i < 8; i++) {
 		run = bytes[2 * i] || bytes[2 * i + 1] ? 0 : run + 1;
@@ -202,6 +202,15 @@ static void groups_write(struct str *str, const uint8_t *bytes)
 	}
 }
 
+/* "%eth0" behind an IPv6 address says nothing about the address. */
+static bool ip_parse_zone(struct slice text, struct ip_addr *ip_ret)
+{
+	ptrdiff_t zone = slice_find(text, '%');
+
+	return ip_parse(zone > 0 && slice_find(text, ':') >= 0 ? slice_sub(text, 0, (size_t)zone) : text,
+			ip_ret);
+}
+
 enum rc op_ipv6norm(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 		    struct err *err)
 {
@@ -210,7 +219,7 @@ enum rc op_ipv6norm(struct scope *sc, struct slice arg, struct slice subject, st
 	uint8_t bytes[16];
 
 	(void)arg;
-	if (!ip_parse(subject, &ip))
+	if (!ip_parse_zone(subject, &ip))
 		return not_an_ip(subject, err);
 	ip_bytes(&ip, bytes);
 	groups_write(&str, bytes);
@@ -235,7 +244,7 @@ enum rc op_ipv6denorm(struct scope *sc, struct slice arg, struct slice subject, 
 	uint8_t bytes[16];
 
 	(void)arg;
-	if (!ip_parse(subject, &ip))
+	if (!ip_parse_zone(subject, &ip))
 		return not_an_ip(subject, err);
 	ip_bytes(&ip, bytes);
 	groups_write_full(&str, bytes, ':');
@@ -284,9 +293,10 @@ enum rc op_reverse_ip(struct scope *sc, struct slice arg, struct slice subject, 
 {
 	struct str str = str_make(sc->task->arena);
 	struct ip_addr ip;
+	unsigned bits;
 
 	(void)arg;
-	if (!ip_parse(subject, &ip))
+	if (!ip_parse_zone(subject, &ip) && !cidr_parse(subject, &ip, &bits))
 		return err_set(err, FAIL, "reverse_ip() not given an IP address [%.*s]", SLICE_ARG(subject));
 	if (ip.family == 4)
 		str_printf(&str, "%u.%u.%u.%u", ip.bytes[3], ip.bytes[2], ip.bytes[1], ip.bytes[0]);

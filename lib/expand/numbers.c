@@ -387,7 +387,7 @@ enum rc op_time_eval(struct scope *sc, struct slice arg, struct slice subject, s
 	int64_t seconds;
 
 	(void)arg;
-	if (!conf_parse_time(subject, &seconds))
+	if (slice_trim(subject).len != subject.len || !conf_parse_time(subject, &seconds))
 		return err_set(err, FAIL,
 			       "string \"%.*s\" is not an Exim time interval in \"time_eval\" operator",
 			       SLICE_ARG(subject));

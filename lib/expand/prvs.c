@@ -38,7 +38,7 @@ static enum rc prvs_eval(struct scope *sc, const struct expand_call *call, struc
 		rc = expand(sc, call->args[i], &args[i], err);
 	if (rc != OK)
 		return rc;
-	if (slice_rfind(args[0], '@') < 1)
+	if (slice_rfind(args[0], '@') < 1 || slice_ends(args[0], SLICE("@")))
 		return err_set(err, FAIL, "prvs first argument must be a qualified email address");
 	if (args[2].len != 1 || !ascii_is_digit(args[2].ptr[0]))
 		return err_set(err, FAIL, "prvs third argument must be a single digit");

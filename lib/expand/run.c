@@ -385,7 +385,13 @@ static enum rc run_eval(struct scope *sc, const struct expand_call *call, struct
 	sc->run_code = 127;
 	if (count && words[0].len && words[0].ptr[0] == '/')
 		rc = run_command(sc, words, count, &output, err);
-	return rc == OK ? expand_yes_no(sc, call, sc->run_code == 0, output, ret, err) : rc;
+	if (rc == OK)
+		rc = expand_yes_no(sc, call, sc->run_code == 0, output, ret, err);
+	/* Unlike other items' it stays: an ACL's log_message may show what the command in its condition said.
+	 */
+	if (rc == OK)
+		sc->value = output;
+	return rc;
 }
 
 const struct expand_item item_run = {"run", 1, 1, ITEM_YES_NO, run_eval, run_parse};

@@ -132,7 +132,8 @@ static enum rc item_numbers(struct scope *sc, const struct expand_call *call, bo
 		rc = expand(sc, call->args[i], &args[i], err);
 	for (unsigned i = 0; i + 1 < call->arg_count && rc == OK; i++)
 		if (!argument_number(args[i], allow_negative && i == 0, &given[i], &numbers[i]))
-			rc = number_error(args[i], i || !allow_negative, call->name, err);
+			rc = number_error(args[i], i || slice_eq(call->name, SLICE("length")), call->name,
+					  err);
 	if (rc == OK)
 		*subject_ret = args[call->arg_count - 1];
 	return rc;

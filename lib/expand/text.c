@@ -1,5 +1,7 @@
 /* text: operators that write a string in another way: case, quoting, escapes, base64, UTF-8, RFC 2047. */
 
+#include <stdio.h>
+
 #include "items.h"
 #include "tree.h"
 
@@ -260,6 +262,16 @@ enum rc op_xtextd(struct scope *sc, struct slice arg, struct slice subject, stru
 /* ---- Character sets ---------------------------------------------------------------------------------------
  */
 
+/* What the first byte of a sequence promises; 1 for those that cannot begin one. */
+static unsigned sequence_length(unsigned char c)
+{
+	if (c >= 0xc2 && c < 0xe0)
+		return 2;
+	if (c >= 0xe0 && c < 0xf0)
+		return 3;
+	return c >= 0xf0 && c < 0xf5 ? 4 : 1;
+}
+
 enum rc op_utf8clean(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 		     struct err *err)
 {
@@ -276,11 +288,13 @@ enum rc op_utf8clean(struct scope *sc, struct slice arg, struct slice subject, s
 			rest = slice_from(rest, len);
 			continue;
 		}
-		/* One mark for a broken sequence, however long it made itself out to be. */
+		/* One mark for a broken sequence, however much of it there is; bytes that begin none have one
+		 * each. */
+		len = sequence_length((unsigned char)rest.ptr[0]);
 		str_addc(&str, '?');
 		do
 			rest = slice_from(rest, 1);
-		while (rest.len && ((unsigned char)rest.ptr[0] & 0xc0) == 0x80);
+		while (--len && rest.len && ((unsigned char)rest.ptr[0] & 0xc0) == 0x80);
 	}
 	return str_result(&str, ret, err);
 }
@@ -308,16 +322,68 @@ enum rc op_from_utf8(struct scope *sc, struct slice arg, struct slice subject, s
 	return str_result(&str, ret, err);
 }
 
+/* One character (a UTF-8 sequence is not torn apart) in the Q encoding of RFC 2047 section 4.2. Returns its
+ * length. */
+static unsigned q_character(struct slice rest, char *out, unsigned *len_ret)
+{
+	unsigned len = utf8_sequence(rest), out_len = 0;
+	unsigned char c = (unsigned char)rest.ptr[0];
+
+	*len_ret = len ? len : 1;
+	if (c == ' ' || (c > ' ' && c < 127 && !strchr("?=()<>@,;:\\\".[]_", c))) {
+		*out = c == ' ' ? '_' : (char)c;
+		return 1;
+	}
+	for (unsigned i = 0; i < *len_ret; i++)
+		out_len += (unsigned)sprintf(out + out_len, "=%02X", (unsigned char)rest.ptr[i]);
+	return out_len;
+}
+
+static bool q_needed(struct slice s)
+{
+	for (uint32_t i = 0; i < s.len; i++)
+		if (!is_print((unsigned char)s.ptr[i]) || strchr("?=()<>@,;:\\\".[]_", s.ptr[i]))
+			return true;
+	return false;
+}
+
+/* An encoded word is at most so long (RFC 2047 section 2). */
+#define ENCODED_WORD_MAX 75
+
+/* More eager than what the message room does to header fields: in this operator's result no character is left
+ * that means something in a structured field. */
 enum rc op_rfc2047(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 		   struct err *err)
 {
 	const struct message_options *options = conf_group(sc->conf, CONF_MESSAGE);
+	struct slice charset =
+	    options && options->headers_charset.len ? options->headers_charset : SLICE("UTF-8");
+	struct str str = str_make(sc->task->arena);
+	struct slice rest = subject;
+	unsigned word = 0, len, out_len;
+	char out[16];
 
 	(void)arg;
-	*ret = rfc2047_encode(sc->task->arena, subject,
-			      options && options->headers_charset.ptr ? options->headers_charset
-								      : SLICE("UTF-8"));
-	return ret->ptr ? OK : err_memory(err);
+	if (!q_needed(subject)) {
+		*ret = subject;
+		return OK;
+	}
+	str.taint = subject.taint;
+	for (; rest.len; rest = slice_from(rest, len)) {
+		out_len = q_character(rest, out, &len);
+		if (word + out_len + 2 > ENCODED_WORD_MAX) {
+			str_addz(&str, "?= ");
+			word = 0;
+		}
+		if (!word) {
+			str_printf(&str, "=?%.*s?Q?", SLICE_ARG(charset));
+			word = charset.len + 5;
+		}
+		str_add(&str, slice_make(out, out_len, CLEAN));
+		word += out_len;
+	}
+	str_addz(&str, "?=");
+	return str_result(&str, ret, err);
 }
 
 enum rc op_rfc2047d(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,

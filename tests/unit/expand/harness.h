@@ -87,9 +87,11 @@ static struct conf *harness_conf(const char *text)
 	return conf;
 }
 
-#define HARNESS_CONF                                                        \
-	"primary_hostname = mx.example.org\nqualify_domain = example.org\n" \
-	"domainlist local_domains = a.example : b.example : +other\ndomainlist other = c.example\n"
+#define HARNESS_CONF                                                                                \
+	"primary_hostname = mx.example.org\nqualify_domain = example.org\n"                         \
+	"domainlist local_domains = a.example : b.example : +other\ndomainlist other = c.example\n" \
+	"hostlist relays = 127.0.0.1 : ::::1\naddresslist bad = a@b : *@c.example\n"                \
+	"localpartlist roles = postmaster : abuse\n"
 
 static inline void harness_run(const char *conf_text, void (*f)(struct harness *))
 {

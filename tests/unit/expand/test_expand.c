@@ -106,6 +106,8 @@ static void lines_run(struct harness *h)
 		printf("%s\n", expand_shown(h, slice_of(line)));
 		fflush(stdout);
 		arena_clear(&h->arena);
+		scope_init(&h->scope, &h->task, h->conf);
+		h->scope.client = &h->client;
 	}
 }
 
