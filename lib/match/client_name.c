@@ -55,7 +55,6 @@ enum rc client_helo_verify(struct scope *sc, struct err *err)
 {
 	struct client *client = sc->client;
 	struct ip_addr ip;
-	bool exists;
 	enum rc rc, name_rc;
 
 	if (!client || client->ip.family == 0)
@@ -74,7 +73,7 @@ enum rc client_helo_verify(struct scope *sc, struct err *err)
 			return name_rc;
 		rc = name_rc == OK && helo_is_name(client) ? OK : FAIL;
 		if (rc == FAIL && domain_valid(client->helo, false))
-			rc = host_name_has_ip(sc, client->helo, &client->ip, &exists, err);
+			rc = host_name_in_dns(sc, client->helo, &client->ip, err);
 		if (rc == FAIL && name_rc == DEFER)
 			rc = DEFER; /* the name that we could not find might have been it */
 	}

@@ -1,12 +1,13 @@
 /* host_name: names of addresses and addresses of names: what host lists, $sender_host_name and the check of HELO
  * stand on. A name counts only when it leads back to the address that it was found for. */
 
-#include <netdb.h>
-#include <stdlib.h>
-
 #include "list.h"
 
 #define NAMES_MAX 10 /* PTR records that are followed: an address with hundreds of them costs no hundreds of queries */
+
+/* Has the name this address, in the eyes of one source? *exists: it has any at all. */
+typedef enum rc host_name_source(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists,
+				 struct err *err);
 
 static bool answer_has(const struct dns_answer *answer, const struct ip_addr *ip)
 {
@@ -46,6 +47,13 @@ static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr 
 	if (rc == OK)
 		*exists = true;
 	return rc == OK ? FAIL : rc;
+}
+
+enum rc host_name_in_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, struct err *err)
+{
+	bool exists = false;
+
+	return by_dns(sc, name, ip, &exists, err);
 }
 
 enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists_ret, struct err *err)
@@ -95,17 +103,18 @@ static bool name_add(struct names *names, struct slice name)
 	return true;
 }
 
-/* Takes the name if it leads back. */
+/* Takes the name if it leads back, as told by the source it came from. A stranger's PTR record shall not make us ask the
+ * system, which takes a helper thread each time. */
 static enum rc name_confirm(struct scope *sc, struct names *names, struct slice name, const struct ip_addr *ip,
-			    struct err *err)
+			    host_name_source *source, struct err *err)
 {
-	bool exists;
+	bool exists = false;
 	enum rc rc;
 
 	/* What stands in the DNS is anybody's text; only what can be a host's name goes on. */
 	if (!domain_valid(name, false))
 		return FAIL;
-	rc = host_name_has_ip(sc, name, ip, &exists, err);
+	rc = source(sc, name, ip, &exists, err);
 	if (rc == CANCELLED)
 		return rc;
 	names->deferred |= rc == DEFER;
@@ -128,47 +137,28 @@ static enum rc names_by_dns(struct scope *sc, struct names *names, const struct 
 		return rc;
 	}
 	for (unsigned i = 0; i < answer.count && i < NAMES_MAX; i++) {
-		rc = name_confirm(sc, names, answer.records[i].name, ip, err);
+		rc = name_confirm(sc, names, answer.records[i].name, ip, by_dns, err);
 		if (rc == CANCELLED)
 			return rc;
 	}
 	return names->count ? OK : FAIL;
 }
 
-struct asking {
-	struct sockaddr_storage address;
-	socklen_t len;
-	char name[NI_MAXHOST];
-	int result;
-};
-
-static void asking_do(void *arg)
-{
-	struct asking *a = arg;
-
-	a->result = getnameinfo((struct sockaddr *)&a->address, a->len, a->name, sizeof(a->name), NULL, 0, NI_NAMEREQD);
-}
-
 static enum rc names_by_system(struct scope *sc, struct names *names, const struct ip_addr *ip, struct err *err)
 {
-	struct asking *asking = calloc(1, sizeof(*asking)); /* a helper may still write it when we are gone */
-	enum rc rc;
+	struct dns_answer answer;
+	enum rc rc = dns_hosts_by_address(sc->task, ip, &answer, err);
 
-	if (!asking)
-		return err_memory(err);
-	asking->len = ip_to_sockaddr(ip, &asking->address);
-	rc = offload_call(sc->task, asking_do, asking, free, err);
 	if (rc != OK) {
 		names->deferred |= rc == DEFER;
 		return rc;
 	}
-	if (asking->result == 0)
-		rc = name_confirm(sc, names, slice_of(asking->name), ip, err);
-	else
-		rc = asking->result == EAI_AGAIN ? DEFER : FAIL;
-	names->deferred |= rc == DEFER;
-	free(asking);
-	return rc;
+	for (unsigned i = 0; i < answer.count && i < NAMES_MAX; i++) {
+		rc = name_confirm(sc, names, answer.records[i].name, ip, by_system, err);
+		if (rc == CANCELLED)
+			return rc;
+	}
+	return names->count ? OK : FAIL;
 }
 
 enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip, struct slice **names_ret,
