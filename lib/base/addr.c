@@ -36,9 +36,23 @@ bool ip_parse(struct slice text, struct ip_addr *ip_ret)
 
 struct slice ip_format(const struct ip_addr *ip, char *text_ret)
 {
+	char *out = text_ret;
+
+	/* The C library prints a dotted quad through printf(); every message has some. */
+	for (unsigned i = 0; ip->family == 4 && i < 4; i++) {
+		unsigned byte = ip->bytes[i];
+		if (byte >= 100)
+			*out++ = (char)('0' + byte / 100);
+		if (byte >= 10)
+			*out++ = (char)('0' + byte / 10 % 10);
+		*out++ = (char)('0' + byte % 10);
+		*out++ = i < 3 ? '.' : 0;
+	}
+	if (ip->family == 4)
+		return slice_make(text_ret, (size_t)(out - text_ret - 1), CLEAN);
 	text_ret[0] = 0;
 	if (ip->family)
-		(void)inet_ntop(ip->family == 4 ? AF_INET : AF_INET6, ip->bytes, text_ret, IP_TEXT_MAX);
+		(void)inet_ntop(AF_INET6, ip->bytes, text_ret, IP_TEXT_MAX);
 	return slice_of(text_ret);
 }
 

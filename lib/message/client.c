@@ -25,8 +25,10 @@ static void add_address(struct str *str, const struct client *client, bool with_
 	str_addc(str, '[');
 	str_add_ip(str, &client->ip);
 	str_addc(str, ']');
-	if (with_port && client->ip.port)
-		str_printf(str, ":%u", client->ip.port);
+	if (with_port && client->ip.port) {
+		str_addc(str, ':');
+		str_addu(str, client->ip.port);
+	}
 }
 
 /* Is the name given in HELO the client's own address as a literal, or (with a verified name) that name? Then it says
@@ -57,12 +59,12 @@ struct slice client_fullhost(const struct client *client, struct arena *arena, b
 		if (client->helo.len && !slice_eq_nocase(client->helo, client->host_name) && !helo_is_address(client)) {
 			str_addc(&str, '(');
 			str_add(&str, client->helo);
-			str_addz(&str, ") ");
+			str_add(&str, SLICE(") "));
 		}
 	} else if (client->helo.len) {
 		str_addc(&str, '(');
 		str_add(&str, client->helo);
-		str_addz(&str, ") ");
+		str_add(&str, SLICE(") "));
 	}
 	add_address(&str, client, with_port);
 	return str_slice(&str);
@@ -84,11 +86,11 @@ struct slice client_rcvhost(const struct client *client, struct arena *arena, bo
 		str_addz(&str, helo && client->ident.len ? "\n\t(" : " (");
 		add_address(&str, client, with_port);
 		if (helo) {
-			str_addz(&str, " helo=");
+			str_add(&str, SLICE(" helo="));
 			str_add(&str, client->helo);
 		}
 		if (client->ident.len) {
-			str_addz(&str, " ident=");
+			str_add(&str, SLICE(" ident="));
 			str_add(&str, client->ident);
 		}
 		str_addc(&str, ')');
@@ -98,20 +100,21 @@ struct slice client_rcvhost(const struct client *client, struct arena *arena, bo
 	if (port || helo || client->ident.len) {
 		const char *gap = "";
 
-		str_addz(&str, " (");
+		str_add(&str, SLICE(" ("));
 		if (port) {
-			str_printf(&str, "port=%u", client->ip.port);
+			str_add(&str, SLICE("port="));
+			str_addu(&str, client->ip.port);
 			gap = " ";
 		}
 		if (helo) {
 			str_addz(&str, gap);
-			str_addz(&str, "helo=");
+			str_add(&str, SLICE("helo="));
 			str_add(&str, client->helo);
 			gap = " ";
 		}
 		if (client->ident.len) {
 			str_addz(&str, gap);
-			str_addz(&str, "ident=");
+			str_add(&str, SLICE("ident="));
 			str_add(&str, client->ident);
 		}
 		str_addc(&str, ')');

@@ -109,7 +109,7 @@ static void address_line(struct writer *w, uint32_t rank, struct slice name, con
 	begin(w, rank, name, true);
 	str_addc(w->str, '[');
 	str_add_ip(w->str, ip);
-	str_addz(w->str, "]:");
+	str_add(w->str, SLICE("]:"));
 	str_addu(w->str, ip->port);
 	str_addc(w->str, '\n');
 }
@@ -135,7 +135,7 @@ static void certificate_line(struct writer *w, uint32_t rank, struct slice name,
 	begin(w, rank, name, pem.taint);
 	for (uint32_t i = 0; i < pem.len; i++) {
 		if (pem.ptr[i] == '\n')
-			str_addz(w->str, "\\n");
+			str_add(w->str, SLICE("\\n"));
 		else
 			add_value(w->str, slice_sub(pem, i, 1));
 	}
@@ -265,7 +265,7 @@ static bool nonrecipients(struct str *str, const struct message *message)
 	struct slice *all;
 
 	if (done + message->nonrecipient_count == 0) {
-		str_addz(str, "XX\n");
+		str_add(str, SLICE("XX\n"));
 		return true;
 	}
 	if (done + message->nonrecipient_count == message->nonrecipients_text_count) {

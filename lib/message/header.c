@@ -12,22 +12,38 @@ void header_block_init(struct header_block *block)
 /* The types that -H files tell apart. A Resent- field is of the type of its plain sister. */
 char header_type(struct slice name)
 {
-	static const struct {
-		struct slice name;
-		char type;
-	} types[] = {
-		{SLICE_INIT("bcc"), 'B'},	 {SLICE_INIT("cc"), 'C'},	{SLICE_INIT("from"), 'F'},
-		{SLICE_INIT("message-id"), 'I'}, {SLICE_INIT("received"), 'P'}, {SLICE_INIT("reply-to"), 'R'},
-		{SLICE_INIT("sender"), 'S'},	 {SLICE_INIT("to"), 'T'},
-	};
 	bool resent = slice_starts_nocase(name, SLICE("resent-"));
+	struct slice want;
 
 	if (resent)
 		name = slice_from(name, 7);
-	for (size_t i = 0; i < ARRAY_COUNT(types); i++)
-		if (slice_eq_nocase(name, types[i].name))
-			return resent && types[i].type == 'P' ? ' ' : types[i].type;
-	return ' ';
+	switch (name.len) {
+	case 2:
+		if (slice_eq_nocase(name, SLICE("to")))
+			return 'T';
+		want = SLICE("cc");
+		break;
+	case 3:
+		want = SLICE("bcc");
+		break;
+	case 4:
+		want = SLICE("from");
+		break;
+	case 6:
+		want = SLICE("sender");
+		break;
+	case 8:
+		if (slice_eq_nocase(name, SLICE("reply-to")))
+			return 'R';
+		if (resent)
+			return ' ';
+		return slice_eq_nocase(name, SLICE("received")) ? 'P' : ' ';
+	case 10:
+		return slice_eq_nocase(name, SLICE("message-id")) ? 'I' : ' ';
+	default:
+		return ' ';
+	}
+	return slice_eq_nocase(name, want) ? ascii_upper(want.ptr[0]) : ' ';
 }
 
 /* Bytes of a field's name at the start of the line (RFC 5322 section 2.2): printable, no colon. 0: there is no name with a
@@ -43,17 +59,22 @@ uint32_t header_name_length(struct slice line)
 	return at < line.len && line.ptr[at] == ':' ? len : 0;
 }
 
-struct header *header_place(struct arena *arena, struct slice text)
+struct header *header_place_named(struct arena *arena, struct slice text, uint32_t name_len)
 {
 	struct header *header = arena_make(arena, struct header);
 
 	if (!header)
 		return NULL;
 	header->text = text;
-	header->name_len = header_name_length(text);
+	header->name_len = name_len;
 	header->type = header_type(header_name(header));
 	list_init(&header->link);
 	return header;
+}
+
+struct header *header_place(struct arena *arena, struct slice text)
+{
+	return header_place_named(arena, text, header_name_length(text));
 }
 
 struct header *header_make(struct arena *arena, struct slice text)

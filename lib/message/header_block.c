@@ -35,18 +35,31 @@ static char *copy_line(char *out, struct slice line)
 	return out;
 }
 
+static bool add_field(struct arena *arena, struct header_block *block, struct slice text, uint32_t name_len)
+{
+	struct header *header;
+
+	if (!text.len)
+		return true;
+	header = header_place_named(arena, text, name_len);
+	if (header)
+		header_append(block, header);
+	return header;
+}
+
 enum rc header_block_parse(struct arena *arena, struct slice bytes, struct header_block *block, uint32_t *used_ret,
 			   struct err *err)
 {
 	/* One line may be without line end, and gets one. */
 	char *out = arena_bytes(arena, (size_t)bytes.len + 1), *start = out;
 	struct slice rest = bytes;
+	uint32_t name_len = 0;
 
 	header_block_init(block);
 	if (!out)
 		return err_memory(err);
 	while (rest.len) {
-		uint32_t end_len, len = line_length(rest, &end_len);
+		uint32_t end_len, len = line_length(rest, &end_len), next_name_len = 0;
 		struct slice line = slice_sub(rest, 0, len);
 		bool folded = len && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
 
@@ -54,24 +67,19 @@ enum rc header_block_parse(struct arena *arena, struct slice bytes, struct heade
 			rest = slice_from(rest, end_len);
 			break;
 		}
-		if (folded ? out == start : header_name_length(line) == 0)
+		if (folded ? out == start : (next_name_len = header_name_length(line)) == 0)
 			break; /* no header line: the body begins here, without an empty line */
-		if (!folded && out > start) {
-			struct header *header = header_place(arena, slice_make(start, (size_t)(out - start), bytes.taint));
-			if (!header)
+		if (!folded) {
+			if (!add_field(arena, block, slice_make(start, (size_t)(out - start), bytes.taint), name_len))
 				return err_memory(err);
-			header_append(block, header);
 			start = out;
+			name_len = next_name_len;
 		}
 		out = copy_line(out, line);
 		rest = slice_from(rest, len + end_len);
 	}
-	if (out > start) {
-		struct header *header = header_place(arena, slice_make(start, (size_t)(out - start), bytes.taint));
-		if (!header)
-			return err_memory(err);
-		header_append(block, header);
-	}
+	if (!add_field(arena, block, slice_make(start, (size_t)(out - start), bytes.taint), name_len))
+		return err_memory(err);
 	*used_ret = bytes.len - rest.len;
 	return OK;
 }

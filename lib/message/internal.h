@@ -6,6 +6,7 @@
 
 /* As header_make(), for text that is already in the arena and ends in LF. */
 struct header *header_place(struct arena *arena, struct slice text);
+struct header *header_place_named(struct arena *arena, struct slice text, uint32_t name_len);
 /* $message_headers(_raw), $reply_address: as header_expand(). */
 NODISCARD enum rc header_expand_all(struct scope *sc, bool raw, struct slice *ret, struct err *err);
 NODISCARD enum rc header_expand_reply(struct scope *sc, struct slice *ret, struct err *err);

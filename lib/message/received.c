@@ -13,20 +13,20 @@ static void add_from(struct str *str, const struct client *client, bool with_por
 		return;
 	}
 	if (host.len) {
-		str_addz(str, "from ");
+		str_add(str, SLICE("from "));
 		str_add(str, host);
-		str_addz(str, "\n\t");
+		str_add(str, SLICE("\n\t"));
 		return;
 	}
 	if (client->ident.len) {
-		str_addz(str, "from ");
+		str_add(str, SLICE("from "));
 		str_add(str, local_part_quote(str->arena, client->ident));
 		str_addc(str, ' ');
 	}
 	if (client->helo.len) {
-		str_addz(str, "(helo=");
+		str_add(str, SLICE("(helo="));
 		str_add(str, client->helo);
-		str_addz(str, ")\n\t");
+		str_add(str, SLICE(")\n\t"));
 	}
 }
 
@@ -36,42 +36,42 @@ enum rc received_default(const struct message *message, const struct client *cli
 	struct slice protocol = message->protocol;
 
 	(void)str_reserve(str, 400);
-	str_addz(str, "Received: ");
+	str_add(str, SLICE("Received: "));
 	if (client)
 		add_from(str, client, with_port);
-	str_addz(str, "by ");
+	str_add(str, SLICE("by "));
 	str_add(str, conf->primary_hostname);
 	str_addc(str, ' ');
 	if (!protocol.len && client)
 		protocol = client->protocol_base;
 	if (protocol.len) {
-		str_addz(str, "with ");
+		str_add(str, SLICE("with "));
 		str_add(str, protocol);
 		str_addc(str, ' ');
 	}
 	if (client && client->tls_version.len) {
-		str_addz(str, " (");
+		str_add(str, SLICE(" ("));
 		str_add(str, client->tls_version);
 		str_addc(str, ')');
 	}
 	if (client && client->tls_cipher_std.len) {
-		str_addz(str, " tls ");
+		str_add(str, SLICE(" tls "));
 		str_add(str, client->tls_cipher_std);
-		str_addz(str, "\n\t");
+		str_add(str, SLICE("\n\t"));
 	}
-	str_addz(str, "(Exim ");
+	str_add(str, SLICE("(Exim "));
 	str_add(str, conf->exim_version);
-	str_addz(str, ")\n\t");
+	str_add(str, SLICE(")\n\t"));
 	if (sender.len) {
-		str_addz(str, "(envelope-from <");
+		str_add(str, SLICE("(envelope-from <"));
 		str_add(str, sender);
-		str_addz(str, ">)\n\t");
+		str_add(str, SLICE(">)\n\t"));
 	}
-	str_addz(str, "id ");
+	str_add(str, SLICE("id "));
 	str_add(str, message_id_slice(&message->id));
 	/* Only where there is one, since it shows up in what all of them get. */
 	if (message->recipient_count == 1) {
-		str_addz(str, "\n\tfor ");
+		str_add(str, SLICE("\n\tfor "));
 		str_add(str, message->recipients[0].address);
 	}
 	return str->failed ? DEFER : OK;
@@ -84,7 +84,7 @@ struct header *received_make(struct message *message, struct slice text, uint64_
 
 	(void)str_reserve(&str, text.len + DATE_LEN + 4ul);
 	str_add(&str, text);
-	str_addz(&str, ";\n\t");
+	str_add(&str, SLICE(";\n\t"));
 	date_rfc5322(&str, seconds);
 	str_addc(&str, '\n');
 	whole = str_slice(&str);
