@@ -45,8 +45,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		ASSERT(++items <= size);
 	}
 	(void)domain_valid(text, flags & 1);
-	(void)domain_to_ascii(&arena, text, &out, &err);
-	(void)domain_to_utf8(&arena, text, &out, &err);
+	if (domain_to_ascii(&arena, text, &out, &err) == OK)
+		ASSERT(ascii_only(out));
+	if (domain_to_utf8(&arena, text, &out, &err) == OK)
+		ASSERT(out.ptr);
 	arena_done(&arena);
 	return 0;
 }
