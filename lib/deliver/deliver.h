@@ -10,12 +10,15 @@ struct deliverer;
 
 struct deliver_start {
 	struct conf *conf;	   /* a reference is taken; replaced by deliver_reload() */
-	struct spool *spool;	   /* opened, with every recovered entry already given to deliver_found() */
-	const struct language *language;
+	uint64_t id_unique;	   /* for the ids of bounces: differs for each shard of each process */
 };
-/* Per shard. */
+/* Once per process, before shards run. */
+void deliver_prepare(void);
+/* Per shard. The spool is opened with deliver_found() and then given by deliver_set_spool(), before anything else. */
 NODISCARD enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret,
 			      struct err *err);
+void deliver_set_spool(struct deliverer *deliverer, struct spool *spool);
+void deliver_free(struct deliverer *deliverer); /* before the spool is closed; nothing may run any more */
 struct deliverer *deliver_here(struct shard *shard);
 void deliver_reload(struct deliverer *deliverer, struct conf *conf);
 /* For spool_open()'s found(): a message from before the start. */

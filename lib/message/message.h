@@ -221,6 +221,7 @@ struct message {
 	uint32_t nonrecipients_text_count;
 	struct envelope_line *unsupported_lines; /* -H lines that nobody here asks for: kept and written back */
 	uint32_t unsupported_count;
+	struct message_id about;   /* the message that a report is about; "": none */
 	void *extra[4];		   /* other rooms' own (mail authentication, scan results...) */
 	uint32_t refs;		   /* of this shard's fibers and lists */
 };
@@ -392,6 +393,7 @@ struct scope {
 	int event_errno;
 	enum { VERIFY_NOT, VERIFY_SENDER, VERIFY_RECIPIENT } verify_mode; /* $verify_mode: S, R */
 	bool address_test;	     /* -bt */
+	bool forced;		     /* a delivery that does not wait for retry times (-M, -qf) */
 	bool dry_run;		     /* -bh: nothing is really delivered, delays are told, not waited for */
 	bool queue_running;	     /* a queue runner's delivery */
 	unsigned depth;		     /* of nested ACLs and expansions */

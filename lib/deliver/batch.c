@@ -1,0 +1,235 @@
+/* batch: addresses that can go together are given to their transport together. */
+#include "work.h"
+
+struct batch {
+	struct attempt *a;
+	struct delivery delivery;
+};
+
+static bool hosts_equal(const struct host_list *x, const struct host_list *y)
+{
+	const struct host_item *h = x ? x->first : NULL, *k = y ? y->first : NULL;
+
+	/* In another order within one preference they are still the same hosts; that much finesse is not worth its cost
+	 * here: lists of one domain come out of one lookup. */
+	for (; h && k; h = h->next, k = k->next)
+		if (!slice_eq_nocase(h->name, k->name) || h->port != k->port || h->mx != k->mx)
+			return false;
+	return !h && !k;
+}
+
+static bool slice_same(struct slice x, struct slice y)
+{
+	return (x.ptr == NULL) == (y.ptr == NULL) && slice_eq(x, y);
+}
+
+static bool headers_equal(const struct address *x, const struct address *y)
+{
+	struct link *l, *k;
+
+	if (!slice_same(x->headers_remove, y->headers_remove) || x->headers_add.count != y->headers_add.count)
+		return false;
+	if (!x->headers_add.count)
+		return true;
+	for (l = x->headers_add.list.next, k = y->headers_add.list.next; l != &x->headers_add.list && k != &y->headers_add.list;
+	     l = l->next, k = k->next)
+		if (!slice_eq(LIST_ITEM(l, struct header, link)->text, LIST_ITEM(k, struct header, link)->text))
+			return false;
+	return true;
+}
+
+static bool goes_with(struct attempt *a, const struct address *first, const struct address *other)
+{
+	const struct transport *t = first->transport;
+	struct err err = err_make(&a->arena);
+	bool multi = true;
+
+	if (other->transport != t || !slice_same(first->errors_to, other->errors_to) || !headers_equal(first, other) ||
+	    first->uid_set != other->uid_set || (first->uid_set && first->uid != other->uid) || first->gid != other->gid)
+		return false;
+	if (t->is_local)
+		return slice_same(first->home, other->home) && !first->file.len && !first->pipe.len && !other->file.len &&
+		       !other->pipe.len && slice_eq_nocase(first->domain, other->domain) && slice_eq(first->local_part, other->local_part);
+	if (!hosts_equal(first->hosts, other->hosts))
+		return false;
+	a->scope.address = (struct address *)first;
+	if (t->multi_domain && expand_option_bool(&a->scope, t->multi_domain, true, &multi, &err) != OK)
+		multi = false;
+	return multi || slice_eq_nocase(first->domain, other->domain);
+}
+
+/* Takes the first address off the list, and those that go with it. */
+static struct batch *batch_take(struct attempt *a, struct link *list)
+{
+	struct batch *b = arena_make(&a->arena, struct batch);
+	struct address *first;
+	unsigned room = 16;
+
+	if (!b || list_empty(list))
+		return NULL;
+	first = LIST_ITEM(list->next, struct address, link);
+	b->a = a;
+	b->delivery.transport = first->transport;
+	b->delivery.hosts = first->hosts;
+	b->delivery.addresses = arena_array(&a->arena, struct address *, room);
+	if (!b->delivery.addresses)
+		return NULL;
+	LIST_EACH(l, list) {
+		struct address *address = LIST_ITEM(l, struct address, link);
+
+		if (first->transport->batch_max > 0 && b->delivery.count >= first->transport->batch_max)
+			break;
+		if (address != first && !goes_with(a, first, address))
+			continue;
+		if (b->delivery.count == room) {
+			struct address **more = arena_array(&a->arena, struct address *, room * 2);
+			if (!more)
+				break;
+			memcpy(more, b->delivery.addresses, room * sizeof(*more));
+			b->delivery.addresses = more;
+			room *= 2;
+		}
+		list_remove(&address->link);
+		b->delivery.addresses[b->delivery.count++] = address;
+	}
+	b->delivery.outcomes = arena_array(&a->arena, struct delivery_outcome, b->delivery.count);
+	return b->delivery.outcomes ? b : NULL;
+}
+
+static void settle(struct attempt *a, struct address *address, const struct delivery_outcome *outcome, bool further)
+{
+	struct fate *fate = fate_of(address);
+	bool local = address->transport->is_local;
+	struct slice key = local ? retry_address_key(&a->arena, address, false) : SLICE_EMPTY;
+
+	fate->outcome = *outcome;
+	list_init(&address->link);
+	switch (outcome->rc) {
+	case OK:
+		if (!address->transport->disable_logging)
+			log_delivered(a, address, further);
+		a->d->stats.delivered++;
+		if (local)
+			retry_clear(a->d->shard, key);
+		if (fate->has_children && --fate->children)
+			return; /* its clones are still under way */
+		address_done(a, address);
+		return;
+	case FAIL:
+		address_failed(a, address);
+		return;
+	default:
+		log_not_delivered(a, address, false);
+		if (local || outcome->scope == DEFER_ADDRESS)
+			(void)retry_failed(&a->scope, key.len ? key : retry_address_key(&a->arena, address, false), address->full,
+					   SLICE_EMPTY, outcome);
+		address_deferred(a, address);
+		return;
+	}
+}
+
+static void batch_run(struct task *task, struct batch *b)
+{
+	struct attempt *a = b->a;
+	struct scope sc = a->scope;
+	bool first = true;
+
+	sc.task = task;
+	sc.address = b->delivery.addresses[0];
+	sc.transport = b->delivery.transport;
+	sc.router = sc.address->router;
+	for (unsigned i = 0; i < b->delivery.count; i++)
+		b->delivery.outcomes[i] = (struct delivery_outcome){.rc = DEFER, .message = SLICE("the transport said nothing")};
+	transport_deliver(&sc, &b->delivery);
+	for (unsigned i = 0; i < b->delivery.count; i++) {
+		settle(a, b->delivery.addresses[i], &b->delivery.outcomes[i], !first);
+		if (b->delivery.outcomes[i].rc == OK)
+			first = false;
+	}
+}
+
+/* A local delivery that failed a while ago is not tried before its time. */
+static bool too_early(struct attempt *a, struct address *address)
+{
+	struct retry_record record;
+
+	if (a->force || retry_look(a, retry_address_key(&a->arena, address, false), &record) != RETRY_WAIT)
+		return false;
+	fate_of(address)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("retry time not reached"), .os = -52};
+	list_remove(&address->link);
+	if (log_wants(a->d->conf, LOG_RETRY_DEFER))
+		log_not_delivered(a, address, false);
+	address_deferred(a, address);
+	return true;
+}
+
+static void no_memory(struct attempt *a, struct link *list)
+{
+	struct link *l;
+
+	while ((l = list_shift(list))) {
+		struct address *address = LIST_ITEM(l, struct address, link);
+		fate_of(address)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
+		log_not_delivered(a, address, false);
+		address_deferred(a, address);
+	}
+}
+
+void deliver_local(struct attempt *a)
+{
+	while (!list_empty(&a->local)) {
+		struct batch *b;
+
+		if (too_early(a, LIST_ITEM(a->local.next, struct address, link)))
+			continue;
+		b = batch_take(a, &a->local);
+		if (!b) {
+			no_memory(a, &a->local);
+			return;
+		}
+		a->task.until = UNTIL_NEVER; /* the transports have their own deadlines */
+		batch_run(&a->task, b);
+	}
+}
+
+struct lane {
+	struct attempt *a;
+};
+
+/* One of remote_max_parallel workers: takes batch after batch. */
+static void lane_run(struct task *task, void *arg)
+{
+	struct attempt *a = ((struct lane *)arg)->a;
+
+	while (!list_empty(&a->remote)) {
+		struct batch *b = batch_take(a, &a->remote);
+		if (!b) {
+			no_memory(a, &a->remote);
+			return;
+		}
+		batch_run(task, b);
+	}
+}
+
+void deliver_remote(struct attempt *a)
+{
+	struct lane lane = {a};
+	struct group group;
+	unsigned lanes = (unsigned)(a->options->remote_max_parallel > 1 ? a->options->remote_max_parallel : 1), batches = 0;
+
+	a->task.until = UNTIL_NEVER;
+	if (list_empty(&a->remote))
+		return;
+	/* One address, or one lane, needs no second fiber. */
+	LIST_EACH(l, &a->remote) {
+		(void)l;
+		batches++;
+	}
+	group_init(&group);
+	for (unsigned i = 1; i < lanes && i < batches; i++)
+		if (group_spawn(&a->task, &group, lane_run, &lane) != OK)
+			break;
+	lane_run(&a->task, &lane);
+	if (group_wait(&a->task, &group) != OK)
+		return;
+}

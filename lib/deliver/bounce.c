@@ -1,0 +1,496 @@
+/* bounce: reports to senders: failures and delays, as multipart/report (RFC 3462, 3464), in Exim's words since people and
+ * programs know them. A report has the null reverse-path and enters the queue as any message does. */
+#include "work.h"
+
+#include <stdarg.h>
+
+/* Addresses told in one report, and failures listed in one X-Failed-Recipients line. */
+#define FAILED_LINE_MAX 50
+
+enum report_kind { REPORT_FAILURE, REPORT_DELAY };
+struct report {
+	struct attempt *a;
+	enum report_kind kind;
+	struct slice to;
+	struct slice boundary;
+	struct str text; /* the body, LF line ends */
+	struct address **addresses;
+	unsigned count;
+};
+
+static struct slice original_of(const struct address *address)
+{
+	while (address->parent)
+		address = address->parent;
+	return address->recipient ? address->recipient->original : address->full;
+}
+
+static uint8_t dsn_flags_of(const struct address *address)
+{
+	while (address->parent)
+		address = address->parent;
+	return address->recipient ? address->recipient->dsn_flags : address->dsn_flags;
+}
+
+static struct slice errors_to_of(const struct attempt *a, const struct address *address)
+{
+	return address->errors_to.ptr ? address->errors_to : a->m->sender;
+}
+
+/* What the recipient's NOTIFY asks for (RFC 3461 section 4.1); nothing was asked: failures and delays. */
+static bool wanted(const struct address *address, enum report_kind kind)
+{
+	uint8_t flags = dsn_flags_of(address) & (2 | 4 | 8 | 16);
+
+	return !flags || flags & (kind == REPORT_FAILURE ? 8 : 16);
+}
+
+/* ---- Parts --------------------------------------------------------------------------------------------------------- */
+
+static void add_header(struct message *m, struct str *line)
+{
+	struct header *h = line->failed ? NULL : header_make(&m->arena, str_slice(line));
+
+	if (h)
+		header_append(&m->headers, h);
+}
+
+static void header_line(struct message *m, const char *format, ...) PRINTF_LIKE(2, 3);
+static void header_line(struct message *m, const char *format, ...)
+{
+	struct str line = str_make(&m->arena);
+	va_list args;
+
+	va_start(args, format);
+	str_vprintf(&line, format, args);
+	va_end(args);
+	add_header(m, &line);
+}
+
+static struct slice from_text(struct attempt *a)
+{
+	struct err err = err_make(&a->arena);
+	struct slice from;
+
+	if (expand_option(&a->scope, a->options->dsn_from, &from, &err) == OK && from.len && slice_find(from, '\n') < 0)
+		return from;
+	return arena_printf(&a->arena, "Mail Delivery System <Mailer-Daemon@%.*s>", SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
+}
+
+static void write_headers(struct report *r, struct message *m, struct slice delay)
+{
+	struct attempt *a = r->a;
+	struct slice id = a->m->message_id_header;
+
+	if (r->kind == REPORT_FAILURE) {
+		struct str line = str_make(&m->arena);
+		unsigned listed = 0;
+		for (unsigned i = 0; i < r->count; i++) {
+			if (fate_of(r->addresses[i])->hidden)
+				continue;
+			if (listed == FAILED_LINE_MAX) {
+				add_header(m, &line);
+				line = str_make(&m->arena);
+				listed = 0;
+			}
+			str_addz(&line, listed++ ? ",\n  " : "X-Failed-Recipients: ");
+			str_add(&line, original_of(r->addresses[i]));
+		}
+		if (line.len)
+			add_header(m, &line);
+	}
+	if (a->options->errors_reply_to.len)
+		header_line(m, "Reply-To: %.*s", SLICE_ARG(a->options->errors_reply_to));
+	header_line(m, "Auto-Submitted: auto-replied");
+	header_line(m, "From: %.*s", SLICE_ARG(from_text(a)));
+	header_line(m, "To: %.*s", SLICE_ARG(r->to));
+	if (id.len)
+		header_line(m, "References: <%.*s>", SLICE_ARG(id));
+	header_line(m, "Content-Type: multipart/report; report-type=delivery-status; boundary=%.*s", SLICE_ARG(r->boundary));
+	header_line(m, "MIME-Version: 1.0");
+	if (r->kind == REPORT_FAILURE)
+		header_line(m, "Subject: Mail delivery failed%s",
+			    slice_eq(r->to, a->m->sender) ? ": returning message to sender" : "");
+	else
+		header_line(m, "Subject: Warning: message %s delayed %.*s", a->m->id.text, SLICE_ARG(delay));
+}
+
+/* An error text may have several lines (a remote server's reply), each indented here. */
+static void add_indented(struct str *text, struct slice what, const char *indent)
+{
+	struct slice rest = what, line;
+
+	while (slice_split(&rest, '\n', &line)) {
+		str_addz(text, indent);
+		str_add(text, slice_rtrim(line));
+		str_addc(text, '\n');
+	}
+}
+
+static void write_addresses(struct report *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		struct address *address = r->addresses[i];
+		struct fate *fate = fate_of(address);
+
+		str_addz(&r->text, "  ");
+		if (fate->hidden) {
+			str_addz(&r->text, "(generated from ");
+			str_add(&r->text, original_of(address));
+			str_addz(&r->text, ")\n");
+		} else {
+			str_add(&r->text, address->pipe.len ? address->pipe : address->file.len ? address->file : address->full);
+			str_addc(&r->text, '\n');
+			if (address->parent) {
+				str_addz(&r->text, "    (generated from ");
+				str_add(&r->text, original_of(address));
+				str_addz(&r->text, ")\n");
+			}
+		}
+		if (fate->outcome.host.name.len) {
+			str_addz(&r->text, "    host ");
+			str_add(&r->text, fate->outcome.host.name);
+			str_addz(&r->text, " [");
+			str_add_ip(&r->text, &fate->outcome.host.ip);
+			str_addz(&r->text, "]\n");
+		}
+		if (r->kind == REPORT_DELAY)
+			str_addz(&r->text, "    Delay reason: ");
+		add_indented(&r->text, fate_text(r->a, address, false), r->kind == REPORT_DELAY ? "" : "    ");
+	}
+}
+
+static void open_part(struct report *r, const char *type)
+{
+	str_printf(&r->text, "--%.*s\nContent-type: %s\n\n", SLICE_ARG(r->boundary), type);
+}
+
+static void write_text(struct report *r, struct slice delay)
+{
+	struct attempt *a = r->a;
+	struct slice host = conf_main(a->d->conf)->primary_hostname;
+
+	open_part(r, "text/plain; charset=us-ascii");
+	if (r->kind == REPORT_FAILURE) {
+		str_addz(&r->text, "This message was created automatically by mail delivery software.\n\n");
+		str_addz(&r->text, slice_eq(r->to, a->m->sender)
+					   ? "A message that you sent could not be delivered to one or more of its\n"
+					     "recipients. This is a permanent error. The following address(es) failed:\n\n"
+					   : "A message sent by\n\n");
+		if (!slice_eq(r->to, a->m->sender))
+			str_printf(&r->text, "  <%.*s>\n\ncould not be delivered to one or more of its recipients. The following\n"
+				   "address(es) failed:\n\n", SLICE_ARG(a->m->sender));
+		if (a->options->bounce_message_text.len) {
+			str_add(&r->text, a->options->bounce_message_text);
+			str_addz(&r->text, "\n\n");
+		}
+		write_addresses(r);
+		str_addc(&r->text, '\n');
+		return;
+	}
+	str_addz(&r->text, "This message was created automatically by mail delivery software.\n\n");
+	str_printf(&r->text, "A message that you sent has not yet been delivered to one or more of its\n"
+			     "recipients after more than %.*s on the queue on %.*s.\n\nThe message identifier is:     %s\n",
+		   SLICE_ARG(delay), SLICE_ARG(host), a->m->id.text);
+	struct header *subject = header_find(&a->m->headers, SLICE("subject"), NULL);
+	struct header *date = header_find(&a->m->headers, SLICE("date"), NULL);
+	if (subject)
+		str_printf(&r->text, "The subject of the message is: %.*s\n", SLICE_ARG(header_body(subject)));
+	if (date)
+		str_printf(&r->text, "The date of the message is:    %.*s\n", SLICE_ARG(header_body(date)));
+	str_addz(&r->text, "\nThe following address(es) have not yet been delivered:\n\n");
+	write_addresses(r);
+	str_addz(&r->text, "\nNo action is required on your part. Delivery attempts will continue for\n"
+			   "some time, and this warning may be repeated at intervals if the message\n"
+			   "remains undelivered. Eventually the mail delivery software will give up,\n"
+			   "and when that happens, the message will be returned to you.\n\n");
+}
+
+/* RFC 3464. */
+static void write_status(struct report *r)
+{
+	struct attempt *a = r->a;
+	struct str envid = str_make(&a->arena);
+
+	open_part(r, "message/delivery-status");
+	str_printf(&r->text, "Reporting-MTA: dns; %.*s\n", SLICE_ARG(conf_main(a->d->conf)->primary_hostname));
+	if (a->m->dsn_envid.len) {
+		if (xtext_decode(&envid, a->m->dsn_envid) && slice_find(str_slice(&envid), '\n') < 0)
+			str_printf(&r->text, "Original-Envelope-ID: %.*s\n", SLICE_ARG(str_slice(&envid)));
+		else
+			str_addz(&r->text, "X-Original-Envelope-ID: error decoding xtext formatted ENVID\n");
+	}
+	str_addc(&r->text, '\n');
+	for (unsigned i = 0; i < r->count; i++) {
+		struct address *address = r->addresses[i];
+		const struct delivery_outcome *o = &fate_of(address)->outcome;
+
+		if (address->orcpt.len)
+			str_printf(&r->text, "Original-Recipient: %.*s\n", SLICE_ARG(address->orcpt));
+		str_printf(&r->text, "Action: %s\nFinal-Recipient: rfc822;%.*s\nStatus: %s\n",
+			   r->kind == REPORT_FAILURE ? "failed" : "delayed",
+			   SLICE_ARG(fate_of(address)->hidden ? original_of(address) : address->full),
+			   r->kind == REPORT_FAILURE ? "5.0.0" : "4.0.0");
+		if (o->host.name.len) {
+			str_printf(&r->text, "Remote-MTA: dns; %.*s\n", SLICE_ARG(o->host.name));
+			if (o->reply_text.len) {
+				struct slice rest = slice_sub(o->reply_text, 0, 900), line;
+				bool first = true;
+				str_addz(&r->text, "Diagnostic-Code: smtp; ");
+				while (slice_split(&rest, '\n', &line)) {
+					if (!first)
+						str_addc(&r->text, ' ');
+					str_add(&r->text, slice_rtrim(line));
+					str_addc(&r->text, '\n');
+					first = false;
+				}
+			}
+		}
+		str_addc(&r->text, '\n');
+	}
+}
+
+/* The returned message, or only its header. */
+static void write_original(struct report *r)
+{
+	struct attempt *a = r->a;
+	const struct deliver_options *o = a->options;
+	bool body = r->kind == REPORT_FAILURE && o->bounce_return_body && a->m->dsn_ret != 2 &&
+		    (o->bounce_return_size_limit <= 0 || message_size(a->m) <= (uint64_t)o->bounce_return_size_limit) &&
+		    (o->bounce_return_linesize_limit <= 0 || a->m->body.line_length_max <= o->bounce_return_linesize_limit);
+	struct body_reader reader;
+	struct err err = err_make(&a->arena);
+	struct slice piece;
+	bool cr = false;
+
+	if (!o->bounce_return_message && r->kind == REPORT_FAILURE)
+		return;
+	open_part(r, body ? "message/rfc822" : "text/rfc822-headers");
+	if (!body && r->kind == REPORT_FAILURE && a->m->dsn_ret == 1)
+		str_addz(&r->text, "X-Exim-DSN-Information: Due to administrative limits only headers are returned\n");
+	str_printf(&r->text, "Return-path: <%.*s>\n", SLICE_ARG(a->m->sender));
+	LIST_EACH(l, &a->m->headers.list) {
+		struct header *h = LIST_ITEM(l, struct header, link);
+		if (h->type != '*')
+			str_add(&r->text, h->text);
+	}
+	str_addc(&r->text, '\n');
+	if (!body)
+		return;
+	body_reader_init(&reader, a->m);
+	a->task.until = task_until(&a->task, 60000);
+	while (body_next(&a->task, &reader, &piece, &err) == OK) {
+		if (!str_reserve(&r->text, (size_t)piece.len + 1))
+			return;
+		r->text.len += (uint32_t)crlf_to_lf(&cr, piece, r->text.ptr + r->text.len);
+	}
+	str_addc(&r->text, '\n');
+}
+
+/* ---- The message ------------------------------------------------------------------------------------------------------ */
+
+static enum rc report_send(struct report *r, struct slice delay, struct err *err)
+{
+	struct attempt *a = r->a;
+	struct message *m = message_new(a->d->conf, 0);
+	struct recipient recipient = {.address = r->to, .original = r->to, .orcpt = SLICE_EMPTY, .parent = -1};
+	struct str wire;
+	bool cr = false;
+	uint32_t random;
+	enum rc rc = DEFER;
+
+	if (!m)
+		return err_memory(err);
+	shard_random(a->d->shard, &random, sizeof(random));
+	r->boundary = arena_printf(&a->arena, "%llu-eximdsn-%u", (unsigned long long)a->now, random);
+	r->text = str_make(&a->arena);
+	m->client = arena_make(&m->arena, struct client);
+	if (!m->client)
+		goto out;
+	client_clear(m->client);
+	m->about = a->m->id;
+	m->sender = m->sender_original = SLICE_EMPTY;
+	m->sender_local = true;
+	recipient.address = recipient.original = arena_copy(&m->arena, r->to);
+	if (!recipient.address.ptr || !message_add_recipient(m, &recipient))
+		goto out;
+	write_headers(r, m, delay);
+	write_text(r, delay);
+	write_status(r);
+	write_original(r);
+	str_printf(&r->text, "\n--%.*s--\n", SLICE_ARG(r->boundary));
+	wire = str_make(&m->arena);
+	if (r->text.failed || !str_reserve(&wire, (size_t)r->text.len * 2))
+		goto out;
+	wire.len = (uint32_t)lf_to_crlf(&cr, str_slice(&r->text), wire.ptr);
+	if (!body_add(m, NULL, wire.ptr, wire.len))
+		goto out;
+	m->body.in_memory = true;
+	a->task.until = task_until(&a->task, 5 * 60 * 1000);
+	rc = submit_message(&a->task, a->d, m, err);
+	if (rc == OK)
+		a->d->stats.bounces++;
+out:
+	message_unref(m);
+	return rc;
+}
+
+/* A bounce that cannot be delivered stays, frozen, for ignore_bounce_errors_after; then it goes. */
+static bool bounce_failed(struct attempt *a)
+{
+	uint64_t age = a->now > a->q->entry->received ? a->now - a->q->entry->received : 0;
+
+	if (a->m->sender.len)
+		return false;
+	if (a->options->ignore_bounce_errors_after == 0 || age >= (uint64_t)a->options->ignore_bounce_errors_after) {
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "errors in a delivery report are ignored");
+		return true;
+	}
+	return false;
+}
+
+enum rc bounce_send(struct attempt *a)
+{
+	struct err err = err_make(&a->arena);
+	unsigned total = 0;
+
+	LIST_EACH(l, &a->failed) {
+		(void)l;
+		total++;
+	}
+	struct address **pending = arena_array(&a->arena, struct address *, total);
+	if (!pending)
+		return DEFER;
+	total = 0;
+	LIST_EACH(l, &a->failed) {
+		struct address *address = LIST_ITEM(l, struct address, link);
+		if (!wanted(address, REPORT_FAILURE)) {
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id,
+				   "%.*s: error ignored: RFC 3461 DSN, failure notify not requested", SLICE_ARG(address->full));
+			continue;
+		}
+		pending[total++] = address;
+	}
+	/* One report for each to whom errors go. */
+	while (total) {
+		struct report r = {.a = a, .kind = REPORT_FAILURE, .to = errors_to_of(a, pending[0])};
+		unsigned rest = 0;
+
+		r.addresses = arena_array(&a->arena, struct address *, total);
+		if (!r.addresses)
+			return DEFER;
+		for (unsigned i = 0; i < total; i++) {
+			if (slice_eq_nocase(errors_to_of(a, pending[i]), r.to))
+				r.addresses[r.count++] = pending[i];
+			else
+				pending[rest++] = pending[i];
+		}
+		total = rest;
+		if (!r.to.len) {
+			if (bounce_failed(a) || a->m->sender.len)
+				continue; /* errors_to = "": nobody is to be told */
+			/* They stay undone, so that the message stays. */
+			for (unsigned i = 0; i < r.count; i++) {
+				list_remove(&r.addresses[i]->link);
+				list_append(&a->deferred, &r.addresses[i]->link);
+			}
+			a->freeze = true;
+			a->freeze_reason = SLICE("delivery error message");
+			continue;
+		}
+		if (report_send(&r, SLICE_EMPTY, &err) != OK) {
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "failed to send a bounce message: %.*s",
+				   SLICE_ARG(err.text));
+			return DEFER;
+		}
+	}
+	return OK;
+}
+
+/* ---- Delays ------------------------------------------------------------------------------------------------------------ */
+
+/* How many warnings are due after so long. */
+static unsigned warnings_due(const struct deliver_options *o, uint64_t age)
+{
+	unsigned due = 0;
+	int64_t at = 0, gap = 0;
+
+	for (unsigned i = 0; i < o->delay_warning.count; i++) {
+		if (o->delay_warning.seconds[i] <= 0 || (int64_t)age < o->delay_warning.seconds[i])
+			return due;
+		gap = o->delay_warning.seconds[i] - at;
+		at = o->delay_warning.seconds[i];
+		due++;
+	}
+	/* After the last time of the list warnings go on at its last interval. */
+	if (o->delay_warning.count > 1 && gap > 0)
+		due += (unsigned)(((int64_t)age - at) / gap);
+	return due;
+}
+
+static bool warning_allowed(struct attempt *a)
+{
+	struct err err = err_make(&a->arena);
+	bool allowed = true;
+
+	if (expand_option_bool(&a->scope, a->options->delay_warning_condition, true, &allowed, &err) != OK)
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "delay_warning_condition: %.*s",
+			   SLICE_ARG(err.text));
+	return allowed;
+}
+
+void warning_send(struct attempt *a)
+{
+	uint64_t age = a->now > a->q->entry->received ? a->now - a->q->entry->received : 0;
+	unsigned due = warnings_due(a->options, age), total = 0;
+	struct report r = {.a = a, .kind = REPORT_DELAY, .to = a->m->sender};
+	struct err err = err_make(&a->arena);
+
+	if (due <= a->m->warning_count || !a->m->sender.len || a->q->entry->frozen || list_empty(&a->deferred) || !warning_allowed(a))
+		return;
+	LIST_EACH(l, &a->deferred) {
+		(void)l;
+		total++;
+	}
+	r.addresses = arena_array(&a->arena, struct address *, total);
+	if (!r.addresses)
+		return;
+	LIST_EACH(l, &a->deferred) {
+		struct address *address = LIST_ITEM(l, struct address, link);
+		if (wanted(address, REPORT_DELAY))
+			r.addresses[r.count++] = address;
+	}
+	if (!r.count)
+		return;
+	if (report_send(&r, arena_printf(&a->arena, "%llu hours", (unsigned long long)(age / 3600)), &err) == OK)
+		outcome_warned(a, due);
+}
+
+void freeze_tell(struct attempt *a)
+{
+	struct slice rest = a->options->freeze_tell, to;
+
+	/* A bounce that froze is no news, and telling of it could go round in circles. */
+	if (!rest.ptr || !a->m->sender.len)
+		return;
+	while (slice_split(&rest, ',', &to)) {
+		struct report r = {.a = a, .kind = REPORT_DELAY, .to = slice_trim(to)};
+		struct err err = err_make(&a->arena);
+		unsigned total = 0;
+		if (!r.to.len)
+			continue;
+		if (slice_find(r.to, '@') < 0)
+			r.to = arena_printf(&a->arena, "%.*s@%.*s", SLICE_ARG(r.to), SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
+		LIST_EACH(l, &a->deferred) {
+			(void)l;
+			total++;
+		}
+		r.addresses = arena_array(&a->arena, struct address *, total ? total : 1);
+		if (!r.addresses || !r.to.ptr)
+			return;
+		LIST_EACH(l, &a->deferred) {
+			r.addresses[r.count++] = LIST_ITEM(l, struct address, link);
+		}
+		(void)(report_send(&r, SLICE("and frozen"), &err) == OK);
+	}
+}

@@ -1,0 +1,181 @@
+/* deliver: the shard's deliverer: messages come in, wait for a fiber, are attempted, and go or stay. */
+#include "work.h"
+
+#include <stdlib.h>
+
+/* Bodies of messages that wait for their first attempt stay in memory up to so many; what comes then is read back. */
+#define READY_IN_MEMORY_MAX 2000
+
+static unsigned slot_number(void)
+{
+	/* Asked for once before shards run (deliver_new() of the first shard is called by the starting thread or under the
+	 * protection of the start-up order); the number is then only read. */
+	static unsigned slot;
+	static bool have;
+
+	if (!have) {
+		slot = shard_slot_new();
+		have = true;
+	}
+	return slot;
+}
+
+struct deliverer *deliver_here(struct shard *shard)
+{
+	return shard_slot(shard, slot_number());
+}
+
+void deliver_prepare(void)
+{
+	(void)slot_number();
+}
+
+enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret, struct err *err)
+{
+	struct deliverer *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return err_memory(err);
+	d->shard = shard;
+	d->conf = conf_ref(start->conf);
+	list_init(&d->ready);
+	waitq_init(&d->idle);
+	d->ids.unique = start->id_unique;
+	d->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
+	shard_slot_set(shard, slot_number(), d);
+	retry_host_hooks(d);
+	submit_hooks(d);
+	*ret = d;
+	return OK;
+}
+
+void deliver_set_spool(struct deliverer *deliverer, struct spool *spool)
+{
+	deliverer->spool = spool;
+}
+
+void deliver_free(struct deliverer *deliverer)
+{
+	if (!deliverer)
+		return;
+	if (deliverer->spool)
+		for (struct spool_entry *e = spool_first(deliverer->spool); e; e = spool_next(deliverer->spool, e))
+			if (e->user) {
+				queued_free(e->user);
+				e->user = NULL;
+			}
+	conf_unref(deliverer->conf);
+	free(deliverer);
+}
+
+void deliver_reload(struct deliverer *deliverer, struct conf *conf)
+{
+	struct conf *old = deliverer->conf;
+
+	deliverer->conf = conf_ref(conf);
+	conf_unref(old);
+}
+
+/* ---- Messages in the queue ------------------------------------------------------------------------------------- */
+
+struct queued *queued_new(struct deliverer *d, struct spool_entry *entry)
+{
+	struct queued *q = calloc(1, sizeof(*q)); /* one small piece for as long as the message is here */
+
+	if (!q)
+		return NULL;
+	q->entry = entry;
+	list_init(&q->link);
+	waitq_init(&q->attempted);
+	entry->user = q;
+	d->stats.queued++;
+	return q;
+}
+
+void queued_free(struct queued *q)
+{
+	if (q->message)
+		message_unref(q->message);
+	free(q);
+}
+
+void deliver_found(struct deliverer *deliverer, struct spool_entry *entry)
+{
+	(void)queued_new(deliverer, entry); /* without memory: made when a queue run comes to it */
+}
+
+static void queued_ready(struct deliverer *d, struct queued *q)
+{
+	if (q->ready || q->running)
+		return;
+	q->ready = true;
+	list_append(&d->ready, &q->link);
+	d->ready_count++;
+	if (d->ready_count > READY_IN_MEMORY_MAX && q->message) {
+		message_unref(q->message);
+		q->message = NULL;
+	}
+}
+
+void queued_start(struct deliverer *d, struct queued *q)
+{
+	queued_ready(d, q);
+	deliverer_pump(d);
+}
+
+void deliverer_pump(struct deliverer *d)
+{
+	const struct deliver_options *o = conf_group(d->conf, CONF_DELIVER);
+
+	while (!d->draining && d->running < (uint64_t)o->deliveries_max && !list_empty(&d->ready)) {
+		struct queued *q = LIST_ITEM(d->ready.next, struct queued, link);
+
+		if (fiber_spawn(d->shard, attempt_fiber, q) != OK)
+			return; /* the end of the next attempt pumps again */
+		list_remove(&q->link);
+		d->ready_count--;
+		q->ready = false;
+		q->running = true;
+		d->running++;
+	}
+}
+
+void deliver_accepted(struct deliverer *deliverer, struct message *message, enum deliver_when when)
+{
+	struct queued *q = queued_new(deliverer, message->entry);
+
+	if (!q) {
+		message_unref(message); /* it is on the spool; a queue run will find it */
+		return;
+	}
+	q->entry->frozen = message->frozen;
+	if (message->frozen)
+		spool_mark(deliverer->spool, q->entry, true);
+	if (when == DELIVER_NOW && !message->frozen) {
+		q->message = message;
+		q->first_attempt = true;
+		queued_start(deliverer, q);
+	} else {
+		message_unref(message);
+	}
+}
+
+void deliver_drain(struct task *task, struct deliverer *deliverer)
+{
+	deliverer->draining = true;
+	while (deliverer->running)
+		if (waitq_wait(task, &deliverer->idle) != OK)
+			return;
+}
+
+unsigned queue_count(const struct deliverer *deliverer)
+{
+	return spool_count(deliverer->spool);
+}
+
+void deliver_stats(const struct deliverer *deliverer, struct deliver_stats *stats_ret)
+{
+	*stats_ret = deliverer->stats;
+	stats_ret->queued = deliverer->spool ? spool_count(deliverer->spool) : 0;
+	stats_ret->running = deliverer->running;
+}

@@ -1,0 +1,66 @@
+/* options: what the main section says about delivery and the queue. */
+#include "work.h"
+
+static const struct conf_option rows[] = {
+	OPT_INT(struct deliver_options, bounce_return_size_limit, "100K", "bytes of a message that a bounce returns"),
+	OPT_INT(struct deliver_options, return_size_limit, "100K", "older name of bounce_return_size_limit"),
+	OPT_INT(struct deliver_options, bounce_return_linesize_limit, "998", "longer lines: only the header is returned"),
+	OPT_TIME(struct deliver_options, retry_interval_max, "1d", "the longest retry interval"),
+	OPT_TIME(struct deliver_options, retry_data_expire, "7d", "retry data that old is not believed"),
+	OPT_TIME(struct deliver_options, auto_thaw, "0s", "frozen messages are tried again after this"),
+	OPT_TIME(struct deliver_options, ignore_bounce_errors_after, "10w", "bounces that fail are kept so long, frozen"),
+	OPT_TIME(struct deliver_options, timeout_frozen_after, "0s", "frozen messages are removed after this"),
+	OPT_INT(struct deliver_options, remote_max_parallel, "6", "remote deliveries of one message at a time"),
+	OPT_INT(struct deliver_options, deliveries_max, "200", "sluice: messages in delivery at a time, a shard"),
+	OPT_BOOL(struct deliver_options, bounce_return_body, "yes", "bounces return the body"),
+	OPT_BOOL(struct deliver_options, bounce_return_message, "yes", "bounces return the message"),
+	OPT_BOOL(struct deliver_options, queue_run_in_order, "no", "queue runs take the oldest first"),
+	OPT_BOOL(struct deliver_options, queue_only_override, "yes", "the command line may override queue_only"),
+	OPT_BOOL(struct deliver_options, message_logs, "yes", "a log per message; the spool keeps its history instead"),
+	OPT_BOOL(struct deliver_options, preserve_message_logs, "no", "message logs are kept"),
+	OPT_BOOL(struct deliver_options, move_frozen_messages, "no", "frozen messages are moved away"),
+	OPT_BOOL(struct deliver_options, queue_fast_ramp, "yes", "two-phase queue runs begin delivering early"),
+	OPT_BOOL(struct deliver_options, mua_wrapper, "no", "one synchronous delivery for a user agent"),
+	OPT_TIMELIST(struct deliver_options, delay_warning, "1d", "when to warn the sender of a delay"),
+	OPT_EXPAND(struct deliver_options, delay_warning_condition,
+		   "${if or {{ !eq{$h_list-id:$h_list-post:$h_list-subscribe:}{} }"
+		   "{ match{$h_precedence:}{(?i)bulk|list|junk} }{ match{$h_auto-submitted:}{(?i)auto-generated|auto-replied} }} {no}{yes}}",
+		   "whether to"),
+	OPT_EXPAND(struct deliver_options, dsn_from, "Mail Delivery System <Mailer-Daemon@$qualify_domain>", "From: of reports"),
+	OPT_EXPAND(struct deliver_options, errors_copy, NULL, "copies of bounces"),
+	OPT_EXPAND(struct deliver_options, bounce_message_file, NULL, "texts of bounces"),
+	OPT_EXPAND(struct deliver_options, warn_message_file, NULL, "texts of delay warnings"),
+	OPT_EXPAND(struct deliver_options, queue_run_max, "5", "queue runs at a time"),
+	OPT_DOMAINS(struct deliver_options, hold_domains, NULL, "domains whose mail is held"),
+	OPT_DOMAINS(struct deliver_options, queue_domains, NULL, "domains whose mail waits for a queue run"),
+	OPT_DOMAINS(struct deliver_options, queue_smtp_domains, NULL, "the same after routing, if it goes out by SMTP"),
+	OPT_STRING(struct deliver_options, errors_reply_to, NULL, "Reply-To: of reports"),
+	OPT_STRING(struct deliver_options, bounce_message_text, NULL, "a text in bounces"),
+	OPT_STRING(struct deliver_options, freeze_tell, NULL, "who is told when a message is frozen"),
+	OPT_STRING(struct deliver_options, bounce_sender_authentication, NULL, "AUTH= of bounces"),
+};
+
+const struct conf_group deliver_conf_group = {
+	.id = CONF_DELIVER,
+	.size = sizeof(struct deliver_options),
+	.options = rows,
+	.option_count = ARRAY_COUNT(rows),
+};
+
+static enum rc get_bounce_limit(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+{
+	const struct deliver_options *o = conf_group(sc->conf, CONF_DELIVER);
+	struct str str = str_make(sc->task->arena);
+
+	(void)variable;
+	(void)err;
+	str_addu(&str, (uint64_t)o->bounce_return_size_limit);
+	*ret = str_slice(&str);
+	return OK;
+}
+
+static const struct variable variables[] = {
+	{"bounce_return_size_limit", get_bounce_limit, 0},
+	{"return_size_limit", get_bounce_limit, 0},
+};
+const struct variable_table deliver_variables = {variables, ARRAY_COUNT(variables)};

@@ -1,0 +1,179 @@
+/* routing: every address of the attempt through the routers, until each has a transport, has failed or has to wait. */
+#include "work.h"
+
+/* Addresses of one message in one attempt, however many aliases and lists make of it. */
+#define ADDRESSES_MAX 200000
+
+static bool fate_make(struct attempt *a, struct address *address)
+{
+	struct fate *fate = arena_make(&a->arena, struct fate);
+	struct str unique = str_make(&a->arena);
+
+	if (!fate)
+		return false;
+	/* A file or pipe is told apart by who it is for; an address is itself. */
+	if (address->pipe.len || address->file.len) {
+		str_add(&unique, address->pipe.len ? address->pipe : address->file);
+		str_addc(&unique, ':');
+		str_add(&unique, address->parent ? address->parent->full : SLICE_EMPTY);
+	} else {
+		str_add(&unique, address->full);
+	}
+	*fate = (struct fate){.address = address, .unique = str_slice(&unique)};
+	address->extra = fate;
+	return fate->unique.ptr != NULL;
+}
+
+/* Children of an address join those to be routed, or, files and pipes, those to be delivered. */
+static void take_children(struct attempt *a, struct address *parent, struct route_output *out)
+{
+	struct fate *pf = fate_of(parent);
+	struct link *l;
+
+	while ((l = list_shift(&out->children))) {
+		struct address *child = LIST_ITEM(l, struct address, link);
+
+		if (!fate_make(a, child)) {
+			fate_of(parent)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
+			return;
+		}
+		if (!child->parent)
+			child->parent = parent;
+		child->recipient = parent->recipient;
+		fate_of(child)->hidden = out->hide_child_in_errors || pf->hidden;
+		fate_of(child)->router = out->router;
+		fate_of(child->parent)->children++;
+		fate_of(child->parent)->has_children = true;
+		if (child->transport)
+			list_append(child->transport->is_local ? &a->local : &a->remote, &child->link);
+		else
+			list_append(&a->to_route, &child->link);
+	}
+}
+
+static void not_taken(struct attempt *a, struct address *address, struct route_output *out, struct err *err, enum rc rc)
+{
+	struct fate *fate = fate_of(address);
+	struct slice why = out->message.len ? out->message : err->text.len ? err->text : SLICE("Unrouteable address");
+
+	fate->router = out->router;
+	fate->outcome = (struct delivery_outcome){.rc = rc, .message = why, .os = out->os, .scope = DEFER_ADDRESS};
+	list_init(&address->link);
+	if (rc == FAIL) {
+		address_failed(a, address);
+		return;
+	}
+	log_not_delivered(a, address, false);
+	(void)retry_failed(&a->scope, retry_address_key(&a->arena, address, true), address->full, SLICE_EMPTY, &fate->outcome);
+	address_deferred(a, address);
+}
+
+/* Held, or waiting for a queue run, or its routing was tried a moment ago. */
+static bool held_back(struct attempt *a, struct address *address)
+{
+	struct retry_record record;
+	struct err err = err_make(&a->arena);
+	struct fate *fate = fate_of(address);
+	const char *why = NULL;
+
+	a->scope.address = address;
+	if (!a->force && a->options->hold_domains && match_domain(&a->scope, a->options->hold_domains, address->domain, NULL, &err) == OK)
+		why = "domain is held";
+	else if (a->q->first_attempt && a->options->queue_domains &&
+		 match_domain(&a->scope, a->options->queue_domains, address->domain, NULL, &err) == OK)
+		why = "domain is in queue_domains";
+	else if (!a->force && retry_look(a, retry_address_key(&a->arena, address, true), &record) == RETRY_WAIT)
+		why = "retry time not reached";
+	if (!why)
+		return false;
+	fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = slice_of(why), .os = -52};
+	list_init(&address->link);
+	if (log_wants(a->d->conf, LOG_RETRY_DEFER))
+		log_not_delivered(a, address, false);
+	address_deferred(a, address);
+	return true;
+}
+
+static void route_one(struct attempt *a, struct address *address)
+{
+	struct route_output out;
+	struct err err = err_make(&a->arena);
+	struct fate *fate = fate_of(address);
+	enum route_result result;
+
+	if (held_back(a, address))
+		return;
+	route_output_init(&out);
+	a->task.until = task_until(&a->task, 5 * 60 * 1000);
+	result = route_address(&a->scope, address, ROUTE_DELIVER, &out, &err);
+	if (out.syntax_errors.len)
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s", SLICE_ARG(out.syntax_errors));
+	switch (result) {
+	case ROUTE_ACCEPT:
+		fate->router = address->router;
+		take_children(a, address, &out);
+		retry_clear(a->d->shard, retry_address_key(&a->arena, address, true));
+		if (fate->has_children)
+			fate->children++; /* its own delivery counts beside those of its clones */
+		list_append(address->transport->is_local ? &a->local : &a->remote, &address->link);
+		return;
+	case ROUTE_REROUTED:
+		fate->router = out.router;
+		take_children(a, address, &out);
+		retry_clear(a->d->shard, retry_address_key(&a->arena, address, true));
+		if (!fate->children)
+			address_done(a, address);
+		return;
+	case ROUTE_DISCARDED:
+		fate->router = out.router;
+		take_children(a, address, &out);
+		if (!out.disable_logging)
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "=> :blackhole: <%.*s>%s%.*s",
+				   SLICE_ARG(address->full), out.router ? " R=" : "",
+				   SLICE_ARG(out.router ? out.router->instance.name : SLICE_EMPTY));
+		if (!fate->children)
+			address_done(a, address);
+		return;
+	case ROUTE_FAIL:
+		not_taken(a, address, &out, &err, FAIL);
+		return;
+	case ROUTE_FREEZE:
+		a->freeze = true;
+		a->freeze_reason = out.message;
+		not_taken(a, address, &out, &err, DEFER);
+		return;
+	default:
+		not_taken(a, address, &out, &err, DEFER);
+		return;
+	}
+}
+
+void route_all(struct attempt *a)
+{
+	struct link *l;
+	unsigned count = 0;
+
+	while ((l = list_shift(&a->to_route))) {
+		struct address *address = LIST_ITEM(l, struct address, link);
+		struct fate *fate = fate_of(address);
+
+		/* What is done, or is on its way already, is not delivered twice. An address that an alias made of itself is
+		 * another matter: it has a router to begin at. */
+		if (map_get(&a->done, fate->unique)) {
+			address_done(a, address);
+			continue;
+		}
+		if (address->parent && !address->start_router && map_get(&a->routed, fate->unique)) {
+			address_done(a, address);
+			continue;
+		}
+		if (++count > ADDRESSES_MAX || !map_set(&a->routed, fate->unique, address)) {
+			fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("too many addresses in one message")};
+			log_not_delivered(a, address, false);
+			address_deferred(a, address);
+			continue;
+		}
+		route_one(a, address);
+	}
+	a->scope.address = NULL;
+}

@@ -1,0 +1,142 @@
+/* work: the private face of the deliver room: the queue's own record of a message, and an attempt at delivering it. */
+#ifndef DELIVER_WORK_H
+#define DELIVER_WORK_H
+
+#include "deliver/deliver.h"
+
+struct deliver_options {
+	int64_t bounce_return_size_limit, return_size_limit, bounce_return_linesize_limit;
+	int64_t retry_interval_max, retry_data_expire, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after;
+	int64_t remote_max_parallel, deliveries_max;
+	bool bounce_return_body, bounce_return_message, queue_run_in_order, queue_only_override, message_logs;
+	bool preserve_message_logs, move_frozen_messages, queue_fast_ramp, mua_wrapper;
+	struct conf_timelist delay_warning;
+	const struct expansion *delay_warning_condition, *dsn_from, *errors_copy, *bounce_message_file, *warn_message_file;
+	const struct expansion *queue_run_max;
+	const struct match_list *hold_domains, *queue_domains, *queue_smtp_domains;
+	struct slice errors_reply_to, bounce_message_text, freeze_tell, bounce_sender_authentication;
+};
+
+/* A message in the queue, in entry->user. */
+struct queued {
+	struct spool_entry *entry;
+	struct message *message;  /* kept while its first attempt is near; else read back */
+	struct link link;	  /* in deliverer->ready while it waits for a fiber */
+	bool ready, running, force, force_frozen, first_attempt;
+	bool give_up;		  /* -Mg */
+	struct waitq attempted;	  /* woken at the end of each attempt */
+	uint32_t waiters;	  /* who must not find the memory gone */
+};
+
+struct deliverer {
+	struct shard *shard;
+	struct conf *conf;
+	struct spool *spool;
+	struct link ready;
+	unsigned ready_count, running;
+	bool draining;
+	struct waitq idle; /* nothing runs any more */
+	struct id_source ids;
+	struct deliver_stats stats;
+	struct host_retry host_retry;
+	struct transport_submit submit;
+};
+
+/* What is known of an address at the end: hangs on address->extra. */
+struct fate {
+	struct address *address;
+	struct delivery_outcome outcome;
+	struct slice unique;	  /* what stands for it in the list of those that are done */
+	unsigned children;	  /* not yet done; an address with children is done when they are */
+	bool has_children, done, hidden;
+	const struct router *router;
+};
+
+/* One attempt at one message; on its fiber's stack, everything else in its arena. */
+struct attempt {
+	struct deliverer *d;
+	struct queued *q;
+	struct message *m;
+	const struct deliver_options *options;
+	struct task task;
+	struct arena arena;
+	struct scope scope;
+	struct link to_route, local, remote, failed, deferred; /* struct address by link */
+	struct map done;	  /* unique addresses that need no delivery (any more) */
+	struct map routed;	  /* unique addresses of this attempt */
+	bool force;
+	bool freeze;
+	struct slice freeze_reason;
+	uint64_t now;		  /* wall clock, seconds */
+};
+
+/* attempt.c */
+void attempt_fiber(void *arg); /* struct queued * */
+struct fate *fate_of(struct address *address);
+/* The address needs nothing more: kept, and its parents with it if they were waiting only for it. */
+void address_done(struct attempt *a, struct address *address);
+void address_failed(struct attempt *a, struct address *address);
+void address_deferred(struct attempt *a, struct address *address);
+
+/* routing.c: from recipients to batches. */
+void route_all(struct attempt *a);
+/* batch.c: the transports. */
+void deliver_local(struct attempt *a);
+void deliver_remote(struct attempt *a);
+
+/* queued.c */
+struct queued *queued_new(struct deliverer *d, struct spool_entry *entry);
+void queued_free(struct queued *q);
+void queued_start(struct deliverer *d, struct queued *q); /* as soon as a fiber is free for it */
+void deliverer_pump(struct deliverer *d);
+
+/* retry.c */
+struct retry_record {
+	uint64_t first_failed, last_try, next_try; /* seconds */
+	uint32_t error;	  /* RETRY_ERROR_... */
+	uint32_t expired; /* 1: past the last rule's time */
+	int32_t os;
+	uint32_t text_len; /* bytes of text behind the record */
+};
+enum retry_state { RETRY_NONE, RETRY_READY, RETRY_WAIT };
+/* Is it time to try what the key stands for ("R:domain", "T:host:ip:port")? */
+enum retry_state retry_look(struct attempt *a, struct slice key, struct retry_record *record_ret);
+enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf, struct slice key,
+				struct retry_record *record_ret, struct slice *text_ret);
+/* A failure of it: the next time grows as the rules for the address (or, with host, the host) say. true: time is up. */
+bool retry_failed(struct scope *sc, struct slice key, struct slice address, struct slice host, const struct delivery_outcome *outcome);
+void retry_clear(struct shard *shard, struct slice key);
+/* Has a message of that age waited for longer than the rules allow? */
+bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome, uint64_t age_s);
+struct slice retry_address_key(struct arena *arena, const struct address *address, bool routing);
+void retry_host_hooks(struct deliverer *d);
+/* submit.c: messages that are made here. */
+void submit_hooks(struct deliverer *d);
+/* Completes (id, Received:), commits and starts a message made here, taking the reference. Parks. */
+NODISCARD enum rc submit_message(struct task *task, struct deliverer *d, struct message *m, struct err *err);
+
+/* lines.c: the main log's lines of deliveries. */
+void log_delivered(struct attempt *a, struct address *address, bool further);
+void log_not_delivered(struct attempt *a, struct address *address, bool failed);
+void log_completed(struct attempt *a);
+struct slice fate_text(struct attempt *a, struct address *address, bool with_router);
+
+/* bounce.c */
+/* Tells the senders about a->failed. OK: reported (or nobody is to be told), they are done. DEFER: could not be queued. */
+NODISCARD enum rc bounce_send(struct attempt *a);
+/* delay warnings. */
+void warning_send(struct attempt *a);
+void freeze_tell(struct attempt *a);
+
+/* outcome.c: small records on the spool. */
+#define OUTCOME_DONE 'D'    /* an address that is done */
+#define OUTCOME_WARNED 'W'  /* number of delay warnings */
+#define OUTCOME_THAWED 'T'  /* manually */
+#define OUTCOME_RECIPIENT 'A' /* one more recipient */
+#define OUTCOME_SENDER 'S'  /* another sender */
+void outcome_done(struct attempt *a, struct slice unique);
+void outcome_warned(struct attempt *a, unsigned count);
+/* The message with everything that has been recorded about it; a reference for the caller. Parks. */
+NODISCARD enum rc queued_load(struct task *task, struct deliverer *d, struct queued *q, struct message **message_ret, struct err *err);
+
+#endif
