@@ -37,9 +37,12 @@ enum {
  * FAIL: 5xx greeting or HELO. DEFER: no connection, timeout, 4xx. reply_ret tells. */
 NODISCARD enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
 			    struct smtp_reply *reply_ret, struct err *err);
+/* Came from the pool: when the first transaction then finds it dead before any reply, a fresh one is worth a try. */
+bool smtp_was_reused(const struct smtp_connection *connection);
 unsigned smtp_extensions(const struct smtp_connection *connection);
 uint64_t smtp_size_max(const struct smtp_connection *connection);
 const struct ip_addr *smtp_local_address(const struct smtp_connection *connection);
+const struct ip_addr *smtp_peer_address(const struct smtp_connection *connection);
 /* Back into the pool, if it is in a state for that and the peer took fewer than messages_max; else QUIT and close. */
 void smtp_release(struct smtp_connection *connection, unsigned messages_max);
 void smtp_close(struct smtp_connection *connection); /* now; QUIT is sent if that needs no waiting */
@@ -61,12 +64,21 @@ struct smtp_transaction {
 	struct slice headers;	      /* wire form, with the empty line */
 	struct message *message;      /* body */
 	bool body_8bit, smtputf8;
-	bool allow_chunking;
+	bool allow_chunking, avoid_pipelining;
 	/* Results */
 	struct smtp_reply reply;      /* that decided: MAIL's, DATA's, or the final one */
 	enum rc rc;		      /* OK: at least one delivered; per recipient above */
 	bool used_pipelining, used_chunking;
+	bool any_reply;		      /* the peer said something: sending this again elsewhere may repeat it */
+	uint64_t sent;		      /* bytes of message text */
 };
+/* How long a connection may be idle in the pool, and how many are kept per shard. */
+#define SMTP_POOL_IDLE_MS   5000
+#define SMTP_POOL_COUNT_MAX 256
+/* Bounds on what a server may say in one reply: RFC 5321 section 4.5.3.1.5 asks for lines of 512 bytes. */
+#define SMTP_REPLY_LINE_MAX 4096
+#define SMTP_REPLY_SIZE_MAX 32768
+
 /* MAIL to the final reply. All recipients have an outcome afterwards. The connection can be used for another message if
  * OK or FAIL; on DEFER with reply.code 0 it is dead. Parks. */
 NODISCARD enum rc smtp_send(struct scope *sc, struct smtp_connection *connection, struct smtp_transaction *transaction,

@@ -1,0 +1,348 @@
+/* Connecting, greeting, EHLO, and the give and take of commands and replies. On any doubt about where the peer stands the
+ * connection is dead: a client that is out of step with its server would take one message's reply for another's. */
+#include "connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* task->until narrowed for one step; *saved restores it. */
+static void deadline(struct task *task, int64_t timeout_ms, uint64_t *saved)
+{
+	*saved = task->until;
+	if (timeout_ms > 0)
+		task->until = task_until(task, (uint64_t)timeout_ms);
+}
+
+static enum rc lost(struct smtp_connection *c, enum rc rc, struct slice command, int64_t timeout_ms, struct err *err)
+{
+	c->dead = true;
+	if (rc == CANCELLED)
+		return rc;
+	if (rc == DEFER && err) {
+		(void)err_set(err, DEFER, "SMTP timeout after %llds waiting for the reply to %.*s",
+			      (long long)(timeout_ms + 999) / 1000, SLICE_ARG(command));
+		err->os = ETIMEDOUT;
+	} else if (err) {
+		int os = err->os;
+		(void)err_set(err, DEFER, "Remote host closed connection in response to %.*s", SLICE_ARG(command));
+		err->os = os ? os : ECONNRESET;
+	}
+	return DEFER;
+}
+
+enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t timeout_ms, struct slice command,
+			struct smtp_reply *reply_ret, struct err *err)
+{
+	struct reply_parser parser;
+	enum reply_state state = REPLY_MORE;
+	uint64_t saved;
+	enum rc rc = OK;
+
+	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = command};
+	if (c->dead)
+		return err_set(err, DEFER, "the connection was lost before %.*s", SLICE_ARG(command));
+	reply_parser_init(&parser, task->arena);
+	deadline(task, timeout_ms, &saved);
+	while (state == REPLY_MORE) {
+		struct slice bytes = stream_peek(c->stream);
+		size_t used;
+
+		if (bytes.len == 0) {
+			rc = stream_fill(task, c->stream, err);
+			if (rc != OK)
+				break;
+			continue;
+		}
+		state = reply_parser_feed(&parser, bytes, &used);
+		stream_consume(c->stream, used);
+	}
+	task->until = saved;
+	if (rc != OK)
+		return lost(c, rc, command, timeout_ms, err);
+	if (state == REPLY_BAD) {
+		c->dead = true;
+		return err_set(err, DEFER, "malformed SMTP reply from %.*s in response to %.*s", SLICE_ARG(c->host_name),
+			       SLICE_ARG(command));
+	}
+	reply_ret->code = parser.code;
+	reply_ret->text = str_slice(&parser.text);
+	if (parser.code == 421)
+		c->dead = true; /* RFC 5321 section 4.2.1: the channel closes, whatever it answered */
+	return OK;
+}
+
+enum rc connection_write(struct task *task, struct smtp_connection *c, const struct iovec *iov, unsigned iov_count,
+			 int64_t timeout_ms, struct slice command, struct err *err)
+{
+	uint64_t saved;
+	enum rc rc;
+
+	if (c->dead)
+		return err_set(err, DEFER, "the connection was lost before %.*s", SLICE_ARG(command));
+	deadline(task, timeout_ms, &saved);
+	rc = stream_writev(task, c->stream, iov, iov_count, err);
+	task->until = saved;
+	if (rc == OK)
+		return OK;
+	c->dead = true;
+	if (rc == CANCELLED)
+		return rc;
+	if (err) {
+		int os = rc == DEFER ? ETIMEDOUT : err->os ? err->os : EPIPE;
+		(void)err_set(err, DEFER, rc == DEFER ? "SMTP timeout while sending %.*s" : "connection lost while sending %.*s",
+			      SLICE_ARG(command));
+		err->os = os;
+	}
+	return DEFER;
+}
+
+enum rc connection_command(struct task *task, struct smtp_connection *c, struct slice line, struct slice shown,
+			   struct smtp_reply *reply_ret, struct err *err)
+{
+	struct iovec iov[2] = {{(void *)(uintptr_t)line.ptr, line.len}, {(void *)(uintptr_t) "\r\n", 2}};
+	enum rc rc;
+
+	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = shown};
+	rc = connection_write(task, c, iov, 2, c->command_timeout_ms, shown, err);
+	return rc == OK ? connection_read(task, c, c->command_timeout_ms, shown, reply_ret, err) : rc;
+}
+
+/* ---- Opening -------------------------------------------------------------------------------------------------- */
+
+static struct slice make_key(struct arena *arena, const struct smtp_connect_options *options)
+{
+	struct str key = str_make(arena);
+
+	str_addz(&key, options->lmtp ? "lmtp " : "smtp ");
+	if (options->to.family) {
+		str_add_ip(&key, &options->to);
+		str_printf(&key, " %u ", options->to.port);
+	} else {
+		str_add(&key, options->unix_path);
+	}
+	if (options->from.family)
+		str_add_ip(&key, &options->from);
+	str_addc(&key, ' ');
+	str_add(&key, options->helo);
+	str_addc(&key, ' ');
+	str_add(&key, options->pool_key);
+	return str_slice(&key);
+}
+
+static struct smtp_connection *connection_new(struct shard *shard, const struct smtp_connect_options *options)
+{
+	struct smtp_connection *c = calloc(1, sizeof(*c)); /* outlives the message that asked for it */
+
+	if (!c)
+		return NULL;
+	arena_init_small(&c->arena, 64 * 1024);
+	c->shard = shard;
+	c->lmtp = options->lmtp;
+	c->to = options->to;
+	c->pool_key = make_key(&c->arena, options);
+	c->host_name = arena_copy(&c->arena, options->host_name);
+	list_init(&c->link);
+	timer_init(&c->timer, NULL);
+	if (c->pool_key.ptr && c->host_name.ptr)
+		return c;
+	arena_done(&c->arena);
+	free(c);
+	return NULL;
+}
+
+void connection_free(struct smtp_connection *c, bool reset)
+{
+	if (c->stream) {
+		stream_set_arg(c->stream, NULL, NULL);
+		stream_close(c->stream, reset);
+	}
+	arena_done(&c->arena);
+	free(c);
+}
+
+static void set_timeouts(struct smtp_connection *c, const struct smtp_connect_options *options)
+{
+	c->command_timeout_ms = options->command_timeout_ms;
+	c->data_timeout_ms = options->data_timeout_ms;
+	c->final_timeout_ms = options->final_timeout_ms;
+}
+
+static enum rc dial(struct task *task, struct smtp_connection *c, const struct smtp_connect_options *options,
+		    struct err *err)
+{
+	struct sockaddr_storage storage;
+	socklen_t len = sizeof(storage);
+	uint64_t saved;
+	enum rc rc;
+	int fd, on = 1;
+
+	deadline(task, options->connect_timeout_ms, &saved);
+	if (options->to.family)
+		rc = connect_tcp(task, &options->to, options->from.family ? &options->from : NULL, &fd, err);
+	else
+		rc = connect_unix(task, options->unix_path, &fd, err);
+	task->until = saved;
+	if (rc == DEFER && err && !err->os) {
+		(void)err_set(err, DEFER, "Connection timed out");
+		err->os = ETIMEDOUT;
+	}
+	if (rc != OK)
+		return rc == CANCELLED ? rc : DEFER;
+	if (options->keepalive && options->to.family)
+		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* a help, not a need */
+	if (options->to.family && getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
+		c->local = ip_from_sockaddr((struct sockaddr *)&storage);
+	rc = stream_new(task->shard, fd, fd, NULL, NULL, &c->stream, err);
+	if (rc != OK)
+		(void)close(fd); /* never used */
+	return rc == FAIL ? DEFER : rc;
+}
+
+/* 2yz is yes, 5yz no, all else "not now". */
+static enum rc judge(const struct smtp_reply *reply)
+{
+	return reply->code / 100 == 2 ? OK : reply->code / 100 == 5 ? FAIL : DEFER;
+}
+
+static enum rc hello(struct task *task, struct smtp_connection *c, const struct smtp_connect_options *options,
+		     struct smtp_reply *reply, struct err *err)
+{
+	const char *verb = c->lmtp ? "LHLO" : options->use_ehlo ? "EHLO" : "HELO";
+	struct slice line = arena_printf(task->arena, "%s %.*s", verb, SLICE_ARG(options->helo));
+	enum rc rc;
+
+	if (!line.ptr)
+		return err_memory(err);
+	rc = connection_command(task, c, line, line, reply, err);
+	if (rc != OK)
+		return rc;
+	rc = judge(reply);
+	if (rc == OK && verb[0] != 'H') {
+		ehlo_parse(reply->text, &c->offer);
+		return OK;
+	}
+	if (rc != FAIL || c->lmtp || !options->use_ehlo || c->dead)
+		return rc;
+	line = arena_printf(task->arena, "HELO %.*s", SLICE_ARG(options->helo));
+	if (!line.ptr)
+		return err_memory(err);
+	rc = connection_command(task, c, line, line, reply, err);
+	return rc == OK ? judge(reply) : rc;
+}
+
+static enum rc greet(struct task *task, struct smtp_connection *c, const struct smtp_connect_options *options,
+		     struct smtp_reply *reply, struct err *err)
+{
+	enum rc rc = connection_read(task, c, c->command_timeout_ms, SLICE("initial connection"), reply, err);
+
+	if (rc == OK)
+		rc = judge(reply);
+	if (rc == OK)
+		rc = hello(task, c, options, reply, err);
+	if ((rc == FAIL || rc == DEFER) && reply->code)
+		(void)err_set(err, rc, "SMTP error from remote mail server after %.*s: %.*s", SLICE_ARG(reply->command),
+			      SLICE_ARG(reply->text));
+	return rc;
+}
+
+/* A name that goes into a command has to be one word of visible characters. */
+static bool word_is_safe(struct slice word)
+{
+	for (uint32_t i = 0; i < word.len; i++)
+		if ((unsigned char)word.ptr[i] <= ' ' || word.ptr[i] == 0x7f)
+			return false;
+	return word.len > 0;
+}
+
+enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
+		  struct smtp_reply *reply_ret, struct err *err)
+{
+	struct task *task = sc->task;
+	struct smtp_connection *c;
+	struct slice key;
+	enum rc rc;
+
+	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
+	if (options->tls_required)
+		return err_set(err, DEFER, "TLS is required for %.*s, but this version cannot use TLS to send",
+			       SLICE_ARG(options->host_name));
+	if (!word_is_safe(options->helo))
+		return err_set(err, DEFER, "the name for HELO is empty or malformed: \"%.*s\"", SLICE_ARG(options->helo));
+	if (options->reuse) {
+		key = make_key(task->arena, options);
+		c = key.ptr ? pool_take(task->shard, key) : NULL;
+		if (c) {
+			set_timeouts(c, options);
+			c->reused = true;
+			*ret = c;
+			return OK;
+		}
+	}
+	c = connection_new(task->shard, options);
+	if (!c)
+		return err_memory(err);
+	set_timeouts(c, options);
+	rc = dial(task, c, options, err);
+	if (rc == OK)
+		rc = greet(task, c, options, reply_ret, err);
+	if (rc != OK) {
+		smtp_close(c);
+		return rc;
+	}
+	*ret = c;
+	return OK;
+}
+
+enum rc smtp_command(struct scope *sc, struct smtp_connection *c, struct slice line, struct smtp_reply *reply_ret,
+		     struct err *err)
+{
+	for (uint32_t i = 0; i < line.len; i++)
+		if (line.ptr[i] == '\r' || line.ptr[i] == '\n' || line.ptr[i] == 0)
+			return err_set(err, DEFER, "a line end inside an SMTP command");
+	return connection_command(sc->task, c, line, line, reply_ret, err);
+}
+
+/* ---- Facts, and the end --------------------------------------------------------------------------------------------- */
+
+unsigned smtp_extensions(const struct smtp_connection *c)
+{
+	return c->offer.extensions;
+}
+
+uint64_t smtp_size_max(const struct smtp_connection *c)
+{
+	return c->offer.size_max;
+}
+
+const struct ip_addr *smtp_local_address(const struct smtp_connection *c)
+{
+	return &c->local;
+}
+
+const struct ip_addr *smtp_peer_address(const struct smtp_connection *c)
+{
+	return &c->to;
+}
+
+bool smtp_was_reused(const struct smtp_connection *c)
+{
+	return c->reused;
+}
+
+void smtp_release(struct smtp_connection *c, unsigned messages_max)
+{
+	bool usable = !c->dead && stream_pending(c->stream) == 0 && !stream_at_end(c->stream);
+
+	if (messages_max == 0 || (c->offer.mail_max && c->offer.mail_max < messages_max))
+		messages_max = c->offer.mail_max ? c->offer.mail_max : messages_max;
+	if (!usable || (messages_max && c->messages >= messages_max) || !pool_put(c))
+		smtp_close(c);
+}
+
+void smtp_close(struct smtp_connection *c)
+{
+	if (c->stream && !c->dead)
+		(void)stream_write_now(c->stream, SLICE("QUIT\r\n")); /* politeness: the peer sees the end anyway */
+	connection_free(c, false);
+}

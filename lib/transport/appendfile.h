@@ -1,0 +1,60 @@
+/* The appendfile transport, shared by its formats. */
+#ifndef TRANSPORT_APPENDFILE_H
+#define TRANSPORT_APPENDFILE_H
+
+#include "helper.h"
+
+enum create_file { CREATE_ANYWHERE, CREATE_IN_HOME, CREATE_BELOW_HOME, CREATE_BELOW_PATH };
+
+struct appendfile {
+	struct transport transport;
+	bool allow_fifo, allow_symlink, check_group, check_owner, create_directory, file_must_exist, maildir_format;
+	bool maildir_use_size_file, mailstore_format, mbx_format, mode_fail_narrower, notify_comsat, quota_is_inclusive;
+	bool use_bsmtp, use_crlf, use_fcntl_lock, use_flock_lock, use_lockfile, use_mbx_lock;
+	const struct expansion *batch_id, *directory, *directory_file, *file, *mailbox_filecount, *mailbox_size, *maildir_tag;
+	const struct expansion *mailstore_prefix, *mailstore_suffix, *message_prefix, *message_suffix, *quota, *quota_directory;
+	const struct expansion *quota_filecount, *quota_warn_message, *quota_warn_threshold;
+	struct slice check_string, escape_string, create_file, file_format, maildir_quota_directory_regex;
+	struct slice maildirfolder_create_regex, quota_size_regex;
+	int64_t batch_max, directory_mode, lock_fcntl_timeout, lock_flock_timeout, lock_interval, lock_retries;
+	int64_t lockfile_mode, lockfile_timeout, maildir_retries, mode;
+	enum create_file create_policy;
+	const struct regex *folder_regex;
+};
+
+/* One delivery of a batch into one place. */
+struct append {
+	struct scope *sc;
+	const struct appendfile *options;
+	struct delivery *delivery;
+	struct identity who;
+	const char *path;	/* of the file, or of the directory without a final slash */
+	bool is_directory;
+	struct text_writer writer;
+	int fd;
+	uint64_t size;		/* bytes written */
+	struct err *err;
+	bool freeze;
+	bool quota_exceeded;
+};
+
+/* Each: OK delivered; FAIL, DEFER: append->err says why. */
+enum rc maildir_deliver(struct append *append);
+enum rc mailstore_deliver(struct append *append);
+enum rc directory_deliver(struct append *append);
+enum rc mailbox_deliver(struct append *append);
+
+/* The whole of the message, with prefix and suffix, into append->fd. */
+enum rc append_write(struct append *append);
+/* Makes the directory and what is missing above it, if that is allowed. */
+enum rc append_make_directory(struct append *append, const char *path);
+/* May a file or directory be made here (create_file)? */
+enum rc append_may_create(struct append *append, const char *path);
+/* The quota of the mailbox, before the message goes into it. FAIL: it is full. */
+enum rc quota_check(struct append *append);
+/* After the message has gone in: for the maildirsize file. */
+void quota_delivered(struct append *append);
+/* In an expansion's text, $name and ${name} by a number: for variables that exist in this one option only. */
+struct slice substitute_number(struct arena *arena, struct slice text, const char *name, uint64_t number);
+
+#endif

@@ -1,0 +1,42 @@
+/* File operations and commands under another user's id. A process that was started as root forks a small helper before it
+ * drops root; the helper does, one request at a time, what a local delivery needs, as the user it is for, and hands
+ * back descriptors. Without that helper everything is done as ourselves. */
+#ifndef TRANSPORT_HELPER_H
+#define TRANSPORT_HELPER_H
+
+#include "local.h"
+
+/* Can deliveries run under other ids? */
+bool helper_present(void);
+
+/* As the calls of the same names in reactor.h; as who->uid and who->gid when who->switched is set. All park. Paths are
+ * absolute. */
+NODISCARD enum rc user_open(struct task *task, const struct identity *who, const char *path, int flags, mode_t mode,
+			    int *fd_ret, struct err *err);
+NODISCARD enum rc user_stat(struct task *task, const struct identity *who, const char *path, bool follow,
+			    struct stat *stat_ret, struct err *err);
+NODISCARD enum rc user_mkdir(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err);
+NODISCARD enum rc user_rename(struct task *task, const struct identity *who, const char *from, const char *to,
+			      struct err *err);
+NODISCARD enum rc user_link(struct task *task, const struct identity *who, const char *from, const char *to,
+			    struct err *err);
+NODISCARD enum rc user_unlink(struct task *task, const struct identity *who, const char *path, struct err *err);
+/* Unlinks a leftover (a temporary file, a lock): if that fails, nothing is lost but tidiness. */
+void user_tidy(struct task *task, const struct identity *who, const char *path);
+
+/* A command that runs. Its standard input, and its standard output and error together, are ours to write and read; status
+ * yields its exit status as waitpid() gives it, as one int, when it has ended; closing status before kills it. */
+struct command {
+	const char *const *argv; /* NULL-terminated; argv[0] is the file, absolute */
+	const char *const *envp;
+	const char *directory;	 /* absolute */
+	mode_t umask;
+};
+struct running {
+	int input, output, status;
+};
+/* FAIL: it cannot be executed (err->os). Parks. */
+NODISCARD enum rc user_spawn(struct task *task, const struct identity *who, const struct command *command,
+			     struct running *running_ret, struct err *err);
+
+#endif

@@ -1,0 +1,253 @@
+/* Appending to a single file (a BSD mailbox), under locks that mail readers honour. */
+#include "appendfile.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CREATE_LOOP_MAX 10 /* a file that comes and goes */
+
+/* ---- The lock file --------------------------------------------------------------------------------------------------- */
+
+/* An exclusive file made in a way that works over NFS too: a file of a unique name, then a link to it. */
+static enum rc lock_once(struct append *append, const char *lock, const char *hitch, bool *locked_ret)
+{
+	struct task *task = append->sc->task;
+	struct stat st;
+	int fd;
+	enum rc rc = user_open(task, &append->who, hitch, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+			       (mode_t)append->options->lockfile_mode, &fd, append->err);
+
+	*locked_ret = false;
+	if (rc != OK)
+		return rc == FAIL ? err_os(append->err, DEFER, append->err->os, "creating lock file hitching post %s", hitch) : rc;
+	file_close(task->shard, fd);
+	rc = user_link(task, &append->who, hitch, lock, append->err);
+	if (rc == OK)
+		*locked_ret = true;
+	else if (user_stat(task, &append->who, hitch, false, &st, append->err) == OK)
+		*locked_ret = st.st_nlink == 2; /* made, though the answer was lost */
+	user_tidy(task, &append->who, hitch);
+	return rc == CANCELLED ? rc : OK;
+}
+
+static void forget_old_lock(struct append *append, const char *lock)
+{
+	struct stat st;
+	int64_t now = (int64_t)(shard_wall(append->sc->task->shard) / NS_PER_S);
+
+	if (user_stat(append->sc->task, &append->who, lock, false, &st, append->err) == OK &&
+	    st.st_ctime + append->options->lockfile_timeout < now)
+		user_tidy(append->sc->task, &append->who, lock);
+}
+
+static enum rc take_lockfile(struct append *append, const char **lock_ret)
+{
+	struct arena *arena = append->sc->task->arena;
+	struct shard *shard = append->sc->task->shard;
+	const char *lock = arena_printf(arena, "%s.lock", append->path).ptr;
+	const char *hitch = arena_printf(arena, "%s.lock.%.*s.%llx.%x.%x", append->path,
+					 SLICE_ARG(conf_main(append->sc->conf)->primary_hostname),
+					 (unsigned long long)shard_wall_exact(shard), (unsigned)getpid(), shard_id(shard)).ptr;
+	bool locked = false;
+
+	if (!lock || !hitch)
+		return err_memory(append->err);
+	for (int64_t tries = 0; !locked && tries < append->options->lock_retries; tries++) {
+		enum rc rc = tries ? task_sleep(append->sc->task, shard_now(shard) +
+						(uint64_t)append->options->lock_interval * NS_PER_S) : OK;
+		if (rc == OK)
+			rc = lock_once(append, lock, hitch, &locked);
+		if (rc != OK)
+			return rc;
+		if (!locked)
+			forget_old_lock(append, lock);
+	}
+	if (!locked)
+		return err_set(append->err, DEFER, "failed to lock mailbox %s (lock file)", append->path);
+	*lock_ret = lock;
+	return OK;
+}
+
+/* ---- The file ---------------------------------------------------------------------------------------------------------- */
+
+/* Is an existing file one that we may write to? */
+static enum rc check_file(struct append *append, const struct stat *st)
+{
+	const struct appendfile *a = append->options;
+	mode_t mode = (mode_t)a->mode;
+
+	if (!S_ISREG(st->st_mode))
+		return err_set(append->err, DEFER, "mailbox %s is not a regular file", append->path);
+	if (a->check_owner && st->st_uid != append->who.uid)
+		return err_set(append->err, DEFER, "mailbox %s has wrong uid (%u != %u)", append->path, st->st_uid,
+			       append->who.uid);
+	if (a->check_group && st->st_gid != append->who.gid)
+		return err_set(append->err, DEFER, "mailbox %s has wrong gid (%u != %u)", append->path, st->st_gid,
+			       append->who.gid);
+	if (st->st_nlink > 1)
+		return err_set(append->err, DEFER, "mailbox %s has too many links (%u)", append->path, (unsigned)st->st_nlink);
+	if ((st->st_mode & mode) != mode && a->mode_fail_narrower && transport_option_was_set(&a->transport, "mode"))
+		return err_set(append->err, DEFER, "mailbox %s has the wrong mode %o (%o wanted)", append->path,
+			       st->st_mode & 07777, mode);
+	return OK;
+}
+
+static enum rc open_existing(struct append *append, const struct stat *seen)
+{
+	struct stat st;
+	enum rc rc = check_file(append, seen);
+
+	if (rc != OK)
+		return rc;
+	rc = user_open(append->sc->task, &append->who, append->path,
+		       O_RDWR | O_APPEND | O_CLOEXEC | (append->options->allow_symlink ? 0 : O_NOFOLLOW), 0, &append->fd,
+		       append->err);
+	if (rc != OK)
+		return rc;
+	if (fstat(append->fd, &st) != 0 || st.st_ino != seen->st_ino || st.st_dev != seen->st_dev)
+		return err_set(append->err, DEFER, "opened mailbox %s inode number changed while being opened", append->path);
+	if (!append->who.switched && (st.st_mode & 07777 & ~(mode_t)append->options->mode))
+		(void)fchmod(append->fd, st.st_mode & (mode_t)append->options->mode); /* narrower is better, not needed */
+	return check_file(append, &st);
+}
+
+static enum rc open_new(struct append *append)
+{
+	const char *slash = strrchr(append->path, '/');
+	struct slice parent = slice_make(append->path, (size_t)(slash - append->path), CLEAN);
+	mode_t mode = (mode_t)append->options->mode;
+	enum rc rc;
+
+	if (append->options->file_must_exist)
+		return err_set(append->err, DEFER, "mailbox %s does not exist, but file_must_exist is set", append->path);
+	rc = append_may_create(append, append->path);
+	if (rc != OK)
+		return rc;
+	for (unsigned tries = 0;; tries++) {
+		rc = user_open(append->sc->task, &append->who, append->path, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC,
+			       mode, &append->fd, append->err);
+		if (rc != FAIL || append->err->os != ENOENT || tries > 0 || parent.len == 0)
+			break;
+		const char *directory = arena_cstr(append->sc->task->arena, parent);
+		rc = directory ? append_make_directory(append, directory) : err_memory(append->err);
+		if (rc != OK)
+			return rc;
+	}
+	if (rc == OK && !append->who.switched)
+		(void)fchmod(append->fd, mode); /* what the umask took away */
+	return rc;
+}
+
+static void close_file(struct append *append)
+{
+	if (append->fd >= 0)
+		file_close(append->sc->task->shard, append->fd);
+	append->fd = -1;
+}
+
+static enum rc open_mailbox(struct append *append, bool *created_ret)
+{
+	struct task *task = append->sc->task;
+	struct stat st;
+	enum rc rc = FAIL;
+
+	for (unsigned tries = 0; tries < CREATE_LOOP_MAX; tries++) {
+		*created_ret = false;
+		rc = user_stat(task, &append->who, append->path, append->options->allow_symlink, &st, append->err);
+		if (rc == OK && S_ISLNK(st.st_mode))
+			return err_set(append->err, DEFER, "mailbox %s is a symbolic link", append->path);
+		if (rc == OK) {
+			rc = open_existing(append, &st);
+		} else if (rc == FAIL && (append->err->os == ENOENT || append->err->os == ENOTDIR)) {
+			rc = open_new(append);
+			*created_ret = rc == OK;
+		} else {
+			return rc == FAIL ? err_os(append->err, DEFER, append->err->os, "failed to stat mailbox %s", append->path) : rc;
+		}
+		if (rc != FAIL)
+			return rc;
+		if (append->err->os != ENOENT && append->err->os != EEXIST)
+			return err_os(append->err, DEFER, append->err->os, "while opening mailbox %s", append->path);
+	}
+	return err_set(append->err, DEFER, "mailbox %s: existence unclear", append->path);
+}
+
+/* Locks that belong to the open file, not to the process: those of one thread hold against the others, and mail readers
+ * that use fcntl() see them too. */
+static bool lock_open_file(struct append *append)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (append->options->use_fcntl_lock && fcntl(append->fd, F_OFD_SETLK, &lock) != 0)
+		return false;
+	return !append->options->use_flock_lock || flock(append->fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+static enum rc open_and_lock(struct append *append, bool *created_ret)
+{
+	struct shard *shard = append->sc->task->shard;
+	enum rc rc;
+
+	for (int64_t tries = 0; tries < append->options->lock_retries || tries == 0; tries++) {
+		if (tries) {
+			close_file(append);
+			rc = task_sleep(append->sc->task,
+					shard_now(shard) + (uint64_t)append->options->lock_interval * NS_PER_S);
+			if (rc != OK)
+				return rc;
+		}
+		rc = open_mailbox(append, created_ret);
+		if (rc != OK || lock_open_file(append))
+			return rc;
+	}
+	close_file(append);
+	return err_set(append->err, DEFER, "failed to lock mailbox %s (fcntl/flock)", append->path);
+}
+
+/* ---- The delivery ---------------------------------------------------------------------------------------------------------- */
+
+enum rc mailbox_deliver(struct append *append)
+{
+	struct task *task = append->sc->task;
+	const char *lock = NULL;
+	bool created = false;
+	struct stat st = {0};
+	struct err undo = err_make(task->arena);
+	enum rc rc = OK;
+
+	if (append->options->use_lockfile) {
+		const char *slash = strrchr(append->path, '/');
+		struct slice parent = slice_make(append->path, (size_t)(slash - append->path), CLEAN);
+		const char *directory = parent.len ? arena_cstr(task->arena, parent) : "/";
+		/* The lock stands beside a file that may be the first in its directory. */
+		if (directory && user_stat(task, &append->who, directory, true, &st, append->err) == FAIL &&
+		    append->err->os == ENOENT)
+			rc = append_make_directory(append, directory);
+		if (rc == OK)
+			rc = take_lockfile(append, &lock);
+	}
+	if (rc == OK)
+		rc = open_and_lock(append, &created);
+	if (rc == OK && fstat(append->fd, &st) != 0)
+		rc = err_os(append->err, DEFER, errno, "fstat of %s", append->path);
+	if (rc == OK) {
+		rc = append_write(append);
+		if (rc == OK)
+			rc = file_sync(task, append->fd, false, append->err);
+		if (rc != OK) {
+			/* Half a message would corrupt the mailbox for its reader. */
+			if (created)
+				user_tidy(task, &append->who, append->path);
+			else if (file_truncate(task, append->fd, (uint64_t)st.st_size, &undo) != OK)
+				err_prefix(append->err, "mailbox %s could not be cut back to %llu bytes", append->path,
+					   (unsigned long long)st.st_size);
+		}
+	}
+	close_file(append);
+	if (lock)
+		user_tidy(task, &append->who, lock);
+	return rc == FAIL ? DEFER : rc;
+}

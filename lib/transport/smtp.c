@@ -1,0 +1,302 @@
+/* The smtp transport: hosts are tried in their order until each address of the batch has an answer (RFC 5321 section 5.1). */
+#include "smtp.h"
+
+#include <errno.h>
+
+/* A batch on its way through the hosts. */
+struct relay {
+	struct scope *sc;
+	const struct smtp_transport *s;
+	struct delivery *delivery;
+	struct address **left;	/* those without a final answer */
+	unsigned *left_index;	/* their places in the batch */
+	unsigned left_count;
+	struct err *err;
+	int64_t max_rcpt;
+	uint16_t port;
+	unsigned tried, blocked, expired;
+};
+
+static struct transport_shard *shard_state(struct relay *relay)
+{
+	return transport_shard(relay->sc->task->shard);
+}
+
+static void tell_retry(struct relay *relay, const struct host_item *host, const struct delivery_outcome *outcome)
+{
+	struct transport_shard *state = shard_state(relay);
+
+	if (state && state->retry.result)
+		state->retry.result(state->retry.arg, relay->sc, &relay->s->transport, host, outcome);
+}
+
+static bool host_is_blocked(struct relay *relay, const struct host_item *host)
+{
+	struct transport_shard *state = shard_state(relay);
+	bool expired = false, blocked;
+
+	if (!state || !state->retry.blocked)
+		return false;
+	blocked = state->retry.blocked(state->retry.arg, relay->sc, &relay->s->transport, host, &expired);
+	if (blocked) {
+		relay->blocked++;
+		relay->expired += expired;
+	}
+	return blocked;
+}
+
+/* No address of the batch got anywhere at this host: the connection failed. */
+static void host_failed(struct relay *relay, const struct host_item *host, enum rc rc, const struct smtp_reply *reply)
+{
+	struct delivery_outcome *outcome = NULL;
+
+	for (unsigned i = 0; i < relay->left_count; i++) {
+		outcome = &relay->delivery->outcomes[relay->left_index[i]];
+		smtp_set_outcome(relay->sc, outcome, rc == FAIL ? FAIL : DEFER, reply, host, relay->err);
+	}
+	if (outcome)
+		tell_retry(relay, host, outcome);
+	if (rc == FAIL)
+		relay->left_count = 0;
+}
+
+static void note_facts(struct relay *relay, struct delivery_outcome *outcome, const struct smtp_connection *connection,
+		       const struct smtp_transaction *t)
+{
+	outcome->local = *smtp_local_address(connection);
+	outcome->dsn_aware = smtp_extensions(connection) & SMTP_EXT_DSN;
+	outcome->pipelining = t->used_pipelining;
+	outcome->chunking = t->used_chunking;
+	outcome->continued = smtp_was_reused(connection);
+	outcome->size = t->sent;
+	(void)relay;
+}
+
+/* Takes the first count of those left; what got a final answer is dropped from the list. */
+static void settle(struct relay *relay, const struct host_item *host, const struct smtp_connection *connection,
+		   struct smtp_transaction *t, unsigned count)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct delivery_outcome *outcome = &relay->delivery->outcomes[relay->left_index[i]];
+
+		smtp_set_outcome(relay->sc, outcome, t->recipients[i].rc, &t->recipients[i].reply, host, relay->err);
+		note_facts(relay, outcome, connection, t);
+	}
+	for (unsigned i = 0; i < relay->left_count; i++) {
+		if (i < count && t->recipients[i].rc != DEFER)
+			continue;
+		relay->left[kept] = relay->left[i];
+		relay->left_index[kept++] = relay->left_index[i];
+	}
+	relay->left_count = kept;
+}
+
+/* Puts the first count of those left behind the others: they have had their turn at this host. */
+static void rotate(struct relay *relay, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct address *address = relay->left[0];
+		unsigned index = relay->left_index[0];
+
+		memmove(relay->left, relay->left + 1, (relay->left_count - 1) * sizeof(*relay->left));
+		memmove(relay->left_index, relay->left_index + 1, (relay->left_count - 1) * sizeof(*relay->left_index));
+		relay->left[relay->left_count - 1] = address;
+		relay->left_index[relay->left_count - 1] = index;
+	}
+}
+
+enum attempt { ATTEMPT_DONE, ATTEMPT_STALE /* a pooled connection was dead: again with a fresh one */ };
+
+/* All that are left, over one connection, at most max_rcpt at a time. */
+static enum attempt talk(struct relay *relay, const struct host_item *host, struct smtp_connection *connection)
+{
+	unsigned waiting = relay->left_count; /* for their turn at this host */
+	const struct smtp_transport *s = relay->s;
+	struct delivery_outcome *first = &relay->delivery->outcomes[relay->left_index[0]];
+	struct smtp_transaction t = {.rc = DEFER};
+	bool usable = true;
+
+	while (waiting > 0 && usable) {
+		unsigned count = waiting, before = relay->left_count;
+		enum rc rc;
+
+		if (relay->max_rcpt > 0 && count > relay->max_rcpt)
+			count = (unsigned)relay->max_rcpt;
+		rc = smtp_fill_transaction(relay->sc, &s->transport, relay->delivery, relay->left, count,
+					   smtp_extensions(connection), &t, relay->err);
+		if (rc != OK) {
+			outcome_all_err(relay->sc, relay->delivery, DEFER, relay->err, NULL);
+			relay->left_count = 0;
+			break;
+		}
+		if (s->size_addition >= 0)
+			t.size += (uint64_t)s->size_addition;
+		else
+			t.size = 0;
+		t.allow_chunking = smtp_host_listed(relay->sc, s->hosts_try_chunking, host, false);
+		t.avoid_pipelining = smtp_host_listed(relay->sc, s->hosts_avoid_pipelining, host, true);
+		rc = smtp_send(relay->sc, connection, &t, relay->err);
+		if (rc == DEFER && t.reply.code == 0 && !t.any_reply && smtp_was_reused(connection)) {
+			smtp_close(connection);
+			return ATTEMPT_STALE;
+		}
+		usable = !(rc == CANCELLED || (rc == DEFER && t.reply.code == 0));
+		settle(relay, host, connection, &t, count);
+		waiting -= count;
+		/* Those that were deferred stand in front again: behind the ones that still wait. */
+		rotate(relay, count - (before - relay->left_count));
+	}
+	tell_retry(relay, host, first);
+	if (usable)
+		smtp_release(connection, s->connection_max_messages > 0 ? (unsigned)s->connection_max_messages : 0);
+	else
+		smtp_close(connection);
+	return ATTEMPT_DONE;
+}
+
+static void try_host(struct relay *relay, struct host_item *host)
+{
+	struct smtp_connect_options options;
+	struct smtp_connection *connection;
+	struct smtp_reply reply;
+	enum rc rc;
+
+	relay->sc->host = host;
+	if (relay->err->arena)
+		relay->err->text = SLICE_EMPTY;
+	relay->err->os = 0;
+	rc = smtp_host_options(relay->sc, relay->s, host, &options, relay->err);
+	options.reuse = true;
+	for (unsigned tries = 0; tries < 2; tries++) {
+		reply = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
+		if (rc == OK)
+			rc = smtp_open(relay->sc, &options, &connection, &reply, relay->err);
+		if (rc != OK) {
+			host_failed(relay, host, rc, &reply);
+			return;
+		}
+		if (talk(relay, host, connection) == ATTEMPT_DONE)
+			return;
+		options.reuse = false;
+	}
+}
+
+static void try_hosts(struct relay *relay, const struct host_list *hosts)
+{
+	const struct smtp_transport *s = relay->s;
+
+	for (struct host_item *host = hosts->first; host && relay->left_count > 0 && !relay->sc->task->cancelled;
+	     host = host->next) {
+		if (!host->ip.family)
+			continue;
+		host->ip.port = host->port ? host->port : relay->port;
+		relay->sc->host = host;
+		if (host_is_blocked(relay, host))
+			continue;
+		if (relay->tried >= (unsigned)s->hosts_max_try ||
+		    relay->tried >= (unsigned)s->hosts_max_try_hardlimit)
+			break;
+		relay->tried++;
+		try_host(relay, host);
+	}
+}
+
+/* Everyone was to be left alone for now. */
+static void say_blocked(struct relay *relay)
+{
+	bool expired = relay->expired == relay->blocked;
+
+	for (unsigned i = 0; i < relay->left_count; i++) {
+		struct delivery_outcome *outcome = &relay->delivery->outcomes[relay->left_index[i]];
+
+		outcome->rc = expired ? FAIL : DEFER;
+		outcome->message = arena_printf(relay->sc->task->arena, expired ?
+						"all hosts for '%.*s' have been failing for a long time (and retry time not reached)" :
+						"retry time not reached for any host for '%.*s'",
+						SLICE_ARG(relay->left[i]->domain));
+		if (!outcome->message.ptr)
+			outcome->message = SLICE("retry time not reached for any host");
+		outcome->scope = DEFER_HOST;
+		outcome->error = RETRY_ERROR_NONE;
+	}
+}
+
+static bool prepare(struct relay *relay)
+{
+	struct delivery *delivery = relay->delivery;
+	struct arena *arena = relay->sc->task->arena;
+	struct message *message = relay->sc->message;
+
+	if (relay->s->message_linelength_limit > 0 && message->body.line_length_max > relay->s->message_linelength_limit) {
+		outcome_all(relay->sc, delivery, FAIL, "message has lines too long for transport");
+		return false;
+	}
+	relay->left = arena_array(arena, struct address *, delivery->count);
+	relay->left_index = arena_array(arena, unsigned, delivery->count);
+	if (!relay->left || !relay->left_index) {
+		outcome_all(relay->sc, delivery, DEFER, "out of memory");
+		return false;
+	}
+	for (unsigned i = 0; i < delivery->count; i++) {
+		relay->left[i] = delivery->addresses[i];
+		relay->left_index[i] = i;
+	}
+	relay->left_count = delivery->count;
+	if (expand_option_int(relay->sc, relay->s->max_rcpt, 100, &relay->max_rcpt, relay->err) != OK ||
+	    smtp_port(relay->sc, relay->s, &relay->port, relay->err) != OK) {
+		outcome_all_err(relay->sc, delivery, DEFER, relay->err, "an option of the smtp transport");
+		return false;
+	}
+	return true;
+}
+
+/* All hosts were tried in vain: the router's fallback hosts, or the transport's. */
+static void try_fallback(struct relay *relay)
+{
+	const struct router *router = relay->delivery->addresses[0]->router;
+	struct host_list names = {0}, hosts;
+	struct slice text;
+
+	for (unsigned i = 0; i < relay->left_count; i++)
+		if (relay->delivery->outcomes[relay->left_index[i]].scope != DEFER_HOST)
+			return;
+	if (router && router->fallback_list) {
+		names = *router->fallback_list;
+	} else if (relay->s->fallback_hosts) {
+		if (expand_option(relay->sc, relay->s->fallback_hosts, &text, relay->err) != OK ||
+		    host_list_parse(relay->sc->task->shard, relay->sc->task->arena, text, false, &names, relay->err) != OK)
+			return;
+	}
+	if (!names.first || smtp_resolve_hosts(relay->sc, relay->s, &names, &hosts, relay->err) != OK)
+		return;
+	relay->tried = 0;
+	try_hosts(relay, &hosts);
+}
+
+static void smtp_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
+{
+	const struct smtp_transport *s = (const struct smtp_transport *)transport;
+	struct err err = err_make(sc->task->arena);
+	struct relay relay = {.sc = sc, .s = s, .delivery = delivery, .err = &err};
+	struct host_list hosts;
+	enum rc rc;
+
+	if (!prepare(&relay))
+		return;
+	rc = smtp_find_hosts(sc, s, delivery->hosts, &hosts, &err);
+	if (rc != OK) {
+		outcome_all_err(sc, delivery, rc == FAIL ? FAIL : DEFER, &err, NULL);
+		for (unsigned i = 0; i < delivery->count; i++)
+			delivery->outcomes[i].error = RETRY_ERROR_DNS;
+	} else {
+		try_hosts(&relay, &hosts);
+	}
+	if (relay.left_count > 0 && relay.tried == 0 && relay.blocked > 0)
+		say_blocked(&relay);
+	if (relay.left_count > 0 && !sc->task->cancelled)
+		try_fallback(&relay);
+}
+
+const struct transport_ops smtp_ops = {.deliver = smtp_deliver, .local = false};

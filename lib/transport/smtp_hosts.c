@@ -1,0 +1,176 @@
+/* Which hosts the smtp transport tries, and how it talks to each of them. */
+#include "smtp.h"
+
+bool smtp_host_listed(struct scope *sc, const struct match_list *list, const struct host_item *host, bool otherwise)
+{
+	struct err err = err_make(sc->task->arena);
+
+	if (!list)
+		return false;
+	switch (match_host(sc, list, &host->ip, host->name, NULL, &err)) {
+	case OK:
+		return true;
+	case FAIL:
+		return false;
+	default:
+		return otherwise;
+	}
+}
+
+enum rc smtp_port(struct scope *sc, const struct smtp_transport *s, uint16_t *port_ret, struct err *err)
+{
+	static const struct {
+		struct slice name;
+		uint16_t port;
+	} names[] = {{SLICE_INIT("smtp"), 25}, {SLICE_INIT("lmtp"), 24}, {SLICE_INIT("submission"), 587},
+		     {SLICE_INIT("smtps"), 465}, {SLICE_INIT("submissions"), 465}};
+	struct slice text;
+	uint64_t number;
+	enum rc rc = expand_option(sc, s->port, &text, err);
+
+	*port_ret = s->lmtp ? 24 : 25;
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	text = slice_trim(text);
+	if (text.len == 0)
+		return OK;
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
+		if (slice_eq(text, names[i].name)) {
+			*port_ret = names[i].port;
+			return OK;
+		}
+	if (!parse_u64(text, &number) || number == 0 || number > 65535)
+		return err_set(err, DEFER, "TCP port \"%.*s\" is not defined for %.*s transport", SLICE_ARG(text),
+			       SLICE_ARG(s->transport.instance.name));
+	*port_ret = (uint16_t)number;
+	return OK;
+}
+
+/* The first of the addresses in "interface" that is of the host's kind. */
+static enum rc find_interface(struct scope *sc, const struct smtp_transport *s, const struct host_item *host,
+			      struct ip_addr *from_ret, struct err *err)
+{
+	struct slice list, item;
+	struct ip_addr ip;
+	char separator = 0;
+	enum rc rc = expand_option(sc, s->interface, &list, err);
+
+	*from_ret = (struct ip_addr){.family = 0};
+	if (rc != OK) {
+		err_prefix(err, "failed to expand \"interface\" option for %.*s transport", SLICE_ARG(s->transport.instance.name));
+		return rc == FAIL ? DEFER : rc;
+	}
+	while (list_next(sc->task->arena, &list, &separator, &item)) {
+		if (!item.ptr || item.len == 0)
+			continue;
+		if (!ip_parse(item, &ip))
+			return err_set(err, DEFER, "\"%.*s\" is not a valid IP address for the \"interface\" option", SLICE_ARG(item));
+		if (ip.family == host->ip.family) {
+			*from_ret = ip;
+			return OK;
+		}
+	}
+	return OK;
+}
+
+enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, const struct host_item *host,
+			  struct smtp_connect_options *ret, struct err *err)
+{
+	struct slice helo;
+	enum rc rc;
+
+	*ret = (struct smtp_connect_options){
+		.to = host->ip, .host_name = host->name, .lmtp = s->lmtp, .unix_path = SLICE_EMPTY,
+		.use_ehlo = !smtp_host_listed(sc, s->hosts_avoid_esmtp, host, false), .keepalive = s->keepalive,
+		.connect_timeout_ms = s->connect_timeout * 1000, .command_timeout_ms = s->command_timeout * 1000,
+		.data_timeout_ms = s->data_timeout * 1000, .final_timeout_ms = s->final_timeout * 1000,
+		.pool_key = s->transport.instance.name,
+	};
+	rc = find_interface(sc, s, host, &ret->from, err);
+	if (rc == OK)
+		rc = expand_option(sc, s->helo_data, &helo, err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	ret->helo = helo.len ? helo : conf_main(sc->conf)->primary_hostname;
+	/* What must be so and cannot be is a reason to wait, never to do without. */
+	ret->tls_required = smtp_host_listed(sc, s->hosts_require_tls, host, true) ||
+			    smtp_host_listed(sc, s->hosts_require_dane, host, true);
+	if (!ret->tls_required && smtp_host_listed(sc, s->hosts_require_auth, host, true))
+		return err_set(err, DEFER, "authentication required but not available in this version");
+	return OK;
+}
+
+enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *names,
+			   struct host_list *list_ret, struct err *err)
+{
+	struct hosts_query query = {.flags = s->gethostbyname ? HOSTS_BY_SYSTEM : 0, .dnssec_require = s->dnssec_require_domains};
+	struct host_list all = {0};
+	bool again = false;
+	struct slice missing = SLICE_EMPTY;
+
+	for (const struct host_item *name = names->first; name; name = name->next) {
+		struct host_list one = {.first = NULL}, found = {.first = NULL};
+		struct host_item item = *name;
+		struct slice failed;
+
+		host_list_append(&one, &item);
+		switch (host_list_resolve(sc, &one, &query, false, &found, &failed, err)) {
+		case HOST_FOUND_LOCAL:
+			if (!s->allow_localhost)
+				return err_set(err, DEFER, "host %.*s is the local host, and allow_localhost is not set",
+					       SLICE_ARG(name->name));
+			/* fallthrough */
+		case HOST_FOUND:
+			for (struct host_item *h = found.first, *next; h; h = next) {
+				next = h->next;
+				host_list_append(&all, h);
+			}
+			break;
+		case HOST_AGAIN:
+			again = true;
+			missing = name->name;
+			break;
+		default:
+			missing = name->name;
+		}
+	}
+	*list_ret = all;
+	if (all.first)
+		return OK;
+	if (sc->task->cancelled)
+		return CANCELLED;
+	return again ? err_set(err, DEFER, "lookup of host \"%.*s\" did not complete", SLICE_ARG(missing)) :
+		       err_set(err, DEFER, "failed to lookup IP address for %.*s", SLICE_ARG(missing));
+}
+
+enum rc smtp_find_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *routed,
+			struct host_list *list_ret, struct err *err)
+{
+	struct host_list names;
+	struct slice text;
+	bool randomize;
+	enum rc rc;
+
+	if (routed && routed->first && !(s->hosts_override && s->hosts)) {
+		/* Names that the router left to us (fallback hosts) are looked up now. */
+		for (const struct host_item *h = routed->first; h; h = h->next)
+			if (!h->ip.family)
+				return smtp_resolve_hosts(sc, s, routed, list_ret, err);
+		*list_ret = *routed;
+		return OK;
+	}
+	if (!s->hosts)
+		return err_set(err, DEFER, "%.*s transport called with no hosts set", SLICE_ARG(s->transport.instance.name));
+	rc = expand(sc, s->hosts, &text, err);
+	if (rc == OK)
+		rc = expand_option_bool(sc, s->hosts_randomize, false, &randomize, err);
+	if (rc == OK)
+		rc = host_list_parse(sc->task->shard, sc->task->arena, text, randomize, &names, err);
+	if (rc != OK) {
+		err_prefix(err, "failed to expand list of hosts in %.*s transport", SLICE_ARG(s->transport.instance.name));
+		return rc == FAIL ? DEFER : rc;
+	}
+	if (!names.first)
+		return err_set(err, DEFER, "%.*s transport called with no hosts set", SLICE_ARG(s->transport.instance.name));
+	return smtp_resolve_hosts(sc, s, &names, list_ret, err);
+}

@@ -1,0 +1,220 @@
+/* The transports section: the options that every transport has, and the way into a delivery. */
+#include "local.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define T struct transport
+const struct conf_option transport_generic_options[] = {
+	OPT_BOOL(T, body_only, "no", "deliver the body only"),
+	OPT_EXPAND(T, current_directory, NULL, "current directory of the delivery"),
+	OPT_EXPAND(T, debug_print, NULL, "text for -d"),
+	OPT_BOOL(T, delivery_date_add, "no", "add Delivery-date:"),
+	OPT_BOOL(T, disable_logging, "no", "do not log deliveries"),
+	OPT_BOOL(T, envelope_to_add, "no", "add Envelope-to:"),
+	OPT_EXPAND(T, event_action, NULL, "expanded when something happens"),
+	OPT_EXPAND(T, group, NULL, "group of the delivery"),
+	CONF_ROW(T, headers_add, struct slice, &conf_string, NULL, "headers to add", OPTION_REPEATABLE),
+	OPT_BOOL(T, headers_only, "no", "deliver the header only"),
+	CONF_ROW(T, headers_remove, struct slice, &conf_string, NULL, "names of headers to remove", OPTION_REPEATABLE),
+	OPT_STRING(T, headers_rewrite, NULL, "rewriting rules for the header"),
+	OPT_EXPAND(T, home_directory, NULL, "home directory of the delivery"),
+	OPT_BOOL(T, initgroups, "no", "the user's further groups too"),
+	OPT_EXPAND(T, max_parallel, NULL, "deliveries at a time"),
+	OPT_EXPAND(T, message_size_limit, "0", "larger messages fail; 0: no limit"),
+	OPT_BOOL(T, rcpt_include_affixes, "no", "RCPT names prefix and suffix"),
+	OPT_BOOL(T, retry_use_local_part, "no", "retry times are kept per local part"),
+	OPT_EXPAND(T, return_path, NULL, "the sender of the delivery"),
+	OPT_BOOL(T, return_path_add, "no", "add Return-path:"),
+	OPT_EXPAND(T, shadow_condition, NULL, "when to use the shadow transport"),
+	OPT_STRING(T, shadow_transport, NULL, "gets a copy"),
+	OPT_EXPAND(T, transport_filter, NULL, "a program that changes the message"),
+	OPT_TIME(T, transport_filter_timeout, "5m", "for each of its pieces"),
+	OPT_EXPAND(T, user, NULL, "user of the delivery"),
+};
+const unsigned transport_generic_option_count = ARRAY_COUNT(transport_generic_options);
+
+static bool generic_was_set(const T *transport, const char *name)
+{
+	for (unsigned i = 0; i < transport_generic_option_count; i++)
+		if (strcmp(transport_generic_options[i].name, name) == 0)
+			return transport->instance.was_set && transport->instance.was_set[i];
+	return false;
+}
+
+bool transport_option_was_set(const T *transport, const char *name)
+{
+	const struct conf_driver *driver = transport->instance.driver;
+
+	for (unsigned i = 0; i < driver->option_count; i++)
+		if (strcmp(driver->options[i].name, name) == 0)
+			return transport->instance.was_set &&
+			       transport->instance.was_set[transport_generic_option_count + i];
+	return false;
+}
+
+static enum rc transport_check(struct conf *conf, void *instance, struct err *err)
+{
+	T *transport = instance;
+	const struct transport_ops *ops = transport->instance.driver->ops;
+
+	transport->is_local = ops->local;
+	transport->batch_max = 1;
+	if (!generic_was_set(transport, "retry_use_local_part"))
+		transport->retry_use_local_part = transport->is_local;
+	if (transport->body_only && transport->headers_only)
+		return err_set(err, FAIL, "\"body_only\" and \"headers_only\" are mutually exclusive");
+	if (transport->transport_filter)
+		return err_set(err, FAIL, "\"transport_filter\" is not supported yet");
+	if (transport->headers_rewrite.ptr)
+		return err_set(err, FAIL, "\"headers_rewrite\" is not supported yet");
+	if (transport->shadow_transport.ptr)
+		conf_warn(conf, &transport->instance.place, "shadow_transport has no effect yet");
+	return OK;
+}
+
+static const struct conf_driver *const transport_drivers[] = {
+	&transport_appendfile_driver, &transport_smtp_driver, NULL,
+};
+const struct conf_section transport_conf_section = {
+	.id = CONF_SECTION_TRANSPORTS, .name = "transports", .drivers = transport_drivers,
+	.generic = transport_generic_options, .generic_count = ARRAY_COUNT(transport_generic_options),
+	.head_size = sizeof(T), .check = transport_check,
+};
+
+static const struct conf_option transport_options[] = {
+	OPT_TIME(struct transport_options, callout_domain_negative_expire, "3h", "how long a refusal of all holds"),
+	OPT_TIME(struct transport_options, callout_domain_positive_expire, "7d", "how long a domain is known to work"),
+	OPT_TIME(struct transport_options, callout_negative_expire, "2h", "how long a refused address is known"),
+	OPT_TIME(struct transport_options, callout_positive_expire, "24h", "how long an accepted address is known"),
+	OPT_EXPAND(struct transport_options, callout_random_local_part, "$primary_hostname-$tod_epoch-testing",
+		   "the address that nobody has"),
+};
+const struct conf_group transport_conf_group = {
+	.id = CONF_TRANSPORT, .size = sizeof(struct transport_options), .options = transport_options,
+	.option_count = ARRAY_COUNT(transport_options),
+};
+
+/* ---- Per shard ---------------------------------------------------------------------------------------------------- */
+
+static unsigned shard_slot_number;
+static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
+
+static void make_slot(void)
+{
+	shard_slot_number = shard_slot_new();
+}
+
+struct transport_shard *transport_shard(struct shard *shard)
+{
+	struct transport_shard *state;
+
+	pthread_once(&slot_once, make_slot);
+	state = shard_slot(shard, shard_slot_number);
+	if (!state) {
+		state = calloc(1, sizeof(*state)); /* once per shard */
+		if (state)
+			shard_slot_set(shard, shard_slot_number, state);
+	}
+	return state;
+}
+
+void transport_set_host_retry(struct shard *shard, const struct host_retry *retry)
+{
+	struct transport_shard *state = transport_shard(shard);
+
+	if (state)
+		state->retry = *retry;
+}
+
+void transport_set_submit(struct shard *shard, const struct transport_submit *submit)
+{
+	struct transport_shard *state = transport_shard(shard);
+
+	if (state)
+		state->submit = *submit;
+}
+
+void transport_done(struct shard *shard)
+{
+	pthread_once(&slot_once, make_slot);
+	free(shard_slot(shard, shard_slot_number));
+	shard_slot_set(shard, shard_slot_number, NULL);
+}
+
+/* ---- Delivering ------------------------------------------------------------------------------------------------------ */
+
+static void set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum rc rc, struct slice message)
+{
+	outcome->rc = rc;
+	outcome->message = arena_copy(sc->task->arena, message);
+	if (!outcome->message.ptr)
+		outcome->message = SLICE("out of memory");
+}
+
+void outcome_all(struct scope *sc, struct delivery *delivery, enum rc rc, const char *format, ...)
+{
+	struct str text = str_make(sc->task->arena);
+	va_list args;
+
+	va_start(args, format);
+	str_vprintf(&text, format, args);
+	va_end(args);
+	for (unsigned i = 0; i < delivery->count; i++)
+		set_outcome(sc, &delivery->outcomes[i], rc, text.failed ? SLICE("out of memory") : str_slice(&text));
+}
+
+void outcome_all_err(struct scope *sc, struct delivery *delivery, enum rc rc, const struct err *err, const char *what)
+{
+	if (what && err->text.len)
+		outcome_all(sc, delivery, rc, "%s: %.*s", what, SLICE_ARG(err->text));
+	else
+		outcome_all(sc, delivery, rc, "%.*s", SLICE_ARG(what ? slice_of(what) : err->text));
+	for (unsigned i = 0; i < delivery->count; i++)
+		delivery->outcomes[i].os = err->os;
+}
+
+/* false: every outcome says why not. */
+static bool size_allowed(struct scope *sc, struct delivery *delivery)
+{
+	struct err err = err_make(sc->task->arena);
+	int64_t limit;
+	uint64_t size = message_size(sc->message);
+
+	if (expand_option_int(sc, delivery->transport->message_size_limit, 0, &limit, &err) != OK) {
+		outcome_all_err(sc, delivery, DEFER, &err, "message_size_limit");
+		return false;
+	}
+	if (limit <= 0 || size <= (uint64_t)limit)
+		return true;
+	outcome_all(sc, delivery, FAIL, "message is too big (transport limit = %lld)", (long long)limit);
+	return false;
+}
+
+void transport_deliver(struct scope *sc, struct delivery *delivery)
+{
+	const struct transport_ops *ops = delivery->transport->instance.driver->ops;
+	const T *saved_transport = sc->transport;
+	struct address *saved_address = sc->address;
+	const struct host_item *saved_host = sc->host;
+	const struct router *saved_router = sc->router;
+
+	ASSERT(delivery->count > 0);
+	for (unsigned i = 0; i < delivery->count; i++)
+		delivery->outcomes[i] = (struct delivery_outcome){
+			.rc = DEFER, .message = SLICE("not tried"), .user_message = SLICE_EMPTY, .reply_text = SLICE_EMPTY,
+			.tls_cipher = SLICE_EMPTY, .special_log = SLICE_EMPTY, .host = {.name = SLICE_EMPTY, .mx = MX_NONE},
+		};
+	sc->transport = delivery->transport;
+	sc->address = delivery->addresses[0];
+	sc->router = delivery->addresses[0]->router;
+	if (ops->local)
+		sc->host = delivery->addresses[0]->hosts ? delivery->addresses[0]->hosts->first : NULL;
+	if (size_allowed(sc, delivery))
+		ops->deliver(sc, delivery->transport, delivery);
+	sc->transport = saved_transport;
+	sc->address = saved_address;
+	sc->host = saved_host;
+	sc->router = saved_router;
+}
