@@ -1,5 +1,17 @@
 /* log: main, reject and panic log in Exim's format, to files, syslog or standard output. One buffer per shard,
- * written once per round of the loop, without blocking. What strangers wrote is escaped here and nowhere else. */
+ * written once per round of the loop, without blocking. What strangers wrote is escaped here and nowhere else.
+ *
+ * log_file_path is a colon list of: a path with %s (main, reject, panic) and perhaps %D or %M (date, month: files change
+ * at midnight, the panic log's name goes without); an empty item (the default, <spool>/log/%slog); "syslog"; and
+ * sluice's own words for containers, "stdout" and "stderr", where each line goes once, whichever logs it is for.
+ *
+ * Each file is one descriptor, shared by all shards and kept for the life of the process: when the name no longer leads
+ * to the open file (looked at once a second, and when the date changes), the file of that name is opened and put under
+ * the same number with dup3(), which no writer notices. Lines of one shard keep their order; those of several shards are
+ * in the order in which their rounds end.
+ *
+ * When the main log cannot be written, log_healthy() is false until it can; lines are kept up to LOG_BUFFER_MAX and then
+ * counted, and the count is logged afterwards. */
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
 
@@ -25,26 +37,43 @@ extern const char *const log_selector_names[LOG_SELECTOR_COUNT]; /* in alphabeti
 /* The main options of this room: log_file_path, log_selector, log_timezone, syslog_*, write_rejectlog,
  * print_topbitchars... */
 extern const struct conf_group log_conf_group;
+void log_macros(struct conf *conf); /* _LOG_...: for conf_language.macros */
 bool log_wants(const struct conf *conf, enum log_selector selector);
 
 enum log_where { LOG_TO_MAIN = 1, LOG_TO_REJECT = 2, LOG_TO_PANIC = 4 };
 
-/* Once per process, after the configuration was loaded and before root is dropped; again after a reload or when
- * the files were moved away (SIGHUP, SIGUSR1; the files are also reopened by themselves when renamed). directory
- * is where log_file_path's default lives. to_stderr: a copy there (-bdf without log files, -d). */
+/* A line is cut here, and a shard's buffer is full here: what is longer, or more, is a fault or an attack. */
+#define LOG_LINE_MAX   (32u * 1024)
+#define LOG_BUFFER_MAX (4u * 1024 * 1024)
+
+/* Once per process, after the configuration was loaded and before root is dropped (what it creates is given to
+ * exim_user); again after a reload or when the files were moved away (SIGHUP, SIGUSR1), on any one thread. May block.
+ * to_stderr: a copy there (-bdf without log files, -d). FAIL: the main log cannot be opened. */
 NODISCARD enum rc log_open(struct conf *conf, bool to_stderr, struct err *err);
-/* Per shard, before the first log_write() on it; log_detach() writes what is left. */
+/* Per shard, before the first log_write() on it, on its loop or before it runs. Without log_open(), or on a shard that
+ * was not attached, log_write() does nothing. */
 NODISCARD enum rc log_attach(struct shard *shard, struct err *err);
+/* Parks until what was logged so far is written. DEFER: the log cannot be written, or the deadline. Before
+ * shard_stop(), so that nothing is under way when the loop ends. */
+NODISCARD enum rc log_flush(struct task *task);
+/* After the loop has ended: writes what is left, blocking. */
 void log_detach(struct shard *shard);
+/* For tests: on this shard lines (without the newline) go to fn and nowhere else. Attaches the shard, needs no log_open(). */
+void log_capture(struct shard *shard, void (*fn)(void *arg, unsigned where, struct slice line), void *arg);
 
 /* One line: the time stamp, the pid where asked for, the id unless NULL or empty, then the text with unprintable
- * bytes escaped (\n, \000, \033). Never parks. Lines are written at the end of the round of the loop, before what the
- * same round queued for sending is submitted. */
+ * bytes escaped (\n, \000, \033). Never parks. Lines go to the kernel at the end of the round of the loop, together
+ * with what the same round sends: a line that must be there before a reply is logged a round earlier, which any wait in
+ * between (for a commit, say) is. */
 void log_write(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
 	       struct slice text);
 void log_printf(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
 		const char *format, ...) PRINTF_LIKE(5, 6);
-/* Outside a shard (start-up, the supervisor): written at once, may block. */
+/* The same; in the reject log, the lines of more (a message's header, separated by LF) follow. */
+void log_write_more(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
+		    struct slice text, struct slice more);
+/* Outside a shard (start-up, the supervisor): written at once, may block. To standard error when log_open() was not
+ * called, or conf is NULL. */
 void log_direct(const struct conf *conf, unsigned where, const char *format, ...) PRINTF_LIKE(3, 4);
 /* false while the main log cannot be written (disk full...): then mail is not to be accepted (451). */
 bool log_healthy(const struct shard *shard);

@@ -69,6 +69,11 @@ unsigned shard_slot_new(void);
 void *shard_slot(const struct shard *shard, unsigned slot);
 void shard_slot_set(struct shard *shard, unsigned slot, void *value);
 
+/* fn is called at the end of each round of the loop, before what the round asked for goes to the kernel. Fibers that it
+ * makes ready still run in this round. Not in the last round. At most SHARD_HOOKS_MAX for a shard. */
+#define SHARD_HOOKS_MAX 4
+void shard_at_round_end(struct shard *shard, void (*fn)(struct shard *shard, void *arg), void *arg);
+
 /* Monotonic nanoseconds, read once per round of the loop: free to ask. */
 uint64_t shard_now(const struct shard *shard);
 /* The wall clock, nanoseconds since the epoch, as fresh as shard_now(). */

@@ -58,6 +58,23 @@ void shard_connect(struct shard *const *shards, unsigned count)
 	}
 }
 
+void shard_at_round_end(struct shard *shard, void (*fn)(struct shard *shard, void *arg), void *arg)
+{
+	ASSERT(shard->round_end_count < SHARD_HOOKS_MAX);
+	shard->round_end[shard->round_end_count].fn = fn;
+	shard->round_end[shard->round_end_count++].arg = arg;
+}
+
+static void round_end(struct shard *shard)
+{
+	const struct link *last = shard->ready.prev;
+
+	for (unsigned i = 0; i < shard->round_end_count; i++)
+		shard->round_end[i].fn(shard, shard->round_end[i].arg);
+	if (shard->ready.prev != last)
+		fibers_run(shard);
+}
+
 static void shard_round(struct shard *shard)
 {
 	uint64_t until;
@@ -66,6 +83,8 @@ static void shard_round(struct shard *shard)
 	timers_run(shard);
 	fibers_run(shard);
 	streams_feed(shard);
+	if (!shard->stopping) /* nobody would see the end of what they begin now */
+		round_end(shard);
 	shard->stats.loops++;
 	/* Streams that still starve although buffers are there have their turn in the next round. */
 	if (!list_empty(&shard->ready) || shard->stopping ||

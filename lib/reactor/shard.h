@@ -89,6 +89,11 @@ struct shard {
 	struct offload *offload;
 
 	void *slots[SLOT_COUNT_MAX];
+	struct {
+		void (*fn)(struct shard *shard, void *arg);
+		void *arg;
+	} round_end[SHARD_HOOKS_MAX];
+	unsigned round_end_count;
 	struct shard_stats stats;
 };
 
