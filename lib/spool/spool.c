@@ -257,7 +257,7 @@ enum rc spool_open_on(const struct spool_disk *disk, struct task *task, const st
 {
 	struct str damage = str_make(task->arena);
 	struct err none = err_make(NULL);
-	struct spool *spool;
+	struct spool *spool = NULL;
 	enum rc rc;
 
 	if (!err)

@@ -118,4 +118,36 @@ struct spool_stats {
 };
 void spool_stats(const struct spool *spool, struct spool_stats *stats_ret);
 
+/* ---- Exim's queue files ------------------------------------------------------------------------------ */
+
+/* Writes the message as ID-D and ID-H into the directory (absolute, must exist): the envelope as it is, since it is
+ * the text of an -H file, and the body behind its first line. Both are new files of that mode, synced; -H is the
+ * last to appear, by renaming hdr.ID, so that who sees it sees a whole pair. Parks. DEFER: anything that went
+ * wrong; nothing is left behind then. */
+NODISCARD enum rc spool_export(struct task *task, struct spool *spool, struct spool_entry *entry, const char *directory,
+			       mode_t mode, struct err *err);
+
+/* A pair of Exim's files (ID-H, ID-D, and perhaps ID-J), of either form of id. */
+struct spool_pair {
+	struct message_id id;
+	struct slice header;  /* text of -H, whose first line was found right */
+	struct slice journal; /* text of -J: addresses that were delivered since -H was written; empty if there is none */
+	uint64_t body_len;
+};
+struct spool_import {
+	const char *directory; /* absolute: an input directory, or one of its subdirectories by letter, or any other */
+	bool subdirectories;   /* those with names of one letter too, as split_spool_directory makes them */
+	void *arg;
+	/* Makes the envelope to be stored (in task->arena) and the time of reception out of a pair. May park. FAIL,
+	 * with the reason in err: no proper -H text; the files stay where they are. */
+	enum rc (*read)(void *arg, struct task *task, const struct spool_pair *pair, struct slice *envelope_ret,
+			uint64_t *received_ret, struct err *err);
+	/* Each pair's end: the new entry, or NULL and why not (FAIL: the files make no sense; DEFER: somebody has them
+	 * locked, no room... next time). */
+	void (*told)(void *arg, const struct message_id *id, struct spool_entry *entry, enum rc rc, const struct err *err);
+};
+/* Takes in all pairs that are whole and that nobody has locked: stored durably first, then removed, -H first. After a
+ * crash in between, a message is found twice and taken once. Parks. OK: the directory was gone through. */
+NODISCARD enum rc spool_import(struct task *task, struct spool *spool, const struct spool_import *import, struct err *err);
+
 #endif
