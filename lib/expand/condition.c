@@ -287,6 +287,18 @@ static enum rc eval_each(struct scope *sc, const struct condition *each, bool *r
 	return rc;
 }
 
+/* As with items: off a shard only our own, which say by themselves when they need one. */
+static enum rc eval_call(struct scope *sc, const struct condition *condition, bool *ret, struct err *err)
+{
+	bool ours = sc->task->shard != NULL;
+
+	for (unsigned i = 0; !ours && expand_conditions[i]; i++)
+		ours = expand_conditions[i] == condition->condition;
+	if (!ours)
+		return shard_needed(sc, condition->condition->name, err);
+	return condition->condition->eval(sc, condition->call, ret, err);
+}
+
 static enum rc eval_plain(struct scope *sc, const struct condition *condition, bool *ret, struct err *err)
 {
 	struct slice value;
@@ -294,7 +306,7 @@ static enum rc eval_plain(struct scope *sc, const struct condition *condition, b
 
 	switch (condition->kind) {
 	case CONDITION_CALL:
-		return condition->condition->eval(sc, condition->call, ret, err);
+		return eval_call(sc, condition, ret, err);
 	case CONDITION_AND:
 	case CONDITION_OR:
 		return eval_group(sc, condition, ret, err);

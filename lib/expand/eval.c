@@ -13,6 +13,13 @@ enum rc str_result(const struct str *str, struct slice *ret, struct err *err)
 	return OK;
 }
 
+enum rc shard_needed(const struct scope *sc, const char *what, struct err *err)
+{
+	if (sc->task->shard)
+		return OK;
+	return err_set(err, FAIL, "%s cannot be used while the configuration is read", what);
+}
+
 enum rc depth_enter(struct scope *sc, struct err *err)
 {
 	if (sc->depth >= EXPAND_DEPTH_MAX || fiber_stack_left() < EXPAND_STACK_MIN)
@@ -63,6 +70,18 @@ static enum rc operation_eval(struct scope *sc, const struct operation *operatio
 	return operation->op->eval(sc, operation->arg, subject, ret, err);
 }
 
+/* Off a shard nothing may park, and of other rooms' items it is not known whether they do. */
+static enum rc call_eval(struct scope *sc, const struct expand_call *call, struct slice *ret, struct err *err)
+{
+	bool ours = sc->task->shard != NULL;
+
+	for (unsigned i = 0; !ours && expand_items[i]; i++)
+		ours = expand_items[i] == call->item;
+	if (!ours)
+		return shard_needed(sc, call->item->name, err);
+	return call->item->eval(sc, call, ret, err);
+}
+
 static enum rc node_eval(struct scope *sc, const struct node *node, struct slice *ret, struct err *err)
 {
 	switch (node->kind) {
@@ -79,7 +98,7 @@ static enum rc node_eval(struct scope *sc, const struct node *node, struct slice
 	case NODE_HEADER:
 		return header_expand(sc, node->text, (enum header_form)node->number, ret, err);
 	case NODE_CALL:
-		return node->call->item->eval(sc, node->call, ret, err);
+		return call_eval(sc, node->call, ret, err);
 	case NODE_OPERATOR:
 		return operation_eval(sc, node->operation, ret, err);
 	case NODE_ERROR:

@@ -46,6 +46,10 @@ NODISCARD enum rc expand_option_int(struct scope *sc, const struct expansion *op
 NODISCARD enum rc expand_option_bool(struct scope *sc, const struct expansion *option, bool unset, bool *ret,
 				     struct err *err);
 
+/* For struct conf_language: expands into the snapshot's arena while a file is read, when there is no shard.
+ * What would have to wait, to read a clock or to look at the file system is refused. Never parks. */
+enum rc expand_early(struct conf *conf, struct slice text, struct slice *ret, struct err *err);
+
 /* ---- For those who register ---------------------------------------------------------------------------- */
 
 #define EXPAND_ARGS_MAX 10

@@ -15,7 +15,7 @@ static enum rc file_name(struct scope *sc, struct slice name, const char *use, c
 	if (slice_find(name, 0) >= 0)
 		return err_set(err, FAIL, "file name with a NUL byte for %s", use);
 	*ret = arena_cstr(sc->task->arena, name);
-	return *ret ? OK : err_memory(err);
+	return *ret ? shard_needed(sc, use, err) : err_memory(err);
 }
 
 enum rc exists_eval(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)

@@ -59,8 +59,10 @@ struct eval {
 	struct slice text;
 	uint32_t at;
 	bool decimal;
+	unsigned depth;    /* of parentheses and signs */
 	const char *error; /* the first mistake */
 };
+#define EVAL_DEPTH_MAX 500
 
 static int64_t eval_or(struct eval *e);
 
@@ -141,17 +143,19 @@ static int64_t eval_unary(struct eval *e)
 {
 	int64_t value;
 
-	if (fiber_stack_left() < EXPAND_STACK_MIN)
+	if (e->depth >= EVAL_DEPTH_MAX || fiber_stack_left() < EXPAND_STACK_MIN)
 		return eval_error(e, "nested too deeply");
+	e->depth++;
 	if (eval_take(e, "~"))
-		return ~eval_unary(e);
-	if (eval_take(e, "-")) {
+		value = ~eval_unary(e);
+	else if (eval_take(e, "-"))
+		value = (int64_t)(0 - (uint64_t)eval_unary(e));
+	else if (eval_take(e, "+"))
 		value = eval_unary(e);
-		return (int64_t)(0 - (uint64_t)value);
-	}
-	if (eval_take(e, "+"))
-		return eval_unary(e);
-	return eval_number(e);
+	else
+		value = eval_number(e);
+	e->depth--;
+	return value;
 }
 
 static int64_t eval_divide(struct eval *e, int64_t a, int64_t b, bool remainder)
@@ -240,11 +244,8 @@ static int64_t eval_xor(struct eval *e)
 
 static int64_t eval_or(struct eval *e)
 {
-	int64_t value;
+	int64_t value = eval_xor(e);
 
-	if (fiber_stack_left() < EXPAND_STACK_MIN)
-		return eval_error(e, "nested too deeply");
-	value = eval_xor(e);
 	while (!e->error && eval_take(e, "|"))
 		value |= eval_xor(e);
 	return value;
@@ -423,6 +424,9 @@ enum rc op_randint(struct scope *sc, struct slice arg, struct slice subject, str
 	if (max < 0)
 		return err_set(err, FAIL, "non-negative integer expected but \"%.*s\" found",
 			       SLICE_ARG(subject));
+	rc = shard_needed(sc, "randint", err);
+	if (rc != OK)
+		return rc;
 	shard_random(sc->task->shard, &bits, sizeof(bits));
 	return number_result(sc, SLICE_EMPTY, max ? (int64_t)(bits % (uint64_t)max) : 0, ret, err);
 }

@@ -99,6 +99,16 @@ enum rc expand_option_bool(struct scope *sc, const struct expansion *option, boo
 	return expand_truth(value, false, ret, err);
 }
 
+enum rc expand_early(struct conf *conf, struct slice text, struct slice *ret, struct err *err)
+{
+	struct task task;
+	struct scope sc;
+
+	task_init(&task, NULL, &conf->arena, UNTIL_NEVER);
+	scope_init(&sc, &task, conf);
+	return expand_text(&sc, text, ret, err);
+}
+
 static const struct conf_option rows[] = {
     OPT_BOOL(struct expand_options, print_topbitchars, "no", "bytes above 127 count as printing"),
     OPT_BOOL(struct expand_options, strict_acl_vars, "no", "an ACL variable that is not set is an error"),

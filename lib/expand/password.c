@@ -67,7 +67,10 @@ static enum rc crypt_equal(struct scope *sc, struct slice password, struct slice
 			   bool *ret, struct err *err)
 {
 	struct crypt_job *job;
-	enum rc rc;
+	enum rc rc = shard_needed(sc, "crypteq", err);
+
+	if (rc != OK)
+		return rc;
 
 	*ret = false;
 	if (password.len > PASSWORD_SIZE_MAX || stored.len > PASSWORD_SIZE_MAX ||

@@ -34,6 +34,7 @@ static enum rc prvs_eval(struct scope *sc, const struct expand_call *call, struc
 	struct slice args[3] = {SLICE_EMPTY, SLICE_EMPTY, SLICE("0")}, day;
 	enum rc rc = OK;
 
+	rc = shard_needed(sc, "prvs", err);
 	for (unsigned i = 0; i < call->arg_count && rc == OK; i++)
 		rc = expand(sc, call->args[i], &args[i], err);
 	if (rc != OK)
@@ -105,6 +106,8 @@ static enum rc prvscheck_eval(struct scope *sc, const struct expand_call *call, 
 	struct slice text;
 	enum rc rc = expand(sc, call->args[0], &text, err);
 
+	if (rc == OK)
+		rc = shard_needed(sc, "prvscheck", err);
 	if (rc != OK)
 		return rc;
 	if (!prvs_shape(text, &sc->prvscheck_address)) {

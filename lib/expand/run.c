@@ -379,7 +379,9 @@ static enum rc run_eval(struct scope *sc, const struct expand_call *call, struct
 
 	if (!words)
 		return err_memory(err);
-	rc = run_words(sc, call, words, &count, err);
+	rc = shard_needed(sc, "run", err);
+	if (rc == OK)
+		rc = run_words(sc, call, words, &count, err);
 	if (rc != OK)
 		return rc;
 	sc->run_code = 127;

@@ -230,8 +230,10 @@ static enum rc readsocket_eval(struct scope *sc, const struct expand_call *call,
 {
 	struct readsocket r = {.timeout_ms = READSOCKET_TIMEOUT_MS, .half_close = true};
 	struct err why = err_make(sc->task->arena);
-	enum rc rc = readsocket_args(sc, call, &r, err);
+	enum rc rc = shard_needed(sc, "readsocket", err);
 
+	if (rc == OK)
+		rc = readsocket_args(sc, call, &r, err);
 	if (rc != OK)
 		return rc;
 	rc = readsocket_ask(sc, &r, ret, &why);
@@ -256,7 +258,7 @@ enum rc saslauthd_eval(struct scope *sc, const struct expand_call *call, bool *r
 	struct slice args[4] = {SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
 	struct err why = err_make(NULL);
 	uint64_t saved = sc->task->until;
-	enum rc rc = OK;
+	enum rc rc = shard_needed(sc, "saslauthd", err);
 	int fd;
 
 	for (unsigned i = 0; i < call->arg_count && rc == OK; i++)

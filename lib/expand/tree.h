@@ -100,6 +100,8 @@ extern const struct expand_item item_if, item_filter;
 
 /* The string of a builder, or the error that memory ran out. */
 enum rc str_result(const struct str *str, struct slice *ret, struct err *err);
+/* Asked by what waits, reads a clock or the file system: FAIL where there is no shard, in expand_early(). */
+enum rc shard_needed(const struct scope *sc, const char *what, struct err *err);
 /* The limits of depth, asked for at each level. OK, or FAIL with the reason. */
 enum rc depth_enter(struct scope *sc, struct err *err);
 

@@ -81,11 +81,17 @@ static const char *const tod_formats[] = {
 
 static enum rc get_tod(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
 {
-	uint64_t wall = shard_wall(sc->task->shard);
-	time_t seconds = (time_t)(wall / NS_PER_S);
 	struct str str = str_make(sc->task->arena);
-	struct tm tm;
+	enum rc rc = shard_needed(sc, "the date", err);
 	char text[64];
+	uint64_t wall;
+	time_t seconds;
+	struct tm tm;
+
+	if (rc != OK)
+		return rc;
+	wall = shard_wall(sc->task->shard);
+	seconds = (time_t)(wall / NS_PER_S);
 
 	switch (variable->arg) {
 	case TOD_EPOCH:

@@ -2,6 +2,8 @@
  * (-be); rows that differ on purpose say why. Called with -be, it is a filter: a line of input is expanded, a
  * line of output written. */
 
+#include <errno.h>
+
 #include "harness.h"
 
 struct row {
@@ -96,6 +98,438 @@ static void test_rows(void **state)
 	harness_run(HARNESS_CONF, rows_run);
 }
 
+/* ---- What Exim answered -----------------------------------------------------------------------------------
+ */
+
+/* "\n" and "\\" in the file. */
+static void unescape(char *text)
+{
+	char *out = text;
+
+	for (char *in = text; *in; in++) {
+		if (*in == '\\' && in[1])
+			*out++ = *++in == 'n' ? '\n' : *in;
+		else
+			*out++ = *in;
+	}
+	*out = 0;
+}
+
+static void golden_run(struct harness *h)
+{
+	static char line[65536], want[65536];
+	char path[4096];
+	unsigned count = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%.*s/golden.txt", (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__);
+	f = fopen(path, "r");
+	if (!f)
+		fail_msg("%s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		const char *got;
+
+		line[strcspn(line, "\n")] = 0;
+		if (line[0] == '#')
+			continue;
+		assert_non_null(fgets(want, sizeof(want), f));
+		want[strcspn(want, "\n")] = 0;
+		unescape(want);
+		got = expand_shown(h, slice_of(line));
+		if (strcmp(got, want + 2) != 0)
+			fail_msg("%s\n  gives    %s\n  expected %s", line, got, want + 2);
+		assert_int_equal(h->scope.depth, 0);
+		count++;
+		arena_clear(&h->arena);
+		scope_init(&h->scope, &h->task, h->conf);
+		h->scope.client = &h->client;
+	}
+	fclose(f);
+	assert_true(count > 3000);
+}
+
+static void test_golden(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, golden_run);
+}
+
+/* ---- Limits -----------------------------------------------------------------------------------------------
+ */
+
+static struct slice nested(struct harness *h, const char *open, unsigned depth, const char *inner,
+			   const char *close)
+{
+	struct str str = str_make(&h->arena);
+
+	for (unsigned i = 0; i < depth; i++)
+		str_addz(&str, open);
+	str_addz(&str, inner);
+	for (unsigned i = 0; i < depth; i++)
+		str_addz(&str, close);
+	return str_slice(&str);
+}
+
+/* Deep nesting is an answer or an error, on the stack of a fiber; never a crash. */
+static void depth_run(struct harness *h)
+{
+	static const struct {
+		const char *open, *inner, *close;
+	} shapes[] = {
+	    {"${lc:", "X", "}"},
+	    {"${if eq{1}{1}{", "x", "}}"},
+	    {"${if and{{", "eq{1}{1}", "}}}"},
+	    {"${map{a}{", "$item", "}}"},
+	    {"${if !", "eq{1}{1}", "}"},
+	    {"${eval:(", "1", ")}"},
+	    {"(", "1", ")"},
+	    {"${if forany{a}{forany{b}{", "eq{1}{1}", "}}"},
+	    {"{", "", "}"},
+	    {"${reduce{a}{", "x", "}{$value}}"},
+	    {"${extract{a}{a=", "1", "}}"},
+	};
+	const char *got;
+
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
+		for (unsigned depth = 1; depth <= 100000; depth *= 10) {
+			got = expand_shown(
+			    h, nested(h, shapes[i].open, depth, shapes[i].inner, shapes[i].close));
+			assert_int_equal(h->scope.depth, 0);
+			if (depth <= 10 && i < 2)
+				assert_null(strstr(got, "Failed"));
+			arena_clear(&h->arena);
+		}
+	got = expand_shown(h, nested(h, "${lc:", 5000, "X", "}"));
+	assert_string_equal(got, "Failed: expansion is nested too deeply");
+	got = expand_shown(h, nested(h, "${lc:", 100, "X", "}"));
+	assert_string_equal(got, "x");
+	/* Through the run-time compiler: a string that expands itself again. */
+	assert_true(
+	    acl_variable_set(&h->err_arena, &h->client.acl_c, SLICE("0"), SLICE("${expand:\\$acl_c0}")));
+	h->client.acl_c->value = SLICE("${expand:$acl_c0}");
+	got = expand_shown(h, SLICE("${expand:$acl_c0}"));
+	assert_non_null(strstr(got, "nested too deeply"));
+	assert_int_equal(h->scope.depth, 0);
+}
+
+static void test_depth(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, depth_run);
+}
+
+static void size_run(struct harness *h)
+{
+	struct slice value, text = nested(h, "x", 1024 * 1024, "", "");
+	struct err err = err_make(&h->arena);
+
+	/* A MiB in, a MiB out. */
+	assert_int_equal(expand_text(&h->scope, nested(h, "x", 1024 * 1024, "${lc:A}", ""), &value, &err),
+			 OK);
+	assert_int_equal(value.len, 1024 * 1024 + 1);
+	h->scope.value = text;
+	assert_int_equal(expand_text(&h->scope, SLICE("${uc:$value}"), &value, &err), OK);
+	assert_int_equal(value.len, 1024 * 1024);
+	/* Doubling, thirty times: an error long before the memory is used up. */
+	assert_int_equal(
+	    expand_text(&h->scope,
+			SLICE("${reduce{a:a:a:a:a:a:a:a:a:a:a:a:a:a:a}{x}{$value$value$value$value}}"),
+			&value, &err),
+	    FAIL);
+	assert_non_null(strstr(arena_cstr(&h->arena, err.text), "too long"));
+}
+
+static void test_size(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, size_run);
+}
+
+/* With little memory every expansion of the table ends in an answer or in an error, wherever the memory runs
+ * out. */
+static void memory_run(struct harness *h)
+{
+	for (size_t limit = 64; limit < 64 * 1024; limit += limit / 3 + 8)
+		for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+			struct slice value = SLICE_EMPTY;
+			struct err err = err_make(NULL);
+			struct arena small;
+			enum rc rc;
+
+			arena_init(&small, limit);
+			h->task.arena = &small;
+			rc = expand_text(&h->scope, slice_of(rows[i].text), &value, &err);
+			assert_true(rc == OK || rc == FAIL || rc == DEFER);
+			if (rc == OK && rows[i].result) {
+				assert_int_equal(value.len, strlen(rows[i].result));
+				assert_memory_equal(value.ptr, rows[i].result, value.len);
+			}
+			assert_int_equal(h->scope.depth, 0);
+			h->task.arena = &h->arena;
+			arena_done(&small);
+			scope_init(&h->scope, &h->task, h->conf);
+		}
+}
+
+static void test_memory(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, memory_run);
+}
+
+/* ---- Regular expressions ----------------------------------------------------------------------------------
+ */
+
+static void regex_run(struct harness *h)
+{
+	struct slice numbers[10], value;
+	struct err err = err_make(&h->arena);
+	const struct regex *regex;
+	unsigned count = 0;
+	char pattern[32];
+
+	assert_int_equal(regex_compile(&h->arena, SLICE("(a)|(b)"), 0, &regex, &err), OK);
+	assert_int_equal(regex_match(regex, SLICE("xb"), numbers, 10, &count, &err), OK);
+	assert_int_equal(count, 3);
+	assert_null(numbers[1].ptr);
+	assert_int_equal(numbers[2].len, 1);
+	assert_int_equal(regex_match(regex, SLICE("xc"), numbers, 10, &count, &err), FAIL);
+	/* Not all that there are are wanted. */
+	assert_int_equal(regex_match(regex, SLICE("a"), numbers, 1, &count, &err), OK);
+	assert_int_equal(count, 1);
+	assert_int_equal(regex_compile(&h->arena, SLICE("a("), 0, &regex, &err), FAIL);
+	/* The subject's taint goes with its parts. */
+	assert_int_equal(regex_compile(&h->arena, SLICE("B"), REGEX_NOCASE, &regex, &err), OK);
+	assert_int_equal(regex_match(regex, slice_tainted(SLICE("abc")), numbers, 10, &count, &err), OK);
+	assert_int_equal(numbers[0].taint, TAINTED);
+	/* Exponential: gives up in bounded time. */
+	assert_int_equal(regex_compile(&h->arena, SLICE("^(a|aa)+$"), 0, &regex, &err), OK);
+	h->scope.value = nested(h, "a", 2000, "", "!");
+	h->scope.value.len = 2001;
+	assert_int_equal(regex_match(regex, h->scope.value, numbers, 10, &count, &err), DEFER);
+	assert_int_equal(
+	    expand_text(&h->scope, SLICE("${if match{$value}{^(a|aa)+\\$}{y}{n}}"), &value, &err), DEFER);
+	/* The cache of patterns turns over, and the results stay right. */
+	for (unsigned i = 0; i < 3000; i++) {
+		snprintf(pattern, sizeof(pattern), "^x%u(y)", i);
+		assert_int_equal(regex_cached(h->shard, slice_of(pattern), 0, &regex, &err), OK);
+		snprintf(pattern, sizeof(pattern), "x%uy", i);
+		assert_int_equal(regex_match(regex, slice_of(pattern), numbers, 10, &count, &err), OK);
+		assert_int_equal(count, 2);
+	}
+}
+
+static void test_regex(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, regex_run);
+}
+
+/* ---- Taint, failures, options -----------------------------------------------------------------------------
+ */
+
+static void taint_run(struct harness *h)
+{
+	static const struct {
+		const char *text;
+		bool tainted;
+	} cases[] = {
+	    {"$value", true},
+	    {"a$value", true},
+	    {"${lc:$value}", true},
+	    {"${extract{1}{:}{$value}}", true},
+	    {"${if eq{$value}{x}{y}{n}}", false},
+	    {"${if match{$value}{(.)}{$1}}", true},
+	    {"${map{$value}{$item}}", true},
+	    {"${map{$value}{y}}", false},
+	    {"${sg{$value}{x}{y}}", true},
+	    {"${strlen:$value}", false},
+	    {"${quote:$value}", true},
+	    {"${length_1:$value}", true},
+	    {"${tr{$value}{a}{b}}", true},
+	    {"${reduce{a}{$value}{$value}}", true},
+	    {"${base64:$value}", true},
+	    {"${md5:$value}", false},
+	    {"${address:$value}", true},
+	    {"${sort{$value}{lt}{$item}}", true},
+	    {"${filter{$value}{eq{1}{1}}}", true},
+	    {"${if eq{1}{2}{$value}{n}}", false},
+	    {"${listextract{1}{$value}}", true},
+	};
+	struct slice value;
+	struct err err = err_make(&h->arena);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		h->scope.value = slice_tainted(SLICE("a@b"));
+		assert_int_equal(expand_text(&h->scope, slice_of(cases[i].text), &value, &err), OK);
+		if ((value.taint == TAINTED) != cases[i].tainted)
+			fail_msg("%s is %stainted", cases[i].text, cases[i].tainted ? "not " : "");
+	}
+	/* What a stranger wrote is no program, no file name, no command. */
+	h->scope.value = slice_tainted(SLICE("${lc:/etc/passwd}"));
+	assert_int_equal(expand_text(&h->scope, SLICE("${expand:$value}"), &value, &err), FAIL);
+	assert_non_null(strstr(arena_cstr(&h->arena, err.text), "tainted"));
+	assert_int_equal(expand_text(&h->scope, h->scope.value, &value, &err), FAIL);
+	assert_int_equal(expand_text(&h->scope, slice_tainted(SLICE("plain")), &value, &err), OK);
+	assert_int_equal(value.taint, TAINTED);
+	h->scope.value = slice_tainted(SLICE("/etc/passwd"));
+	assert_int_equal(expand_text(&h->scope, SLICE("${readfile{$value}}"), &value, &err), FAIL);
+	assert_int_equal(expand_text(&h->scope, SLICE("${stat:$value}"), &value, &err), FAIL);
+	assert_int_equal(expand_text(&h->scope, SLICE("${if exists{$value}}"), &value, &err), FAIL);
+	assert_int_equal(expand_text(&h->scope, SLICE("${run{$value}}"), &value, &err), FAIL);
+	assert_int_equal(expand_text(&h->scope, SLICE("${run,preexpand{/bin/echo $value}}"), &value, &err),
+			 FAIL);
+	assert_int_equal(expand_text(&h->scope, SLICE("${run{/bin/echo $value}}"), &value, &err), OK);
+	assert_int_equal(expand_text(&h->scope, SLICE("${readsocket{$value}{}}"), &value, &err), FAIL);
+	/* A NUL in a name is refused, not a cut. */
+	assert_int_equal(expand_text(&h->scope, SLICE("${readfile{/etc/passwd\\0x}}"), &value, &err), FAIL);
+	assert_int_equal(expand_text(&h->scope, SLICE("${run{/bin/echo a\\0b}}"), &value, &err), FAIL);
+	assert_int_equal(expand_text(&h->scope, SLICE("a\\0b"), &value, &err), OK);
+	assert_int_equal(value.len, 3);
+}
+
+static void test_taint(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, taint_run);
+}
+
+static void options_run(struct harness *h)
+{
+	const struct language *language = &harness_language;
+	const struct expansion *fails = expand_compile(language, &h->arena, SLICE("${if eq{a}{b}{x}fail}"));
+	const struct expansion *wrong = expand_compile(language, &h->arena, SLICE("$nosuch"));
+	const struct expansion *number = expand_compile(language, &h->arena, SLICE("${eval:2K}"));
+	const struct expansion *yes = expand_compile(language, &h->arena, SLICE("${if eq{a}{a}{yes}}"));
+	const struct expansion *literal = expand_compile(language, &h->arena, SLICE("text"));
+	struct err err = err_make(&h->arena);
+	struct slice value;
+	int64_t i = 0;
+	bool b = false;
+
+	assert_true(expansion_is_literal(literal));
+	assert_false(expansion_is_literal(yes));
+	assert_int_equal(expansion_text(number).len, 10);
+	assert_int_equal(expansion_text(NULL).len, 0);
+	assert_int_equal(expand(&h->scope, fails, &value, &err), FAIL);
+	assert_true(err.forced);
+	err = err_make(&h->arena);
+	assert_int_equal(expand(&h->scope, wrong, &value, &err), FAIL);
+	assert_false(err.forced);
+	/* Nobody wants to know why. */
+	assert_int_equal(expand(&h->scope, fails, &value, NULL), FAIL);
+	assert_int_equal(expand(&h->scope, wrong, &value, NULL), FAIL);
+	/* A forced failure counts as unset, another one does not. */
+	assert_int_equal(expand_option(&h->scope, NULL, &value, &err), OK);
+	assert_int_equal(value.len, 0);
+	assert_int_equal(expand_option(&h->scope, fails, &value, &err), OK);
+	assert_int_equal(value.len, 0);
+	assert_int_equal(expand_option(&h->scope, wrong, &value, &err), FAIL);
+	assert_int_equal(expand_option_int(&h->scope, number, 7, &i, &err), OK);
+	assert_int_equal(i, 2048);
+	assert_int_equal(expand_option_int(&h->scope, fails, 7, &i, &err), OK);
+	assert_int_equal(i, 7);
+	assert_int_equal(expand_option_int(&h->scope, literal, 7, &i, &err), FAIL);
+	assert_int_equal(expand_option_bool(&h->scope, yes, false, &b, &err), OK);
+	assert_true(b);
+	assert_int_equal(expand_option_bool(&h->scope, NULL, true, &b, &err), OK);
+	assert_true(b);
+	assert_int_equal(expand_option_bool(&h->scope, literal, true, &b, &err), FAIL);
+	assert_int_equal(expand_condition(&h->scope, SLICE("and{{eq{a}{a}}{!eq{a}{b}}}"), &b, &err), OK);
+	assert_true(b);
+	assert_int_equal(expand_condition(&h->scope, SLICE("eq{a}{b} "), &b, &err), OK);
+	assert_false(b);
+	assert_int_equal(expand_condition(&h->scope, SLICE("eq{a}{b} x"), &b, &err), FAIL);
+	assert_int_equal(expand_condition(&h->scope, SLICE(""), &b, &err), FAIL);
+	/* While a file is read there is no shard: what needs one says so. */
+	assert_int_equal(expand_early(h->conf, SLICE("${lc:A}$primary_hostname"), &value, &err), OK);
+	assert_int_equal(value.len, 15);
+	assert_int_equal(expand_early(h->conf, SLICE("$tod_log"), &value, &err), FAIL);
+	assert_int_equal(expand_early(h->conf, SLICE("${run{/bin/echo}}"), &value, &err), FAIL);
+	assert_int_equal(expand_early(h->conf, SLICE("${if exists{/}}"), &value, &err), FAIL);
+	assert_int_equal(expand_early(h->conf, SLICE("${if match{a}{a}}"), &value, &err), OK);
+}
+
+static void test_options(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, options_run);
+}
+
+/* strict_acl_vars: what is not set is an error; set to nothing it is not. */
+static void strict_run(struct harness *h)
+{
+	assert_non_null(
+	    strstr(expand_shown(h, SLICE("$acl_c_x")), "Failed: unknown variable name \"acl_c_x\""));
+	assert_true(acl_variable_set(&h->err_arena, &h->client.acl_c, SLICE("_x"), SLICE("")));
+	assert_string_equal(expand_shown(h, SLICE("[$acl_c_x]")), "[]");
+	assert_true(acl_variable_set(&h->err_arena, &h->client.acl_c, SLICE("_x"), SLICE("v")));
+	assert_string_equal(expand_shown(h, SLICE("${acl_c_x}${if def:acl_c_x{y}{n}}")), "vy");
+	assert_string_equal(expand_shown(h, SLICE("${escape:\\xe9}")), "\xe9");
+}
+
+static void test_strict(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF "strict_acl_vars\nprint_topbitchars = true\n", strict_run);
+}
+
+/* ---- Side effects -----------------------------------------------------------------------------------------
+ */
+
+/* Items in unused parts never run; used ones once, in order. */
+static void effects_run(struct harness *h)
+{
+	char path[] = "/tmp/sluice-expand-XXXXXX", text[512];
+	int fd = mkstemp(path);
+	struct stat st;
+
+	assert_true(fd >= 0);
+	snprintf(text, sizeof(text),
+		 "${if eq{1}{2}{${run{/bin/sh -c 'echo a >>%s'}}}{${run{/bin/sh -c 'echo b >>%s'}}}}", path,
+		 path);
+	assert_string_equal(expand_shown(h, slice_of(text)), "");
+	snprintf(text, sizeof(text), "${if or{{eq{1}{1}}{eq{${run{/bin/sh -c 'echo c >>%s'}}}{}}}{y}}", path);
+	assert_string_equal(expand_shown(h, slice_of(text)), "y");
+	snprintf(text, sizeof(text), "${extract{x}{a=1}{${run{/bin/sh -c 'echo d >>%s'}}}{n}}", path);
+	assert_string_equal(expand_shown(h, slice_of(text)), "n");
+	snprintf(text, sizeof(text),
+		 "${run{/bin/sh -c 'echo 1 >>%s'}}${run{/bin/sh -c 'echo 2 >>%s'}}${readfile{%s}{,}}", path,
+		 path, path);
+	assert_string_equal(expand_shown(h, slice_of(text)), "b,1,2,");
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, 6);
+	close(fd);
+	unlink(path);
+}
+
+static void test_effects(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, effects_run);
+}
+
+/* A command that outlives its deadline is killed with what it started; the expansion defers or says so. */
+static void deadline_run(struct harness *h)
+{
+	struct err err = err_make(&h->arena);
+	struct slice value;
+	enum rc rc;
+
+	h->task.until = task_until(&h->task, 100);
+	rc = expand_text(&h->scope, SLICE("${run{/bin/sh -c 'sleep 100'}{y}{n}}"), &value, &err);
+	assert_true(rc == DEFER || rc == FAIL);
+	h->task.until = UNTIL_NEVER;
+	/* The thread goes on by its own clock; a second one proves that helpers are free again. */
+	assert_string_equal(expand_shown(h, SLICE("${run{/bin/echo x}{y}{n}}")), "y");
+}
+
+static void test_deadline(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, deadline_run);
+}
+
 /* -be: for tests/e2e/differential_be.py, where the whole server is not at hand. */
 static void lines_run(struct harness *h)
 {
@@ -114,7 +548,10 @@ static void lines_run(struct harness *h)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_rows),
+	    cmocka_unit_test(test_rows),    cmocka_unit_test(test_golden),   cmocka_unit_test(test_depth),
+	    cmocka_unit_test(test_size),    cmocka_unit_test(test_memory),   cmocka_unit_test(test_regex),
+	    cmocka_unit_test(test_taint),   cmocka_unit_test(test_options),  cmocka_unit_test(test_strict),
+	    cmocka_unit_test(test_effects), cmocka_unit_test(test_deadline),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "-be") == 0) {
