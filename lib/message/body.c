@@ -4,7 +4,7 @@
 #define FRAG_ROOM_FIRST 8
 #define READ_SIZE	(64 * 1024)
 /* What $message_body and $message_body_end may show at most, kept when the rest goes to the disk. */
-#define START_SIZE_MAX (64 * 1024)
+#define START_SIZE_MAX (2 * 1024 * 1024)
 
 static void count_lines(struct body *body, const char *ptr, uint32_t len)
 {
@@ -112,7 +112,7 @@ enum rc body_spill(struct task *task, struct spool *spool, struct message *messa
 	uint64_t bytes = 0;
 	enum rc rc;
 
-	if (body_keep_start(message, options ? (uint32_t)options->message_body_visible : 500) != OK)
+	if (body_keep_start(message, 2 * (options ? (uint32_t)options->message_body_visible : 500)) != OK)
 		return err_memory(err);
 	if (!body->spill) {
 		rc = spill_begin(task, spool, &body->spill, err);

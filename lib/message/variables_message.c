@@ -77,14 +77,18 @@ enum rc get_message_body(struct scope *sc, const struct variable *variable, stru
 	*ret = SLICE_EMPTY;
 	if (!sc->message)
 		return OK;
+	/* A CRLF will be one character: twice as many bytes are enough. */
 	size = sc->message->body.size;
-	if (variable->arg == BODY_END && size > visible)
-		offset = size - visible;
-	rc = body_part(sc, offset, visible, &text, err);
+	if (variable->arg == BODY_END && size > 2ull * visible)
+		offset = size - 2ull * visible;
+	rc = body_part(sc, offset, 2 * visible, &text, err);
 	if (rc != OK)
 		return rc;
-	*ret = flatten(sc->task->arena, text, options && options->message_body_newlines);
-	return ret->ptr ? OK : err_memory(err);
+	text = flatten(sc->task->arena, text, options && options->message_body_newlines);
+	if (!text.ptr)
+		return err_memory(err);
+	*ret = slice_sub(text, variable->arg == BODY_END && text.len > visible ? text.len - visible : 0, visible);
+	return OK;
 }
 
 /* ---- Sizes and counts ------------------------------------------------------------------------------------------ */

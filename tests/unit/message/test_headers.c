@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
+#include <time.h>
+
 #include "message/message.h"
 
 static const struct {
@@ -172,11 +175,40 @@ static void test_encode(void **state)
 	arena_done(&arena);
 }
 
+static void test_date(void **state)
+{
+	static const struct {
+		const char *zone;
+		uint64_t seconds;
+		const char *text;
+	} dates[] = {
+		{"UTC", 0, "Thu, 01 Jan 1970 00:00:00 +0000"},
+		{"UTC", 1795224076, "Sat, 21 Nov 2026 01:21:16 +0000"},
+		{"XXX+3:30", 1795224076, "Fri, 20 Nov 2026 21:51:16 -0330"},
+		{"XXX-14", 1795224076, "Sat, 21 Nov 2026 15:21:16 +1400"},
+		{"UTC", 253402300799, "Fri, 31 Dec 9999 23:59:59 +0000"},
+		{"UTC", UINT64_MAX, "Thu, 01 Jan 1970 00:00:00 +0000"},
+	};
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, 0);
+	for (size_t i = 0; i < ARRAY_COUNT(dates); i++) {
+		struct str str = str_make(&arena);
+		setenv("TZ", dates[i].zone, 1);
+		tzset();
+		date_rfc5322(&str, dates[i].seconds);
+		if (!slice_eq(str_slice(&str), slice_of(dates[i].text)))
+			fail_msg("%.*s", SLICE_ARG(str_slice(&str)));
+	}
+	arena_done(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),  cmocka_unit_test(test_no_memory), cmocka_unit_test(test_edit),
-		cmocka_unit_test(test_decode), cmocka_unit_test(test_encode),
+		cmocka_unit_test(test_decode), cmocka_unit_test(test_encode), cmocka_unit_test(test_date),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
