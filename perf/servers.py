@@ -321,6 +321,8 @@ smtpd_hard_error_limit = 1000000
 smtpd_end_of_data_restrictions = check_sender_access inline:{{refused@bench.example=REJECT}}
 smtpd_timeout = 300s
 in_flow_delay = 0
+local_header_rewrite_clients =
+disable_mime_input_processing = yes
 default_process_limit = 2500
 max_use = 100000
 max_idle = 300s
