@@ -284,6 +284,7 @@ class Exim(Server):
 class Sluice(Exim):
     """The same configuration, unchanged."""
     name = "sluice"
+    option = ""  # of a variant
     program = os.path.join(BUILD, "sluice")
 
 
