@@ -316,7 +316,7 @@ static enum rc value_get(struct walk *w, const struct node *node, struct slice *
 static enum rc walk_down(struct walk *w, struct slice key, struct slice *ret)
 {
 	uint64_t page = w->root;
-	struct node node;
+	struct node node = {0};
 	bool equal;
 	enum rc rc;
 

@@ -223,7 +223,14 @@ static void lsearch_free(void *built)
 	free(index);
 }
 
-static const struct text_file_kind literal_file = {"linear search", lsearch_build, lsearch_free};
+const struct text_file_kind lsearch_file_kind = {"linear search", lsearch_build, lsearch_free};
+
+bool lsearch_index_find(const struct lsearch_index *index, struct slice bytes, struct slice key, struct slice *record_ret)
+{
+	uint32_t place;
+
+	return index_find(index, bytes, key, index->room, &place, record_ret);
+}
 
 static bool wants_full(const struct lookup_request *request)
 {
@@ -235,19 +242,16 @@ static bool wants_full(const struct lookup_request *request)
 static enum rc lsearch_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
 			    struct slice *ret, struct err *err)
 {
-	const struct lsearch_index *index;
 	struct slice record;
 	struct text_file *file;
-	uint32_t place;
 	enum rc rc;
 
 	(void)type;
-	rc = text_file_get(sc->task, request->file, &literal_file, &file, err);
+	rc = text_file_get(sc->task, request->file, &lsearch_file_kind, &file, err);
 	if (rc != OK)
 		return rc;
-	index = file->built;
 	rc = FAIL;
-	if (index_find(index, file->bytes, request->key, index->room, &place, &record))
+	if (lsearch_index_find(file->built, file->bytes, request->key, &record))
 		rc = lsearch_value(sc->task->arena, record, wants_full(request), ret, err);
 	text_file_put(sc->task->shard, file);
 	return rc;
@@ -282,6 +286,7 @@ static enum rc iplsearch_build(struct slice bytes, void **built_ret, size_t *cos
 		if (key_net(line, room, &net, &bits))
 			net_set_add(set, &net, bits, (uint32_t)(line.ptr - bytes.ptr));
 	}
+	net_set_finish(set);
 	free(room);
 	*built_ret = set;
 	*cost_ret = (size_t)count * 64;

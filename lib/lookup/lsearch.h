@@ -13,4 +13,11 @@ struct slice lsearch_key(struct slice line, char *room, struct slice *data_ret);
  * full: with the key and what ends it. */
 NODISCARD enum rc lsearch_value(struct arena *arena, struct slice record, bool full, struct slice *ret, struct err *err);
 
+/* The index over literal keys: built once per version of a file. */
+struct lsearch_index;
+extern const struct text_file_kind lsearch_file_kind;
+/* The first item with the key, without regard to case; the record is all of the file from there on. */
+bool lsearch_index_find(const struct lsearch_index *index, struct slice bytes, struct slice key,
+			struct slice *record_ret);
+
 #endif

@@ -181,6 +181,7 @@ static bool nets_build(struct compiling *c, uint32_t first, uint32_t *count_ret,
 		if (net_of(c->items[first + i].text, &net, &bits))
 			net_set_add(&entry->nets, &net, bits, i);
 	}
+	net_set_finish(&entry->nets);
 	*count_ret = count;
 	entry->kind = ENTRY_NETS;
 	return true;

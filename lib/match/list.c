@@ -138,7 +138,8 @@ static enum rc named_entry_match(struct matching *m, const struct entry *entry)
 {
 	static const char *const kinds[LIST_KINDS] = {"domain", "host", "address", "local part", "string"};
 	struct slice name = slice_from(entry->text, 1), value = m->value;
-	const struct conf_named_list *named = conf_named_list(m->sc->conf, (enum conf_list_kind)m->kind, name);
+	const struct conf_named_list *named =
+		m->sc->conf ? conf_named_list(m->sc->conf, (enum conf_list_kind)m->kind, name) : NULL;
 	const struct match_list *list = named ? named->compiled : NULL;
 	struct slice text;
 	enum rc rc;
