@@ -425,7 +425,7 @@ bool header_defined(const struct scope *sc, struct slice name);
 /* The envelope sender as policy sees it now: the scope's, or the message's. */
 struct slice scope_sender(const struct scope *sc);
 
-/* $message_..., $sender_..., $recipients_..., $local_part, $domain, $received_..., $acl_verify_message... */
+/* $message_..., $sender_..., $recipients_..., $local_part, $domain, $received_..., $tls_in_..., $proxy_..., $primary_hostname... */
 extern const struct variable_table message_variables;
 
 /* Main options of this room: header_maxsize, header_line_maxsize, received_headers_max, received_header_text,

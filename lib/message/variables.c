@@ -224,7 +224,7 @@ static enum rc get_active_hostname(struct scope *sc, const struct variable *vari
 	return give(sc->conf ? conf_main(sc->conf)->primary_hostname : SLICE_EMPTY, ret);
 }
 
-/* ---- The configuration, the command, the disk ------------------------------------------------------------------- */
+/* ---- The configuration, the disk ------------------------------------------------------------------- */
 
 static enum rc get_main(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
 {
@@ -250,17 +250,6 @@ static enum rc get_config_file(struct scope *sc, const struct variable *variable
 	if (variable->arg == CONFIG_DIR)
 		file = slice_sub(file, 0, slash > 0 ? (size_t)slash : 1);
 	return give(file, ret);
-}
-
-static enum rc get_command_argument(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
-{
-	struct slice rest = sc->smtp_command, word;
-
-	(void)variable;
-	(void)err;
-	if (!rest.ptr || !slice_word(&rest, &word))
-		return give(SLICE_EMPTY, ret);
-	return give(slice_ltrim(rest), ret);
 }
 
 enum { SPACE_KB, SPACE_INODES };
@@ -305,7 +294,6 @@ static enum rc get_event_errno(struct scope *sc, const struct variable *variable
 #define MAIN(name, field)    {name, get_main, offsetof(struct conf_main, field)}
 
 static const struct variable rows[] = {
-	SCOPE("acl_verify_message", acl_verify_message),
 	ADDRESS("address_data", address_data),
 	ADDRESS("address_file", file),
 	ADDRESS("address_pipe", pipe),
@@ -316,10 +304,6 @@ static const struct variable rows[] = {
 	{"config_dir", get_config_file, CONFIG_DIR},
 	{"config_file", get_config_file, CONFIG_FILE},
 	MAIN("default_hostname", primary_hostname),
-	SCOPE("dnslist_domain", dnslist_domain),
-	SCOPE("dnslist_matched", dnslist_matched),
-	SCOPE("dnslist_text", dnslist_text),
-	SCOPE("dnslist_value", dnslist_value),
 	ADDRESS("domain", domain),
 	{"domain_data", get_list_data, offsetof(struct scope, domain_data)},
 	SCOPE("event_data", event_data),
@@ -380,7 +364,6 @@ static const struct variable rows[] = {
 	{"received_protocol", get_protocol, 0},
 	{"received_time", get_message_times, TIME_RECEIVED},
 	SCOPE("recipient_data", recipient_data),
-	SCOPE("recipient_verify_failure", recipient_verify_failure),
 	{"recipients", get_recipients, RECIPIENTS_COMMA},
 	{"recipients_count", get_message_sizes, RECIPIENTS_COUNT},
 	{"recipients_list", get_recipients, RECIPIENTS_LIST},
@@ -398,14 +381,8 @@ static const struct variable rows[] = {
 	CLIENT("sender_host_authenticated", authenticator_name),
 	{"sender_host_port", get_client_port, offsetof(struct client, ip)},
 	CLIENT("sender_ident", ident),
-	SCOPE("sender_rate", sender_rate),
-	SCOPE("sender_rate_limit", sender_rate_limit),
-	SCOPE("sender_rate_period", sender_rate_period),
 	{"sender_rcvhost", get_client_host, HOST_RCV},
-	SCOPE("sender_verify_failure", sender_verify_failure),
 	{"smtp_active_hostname", get_active_hostname, 0},
-	SCOPE("smtp_command", smtp_command),
-	{"smtp_command_argument", get_command_argument, 0},
 	MAIN("spool_directory", spool_directory),
 	{"spool_inodes", get_spool_space, SPACE_INODES},
 	{"spool_space", get_spool_space, SPACE_KB},

@@ -79,10 +79,8 @@ static void header_done(struct receive *r)
 		return;
 	}
 	rest = slice_from(bytes, used);
-	if (rest.len && !body_add(m, NULL, rest.ptr, rest.len))
+	if (rest.len && !body_add(m, NULL, rest.ptr, rest.len)) /* counts their lines, too */
 		r->trouble = TROUBLE_MEMORY;
-	for (uint32_t i = 0; i < rest.len; i++)
-		m->body.line_count += rest.ptr[i] == '\n';
 }
 
 /* The part of one buffer that is being looked at: piece to p has been seen and not yet been kept. */
