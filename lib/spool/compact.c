@@ -213,7 +213,7 @@ static void choose(struct batch *b)
 			continue; /* will be, as soon as the next group is written */
 		message->pins++;
 		b->bytes += message->bytes;
-		b->moves[b->count++] = (struct move){.message = message};
+		b->moves[b->count++] = (struct move){.message = message, .envelope = {"", 0}};
 	}
 }
 
