@@ -11,6 +11,8 @@
 
 #include "reader.h"
 
+#define PIPE_SIZE_MAX (4u * 1024 * 1024)
+
 static struct conf_place here(const struct conf_reader *reader)
 {
 	const struct input_file *file = &reader->files[reader->depth - 1];
@@ -30,6 +32,7 @@ static bool owner_ok(const struct stat *st)
 	return (st->st_mode & S_IWOTH) == 0;
 }
 
+/* FAIL: errno says why. */
 static enum rc read_all(struct conf_reader *reader, int fd, size_t size, struct slice *ret)
 {
 	size_t room = size + 1, len = 0;
@@ -43,18 +46,21 @@ static enum rc read_all(struct conf_reader *reader, int fd, size_t size, struct 
 			continue;
 		if (got < 0)
 			return FAIL;
-		if (got == 0)
-			break;
+		if (got == 0) {
+			*ret = slice_make(bytes, len, CLEAN);
+			return OK;
+		}
 		len += (size_t)got;
 	}
-	*ret = slice_make(bytes, len, CLEAN);
-	return OK;
+	errno = EFBIG; /* more than it said to have, or more than a pipe may bring */
+	return FAIL;
 }
 
 static enum rc file_check(const struct conf_reader *reader, const char *name, const struct stat *st,
 			  const struct conf_place *from, struct err *err)
 {
-	if (!S_ISREG(st->st_mode) && (!reader->trusted || S_ISDIR(st->st_mode)))
+	/* A shell's <(command) is a pipe. */
+	if (!S_ISREG(st->st_mode) && !(reader->trusted && S_ISFIFO(st->st_mode)))
 		return conf_error(err, from, "configuration file %s is not a regular file", name);
 	if (!reader->trusted && !owner_ok(st))
 		return conf_error(err, from, "configuration file %s has the wrong owner, group, or mode", name);
@@ -78,6 +84,8 @@ enum rc input_open(struct conf_reader *reader, const char *name, const struct co
 
 	if (reader->depth >= CONF_INCLUDE_DEPTH_MAX)
 		return conf_error(err, from, "includes are nested deeper than %u files", CONF_INCLUDE_DEPTH_MAX);
+	if (reader->opened++ >= CONF_INCLUDES_MAX)
+		return conf_error(err, from, "more than %u files are included", CONF_INCLUDES_MAX);
 	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		os = errno;
@@ -90,8 +98,9 @@ enum rc input_open(struct conf_reader *reader, const char *name, const struct co
 	rc = fstat(fd, &st) == 0 ? file_check(reader, name, &st, from, err)
 				 : conf_error(err, from, "failed to stat configuration file %s", name);
 	if (rc == OK) {
-		/* A pipe (process substitution) has no size: give it a fair one. */
-		size_t size = S_ISREG(st.st_mode) ? (size_t)st.st_size : 1024 * 1024;
+		size_t size = S_ISREG(st.st_mode) ? (size_t)st.st_size : PIPE_SIZE_MAX;
+
+		(void)fcntl(fd, F_SETFL, O_RDONLY); /* a file or a pipe it is: now reading may wait */
 		rc = read_all(reader, fd, size, &bytes);
 		if (rc == FAIL)
 			(void)conf_error(err, from, "failed to read configuration file %s: %s", name, strerror(errno));
@@ -244,7 +253,8 @@ static enum step physical_line(struct conf_reader *reader, bool at_start, struct
 		return STEP_SKIP;
 	if (!lines_count(reader) && (line.len == 0 || line.ptr[0] != '.'))
 		return STEP_SKIP;
-	line = macro_expand(&reader->state->macros, &reader->conf->arena, line, at_start, &replaced);
+	arena_clear(&reader->expanding);
+	line = macro_expand(&reader->state->macros, &reader->expanding, line, at_start, &replaced);
 	if (!line.ptr) {
 		(void)conf_error(err, &place, "the line is too long after its macros have been replaced");
 		return STEP_FAULT;

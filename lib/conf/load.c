@@ -257,14 +257,19 @@ static enum rc define_args(struct conf_reader *reader, const struct conf_load_op
 	return rc;
 }
 
-static enum rc skip_section(struct conf_reader *reader, const char *name, struct err *err)
+/* Nobody registered it. The macros between its items still count for what comes after. */
+static enum rc skip_section(struct conf_reader *reader, enum conf_section_id id, struct err *err)
 {
+	bool macros = id != CONF_SECTION_RETRY && id != CONF_SECTION_REWRITE && id != CONF_SECTION_LOCAL_SCAN;
 	struct conf_line line;
+	enum rc rc = OK;
 
-	conf_warn(reader->conf, &reader->section_place, "section \"%s\" is not yet in effect", name);
-	while (conf_next_line(reader, &line, err) == OK)
-		continue;
-	return OK;
+	conf_warn(reader->conf, &reader->section_place, "section \"%s\" is not yet in effect", conf_section_names[id]);
+	while (rc == OK && conf_next_line(reader, &line, err) == OK) {
+		if (macros && conf_line_is_macro(&line))
+			rc = conf_define_macro(reader, &line, err);
+	}
+	return rc;
 }
 
 static enum rc section_read(struct conf_reader *reader, bool *seen, struct err *err)
@@ -289,7 +294,7 @@ static enum rc section_read(struct conf_reader *reader, bool *seen, struct err *
 	reader->section_over = false;
 	section = conf_section_of(conf, (enum conf_section_id)id);
 	if (!section)
-		return skip_section(reader, conf_section_names[id], err);
+		return skip_section(reader, (enum conf_section_id)id, err);
 	if (section->drivers)
 		return drivers_read(reader, section, err);
 
@@ -373,7 +378,9 @@ enum rc conf_load(const struct conf_language *registry, const struct conf_load_o
 	reader->trusted = options->trusted;
 	reader->fault = err_make(err ? err->arena : NULL);
 	arena_init(&reader->scratch, SNAPSHOT_SIZE_MAX);
+	arena_init(&reader->expanding, SNAPSHOT_SIZE_MAX);
 	rc = read_everything(reader, options, err);
+	arena_done(&reader->expanding);
 	arena_done(&reader->scratch);
 	free(reader);
 	if (rc != OK) {

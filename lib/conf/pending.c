@@ -293,6 +293,7 @@ const size_t conf_pending_option_count = ARRAY_COUNT(conf_pending_options);
 
 const struct conf_old_name conf_old_names[] = {
 	{"acl_data_smtp_prdr", "acl_smtp_data_prdr"},
+	{"daemon_smtp_port", "daemon_smtp_ports"},
 	{"dns_use_dnssec", "dns_dnssec_ok"},
 	{"gnutls_enable_pkcs11", "gnutls_allow_auto_pkcs11"},
 	{"proxy_required_hosts", "hosts_proxy"},

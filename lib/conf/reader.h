@@ -7,9 +7,10 @@
 
 /* Limits on what a file may ask for, so that a mistake with macros or includes ends in an error and not in swapping. */
 #define CONF_FILE_SIZE_MAX    (64u * 1024 * 1024)
-#define CONF_LINE_SIZE_MAX    (4u * 1024 * 1024) /* a logical line: an inline domain list can be long */
-#define CONF_LINES_MAX	      2000000u		  /* physical, over all files: includes that include twice grow by powers */
+#define CONF_LINE_SIZE_MAX    (1024u * 1024)	  /* a logical line: an inline domain list can be long */
+#define CONF_LINES_MAX	      2000000u		  /* physical, over all files */
 #define CONF_INCLUDE_DEPTH_MAX 32
+#define CONF_INCLUDES_MAX     10000 /* in all: files that include twice, one below the other, grow by powers */
 #define CONF_IFDEF_DEPTH_MAX  200
 #define CONF_MACROS_MAX	      20000
 
@@ -61,9 +62,11 @@ struct conf_reader {
 	struct conf *conf;
 	struct conf_state *state;
 	bool trusted;
-	struct arena scratch; /* file contents; gone after the load */
+	struct arena scratch;	/* file contents; gone after the load */
+	struct arena expanding; /* what becomes of one physical line */
 	struct input_file files[CONF_INCLUDE_DEPTH_MAX];
 	unsigned depth; /* files that are open */
+	unsigned opened; /* files so far */
 	unsigned lines; /* physical lines so far */
 	uint8_t conds[CONF_IFDEF_DEPTH_MAX];
 	struct conf_place cond_places[CONF_IFDEF_DEPTH_MAX];
