@@ -650,3 +650,9 @@ bool expansion_is_literal(const struct expansion *expansion)
 {
 	return expansion->literal;
 }
+
+struct slice expansion_literal(const struct expansion *expansion)
+{
+	ASSERT(expansion->literal);
+	return expansion->count ? expansion->nodes[0].text : SLICE_EMPTY;
+}

@@ -19,6 +19,8 @@ const struct expansion *expand_compile(const struct language *language, struct a
 /* The text as it was written; empty for NULL. */
 struct slice expansion_text(const struct expansion *expansion);
 bool expansion_is_literal(const struct expansion *expansion);
+/* What a literal one always gives: its text with backslashes and \N undone. */
+struct slice expansion_literal(const struct expansion *expansion);
 
 /* Evaluates. May park. The result lives in sc->task->arena, or in the snapshot.
  * OK     *ret is the string.

@@ -52,6 +52,8 @@ extern const struct expand_item *const lookup_items[]; /* ${lookup */
 extern const struct conf_group lookup_conf_group;      /* redis_servers, mysql_servers, lookup_open_max, ... */
 enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject, struct slice *ret,
 		     struct err *err);
+/* The predefined macros of the types that are built in (_HAVE_LOOKUP_...); for conf_language.macros. */
+void lookup_macros(struct conf *conf);
 void lookup_done(struct shard *shard);
 
 /* ---- Administrators' files ----------------------------------------------------------------------------------- */

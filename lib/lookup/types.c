@@ -57,6 +57,17 @@ const struct lookup_type *lookup_type_find(struct slice name)
 	return NULL;
 }
 
+void lookup_macros(struct conf *conf)
+{
+	/* One for the types of a family, as configurations ask for them. */
+	static const char *const names[] = {"_HAVE_LOOKUP_CDB",	   "_HAVE_LOOKUP_DNSDB", "_HAVE_LOOKUP_DSEARCH",
+					    "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_JSON", "_HAVE_LOOKUP_LMDB",
+					    "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD"};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		conf_macro(conf, names[i]);
+}
+
 struct slice lookup_option(struct slice options, struct slice tag)
 {
 	struct slice part;

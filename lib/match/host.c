@@ -75,6 +75,8 @@ static enum rc names_get(struct matching *m, struct slice *first, const struct s
 		if (rc != OK)
 			return rc == FAIL ? RC_UNKNOWN : rc;
 		m->host_name = names[0];
+		*more = names + 1;
+		*more_count = count - 1;
 	}
 	*first = m->host_name;
 	return OK;

@@ -2,13 +2,8 @@
 
 #include "list.h"
 
-/* Texts with a dollar are expanded at each use; so are those with a backslash, whose meaning is the expander's
- * business. Both kinds find their compiled form in the shard's cache. */
-static bool is_literal(struct slice text)
-{
-	return slice_find(text, '$') < 0 && slice_find(text, '\\') < 0;
-}
-
+/* A text that expands to the same each time is compiled now; others find the compiled form of what they become in the
+ * shard's cache. */
 static const struct match_list *compile(const struct language *language, struct arena *arena, unsigned kind,
 					struct slice text)
 {
@@ -17,10 +12,14 @@ static const struct match_list *compile(const struct language *language, struct 
 	if (!list)
 		return NULL;
 	list->kind = kind;
-	list->text = text;
-	if (!is_literal(text) && language) {
+	list->text = text; /* as written: what -bP shows */
+	if (language && (slice_find(text, '$') >= 0 || slice_find(text, '\\') >= 0)) {
 		list->expansion = expand_compile(language, arena, text);
-		return list->expansion ? list : NULL;
+		if (!list->expansion)
+			return NULL;
+		if (!expansion_is_literal(list->expansion))
+			return list;
+		text = expansion_literal(list->expansion);
 	}
 	list->compiled = list_compile(arena, kind, text, COMPILE_REGEX);
 	return list->compiled ? list : NULL;
