@@ -71,6 +71,17 @@ class Cgroup:
                 pass  # gone meanwhile
         return total
 
+    def written(self):
+        """Bytes that its processes have caused to be written to disks, logs included, and which processes these are."""
+        total, pids = 0, self.pids()
+        for pid in pids:
+            try:
+                with open(f"/proc/{pid}/io") as f:
+                    total += int(dict(line.split(": ") for line in f)["write_bytes"])
+            except (OSError, ProcessLookupError):
+                pass
+        return total, pids
+
     def end(self):
         deadline = time.monotonic() + 10
         while self.pids() and time.monotonic() < deadline:
@@ -92,6 +103,7 @@ class Server:
     """One server for one cell of the table."""
     name = ""
     durable = True
+    warmup = 1  # seconds of load until it runs as it will
 
     def __init__(self, spool, profile, sink_port, extra=()):
         self.spool = os.path.join(spool, self.name)
@@ -136,11 +148,7 @@ class Server:
             ["unshare", "--mount", "--propagation", "private", "sh", "-ec", "\n".join(setup) + '\nexec "$@"', "sh", *command],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self.enter, cwd=self.spool)
         log.close()
-        try:
-            self.wait_ready()
-        except Exception:
-            self.stop()
-            raise
+        self.wait_ready()
         return self
 
     def enter(self):
@@ -176,13 +184,15 @@ class Server:
             last = now
 
     def stop(self):
-        if self.process.poll() is None:
+        """After start(), however far that came."""
+        if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-        self.cgroup.end()
+        if self.cgroup:
+            self.cgroup.end()
         shutil.rmtree(self.spool, ignore_errors=True)
 
 
@@ -264,6 +274,7 @@ begin retry
 
 class Exim(Server):
     name = "exim"
+    warmup = 3
     program = os.path.join(PEERS, "exim", "usr", "sbin", "exim4")
     user = "Debian-exim"
 
@@ -284,6 +295,7 @@ class Exim(Server):
 class Sluice(Exim):
     """The same configuration, unchanged."""
     name = "sluice"
+    warmup = 1
     option = ""  # of a variant
     program = os.path.join(BUILD, "sluice")
 
@@ -358,6 +370,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 class Postfix(Server):
     name = "postfix"
+    warmup = 5  # a hundred sessions need as long until each has its smtpd and cleanup
     peer = os.path.join(PEERS, "postfix")
 
     @classmethod
