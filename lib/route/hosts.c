@@ -21,6 +21,11 @@ static struct arena *arena_of(const struct search *s)
 
 bool host_item_is_local(struct scope *sc, const struct host_item *host)
 {
+	const struct match_options *options = conf_group(sc->conf, CONF_MATCH);
+
+	if (options && options->hosts_treat_as_local &&
+	    match_domain(sc, options->hosts_treat_as_local, host->name, NULL, NULL) == OK)
+		return true;
 	return host->ip.family && host_is_local(sc->conf, &host->ip);
 }
 

@@ -72,6 +72,22 @@ static struct slice take_part(struct arena *arena, struct slice *rest)
 	return word.ptr ? word : SLICE_EMPTY;
 }
 
+/* A pattern as a list of one: unlike lists, the patterns of routing rules are not expanded. */
+static struct slice single_item(struct arena *arena, struct slice pattern)
+{
+	struct str one = str_make(arena);
+	unsigned count = 0;
+
+	if (slice_find(pattern, '$') < 0 && slice_find(pattern, '\\') < 0) {
+		list_add(&one, &count, ':', pattern);
+	} else {
+		str_addz(&one, "\\N");
+		list_add(&one, &count, ':', pattern);
+		str_addz(&one, "\\N");
+	}
+	return str_slice(&one);
+}
+
 struct rule {
 	struct slice hosts;   /* not yet expanded */
 	struct slice options;
@@ -87,17 +103,16 @@ static enum rc find_rule(struct routing *r, const struct manualroute *m, struct 
 	if (list.len > 1 && list.ptr[0] == '<' && !ascii_is_alnum(list.ptr[1]))
 		separator = 0;
 	while (list_next(routing_arena(r), &list, &separator, &item)) {
-		struct str one = str_make(routing_arena(r));
+		struct slice one;
 		enum rc rc;
-		unsigned count = 0;
 
 		if (!item.ptr)
 			return err_memory(r->err);
 		if (item.len == 0)
 			continue;
 		pattern = take_part(routing_arena(r), &item);
-		list_add(&one, &count, ':', pattern);
-		compiled = match_compile(r->sc->conf, routing_arena(r), LIST_DOMAIN, str_slice(&one));
+		one = single_item(routing_arena(r), pattern);
+		compiled = one.ptr ? match_compile(r->sc->conf, routing_arena(r), LIST_DOMAIN, one) : NULL;
 		if (!compiled)
 			return err_memory(r->err);
 		data = (struct slice){NULL, 0, CLEAN};

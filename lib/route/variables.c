@@ -25,21 +25,8 @@ static enum rc get_address_slice(struct scope *sc, const struct variable *variab
 	return OK;
 }
 
-/* $r_name: the latest of that name is in front. */
-static enum rc get_router_variable(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
-{
-	struct slice *value = NULL;
-
-	(void)err;
-	if (sc->address)
-		value = acl_variable_get(sc->address->router_variables, slice_of(variable->name + 2));
-	*ret = value ? *value : SLICE_EMPTY;
-	return OK;
-}
-
 static const struct variable rows[] = {
 	{"home", get_address_slice, offsetof(struct address, home)},
-	{"r_*", get_router_variable, 0},
 	{"router_name", get_router_name, 0},
 };
 const struct variable_table route_variables = {rows, ARRAY_COUNT(rows)};

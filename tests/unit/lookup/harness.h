@@ -27,12 +27,19 @@ __attribute__((weak)) bool log_wants(const struct conf *conf, enum log_selector 
 	return false;
 }
 
+/* Rooms above add theirs before they include this. */
+#ifndef HARNESS_MORE_VARIABLES
+#define HARNESS_MORE_VARIABLES
+#define HARNESS_MORE_GROUPS
+#define HARNESS_SECTIONS
+#endif
+
 #ifdef HARNESS_MATCH
 static const struct variable_table *const harness_variables[] = {&expand_variables, &message_variables, &match_variables,
-								 NULL};
+								 HARNESS_MORE_VARIABLES NULL};
 static const struct expand_condition *const *const harness_conditions[] = {expand_conditions, match_conditions, NULL};
 static const struct conf_group *const harness_groups[] = {&expand_conf_group, &message_conf_group, &lookup_conf_group,
-							  &match_conf_group, NULL};
+							  &match_conf_group, HARNESS_MORE_GROUPS NULL};
 #else
 static const struct variable_table *const harness_variables[] = {&expand_variables, &message_variables, NULL};
 static const struct expand_condition *const *const harness_conditions[] = {expand_conditions, NULL};
@@ -48,7 +55,7 @@ static struct language harness_language = {
 	.conditions = harness_conditions,
 	.lookup_quote = lookup_quote,
 };
-static const struct conf_section *const harness_sections[] = {NULL};
+static const struct conf_section *const harness_sections[] = {HARNESS_SECTIONS NULL};
 static const struct conf_language harness_registry = {
 	.groups = harness_groups,
 	.sections = harness_sections,
