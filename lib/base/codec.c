@@ -10,7 +10,7 @@ void base64_encode(struct str *str, struct slice bytes)
 	char *out;
 
 	str->taint |= bytes.taint;
-	if (!str_reserve(str, (len + 2) / 3 * 4))
+	if (!len || !str_reserve(str, (len + 2) / 3 * 4))
 		return;
 	out = str->ptr + str->len;
 	for (; len >= 3; len -= 3, p += 3) {
