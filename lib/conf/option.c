@@ -70,6 +70,7 @@ enum rc setting_unquote(struct conf *conf, const struct setting *setting, struct
 {
 	struct slice rest = slice_from(setting->value, 1);
 	struct str str = str_make(&conf->arena);
+	bool cut = false;
 
 	if (!str_reserve(&str, setting->value.len))
 		return err_memory(err);
@@ -79,9 +80,13 @@ enum rc setting_unquote(struct conf *conf, const struct setting *setting, struct
 		rest = slice_from(rest, 1);
 		if (c == '\\' && rest.len > 0)
 			c = unescape(&rest);
-		str_addc(&str, c);
+		/* A NUL ends the string for those who know it from C; nobody shall read more than they. */
+		cut |= c == 0;
+		if (!cut)
+			str_addc(&str, c);
 	}
-	if (rest.len == 0)
+	/* As in Exim, the last quote closes the string even if a backslash stands in front of it. */
+	if (rest.len == 0 && (setting->value.len == 1 || setting->value.ptr[setting->value.len - 1] != '"'))
 		return conf_error(err, &setting->place, "missing quote at end of string value for %.*s",
 				  SLICE_ARG(setting->name));
 	if (rest.len > 1)

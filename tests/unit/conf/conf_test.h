@@ -14,7 +14,34 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include <netdb.h>
+#include <sys/utsname.h>
+
 #include "conf/conf.h"
+
+/* The machine's name and the name service: doubles, so that no test asks a real one. */
+static const char *test_nodename = "host", *test_canonical = "host.example";
+int uname(struct utsname *name)
+{
+	memset(name, 0, sizeof(*name));
+	snprintf(name->nodename, sizeof(name->nodename), "%s", test_nodename);
+	return 0;
+}
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+	static struct addrinfo answer;
+
+	assert_string_equal(name, test_nodename);
+	assert_null(service);
+	assert_int_equal(hints->ai_flags, AI_CANONNAME);
+	answer.ai_canonname = (char *)(uintptr_t)test_canonical;
+	*found = &answer;
+	return test_canonical ? 0 : EAI_AGAIN;
+}
+void freeaddrinfo(struct addrinfo *found)
+{
+	(void)found;
+}
 
 struct test_group {
 	bool queue_only, smtp_enforce_sync;

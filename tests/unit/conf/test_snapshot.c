@@ -267,10 +267,24 @@ static void main_files(void **state)
 	options.file = list;
 	assert_int_equal(conf_load(&test_language, &options, &conf, &err), OK);
 	assert_string_equal(conf->file, place.file);
-	assert_true(conf_main(conf)->primary_hostname.len > 0);
-	assert_true(slice_eq(conf_main(conf)->qualify_recipient, conf_main(conf)->primary_hostname));
+	assert_true(slice_eq(conf_main(conf)->primary_hostname, SLICE("host.example")));
+	assert_true(slice_eq(conf_main(conf)->qualify_recipient, SLICE("host.example")));
 	assert_int_equal(conf_main(conf)->localhost_number_value, -1);
 	conf_unref(conf);
+	/* The name service is away, or not needed. */
+	test_canonical = NULL;
+	assert_int_equal(conf_load(&test_language, &options, &conf, &err), OK);
+	assert_true(slice_eq(conf_main(conf)->primary_hostname, SLICE("host")));
+	conf_unref(conf);
+	test_nodename = "whole.name";
+	test_canonical = "other.name";
+	assert_int_equal(conf_load(&test_language, &options, &conf, &err), OK);
+	assert_true(slice_eq(conf_main(conf)->primary_hostname, SLICE("whole.name")));
+	conf_unref(conf);
+	test_nodename = "";
+	assert_int_equal(conf_load(&test_language, &options, &conf, &err), FAIL);
+	assert_true(slice_ends(err.text, SLICE("this host has no name: set primary_hostname")));
+	test_nodename = "host";
 	options.file = "/nosuch/a:/nosuch/b";
 	assert_int_equal(conf_load(&test_language, &options, &conf, &err), FAIL);
 	assert_true(slice_eq(err.text, SLICE("non-existent configuration file(s): /nosuch/a:/nosuch/b")));
