@@ -119,7 +119,7 @@ enum rc hints_open(const char *directory, uint64_t size_max, struct hints **hint
 	pthread_mutex_init(&hints->lock, NULL);
 	rc = hints->directory ? open_store(hints, err) : err_memory(err);
 	if (rc == OK)
-		rc = writer_start(hints, err);
+		rc = hints_writer_start(hints, err);
 	if (rc != OK) {
 		writer_stop(hints);
 		marker_close(hints, false);

@@ -103,7 +103,7 @@ struct hints {
 extern unsigned hints_slot;
 
 /* ---- writer.c ---- */
-NODISCARD enum rc writer_start(struct hints *hints, struct err *err);
+NODISCARD enum rc hints_writer_start(struct hints *hints, struct err *err);
 void writer_stop(struct hints *hints); /* when everything that was queued is written */
 void writer_push(struct hints *hints, struct op *op);
 

@@ -418,7 +418,7 @@ static void *writer_run(void *arg)
 	}
 }
 
-enum rc writer_start(struct hints *hints, struct err *err)
+enum rc hints_writer_start(struct hints *hints, struct err *err)
 {
 	sigset_t all, before;
 	int rc;

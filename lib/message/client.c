@@ -148,6 +148,7 @@ struct client *client_copy(struct arena *arena, const struct client *client)
 		return NULL;
 	*copy = *client;
 	copy->arena = arena;
+	copy->acl_m = NULL; /* what is set before there is a message ends with the connection */
 	struct slice *strings[] = {
 		&copy->host_name, &copy->helo, &copy->ident, &copy->authenticated_id, &copy->authenticator_name,
 		&copy->authenticated_sender, &copy->authenticator_pubname, &copy->protocol_base, &copy->tls_cipher,

@@ -83,8 +83,7 @@ static struct slice protocol_name(const struct smtp_session *s, const struct mes
 	return tls ? (auth ? SLICE("esmtpsa") : SLICE("esmtps")) : auth ? SLICE("esmtpa") : SLICE("esmtp");
 }
 
-/* What the ACLs have added and removed so far. */
-static void headers_apply(struct message *m, struct transaction *t)
+void headers_apply(struct message *m, struct transaction *t)
 {
 	for (struct acl_header_change *c = t->headers; c; c = c->next) {
 		struct header *received = NULL, *h;
@@ -167,7 +166,20 @@ static bool add_received(struct smtp_session *s, struct message *m)
 	return received != NULL;
 }
 
-static void fixup_of(struct smtp_session *s, struct fixup *f)
+/* One of the options that message ids may be made of; empty where it cannot be had. */
+static struct slice id_option(struct smtp_session *s, const struct expansion *option)
+{
+	struct err err = err_make(&s->serving->arena);
+	struct slice value = SLICE_EMPTY;
+
+	if (option && expand_option(session_scope(s), option, &value, &err) != OK) {
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "message_id_header option: %.*s", SLICE_ARG(err.text));
+		return SLICE_EMPTY;
+	}
+	return value;
+}
+
+void fixup_of(struct smtp_session *s, struct fixup *f)
 {
 	const struct conf_main *main_options = conf_main(s->conf);
 	struct transaction *t = s->transaction;
@@ -180,11 +192,16 @@ static void fixup_of(struct smtp_session *s, struct fixup *f)
 		.remove_envelope_to = s->options->envelope_to_remove,
 		.remove_delivery_date = s->options->delivery_date_remove,
 		.local = s->local && !(t->controls & ACL_CONTROL_SUPPRESS_FIXUPS),
-		.smtp = true,
+		.smtp = !s->submission,
 		.trusted = s->trusted,
 		.from_check = s->options->local_from_check,
 		.sender_retain = s->options->local_sender_retain || (t->controls & ACL_CONTROL_SUBMISSION_SENDER_RETAIN),
+		.from_prefix = s->options->local_from_prefix,
+		.from_suffix = s->options->local_from_suffix,
 		.login = s->client.login,
+		.name = s->submission ? s->submission->full_name : SLICE_EMPTY,
+		.id_text = id_option(s, s->options->message_id_header_text),
+		.id_domain = id_option(s, s->options->message_id_header_domain),
 		.submission = t->controls & ACL_CONTROL_SUBMISSION,
 		.submission_domain = t->submission_domain,
 		.submission_name = t->submission_name,
@@ -196,8 +213,7 @@ static void fixup_of(struct smtp_session *s, struct fixup *f)
 		f->submission_domain = (struct slice){NULL, 0, 0};
 }
 
-/* Header lines that a message gains and loses on its way in. */
-static bool header_complete(struct smtp_session *s, struct message *m)
+bool header_complete(struct smtp_session *s, struct message *m)
 {
 	struct err err = err_make(&s->serving->arena);
 	struct fixup fixup;

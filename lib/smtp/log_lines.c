@@ -129,7 +129,7 @@ void log_arrival(struct smtp_session *s, struct message *m)
 	if (t && t->chunk_left == UINT64_MAX)
 		str_addz(&line, " K");
 	str_addz(&line, " S=");
-	str_addu(&line, m->headers.bytes + m->body.size);
+	str_addu(&line, message_size(m));
 	if (log_wants(conf, LOG_8BITMIME) && m->body_8bit) {
 		str_addz(&line, " M8S=");
 		str_addu(&line, m->body_8bit);

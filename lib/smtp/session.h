@@ -28,7 +28,11 @@ struct smtp_options {
 	struct slice helo_allow_chars, smtp_ratelimit_hosts, smtp_bare_newline, daemon_smtp_ports, local_interfaces;
 	struct slice tls_on_connect_ports, smtp_receive_timeout_text;
 	const struct expansion *received_header_text;
+	const struct expansion *message_id_header_text, *message_id_header_domain;
+	const struct match_list *untrusted_set_sender;
+	struct slice local_from_prefix, local_from_suffix;
 	bool queue_only, return_path_remove, envelope_to_remove, delivery_date_remove, local_from_check, local_sender_retain;
+	bool extract_addresses_remove_arguments;
 	enum { BARE_REJECT, BARE_SPACE } bare_newline; /* derived */
 };
 
@@ -97,6 +101,7 @@ struct smtp_session {
 	uint32_t history_count;
 	const char *notquit_reason;
 	struct smtp_stdio *stdio;
+	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
 	struct waitq ended;	/* smtp_serve_stdio() waits here */
 };
 
@@ -181,6 +186,11 @@ void receive_cancel(struct receive *r);
 
 /* finish.c: from the end of the body to the final reply. */
 void message_finish(struct smtp_session *s, struct receive *r);
+/* The header as it will be kept: what is missing added, Received: in front. false: no memory. */
+NODISCARD bool header_complete(struct smtp_session *s, struct message *m);
+/* What the ACLs have added and removed so far. */
+void headers_apply(struct message *m, struct transaction *t);
+void fixup_of(struct smtp_session *s, struct fixup *f);
 
 /* log_lines.c */
 void log_client(struct str *str, const struct smtp_session *s);

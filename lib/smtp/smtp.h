@@ -58,7 +58,8 @@ struct smtp_submission {
 	const struct slice *recipients;
 	unsigned recipient_count;
 	bool extract_recipients;    /* -t */
-	struct slice login, full_name;
+	struct slice login;
+	struct slice full_name;	    /* -F, or of the password file unless a trusted user gave another sender */
 	uint32_t uid, gid;
 	bool trusted;
 	enum deliver_when when;
