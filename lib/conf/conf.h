@@ -169,6 +169,8 @@ bool conf_line_is_macro(const struct conf_line *line);
 NODISCARD enum rc conf_define_macro(struct conf_reader *reader, const struct conf_line *line, struct err *err);
 /* Names file and line in front of the error. FAIL. */
 enum rc conf_error(struct err *err, const struct conf_place *place, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Where the file set this main option; NULL when it did not. For conf_error() in a group's check. */
+const struct conf_place *conf_option_place(const struct conf *conf, const char *name);
 /* A remark that does not stop the load ("deprecated, now X"): kept in the snapshot, shown by -bV and in the log. */
 void conf_warn(struct conf *conf, const struct conf_place *place, const char *format, ...) PRINTF_LIKE(3, 4);
 struct conf_warning {

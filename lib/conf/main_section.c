@@ -39,7 +39,7 @@ static enum rc find_hostname(struct conf *conf, struct slice *ret, struct err *e
 	struct utsname name;
 
 	if (uname(&name) != 0 || name.nodename[0] == 0)
-		return err_set(err, FAIL, "this host has no name: set primary_hostname");
+		return conf_error(err, NULL, "this host has no name: set primary_hostname");
 	*ret = slice_of(name.nodename);
 	if (!strchr(name.nodename, '.') && getaddrinfo(name.nodename, NULL, &hints, &found) == 0 && found &&
 	    found->ai_canonname && found->ai_canonname[0])
@@ -52,18 +52,21 @@ static enum rc find_hostname(struct conf *conf, struct slice *ret, struct err *e
 
 static enum rc expand_in_place(struct conf *conf, const char *name, struct slice *text, struct err *err)
 {
+	struct err why = err_make(&conf->arena);
 	enum rc rc;
 
 	if (!text->ptr || slice_find(*text, '$') < 0)
 		return OK;
-	rc = conf_expand_early(conf, *text, text, err);
+	rc = conf_expand_early(conf, *text, text, &why);
 	if (rc != OK)
-		err_prefix(err, "failed to expand %s", name);
-	return rc;
+		return conf_error(err, conf_option_place(conf, name), "failed to expand %s: %.*s", name,
+				  SLICE_ARG(why.text));
+	return OK;
 }
 
 static enum rc check_localhost_number(struct conf *conf, struct conf_main *group, struct err *err)
 {
+	const struct conf_place *place = conf_option_place(conf, "localhost_number");
 	int64_t number;
 	enum rc rc;
 
@@ -74,10 +77,10 @@ static enum rc check_localhost_number(struct conf *conf, struct conf_main *group
 	if (rc != OK)
 		return rc;
 	if (!parse_i64(slice_trim(group->localhost_number), &number) || number < 0)
-		return err_set(err, FAIL, "localhost_number value is not a number: %.*s",
-			       SLICE_ARG(group->localhost_number));
+		return conf_error(err, place, "localhost_number value is not a number: %.*s",
+				  SLICE_ARG(group->localhost_number));
 	if (number > 16)
-		return err_set(err, FAIL, "localhost_number is greater than the maximum allowed value (16)");
+		return conf_error(err, place, "localhost_number is greater than the maximum allowed value (16)");
 	group->localhost_number_value = number;
 	return OK;
 }
@@ -96,10 +99,10 @@ static enum rc main_check(struct conf *conf, void *arg, struct err *err)
 	if (rc == OK)
 		rc = expand_in_place(conf, "spool_directory", &group->spool_directory, err);
 	if (rc == OK && (group->spool_directory.len == 0 || group->spool_directory.ptr[0] != '/'))
-		rc = err_set(err, FAIL, "spool_directory \"%.*s\" is not an absolute path",
-			     SLICE_ARG(group->spool_directory));
+		rc = conf_error(err, conf_option_place(conf, "spool_directory"),
+				"spool_directory \"%.*s\" is not an absolute path", SLICE_ARG(group->spool_directory));
 	if (rc == OK && (group->shards < 0 || group->shards > 1024))
-		rc = err_set(err, FAIL, "shards is to be between 0 and 1024");
+		rc = conf_error(err, conf_option_place(conf, "shards"), "shards is to be between 0 and 1024");
 	return rc == OK ? check_localhost_number(conf, group, err) : rc;
 }
 
@@ -214,6 +217,15 @@ enum rc main_options_init(struct conf *conf, struct err *err)
 struct main_option *main_option_find(const struct conf_state *state, struct slice name)
 {
 	return map_get(&state->options_by_name, name);
+}
+
+const struct conf_place *conf_option_place(const struct conf *conf, const char *name)
+{
+	const struct main_option *option = main_option_find(conf_state(conf), slice_of(name));
+
+	if (option && option->same)
+		option = option->same;
+	return option && option->set ? &option->place : NULL;
 }
 
 /* ---- Named lists ------------------------------------------------------------------------------------------ */
@@ -380,14 +392,12 @@ static enum rc main_line(struct conf_reader *reader, const struct conf_line *lin
 enum rc main_section_read(struct conf_reader *reader, struct err *err)
 {
 	struct conf_line line;
-	struct err why = err_make(&reader->conf->arena);
 	enum rc rc = OK;
 
 	while (rc == OK && conf_next_line(reader, &line, err) == OK)
 		rc = main_line(reader, &line, err);
 	if (rc != OK || reader->failed)
 		return rc;
-	if (main_check(reader->conf, conf_group(reader->conf, CONF_MAIN), &why) != OK)
-		return conf_error(err, NULL, "%.*s", SLICE_ARG(why.text));
-	return lists_compile(reader->conf, err);
+	rc = main_check(reader->conf, conf_group(reader->conf, CONF_MAIN), err);
+	return rc == OK ? lists_compile(reader->conf, err) : rc;
 }

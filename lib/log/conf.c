@@ -39,7 +39,7 @@ static const struct {
 };
 
 /* "mail", "LOG_MAIL": both are in use. */
-static enum rc read_facility(struct log_conf *group, struct err *err)
+static enum rc read_facility(struct conf *conf, struct log_conf *group, struct err *err)
 {
 	struct slice name = group->syslog_facility;
 
@@ -54,7 +54,8 @@ static enum rc read_facility(struct log_conf *group, struct err *err)
 			return OK;
 		}
 	}
-	return err_set(err, FAIL, "failed to interpret syslog_facility \"%.*s\"", SLICE_ARG(group->syslog_facility));
+	return conf_error(err, conf_option_place(conf, "syslog_facility"), "failed to interpret syslog_facility \"%.*s\"",
+			  SLICE_ARG(group->syslog_facility));
 }
 
 static enum rc path_item(struct conf *conf, struct log_conf *group, struct slice item, struct err *err)
@@ -78,10 +79,11 @@ static enum rc path_item(struct conf *conf, struct log_conf *group, struct slice
 	if (!item.ptr)
 		return err_memory(err);
 	if (item.ptr[0] != '/')
-		return err_set(err, FAIL, "log_file_path: \"%.*s\" is neither an absolute path nor syslog, stdout or stderr",
-			       SLICE_ARG(item));
+		return conf_error(err, conf_option_place(conf, "log_file_path"),
+				  "log_file_path: \"%.*s\" is neither an absolute path nor syslog, stdout or stderr",
+				  SLICE_ARG(item));
 	if (group->path.ptr)
-		conf_warn(conf, NULL, "more than one path given in log_file_path: using %.*s", SLICE_ARG(group->path));
+		conf_warn(conf, conf_option_place(conf, "log_file_path"), "more than one path given in log_file_path: using %.*s", SLICE_ARG(group->path));
 	else
 		group->path = item;
 	return OK;
@@ -90,14 +92,12 @@ static enum rc path_item(struct conf *conf, struct log_conf *group, struct slice
 static enum rc read_path(struct conf *conf, struct log_conf *group, struct err *err)
 {
 	struct slice text = group->log_file_path.ptr ? group->log_file_path : SLICE_EMPTY, item;
+	struct err why = err_make(&conf->arena);
 	enum rc rc = OK;
 
-	if (slice_find(text, '$') >= 0)
-		rc = conf_expand_early(conf, text, &text, err);
-	if (rc != OK) {
-		err_prefix(err, "failed to expand log_file_path");
-		return rc;
-	}
+	if (slice_find(text, '$') >= 0 && conf_expand_early(conf, text, &text, &why) != OK)
+		return conf_error(err, conf_option_place(conf, "log_file_path"), "failed to expand log_file_path: %.*s",
+				  SLICE_ARG(why.text));
 	text = slice_trim(text);
 	if (text.len == 0)
 		return path_item(conf, group, SLICE_EMPTY, err);
@@ -117,9 +117,10 @@ enum rc log_conf_check(struct conf *conf, void *arg, struct err *err)
 
 	rc = log_selectors_read(conf, group->log_selector.ptr ? group->log_selector : SLICE_EMPTY, group->selectors, err);
 	if (rc == OK)
-		rc = read_facility(group, err);
+		rc = read_facility(conf, group, err);
 	if (rc == OK && group->syslog_processname.len > 32)
-		rc = err_set(err, FAIL, "syslog_processname is longer than 32 bytes");
+		rc = conf_error(err, conf_option_place(conf, "syslog_processname"),
+				"syslog_processname is longer than 32 bytes");
 	if (rc == OK)
 		rc = read_path(conf, group, err);
 	return rc;

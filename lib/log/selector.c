@@ -32,7 +32,7 @@ static bool is_ignored(struct conf *conf, struct slice word)
 {
 	if (!slice_eq(word, SLICE("taint")))
 		return false;
-	conf_warn(conf, NULL, "log_selector: \"taint\" has no effect: tainted data is always refused and logged");
+	conf_warn(conf, conf_option_place(conf, "log_selector"), "log_selector: \"taint\" has no effect: tainted data is always refused and logged");
 	return true;
 }
 
@@ -64,8 +64,9 @@ static enum rc apply(struct conf *conf, uint64_t *selectors, bool on, struct sli
 	if (is_ignored(conf, word))
 		return OK;
 	nearest = conf_nearest(word, log_selector_names, LOG_SELECTOR_COUNT);
-	return err_set(err, FAIL, "unknown log_selector setting: %c%.*s%s%s%s", on ? '+' : '-', SLICE_ARG(word),
-		       nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+	return conf_error(err, conf_option_place(conf, "log_selector"), "unknown log_selector setting: %c%.*s%s%s%s",
+			  on ? '+' : '-', SLICE_ARG(word), nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+			  nearest ? "\"?" : "");
 }
 
 enum rc log_selectors_read(struct conf *conf, struct slice text, uint64_t *selectors, struct err *err)
@@ -79,8 +80,9 @@ enum rc log_selectors_read(struct conf *conf, struct slice text, uint64_t *selec
 		enum rc rc;
 
 		if (!on && text.ptr[0] != '-')
-			return err_set(err, FAIL, "malformed log_selector setting: + or - expected but found \"%.*s\"",
-				       SLICE_ARG(text));
+			return conf_error(err, conf_option_place(conf, "log_selector"),
+					  "malformed log_selector setting: + or - expected but found \"%.*s\"",
+					  SLICE_ARG(text));
 		text = slice_ltrim(slice_from(text, 1));
 		while (len < text.len && (ascii_is_alnum(text.ptr[len]) || text.ptr[len] == '_'))
 			len++;

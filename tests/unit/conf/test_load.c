@@ -52,11 +52,10 @@ static const struct {
 	{"trusted_users = $foo",
 	 LINE(1, "failed to expand trusted_users: \"$foo\" cannot be expanded while the configuration is read")},
 	{"a\0b", LINE(1, "the line has a NUL byte")},
-	/* checks of the main group have no line */
-	{"localhost_number = x", "configuration error:\n  localhost_number value is not a number: x"},
-	{"localhost_number = 17",
-	 "configuration error:\n  localhost_number is greater than the maximum allowed value (16)"},
-	{"spool_directory = var", "configuration error:\n  spool_directory \"var\" is not an absolute path"},
+	/* what comes out when the section has ended */
+	{"localhost_number = x", LINE(1, "localhost_number value is not a number: x")},
+	{"\nlocalhost_number = 17", LINE(2, "localhost_number is greater than the maximum allowed value (16)")},
+	{"spool_directory = var", LINE(1, "spool_directory \"var\" is not an absolute path")},
 	/* a setting's line is its first one */
 	{"\nqualify_domain = a \\\n b \\\n c\nsmtp_accept_max = \\\n 12 \\\n x\n",
 	 LINE(5, "extra characters follow integer value for smtp_accept_max")},

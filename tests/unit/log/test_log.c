@@ -56,7 +56,7 @@ static void bad_options(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
 		assert_null(conf_of(bad[i].text, error, sizeof(error)));
-		snprintf(want, sizeof(want), "configuration error in %s:\n  %s", in_dir("conf"), bad[i].error);
+		snprintf(want, sizeof(want), "configuration error in line 3 of %s:\n  %s", in_dir("conf"), bad[i].error);
 		assert_string_equal(error, want);
 	}
 }
