@@ -2,6 +2,7 @@
  * list of a hundred thousand networks, an lsearch file of a million lines; time to load, memory, questions per
  * second on one core, for names that are there and names that are not. */
 
+#include <lmdb.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #define NAMES	  1000000u
 #define NETS	  100000u
+#define LMDB_KEYS 200000u
 #define QUESTIONS 2000000u
 
 struct bench {
@@ -117,6 +119,11 @@ static enum rc ask_file(struct bench *b, const void *list, uint32_t n, bool ther
 	return rc;
 }
 
+static enum rc ask_lmdb(struct bench *b, const void *list, uint32_t n, bool there)
+{
+	return ask_file(b, list, n % LMDB_KEYS, there);
+}
+
 static const struct match_list *load(struct bench *b, const char *what, enum conf_list_kind kind, struct str *text)
 {
 	double before = heap_mib(), start = seconds(), took;
@@ -191,12 +198,43 @@ static void bench_file(struct bench *b)
 	unlink(b->path);
 }
 
+static void bench_lmdb(struct bench *b)
+{
+	struct lookup_spec spec;
+	char name[100], lock[80];
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi db;
+
+	check(mdb_env_create(&env) == 0 && mdb_env_set_mapsize(env, 1ul << 30) == 0 &&
+		      mdb_env_open(env, b->path, MDB_NOSUBDIR | MDB_NOSYNC, 0600) == 0 &&
+		      mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, NULL, 0, &db) == 0,
+	      "no LMDB file");
+	for (uint32_t i = 0; i < LMDB_KEYS; i++) {
+		MDB_val k = {(size_t)name_make(name, i, true), name}, v = {5, "value"};
+
+		check(mdb_put(txn, db, &k, &v, 0) == 0, "no LMDB file");
+	}
+	check(mdb_txn_commit(txn) == 0, "no LMDB file");
+	mdb_env_close(env);
+	check(lookup_spec_parse(SLICE("lmdb"), &spec, NULL) == OK, "no lmdb");
+	usleep(50 * 1000);
+	printf("LMDB, %u keys\n", LMDB_KEYS);
+	ask(b, "  the first time", ask_lmdb, &spec, true, QUESTIONS / 20);
+	ask(b, "  keys in it", ask_lmdb, &spec, true, QUESTIONS / 2);
+	ask(b, "  keys not in it", ask_lmdb, &spec, false, QUESTIONS / 2);
+	unlink(b->path);
+	snprintf(lock, sizeof(lock), "%s-lock", b->path);
+	unlink(lock);
+}
+
 static void bench_run(void *arg)
 {
 	struct bench *b = arg;
 
 	bench_lists(b);
 	bench_file(b);
+	bench_lmdb(b);
 	shard_stop(b->shard);
 }
 

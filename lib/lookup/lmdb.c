@@ -6,7 +6,9 @@
  * needed, and none written.
  *
  * Writers never overwrite a page of the newest committed snapshot before the next one is committed. So a walk
- * from the newest meta page is sound if, at its end, that meta page is still the newest; else it is repeated.
+ * from the newest meta page is sound if, at its end, that meta page is still the newest; else it is repeated. Pages that
+ * a sound walk has read are kept for the next ones, until the snapshot changes; a walk that finds all its pages there
+ * reads nothing.
  *
  * Format (64-bit, little-endian, version 1), page size P:
  *	page	 u64 number, u16 pad, u16 flags, u16 lower, u16 upper (overflow: u32 pages), u16 node[...]
@@ -15,6 +17,8 @@
  *	database u32 pad (free list: P), u16 flags, u16 depth, 4 x u64 counts, u64 root
  *	node	 u16 low, u16 high, u16 flags, u16 key length, key, data; in leaves low and high are the data's length, in
  *		 branches they and flags are the child page. */
+
+#include <stdlib.h>
 
 #include "shard_files.h"
 #include "types.h"
@@ -29,6 +33,7 @@
 #define DEPTH_MAX      32
 #define VALUE_SIZE_MAX (16u * 1024 * 1024)
 #define WALKS_MAX      64 /* a writer that commits faster than we read: give up some time */
+#define CACHE_SIZE_MAX (64u * 1024 * 1024) /* of one database on one shard */
 #define NO_PAGE	       UINT64_MAX
 #define PAGE_NUMBER_MAX (INT64_MAX / PAGE_SIZE_MAX - 1)
 
@@ -36,15 +41,29 @@ enum { PAGE_BRANCH = 0x01, PAGE_LEAF = 0x02, PAGE_OVERFLOW = 0x04, PAGE_META = 0
 enum { NODE_BIG = 0x01, NODE_SUB = 0x02, NODE_DUP = 0x04 };
 enum { DB_REVERSE_KEY = 0x02, DB_INTEGER_KEY = 0x08 };
 
+/* One committed state of a database, with the pages of it that were read so far. */
+struct snapshot {
+	uint64_t transaction, root;
+	struct file_stamp stamp; /* a file that was overwritten as a whole may have any transaction number */
+	uint32_t page_size;
+	uint16_t db_flags;
+	uint64_t checked_at; /* shard_now() */
+	uint32_t refs;	     /* walks, and the open file */
+	uint32_t page_count, room;
+	struct page {
+		uint64_t number;
+		uint8_t *bytes; /* NULL: a free place */
+	} *pages; /* open addressing */
+};
 struct walk {
 	struct scope *sc;
-	const struct open_file *file;
+	struct open_file *file;
 	struct err *err;
-	uint32_t page_size;
-	uint64_t transaction; /* of the snapshot */
-	uint64_t root;
-	uint16_t db_flags;
-	uint8_t *page; /* page_size bytes */
+	struct snapshot *snapshot;
+	const uint8_t *page;
+	struct page read[2 * DEPTH_MAX]; /* from the disk: not yet known to be the snapshot's */
+	unsigned read_count;
+	bool read_any;
 };
 struct node {
 	const uint8_t *key, *data;
@@ -103,7 +122,7 @@ static uint64_t meta_transaction(const uint8_t *meta)
 }
 
 /* Takes the newer of the two meta pages. */
-static enum rc snapshot(struct walk *w)
+static enum rc snapshot_read(struct walk *w, struct snapshot *s)
 {
 	uint8_t first[META_SIZE], second[META_SIZE];
 	const uint8_t *meta = first, *db;
@@ -114,31 +133,137 @@ static enum rc snapshot(struct walk *w)
 		return rc;
 	if (!meta_valid(first))
 		return corrupt(w, "not an LMDB file");
-	w->page_size = get32(first + PAGE_HEAD + 24);
-	if (w->page_size < PAGE_SIZE_MIN || w->page_size > PAGE_SIZE_MAX || (w->page_size & (w->page_size - 1)))
+	s->page_size = get32(first + PAGE_HEAD + 24);
+	if (s->page_size < PAGE_SIZE_MIN || s->page_size > PAGE_SIZE_MAX || (s->page_size & (s->page_size - 1)))
 		return corrupt(w, "impossible page size");
-	rc = read_exactly(w, second, sizeof(second), w->page_size);
+	rc = read_exactly(w, second, sizeof(second), s->page_size);
 	if (rc != OK)
 		return rc;
 	if (meta_valid(second) && meta_transaction(second) > meta_transaction(first))
 		meta = second;
 	db = meta + PAGE_HEAD + 24 + DB_SIZE;
-	w->transaction = meta_transaction(meta);
-	w->db_flags = get16(db + 4);
-	w->root = get64(db + 40);
+	s->transaction = meta_transaction(meta);
+	s->db_flags = get16(db + 4);
+	s->root = get64(db + 40);
+	s->stamp = w->file->stamp;
 	return OK;
+}
+
+static void snapshot_put(void *arg)
+{
+	struct snapshot *s = arg;
+
+	if (--s->refs)
+		return;
+	for (uint32_t i = 0; i < s->room; i++)
+		free(s->pages[i].bytes);
+	free(s->pages);
+	free(s);
+}
+
+static bool snapshot_same(const struct snapshot *a, const struct snapshot *b)
+{
+	return a->transaction == b->transaction && a->root == b->root && a->page_size == b->page_size &&
+	       file_stamp_eq(&a->stamp, &b->stamp);
+}
+
+/* The present state: the one at hand, if a look at the file finds no other. It is the walk's until snapshot_put(). */
+static enum rc snapshot_get(struct walk *w)
+{
+	struct shard *shard = w->sc->task->shard;
+	struct snapshot *s = w->file->extra, now = {.refs = 1};
+	enum rc rc;
+
+	if (!s || shard_now(shard) - s->checked_at >= FILE_FRESH_NS || !file_stamp_eq(&s->stamp, &w->file->stamp)) {
+		rc = snapshot_read(w, &now);
+		if (rc != OK)
+			return rc;
+		s = w->file->extra; /* another fiber may have been faster */
+		if (!s || w->file->racy || !snapshot_same(s, &now)) {
+			s = malloc(sizeof(*s)); /* it outlives the message */
+			if (!s)
+				return err_memory(w->err);
+			*s = now;
+			if (w->file->extra)
+				snapshot_put(w->file->extra);
+			w->file->extra = s;
+			w->file->extra_free = snapshot_put;
+		}
+		s->checked_at = shard_now(shard);
+	}
+	s->refs++;
+	w->snapshot = s;
+	return OK;
+}
+
+static struct page *snapshot_place(const struct snapshot *s, uint64_t number)
+{
+	uint32_t i = (uint32_t)((number * 0x9e3779b97f4a7c15u) >> 40) & (s->room - 1);
+
+	while (s->pages[i].bytes && s->pages[i].number != number)
+		i = (i + 1) & (s->room - 1);
+	return &s->pages[i];
+}
+
+static bool snapshot_grow(struct snapshot *s)
+{
+	struct page *old = s->pages;
+	uint32_t old_room = s->room;
+	struct page *pages = calloc(old_room ? old_room * 2 : 64, sizeof(*pages));
+
+	if (!pages)
+		return false;
+	s->pages = pages;
+	s->room = old_room ? old_room * 2 : 64;
+	for (uint32_t i = 0; i < old_room; i++) {
+		if (old[i].bytes)
+			*snapshot_place(s, old[i].number) = old[i];
+	}
+	free(old);
+	return true;
+}
+
+/* Keeps the page, or frees it: the first ones to come are the upper levels of the tree, so a full cache stays as it is. */
+static void snapshot_keep(struct snapshot *s, struct page page)
+{
+	struct page *place = NULL;
+
+	if ((uint64_t)(s->page_count + 1) * s->page_size <= CACHE_SIZE_MAX &&
+	    (s->page_count < s->room / 2 || snapshot_grow(s)))
+		place = snapshot_place(s, page.number);
+	if (!place || place->bytes) {
+		free(page.bytes);
+		return;
+	}
+	*place = page;
+	s->page_count++;
 }
 
 /* ---- Pages and nodes --------------------------------------------------------------------------------------- */
 
 static enum rc page_read(struct walk *w, uint64_t number)
 {
+	struct snapshot *s = w->snapshot;
+	const struct page *kept = s->room ? snapshot_place(s, number) : NULL;
+	struct page *page;
 	enum rc rc;
 
+	if (kept && kept->bytes) {
+		w->page = kept->bytes;
+		return OK;
+	}
 	if (number > PAGE_NUMBER_MAX)
 		return corrupt(w, "an impossible page number");
-	rc = read_exactly(w, w->page, w->page_size, number * w->page_size);
-	if (rc == OK && get64(w->page) != number)
+	ASSERT(w->read_count < ARRAY_COUNT(w->read));
+	page = &w->read[w->read_count];
+	*page = (struct page){number, malloc(s->page_size)};
+	if (!page->bytes)
+		return err_memory(w->err);
+	w->read_count++;
+	w->read_any = true;
+	w->page = page->bytes;
+	rc = read_exactly(w, page->bytes, s->page_size, number * s->page_size);
+	if (rc == OK && get64(page->bytes) != number)
 		return corrupt(w, "a page is not what it should be");
 	return rc;
 }
@@ -191,14 +316,14 @@ static enum rc page_search(struct walk *w, bool branch, struct slice key, struct
 	struct node node;
 
 	*equal_ret = false;
-	if (!page_count(w->page, w->page_size, &count) || (branch && count == 0))
+	if (!page_count(w->page, w->snapshot->page_size, &count) || (branch && count == 0))
 		return corrupt(w, "a page is damaged");
 	high = count;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 		int order = -1;
 
-		if (!node_get(w->page, w->page_size, middle, &node))
+		if (!node_get(w->page, w->snapshot->page_size, middle, &node))
 			return corrupt(w, "a node is damaged");
 		if (!branch || middle > 0)
 			order = node_compare(&node, key);
@@ -235,12 +360,13 @@ static enum rc value_big(struct walk *w, const struct node *node, struct slice *
 	number = get64(node->data);
 	if (number > PAGE_NUMBER_MAX)
 		return corrupt(w, "an impossible page number");
-	offset = number * w->page_size;
+	offset = number * w->snapshot->page_size;
+	w->read_any = true;
 	rc = read_exactly(w, head, sizeof(head), offset);
 	if (rc != OK)
 		return rc;
 	if (get64(head) != number || !(get16(head + 10) & PAGE_OVERFLOW) ||
-	    (uint64_t)node->data_len + PAGE_HEAD > (uint64_t)get32(head + 12) * w->page_size)
+	    (uint64_t)node->data_len + PAGE_HEAD > (uint64_t)get32(head + 12) * w->snapshot->page_size)
 		return corrupt(w, "a page is not what it should be");
 	if (node->data_len > VALUE_SIZE_MAX)
 		return corrupt(w, "the value is too large");
@@ -289,9 +415,9 @@ static enum rc value_sub(struct walk *w, const struct node *node, struct slice *
 		if (rc != OK)
 			return rc;
 		if (get16(w->page + 10) & PAGE_LEAF)
-			return value_first(w, w->page, w->page_size, ret);
-		if (!page_count(w->page, w->page_size, &count) || count == 0 ||
-		    !node_get(w->page, w->page_size, 0, &child))
+			return value_first(w, w->page, w->snapshot->page_size, ret);
+		if (!page_count(w->page, w->snapshot->page_size, &count) || count == 0 ||
+		    !node_get(w->page, w->snapshot->page_size, 0, &child))
 			break;
 		page = child.child & 0xffffffffffffu;
 	}
@@ -315,12 +441,12 @@ static enum rc value_get(struct walk *w, const struct node *node, struct slice *
 
 static enum rc walk_down(struct walk *w, struct slice key, struct slice *ret)
 {
-	uint64_t page = w->root;
+	uint64_t page = w->snapshot->root;
 	struct node node = {0};
 	bool equal;
 	enum rc rc;
 
-	if (w->db_flags & (DB_REVERSE_KEY | DB_INTEGER_KEY))
+	if (w->snapshot->db_flags & (DB_REVERSE_KEY | DB_INTEGER_KEY))
 		return corrupt(w, "its keys are not in the usual order");
 	if (page == NO_PAGE)
 		return FAIL; /* an empty database */
@@ -343,50 +469,56 @@ static enum rc walk_down(struct walk *w, struct slice key, struct slice *ret)
 	return corrupt(w, "it is too deep");
 }
 
+/* What was read is the snapshot's if that is still the newest one. */
+static enum rc walk_verify(struct walk *w, bool *sound_ret)
+{
+	struct snapshot now = {0};
+	enum rc rc = OK;
+
+	*sound_ret = true;
+	if (w->read_any) {
+		rc = snapshot_read(w, &now);
+		*sound_ret = rc == OK && snapshot_same(&now, w->snapshot);
+	}
+	for (unsigned i = 0; i < w->read_count; i++) {
+		if (*sound_ret)
+			snapshot_keep(w->snapshot, w->read[i]);
+		else
+			free(w->read[i].bytes);
+	}
+	w->read_count = 0;
+	w->read_any = false;
+	return rc;
+}
+
 static enum rc lmdb_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
 			 struct slice *ret, struct err *err)
 {
 	struct walk w = {.sc = sc, .err = err};
-	struct open_file *file;
-	uint64_t before;
-	enum rc rc, found;
+	enum rc rc, found = DEFER;
+	bool sound = false;
 
 	(void)type;
-	rc = open_file_get(sc, request->file, "lmdb lookup", &file, err);
+	rc = open_file_get(sc, request->file, "lmdb lookup", &w.file, err);
 	if (rc != OK) {
 		if (rc == DEFER)
 			err_prefix(err, "LMDB: Unable to open database");
 		return rc;
 	}
-	w.file = file;
-	rc = snapshot(&w);
-	if (rc != OK)
-		goto out;
-	w.page = (uint8_t *)arena_alloc(sc->task->arena, w.page_size, 8);
-	if (!w.page) {
-		rc = err_memory(err);
-		goto out;
-	}
-	for (unsigned i = 0; i < WALKS_MAX; i++) {
-		uint32_t page_size = w.page_size;
-
-		before = w.transaction;
-		found = walk_down(&w, request->key, ret);
-		rc = found == CANCELLED ? found : snapshot(&w);
+	for (unsigned i = 0; rc == OK && !sound && i < WALKS_MAX; i++) {
+		rc = snapshot_get(&w);
 		if (rc != OK)
-			goto out;
-		if (w.page_size != page_size) {
-			rc = corrupt(&w, "it changed while it was read");
-			goto out;
-		}
-		if (w.transaction == before) {
-			rc = found;
-			goto out;
-		}
+			break;
+		found = walk_down(&w, request->key, ret);
+		/* A damaged page may be one that a writer has just used again. */
+		rc = walk_verify(&w, &sound);
+		if (!sound && w.file->extra == w.snapshot)
+			w.snapshot->checked_at = 0;
+		snapshot_put(w.snapshot);
 	}
-	rc = corrupt(&w, "it changes all the time");
-out:
-	open_file_put(sc->task->shard, file);
+	if (rc == OK)
+		rc = sound || found == CANCELLED ? found : corrupt(&w, "it changes all the time");
+	open_file_put(sc->task->shard, w.file);
 	return rc;
 }
 

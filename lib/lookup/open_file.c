@@ -8,10 +8,10 @@
 
 #include "options.h"
 
-#define FRESH_NS (1 * NS_PER_MS)
-
 static void open_file_free(struct shard *shard, struct open_file *file)
 {
+	if (file->extra)
+		file->extra_free(file->extra);
 	file_close(shard, file->fd);
 	free((char *)file->path.ptr);
 	free(file);
@@ -96,13 +96,15 @@ enum rc open_file_get(struct scope *sc, struct slice path, const char *what, str
 	rc = file_name_check(path, what, err);
 	if (rc != OK)
 		return rc;
-	name = arena_cstr(sc->task->arena, path);
-	if (!files || !name)
+	if (!files)
 		return err_memory(err);
 	list = shard_open_files(files, &count);
 	file = open_file_find(list, path);
-	if (file && shard_now(shard) - file->checked_at < FRESH_NS)
+	if (file && shard_now(shard) - file->checked_at < FILE_FRESH_NS)
 		goto found;
+	name = arena_cstr(sc->task->arena, path);
+	if (!name)
+		return err_memory(err);
 	rc = file_stat(sc->task, name, true, &st, &why);
 	if (rc == CANCELLED)
 		return rc;
@@ -122,6 +124,7 @@ enum rc open_file_get(struct scope *sc, struct slice path, const char *what, str
 		++*count;
 	}
 	file->stamp = stamp; /* written in place, it is still the same file */
+	file->racy = (int64_t)shard_wall(shard) - stamp.mtime_ns < (int64_t)FILE_TICK_NS;
 	file->checked_at = shard_now(shard);
 found:
 	file->refs++;

@@ -4,6 +4,11 @@
 
 #include "lookup/lookup.h"
 
+/* The clock of file times may tick this slowly. */
+#define FILE_TICK_NS (20 * NS_PER_MS)
+/* How long a look at a file counts: spares a stat per lookup under load. */
+#define FILE_FRESH_NS (1 * NS_PER_MS)
+
 /* What tells one version of a file from another. */
 struct file_stamp {
 	uint64_t device, inode, size;
@@ -20,7 +25,10 @@ struct open_file {
 	int fd;
 	uint32_t refs;
 	bool current;	     /* false: replaced or pushed out; closed when the last one lets go */
+	bool racy;	     /* changed so recently that a further change might not show in its times */
 	uint64_t checked_at; /* shard_now() */
+	void *extra;	     /* what the type keeps with it; extra_free goes with it */
+	void (*extra_free)(void *extra);
 };
 /* The file as it is now: reopened when another has taken its name. what: "cdb lookup", for messages. Parks. The stamp
  * is of the last look. DEFER: cannot be opened. */

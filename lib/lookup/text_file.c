@@ -12,8 +12,6 @@
 
 #define FILE_COUNT_MAX	256
 #define FILE_BYTES_MAX	(1024ull * 1024 * 1024) /* files and indexes of one shard; a single one may be larger */
-#define FRESH_NS	(1 * NS_PER_MS)	       /* how long a look at the file counts: spares a stat per lookup under load */
-#define RACY_NS		(20 * NS_PER_MS)       /* the clock of file times may tick this slowly */
 #define READ_SIZE	(256u * 1024)	       /* a piece at a time, so that others run in between */
 #define BUILD_HERE_MAX	(32u * 1024)	       /* larger files are worked on by a helper thread */
 #define READ_TRIES	3
@@ -371,7 +369,7 @@ static enum rc slot_load(struct task *task, struct shard_files *files, struct sl
 		goto out;
 	}
 	version->racy = !file_stamp_eq(&before, &after) ||
-			(int64_t)shard_wall(task->shard) - after.mtime_ns < (int64_t)RACY_NS;
+			(int64_t)shard_wall(task->shard) - after.mtime_ns < (int64_t)FILE_TICK_NS;
 	version->checked_at = shard_now(task->shard);
 	version->current = true;
 	version_drop(files, slot->version);
@@ -392,7 +390,7 @@ static enum rc slot_step(struct task *task, struct shard_files *files, struct sl
 	struct stat st;
 	enum rc rc;
 
-	if (version && shard_now(task->shard) - version->checked_at < FRESH_NS && !version->racy)
+	if (version && shard_now(task->shard) - version->checked_at < FILE_FRESH_NS && !version->racy)
 		return OK;
 	if (slot->loading) {
 		rc = waitq_wait(task, &slot->waiters);
@@ -400,7 +398,7 @@ static enum rc slot_step(struct task *task, struct shard_files *files, struct sl
 			return rc;
 		if (rc != OK)
 			return err_set(err, DEFER, "timed out while %s was read", slot->path);
-		return slot->version && shard_now(task->shard) - slot->version->checked_at < FRESH_NS ? OK : FAIL;
+		return slot->version && shard_now(task->shard) - slot->version->checked_at < FILE_FRESH_NS ? OK : FAIL;
 	}
 	rc = look(task, slot, &st, err);
 	if (rc != OK || slot->loading)
