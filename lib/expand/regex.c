@@ -26,7 +26,7 @@ struct regex {
 };
 struct regex_shard {
 	struct arena arena;
-	struct map cache; /* "0pattern" (the flags' digit first) -> struct regex * */
+	struct map cache[2]; /* by flags: pattern -> struct regex * */
 	struct arena match_arena;
 	pcre2_match_data *match_data;
 	pcre2_match_context *match_context;
@@ -88,12 +88,19 @@ unsigned regex_group_count(const struct regex *regex)
 	return regex->group_count;
 }
 
+static void cache_clear(struct regex_shard *state)
+{
+	arena_clear(&state->arena);
+	for (unsigned i = 0; i < 2; i++)
+		map_init(&state->cache[i], &state->arena, false);
+}
+
 static bool match_tools_make(struct regex_shard *state)
 {
 	pcre2_general_context *general;
 
 	arena_init(&state->arena, REGEX_CACHE_BYTES_MAX);
-	map_init(&state->cache, &state->arena, false);
+	cache_clear(state);
 	/* PCRE2 grows its frames by taking a larger block each time: twice the limit is never exceeded. What
 	 * it has grown to is kept, so later matches take nothing. */
 	arena_init(&state->match_arena, (size_t)REGEX_HEAP_KIB_MAX * 1024 * 4);
@@ -153,32 +160,25 @@ enum rc regex_cached(struct shard *shard, struct slice pattern, unsigned flags, 
 {
 	bool own;
 	struct regex_shard *state = state_get(shard, &own);
-	struct slice key;
-	struct str str;
-	struct regex *regex;
 	const struct regex *made;
+	struct regex *regex;
+	struct slice key;
 	enum rc rc;
 
 	if (!state)
 		return err_memory(err);
-	ASSERT(!own); /* the cache is a shard's */
-	if (state->cache.count >= REGEX_CACHE_MAX || state->arena.used > REGEX_CACHE_BYTES_MAX / 2) {
-		arena_clear(&state->arena);
-		map_init(&state->cache, &state->arena, false);
-	}
-	str = str_make(&state->arena);
-	str_addc(&str, (char)('0' + flags));
-	str_add(&str, pattern);
-	key = str_slice(&str);
-	if (!key.ptr)
-		return err_memory(err);
-	regex = map_get(&state->cache, key);
+	ASSERT(!own && flags <= 1); /* the cache is a shard's */
+	regex = map_get(&state->cache[flags], pattern);
 	if (!regex) {
+		if (state->cache[0].count + state->cache[1].count >= REGEX_CACHE_MAX ||
+		    state->arena.used > REGEX_CACHE_BYTES_MAX / 2)
+			cache_clear(state);
 		rc = regex_compile(&state->arena, pattern, flags, &made, err);
 		if (rc != OK)
 			return rc;
 		regex = (struct regex *)(uintptr_t)made;
-		if (!map_set(&state->cache, key, regex))
+		key = arena_copy(&state->arena, pattern);
+		if (!key.ptr || !map_set(&state->cache[flags], key, regex))
 			return err_memory(err);
 	}
 	*ret = regex;
