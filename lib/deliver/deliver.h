@@ -61,6 +61,9 @@ NODISCARD enum rc queue_list(struct task *task, struct deliverer *deliverer, con
 			     struct str *out, struct err *err);
 unsigned queue_count(const struct deliverer *deliverer);
 
+/* -brt: the retry rule that an address, or a host, would get. */
+void retry_describe(struct scope *sc, struct slice address, struct slice host, struct str *out);
+
 extern const struct conf_section retry_conf_section; /* begin retry */
 extern const struct conf_group deliver_conf_group;   /* bounce_*, delay_warning, queue_*, retry_*, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after, remote_max_parallel, hold_domains, freeze_tell, errors_copy, dsn_from, ... */
 extern const struct variable_table deliver_variables;

@@ -362,3 +362,31 @@ void retry_host_hooks(struct deliverer *d)
 	d->host_retry = (struct host_retry){.blocked = host_blocked, .result = host_result, .arg = d};
 	transport_set_host_retry(d->shard, &d->host_retry);
 }
+
+/* ---- -brt ------------------------------------------------------------------------------------------------------------- */
+
+void retry_describe(struct scope *sc, struct slice address, struct slice host, struct str *out)
+{
+	const struct delivery_outcome any = {0};
+	const struct retry_rule *rule = rule_find(sc, address, host, &any);
+
+	if (!rule) {
+		str_printf(out, "No retry information found\n");
+		return;
+	}
+	str_printf(out, "Retry rule: %.*s ", SLICE_ARG(match_list_text(rule->domains ? rule->domains : rule->addresses)));
+	for (unsigned i = 0; i < rule->step_count; i++) {
+		const struct retry_step *step = &rule->steps[i];
+		str_printf(out, " %c,", step->kind);
+		conf_print_time(out, step->until_s);
+		str_addc(out, ',');
+		conf_print_time(out, step->interval_s);
+		if (step->kind != 'F') {
+			str_printf(out, ",%lld", (long long)(step->factor / 1000));
+			if (step->factor % 1000)
+				str_printf(out, ".%lld", (long long)(step->factor % 1000) / (step->factor % 10 ? 1 : step->factor % 100 ? 10 : 100));
+		}
+		str_addc(out, ';');
+	}
+	str_addc(out, '\n');
+}

@@ -42,7 +42,7 @@ static const struct conf_option rows[] = {
 	OPT_INT(struct smtp_options, smtp_accept_reserve, "0", "connections of smtp_accept_max for smtp_reserve_hosts"),
 	OPT_INT(struct smtp_options, smtp_accept_queue, "0", "past so many connections messages are only queued"),
 	OPT_INT(struct smtp_options, smtp_accept_queue_per_connection, "10", "the same for messages of one connection"),
-	OPT_INT(struct smtp_options, smtp_connect_backlog, "20", "of the listening sockets"),
+	OPT_INT(struct smtp_options, smtp_connect_backlog, "1024", "of the listening sockets"),
 	OPT_INT(struct smtp_options, smtp_max_synprot_errors, "3", "syntax and protocol errors, a connection"),
 	OPT_INT(struct smtp_options, smtp_max_unknown_commands, "3", "unknown commands, a connection"),
 	OPT_TIME(struct smtp_options, smtp_receive_timeout, "5m", "wait for a command or for data"),
@@ -105,3 +105,18 @@ const struct conf_group smtp_conf_group = {
 	.option_count = ARRAY_COUNT(rows),
 	.check = check,
 };
+
+void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, struct slice *ports_ret)
+{
+	const struct smtp_options *o = conf_group(conf, CONF_SMTP);
+
+	*interfaces_ret = o->local_interfaces;
+	*ports_ret = o->daemon_smtp_ports;
+}
+
+int smtp_listen_backlog(const struct conf *conf)
+{
+	const struct smtp_options *o = conf_group(conf, CONF_SMTP);
+
+	return o->smtp_connect_backlog > 0 && o->smtp_connect_backlog < 65536 ? (int)o->smtp_connect_backlog : 1024;
+}

@@ -23,7 +23,6 @@ struct smtp_start {
 	struct spool *spool;
 	struct deliverer *deliverer;
 	uint64_t id_unique; /* for message ids: differs for each shard of each process */
-	int load_fd;
 };
 /* Per shard. */
 NODISCARD enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, struct smtp_server **server_ret,
@@ -67,6 +66,10 @@ struct smtp_submission {
 /* Runs the not_smtp ACLs, fixes the envelope and header up, commits. Parks. FAIL: refused, err says why. */
 NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct smtp_submission *submission,
 			      struct message_id *id_ret, struct err *err);
+
+/* Where to listen: local_interfaces, daemon_smtp_ports; and smtp_connect_backlog. */
+void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, struct slice *ports_ret);
+int smtp_listen_backlog(const struct conf *conf);
 
 extern const struct conf_group smtp_conf_group;
 extern const struct variable_table smtp_variables;

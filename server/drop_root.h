@@ -1,0 +1,11 @@
+/* drop_root: see drop_root.c */
+#ifndef SERVER_DROP_ROOT_H
+#define SERVER_DROP_ROOT_H
+
+#include <stdbool.h>
+
+struct conf;
+/* Users' own ids are reached through the helper from then on. false: told on standard error. */
+bool drop_root(const struct conf *conf);
+
+#endif

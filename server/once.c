@@ -1,0 +1,125 @@
+/* once: a command that is done on a shard of its own, and ends. */
+#include "server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void found(void *arg, struct spool_entry *entry)
+{
+	deliver_found(arg, entry);
+}
+
+static enum rc open_hints(struct once *o, struct err *err)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/db", spool_directory(o->conf));
+	if (hints_open(path, 0, &o->hints, err) != OK)
+		return DEFER;
+	return hints_attach(o->hints, o->shard, err);
+}
+
+static enum rc open_spool(struct once *o, struct err *err)
+{
+	const struct spool_options options = {.directory = spool_directory(o->conf), .sync = true};
+	const struct smtp_start smtp = {.conf = o->conf, .shared = o->shared, .id_unique = (uint64_t)getpid() << 8};
+	const struct deliver_start deliver = {.conf = o->conf, .id_unique = ((uint64_t)getpid() << 8) | 1};
+	struct smtp_start with = smtp;
+	enum rc rc;
+
+	rc = deliver_new(o->shard, &deliver, &o->deliverer, err);
+	if (rc == OK && o->with_spool) {
+		rc = spool_open(&o->task, &options, found, o->deliverer, &o->spool, err);
+		deliver_set_spool(o->deliverer, o->spool);
+	}
+	with.spool = o->spool;
+	with.deliverer = o->deliverer;
+	return rc == OK ? smtp_server_new(o->shard, &with, &o->smtp, err) : rc;
+}
+
+static void once_fiber(void *arg)
+{
+	struct once *o = arg;
+	struct err err = err_make(&o->arena);
+	bool attached = log_attach(o->shard, &err) == OK;
+
+	o->status = 1;
+	if (!attached) {
+		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+	} else {
+		/* Hints are worth having but no condition: a user who may not read them can still test an address. */
+		if (open_hints(o, &err) != OK && o->with_spool)
+			fprintf(stderr, "sluice: hints are not available: %.*s\n", SLICE_ARG(err.text));
+		if (open_spool(o, &err) != OK)
+			fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+		else
+			o->status = o->f(o);
+	}
+	fflush(stdout);
+	if (o->deliverer && o->spool)
+		deliver_drain(&o->task, o->deliverer);
+	smtp_server_free(o->smtp);
+	if (o->spool) {
+		deliver_free(o->deliverer);
+		o->deliverer = NULL;
+		spool_close(&o->task, o->spool);
+	}
+	deliver_free(o->deliverer);
+	transport_done(o->shard);
+	route_done(o->shard);
+	lookup_done(o->shard);
+	dns_done(o->shard);
+	if (attached)
+		log_detach(o->shard);
+	shard_stop(o->shard);
+}
+
+static void start(struct shard *shard, void *arg)
+{
+	if (fiber_spawn(shard, once_fiber, arg) != OK)
+		abort();
+}
+
+int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool, int (*f)(struct once *))
+{
+	const struct shard_options options = {.count = 1, .cpu = -1};
+	struct once *o = calloc(1, sizeof(*o));
+	struct err err;
+	int lock = -1, status;
+
+	if (!o)
+		return 1;
+	arena_init(&o->arena, 0);
+	err = err_make(&o->arena);
+	o->cl = cl;
+	o->caller = caller;
+	o->conf = conf;
+	o->f = f;
+	o->with_spool = with_spool;
+	o->status = 1;
+	deliver_prepare();
+	o->shared = smtp_shared_new();
+	if (!o->shared || reactor_probe(&err) != OK || log_open(conf, cl->debug, &err) != OK ||
+	    (with_spool && spool_lock(spool_directory(conf), &lock, &err) != OK) || shard_new(&options, &o->shard, &err) != OK) {
+		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+		goto out;
+	}
+	shard_connect(&o->shard, 1);
+	task_init(&o->task, o->shard, &o->arena, UNTIL_NEVER);
+	if (shard_run(o->shard, start, o, &err) != OK)
+		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+	shard_free(o->shard);
+	if (o->hints)
+		hints_close(o->hints);
+out:
+	if (lock >= 0)
+		spool_unlock(lock);
+	status = o->status;
+	smtp_shared_free(o->shared);
+	arena_done(&o->arena);
+	free(o);
+	arena_pool_done();
+	return status;
+}

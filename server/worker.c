@@ -1,0 +1,355 @@
+/* worker: the process that does the work: a thread and a shard a core, on sockets that the supervisor has bound. It is
+ * crash-only: what it has accepted is on the spool, and the next worker goes on from there. */
+#include "server.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* How long a drain waits for messages in transit. Past it they are cut off, and sent again by their clients. */
+#define DRAIN_MS 25000
+
+struct worker;
+struct part {
+	struct worker *worker;
+	struct admin_shard own;	/* what administration sees */
+	struct task task;	/* of start and end */
+	struct arena arena;
+	struct timer queue_timer;
+	struct task queue_task;
+	struct arena queue_arena;
+	bool queue_runs;
+	pthread_t thread;
+	struct mail drain, reload;
+	struct conf *next_conf;
+	bool draining, failed;
+	unsigned id;
+};
+struct worker {
+	const struct worker_start *start;
+	struct conf *conf;
+	struct smtp_shared *shared;
+	struct hints *hints;
+	struct admin *admin;
+	struct admin_shard *admin_shards;
+	struct part *parts;
+	unsigned count;
+	_Atomic unsigned ready; /* parts that listen; each adds one, main() only waits for all */
+	_Atomic bool broken;	/* a part could not start */
+};
+
+static void say(struct part *p, const char *what, struct err *err)
+{
+	log_direct(p->worker->conf, LOG_TO_MAIN | LOG_TO_PANIC, "shard %u: %s: %.*s", p->id, what, SLICE_ARG(err->text));
+	fprintf(stderr, "sluice: shard %u: %s: %.*s\n", p->id, what, SLICE_ARG(err->text));
+}
+
+static void found(void *arg, struct spool_entry *entry)
+{
+	deliver_found(arg, entry);
+}
+
+/* ---- Queue runs by the clock -------------------------------------------------------------------------------------- */
+
+static void queue_fiber(void *arg)
+{
+	struct part *p = arg;
+	struct queue_run run = {.flags = p->worker->start->cl->run_flags};
+	struct err err = err_make(NULL);
+
+	arena_init(&p->queue_arena, 0);
+	task_init(&p->queue_task, p->own.shard, &p->queue_arena, UNTIL_NEVER);
+	(void)(deliver_queue_run(&p->queue_task, p->own.deliverer, &run, true, &err) == OK);
+	arena_done(&p->queue_arena);
+	p->queue_runs = false;
+}
+
+static void on_queue_timer(struct timer *timer)
+{
+	struct part *p = CONTAINER_OF(timer, struct part, queue_timer);
+	uint64_t interval = (uint64_t)p->worker->start->cl->queue_interval_s;
+
+	timer_set(p->own.shard, timer, shard_now(p->own.shard) + interval * NS_PER_S);
+	/* A run that takes longer than the interval is not doubled. */
+	if (!p->queue_runs && !p->draining && fiber_spawn(p->own.shard, queue_fiber, p) == OK)
+		p->queue_runs = true;
+}
+
+/* ---- Start ---------------------------------------------------------------------------------------------------------- */
+
+static bool part_open(struct part *p, struct err *err)
+{
+	struct worker *w = p->worker;
+	const struct spool_options spool = {.directory = spool_directory(w->conf), .sync = true};
+	const struct deliver_start deliver = {.conf = w->conf, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1};
+	struct smtp_start smtp = {.conf = w->conf, .shared = w->shared, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1};
+
+	if (log_attach(p->own.shard, err) != OK || hints_attach(w->hints, p->own.shard, err) != OK ||
+	    deliver_new(p->own.shard, &deliver, &p->own.deliverer, err) != OK ||
+	    spool_open(&p->task, &spool, found, p->own.deliverer, &p->own.spool, err) != OK)
+		return false;
+	if (err->text.len)
+		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC, "spool: %.*s", SLICE_ARG(err->text));
+	deliver_set_spool(p->own.deliverer, p->own.spool);
+	smtp.spool = p->own.spool;
+	smtp.deliverer = p->own.deliverer;
+	if (smtp_server_new(p->own.shard, &smtp, &p->own.smtp, err) != OK)
+		return false;
+	for (unsigned i = 0; i < w->start->listener_count; i++) {
+		/* The supervisor keeps its own descriptor, so that a worker's end closes no port. */
+		int fd = dup(w->start->listeners[p->id * w->start->listener_count + i]);
+		if (fd < 0) {
+			(void)err_os(err, DEFER, errno, "listening socket");
+			return false;
+		}
+		if (smtp_listen(p->own.smtp, fd, err) != OK)
+			return false;
+	}
+	return p->id || admin_new(p->own.shard, spool_directory(w->conf), w->admin_shards, w->count, &w->admin, err) == OK;
+}
+
+static void start_fiber(void *arg)
+{
+	struct part *p = arg;
+	struct err err = err_make(&p->arena);
+	struct worker *w = p->worker;
+
+	task_init(&p->task, p->own.shard, &p->arena, UNTIL_NEVER);
+	if (!part_open(p, &err)) {
+		say(p, "cannot start", &err);
+		p->failed = true;
+		w->broken = true;
+		kill(getpid(), SIGTERM);
+		return;
+	}
+	w->admin_shards[p->id] = p->own;
+	if (w->start->cl->queue_interval_s)
+		on_queue_timer(&p->queue_timer);
+	w->ready++;
+	if (w->ready == w->count)
+		log_direct(w->conf, LOG_TO_MAIN, "sluice %s daemon started: pid=%d, %u shard%s, %s", SLUICE_VERSION, (int)getpid(),
+			   w->count, w->count == 1 ? "" : "s",
+			   w->start->listener_count ? "listening for SMTP" : "not listening for SMTP");
+}
+
+static void on_start(struct shard *shard, void *arg)
+{
+	struct part *p = arg;
+
+	timer_init(&p->queue_timer, on_queue_timer);
+	if (fiber_spawn(shard, start_fiber, p) != OK)
+		abort();
+}
+
+static void *part_main(void *arg)
+{
+	struct part *p = arg;
+	struct err err = err_make(&p->arena);
+
+	if (shard_run(p->own.shard, on_start, p, &err) != OK) {
+		say(p, "cannot run", &err);
+		p->worker->broken = true;
+		kill(getpid(), SIGTERM);
+	}
+	arena_pool_done();
+	return NULL;
+}
+
+/* ---- End and reload --------------------------------------------------------------------------------------------------- */
+
+static void drain_fiber(void *arg)
+{
+	struct part *p = arg;
+	struct worker *w = p->worker;
+
+	p->task.until = task_until(&p->task, DRAIN_MS);
+	timer_cancel(p->own.shard, &p->queue_timer);
+	if (!p->id && w->admin) {
+		admin_free(w->admin);
+		w->admin = NULL;
+	}
+	if (p->own.smtp)
+		smtp_server_drain(&p->task, p->own.smtp);
+	if (p->own.deliverer)
+		deliver_drain(&p->task, p->own.deliverer);
+	p->task.until = UNTIL_NEVER;
+	if (p->own.spool)
+		spool_close(&p->task, p->own.spool);
+	log_detach(p->own.shard);
+	shard_stop(p->own.shard);
+}
+
+static void on_drain(struct mail *mail, struct shard *shard)
+{
+	struct part *p = CONTAINER_OF(mail, struct part, drain);
+
+	if (p->draining)
+		return;
+	p->draining = true;
+	if (p->failed || fiber_spawn(shard, drain_fiber, p) != OK)
+		shard_stop(shard);
+}
+
+static void on_reload(struct mail *mail, struct shard *shard)
+{
+	struct part *p = CONTAINER_OF(mail, struct part, reload);
+	struct conf *conf = __atomic_exchange_n(&p->next_conf, NULL, __ATOMIC_ACQ_REL);
+
+	(void)shard;
+	if (!conf || !p->own.smtp || p->draining) {
+		conf_unref(conf);
+		return;
+	}
+	smtp_server_reload(p->own.smtp, conf);
+	deliver_reload(p->own.deliverer, conf);
+	conf_unref(conf);
+}
+
+static void reload(struct worker *w)
+{
+	struct conf_load_options options = {.file = w->conf->file, .macros = w->start->cl->macros, .trusted = true};
+	struct arena arena;
+	struct conf *conf;
+	struct err err;
+
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	if (conf_load(&server_registry, &options, &conf, &err) != OK) {
+		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC, "SIGHUP received: the configuration was not changed: %.*s",
+			   SLICE_ARG(err.text));
+		arena_done(&arena);
+		return;
+	}
+	if (log_open(conf, w->start->cl->mode == MODE_FOREGROUND && w->start->cl->debug, &err) != OK)
+		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC, "SIGHUP received: logs: %.*s", SLICE_ARG(err.text));
+	log_direct(conf, LOG_TO_MAIN, "SIGHUP received: configuration reloaded");
+	for (unsigned i = 0; i < w->count; i++) {
+		/* One reload may overtake another on its way; the newest is what a shard takes. */
+		struct conf *older = __atomic_exchange_n(&w->parts[i].next_conf, conf_ref(conf), __ATOMIC_ACQ_REL);
+		if (older)
+			conf_unref(older);
+		else
+			mail_inject(w->parts[i].own.shard, &w->parts[i].reload);
+	}
+	conf_unref(w->conf);
+	w->conf = conf;
+	arena_done(&arena);
+}
+
+static void watch_signals(struct worker *w)
+{
+	sigset_t set;
+	int sig;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	for (;;) {
+		struct err err = err_make(NULL);
+		if (sigwait(&set, &sig) != 0)
+			continue;
+		if (sig == SIGHUP) {
+			reload(w);
+		} else if (sig == SIGUSR1) {
+			(void)(log_open(w->conf, false, &err) == OK);
+		} else {
+			for (unsigned i = 0; i < w->count; i++)
+				mail_inject(w->parts[i].own.shard, &w->parts[i].drain);
+			return;
+		}
+	}
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static bool make_shards(struct worker *w, struct err *err)
+{
+	struct shard **shards = calloc(w->count, sizeof(struct shard *));
+	bool pin = w->count > 1 && w->count == reactor_cpu_count();
+
+	if (!shards)
+		return false;
+	for (unsigned i = 0; i < w->count; i++) {
+		struct part *p = &w->parts[i];
+		const struct shard_options options = {.id = i, .count = w->count, .cpu = pin ? (int)i : -1};
+
+		p->worker = w;
+		p->id = i;
+		p->drain.at_peer = on_drain;
+		p->reload.at_peer = on_reload;
+		arena_init(&p->arena, 0);
+		if (shard_new(&options, &p->own.shard, err) != OK) {
+			free(shards);
+			return false;
+		}
+		p->own.conf = w->conf;
+		shards[i] = p->own.shard;
+	}
+	shard_connect(shards, w->count);
+	free(shards);
+	return true;
+}
+
+static void part_free(struct part *p)
+{
+	smtp_server_free(p->own.smtp);
+	shard_free(p->own.shard);
+	arena_done(&p->arena);
+}
+
+int worker_run(const struct worker_start *start)
+{
+	struct worker w = {.start = start, .conf = conf_ref(start->conf), .count = start->shard_count};
+	struct arena arena;
+	struct err err;
+	char path[4096];
+	int lock = -1, status = 1;
+
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	block_signals();
+	deliver_prepare();
+	w.parts = calloc(w.count, sizeof(*w.parts));
+	w.admin_shards = calloc(w.count, sizeof(*w.admin_shards));
+	w.shared = smtp_shared_new();
+	snprintf(path, sizeof(path), "%s/db", spool_directory(w.conf));
+	if (!w.parts || !w.admin_shards || !w.shared || spool_lock(spool_directory(w.conf), &lock, &err) != OK ||
+	    hints_open(path, 0, &w.hints, &err) != OK || !make_shards(&w, &err)) {
+		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "cannot start: %.*s", SLICE_ARG(err.text));
+		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+		return 1;
+	}
+	for (unsigned i = 0; i < w.count; i++)
+		if (pthread_create(&w.parts[i].thread, NULL, part_main, &w.parts[i]) != 0)
+			abort();
+	watch_signals(&w);
+	for (unsigned i = 0; i < w.count; i++)
+		pthread_join(w.parts[i].thread, NULL);
+	hints_close(w.hints);
+	for (unsigned i = 0; i < w.count; i++)
+		part_free(&w.parts[i]);
+	status = w.broken ? 1 : 0;
+	log_direct(w.conf, LOG_TO_MAIN, "sluice daemon stopped: pid=%d", (int)getpid());
+	spool_unlock(lock);
+	free(w.parts);
+	free(w.admin_shards);
+	smtp_shared_free(w.shared);
+	conf_unref(w.conf);
+	arena_done(&arena);
+	return status;
+}
