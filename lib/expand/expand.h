@@ -155,7 +155,7 @@ extern const struct expand_operator *const expand_operators[];
 extern const struct expand_condition *const expand_conditions[];
 extern const struct conf_group expand_conf_group;
 struct expand_options {
-	bool print_topbitchars, strict_acl_vars;
+	bool strict_acl_vars;
 };
 static inline const struct expand_options *expand_options(const struct conf *conf)
 {

@@ -137,7 +137,7 @@ static const char *escape_of(char c)
 enum rc op_escape(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 		  struct err *err)
 {
-	const struct expand_options *options = expand_options(sc->conf);
+	bool top_bits = log_prints_topbitchars(sc->conf);
 	struct str str = str_make(sc->task->arena);
 
 	(void)arg;
@@ -147,7 +147,7 @@ enum rc op_escape(struct scope *sc, struct slice arg, struct slice subject, stru
 		const char *named = escape_of((char)c);
 
 		/* A tab is left alone, as is everything that prints. */
-		if (is_print(c) || c == '\t' || (c >= 128 && options && options->print_topbitchars))
+		if (is_print(c) || c == '\t' || (c >= 128 && top_bits))
 			str_addc(&str, (char)c);
 		else if (named)
 			str_addz(&str, named);

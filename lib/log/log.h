@@ -39,6 +39,8 @@ extern const char *const log_selector_names[LOG_SELECTOR_COUNT]; /* in alphabeti
 extern const struct conf_group log_conf_group;
 void log_macros(struct conf *conf); /* _LOG_...: for conf_language.macros */
 bool log_wants(const struct conf *conf, enum log_selector selector);
+/* The option print_topbitchars: bytes above 127 count as printing. */
+bool log_prints_topbitchars(const struct conf *conf);
 
 enum log_where { LOG_TO_MAIN = 1, LOG_TO_REJECT = 2, LOG_TO_PANIC = 4 };
 

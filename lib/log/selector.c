@@ -112,3 +112,10 @@ void log_macros(struct conf *conf)
 	}
 	conf_macro(conf, "_LOG_ALL");
 }
+
+bool log_prints_topbitchars(const struct conf *conf)
+{
+	const struct log_conf *group = conf_group(conf, CONF_LOG);
+
+	return group && group->print_topbitchars;
+}

@@ -64,6 +64,13 @@ bool message_add_recipient(struct message *message, const struct recipient *reci
 	}
 	at = &message->recipients[message->recipient_count++];
 	*at = *recipient;
+	/* What the caller left out is empty, as everywhere. */
+	if (!at->original.ptr)
+		at->original = at->address;
+	if (!at->orcpt.ptr)
+		at->orcpt = SLICE_EMPTY;
+	if (!at->errors_to.ptr)
+		at->errors_to = SLICE_EMPTY;
 	list_init(&at->link);
 	return true;
 }

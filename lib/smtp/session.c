@@ -96,6 +96,7 @@ enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct sm
 	}
 	s->server = server;
 	arena_init_small(&s->arena, 1024 * 1024);
+	client_clear(&s->client);
 	s->client.arena = &s->arena;
 	s->conf = conf_ref(server->conf);
 	s->options = conf_group(s->conf, CONF_SMTP);
