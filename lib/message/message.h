@@ -428,6 +428,10 @@ struct slice scope_sender(const struct scope *sc);
 /* $message_..., $sender_..., $recipients_..., $local_part, $domain, $received_..., $tls_in_..., $proxy_..., $primary_hostname... */
 extern const struct variable_table message_variables;
 
+/* What allow_domain_literals, allow_utf8_domains, strip_trailing_dot and strip_excess_angle_brackets allow in envelope
+ * addresses: ADDRESS_... flags. */
+unsigned address_flags(const struct conf *conf);
+
 /* Main options of this room: header_maxsize, header_line_maxsize, received_headers_max, received_header_text,
  * message_id_header_*, check_rfc2047_length, headers_charset, message_body_visible... */
 extern const struct conf_group message_conf_group;

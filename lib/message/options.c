@@ -38,3 +38,13 @@ const struct conf_group message_conf_group = {
 	.option_count = ARRAY_COUNT(options),
 	.check = check,
 };
+
+unsigned address_flags(const struct conf *conf)
+{
+	const struct message_options *o = conf_group(conf, CONF_MESSAGE);
+
+	return !o ? 0
+		  : (o->allow_domain_literals ? ADDRESS_ALLOW_LITERAL : 0) | (o->allow_utf8_domains ? ADDRESS_ALLOW_UTF8 : 0) |
+			    (o->strip_trailing_dot ? ADDRESS_STRIP_DOT : 0) |
+			    (o->strip_excess_angle_brackets ? ADDRESS_STRIP_ANGLES : 0);
+}

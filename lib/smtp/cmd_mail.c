@@ -202,7 +202,7 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 		return;
 	if (!path.len || address_parse(&s->serving->arena, path,
 				       ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH |
-					       ADDRESS_ALLOW_LITERAL | (parameters.smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
+					       address_flags(s->conf) | (parameters.smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
 				       &sender, &err) != OK) {
 		reply_error(s, 501, "5.1.7", "%.*s: %.*s", SLICE_ARG(path), SLICE_ARG(path.len ? err.text : SLICE("empty address")));
 		return;

@@ -109,7 +109,7 @@ void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 		reply_error(s, 501, "5.5.4", "%s requires an argument", verb_name(verb));
 		return;
 	}
-	if (address_parse(&s->serving->arena, argument, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL, &parts, &err) != OK) {
+	if (address_parse(&s->serving->arena, argument, ADDRESS_ALLOW_UNQUALIFIED | address_flags(s->conf), &parts, &err) != OK) {
 		reply_error(s, 501, "5.1.3", "%.*s", SLICE_ARG(err.text));
 		return;
 	}

@@ -151,7 +151,7 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 	if (!parse_parameters(s, rest, &parameters))
 		return;
 	if (!path.len || address_parse(&s->serving->arena, path,
-				       ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH | ADDRESS_ALLOW_LITERAL |
+				       ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH | address_flags(s->conf) |
 					       (t->message->smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
 				       &rcpt, &err) != OK) {
 		t->rcpt_fail_count++;

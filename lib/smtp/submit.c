@@ -30,14 +30,6 @@ static struct slice qualified(struct arena *arena, struct slice local_part, stru
 	return str_slice(&str);
 }
 
-static unsigned address_flags(const struct conf *conf)
-{
-	const struct message_options *o = conf_group(conf, CONF_MESSAGE);
-
-	return ADDRESS_ALLOW_UNQUALIFIED | (!o || o->allow_domain_literals ? ADDRESS_ALLOW_LITERAL : 0) |
-	       (o && o->allow_utf8_domains ? ADDRESS_ALLOW_UTF8 : 0) | (o && o->strip_trailing_dot ? ADDRESS_STRIP_DOT : 0);
-}
-
 /* The client is the user who called. The addresses of both senders are made here, too. */
 static bool set_client(struct submit *w)
 {
@@ -72,7 +64,7 @@ static enum rc set_sender(struct submit *w)
 		return err_memory(w->err);
 	if (!w->in->sender.ptr)
 		return OK;
-	if (address_parse(arena, w->in->sender, address_flags(w->s->conf) | ADDRESS_ALLOW_EMPTY, &parts, w->err) != OK) {
+	if (address_parse(arena, w->in->sender, ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | address_flags(w->s->conf), &parts, w->err) != OK) {
 		err_prefix(w->err, "bad sender address \"%.*s\"", SLICE_ARG(w->in->sender));
 		return FAIL;
 	}
@@ -102,6 +94,7 @@ static void malformed(void *arg, struct slice item, struct slice why)
 /* Each argument may be a list. */
 static bool take_arguments(struct submit *w, struct slice **taken_ret, unsigned *count_ret)
 {
+	unsigned flags = ADDRESS_ALLOW_UNQUALIFIED | address_flags(w->s->conf);
 	struct arena *arena = &w->m->arena;
 	struct err err = err_make(arena);
 	struct slice *taken = NULL;
@@ -112,7 +105,7 @@ static bool take_arguments(struct submit *w, struct slice **taken_ret, unsigned 
 
 		while (address_next_item(&rest, &gap, &item)) {
 			struct address_parts parts;
-			enum rc rc = address_parse(arena, item, address_flags(w->s->conf), &parts, &err);
+			enum rc rc = address_parse(arena, item, flags, &parts, &err);
 
 			if (rc == FAIL) {
 				malformed(w, item, err.text);
