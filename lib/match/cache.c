@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "list.h"
+#include "state.h"
 
 #define CACHE_COUNT_MAX 512
 #define CACHE_BYTES_MAX (64ull * 1024 * 1024)
@@ -14,14 +14,7 @@ __attribute__((constructor)) static void state_slot_take(void)
 	state_slot = shard_slot_new();
 }
 
-struct match_state {
-	struct map lists;
-	struct link lru;
-	unsigned count;
-	uint64_t bytes;
-};
-
-static struct match_state *match_state_of(struct shard *shard)
+struct match_state *match_state_of(struct shard *shard)
 {
 	struct match_state *state = shard_slot(shard, state_slot);
 
@@ -30,7 +23,12 @@ static struct match_state *match_state_of(struct shard *shard)
 	state = calloc(1, sizeof(*state));
 	if (!state)
 		return NULL;
-	map_init(&state->lists, NULL, false);
+	for (unsigned kind = 0; kind < LIST_KINDS; kind++) {
+		map_init(&state->lists[kind][CLEAN], NULL, false);
+		map_init(&state->lists[kind][TAINTED], NULL, false);
+	}
+	arena_init(&state->hosts_arena, 0);
+	map_init(&state->hosts, &state->hosts_arena, true);
 	list_init(&state->lru);
 	shard_slot_set(shard, state_slot, state);
 	return state;
@@ -44,25 +42,13 @@ static void cached_free(struct cached_list *list)
 
 static void cached_drop(struct match_state *state, struct cached_list *list)
 {
-	(void)map_remove(&state->lists, list->key); /* it was in there */
+	(void)map_remove(list->map, list->text); /* it was in there */
 	list_remove(&list->lru);
 	state->count--;
 	state->bytes -= list->arena.used;
 	list->current = false;
 	if (!list->refs)
 		cached_free(list);
-}
-
-/* The key: kind and taint as one byte, then the text. */
-static struct slice cache_key(struct arena *arena, unsigned kind, struct slice text)
-{
-	char *key = arena_bytes(arena, text.len + 1u);
-
-	if (!key)
-		return (struct slice){NULL, 0, CLEAN};
-	key[0] = (char)(kind * 2 + (text.taint != CLEAN));
-	memcpy(key + 1, text.ptr, text.len);
-	return slice_make(key, text.len + 1u, text.taint);
 }
 
 static struct cached_list *cached_make(unsigned kind, struct slice text)
@@ -72,9 +58,9 @@ static struct cached_list *cached_make(unsigned kind, struct slice text)
 	if (!list)
 		return NULL;
 	arena_init(&list->arena, 0);
-	list->key = cache_key(&list->arena, kind, text);
-	if (list->key.ptr)
-		list->compiled = list_compile(&list->arena, kind, slice_from(list->key, 1), 0);
+	list->text = arena_copy(&list->arena, text);
+	if (list->text.ptr)
+		list->compiled = list_compile(&list->arena, kind, list->text, 0);
 	if (!list->compiled) {
 		cached_free(list);
 		return NULL;
@@ -86,22 +72,20 @@ enum rc list_cache_get(struct shard *shard, unsigned kind, struct slice text, st
 {
 	struct match_state *state = match_state_of(shard);
 	struct cached_list *list;
-	struct arena scratch;
-	struct slice key;
+	struct map *map;
 
-	if (!state || text.len > UINT32_MAX / 2)
+	if (!state)
 		return err_memory(err);
-	arena_init(&scratch, 0);
-	key = cache_key(&scratch, kind, text);
-	list = key.ptr ? map_get(&state->lists, key) : NULL;
-	arena_done(&scratch);
+	map = &state->lists[kind][text.taint != CLEAN];
+	list = map_get(map, text);
 	if (list) {
 		list_remove(&list->lru);
 	} else {
 		list = cached_make(kind, text);
 		if (!list)
 			return err_memory(err);
-		if (!map_set(&state->lists, list->key, list)) {
+		list->map = map;
+		if (!map_set(map, list->text, list)) {
 			cached_free(list);
 			return err_memory(err);
 		}
@@ -132,7 +116,11 @@ void match_done(struct shard *shard)
 		return;
 	LIST_EACH(l, &state->lru)
 		cached_drop(state, LIST_ITEM(l, struct cached_list, lru));
-	map_done(&state->lists);
+	for (unsigned kind = 0; kind < LIST_KINDS; kind++) {
+		map_done(&state->lists[kind][CLEAN]);
+		map_done(&state->lists[kind][TAINTED]);
+	}
+	arena_done(&state->hosts_arena);
 	free(state);
 	shard_slot_set(shard, state_slot, NULL);
 }

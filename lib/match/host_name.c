@@ -1,7 +1,7 @@
 /* host_name: names of addresses and addresses of names: what host lists, $sender_host_name and the check of HELO
  * stand on. A name counts only when it leads back to the address that it was found for. */
 
-#include "list.h"
+#include "state.h"
 
 #define NAMES_MAX 10 /* PTR records that are followed: an address with hundreds of them costs no hundreds of queries */
 
@@ -16,17 +16,6 @@ static bool answer_has(const struct dns_answer *answer, const struct ip_addr *ip
 			return true;
 	}
 	return false;
-}
-
-static enum rc by_system(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists, struct err *err)
-{
-	struct dns_answer answer;
-	enum rc rc = dns_hosts_file(sc->task, name, &answer, err);
-
-	if (rc != OK)
-		return rc;
-	*exists = true;
-	return answer_has(&answer, ip) ? OK : FAIL;
 }
 
 static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists, struct err *err)
@@ -63,13 +52,13 @@ enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_ad
 
 	*exists_ret = false;
 	if (local) {
-		rc = by_system(sc, name, ip, exists_ret, err);
+		rc = system_host_has_ip(sc, name, ip, exists_ret, err);
 		return rc == FAIL && !*exists_ret ? by_dns(sc, name, ip, exists_ret, err) : rc;
 	}
 	rc = by_dns(sc, name, ip, exists_ret, err);
 	if (rc == OK || rc == CANCELLED || *exists_ret)
 		return rc;
-	system_rc = by_system(sc, name, ip, exists_ret, err);
+	system_rc = system_host_has_ip(sc, name, ip, exists_ret, err);
 	if (system_rc == OK || system_rc == CANCELLED || *exists_ret)
 		return system_rc;
 	return rc == DEFER ? rc : system_rc;
@@ -154,7 +143,7 @@ static enum rc names_by_system(struct scope *sc, struct names *names, const stru
 		return rc;
 	}
 	for (unsigned i = 0; i < answer.count && i < NAMES_MAX; i++) {
-		rc = name_confirm(sc, names, answer.records[i].name, ip, by_system, err);
+		rc = name_confirm(sc, names, answer.records[i].name, ip, system_host_has_ip, err);
 		if (rc == CANCELLED)
 			return rc;
 	}

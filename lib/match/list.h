@@ -87,7 +87,8 @@ struct list_file {
 struct cached_list {
 	struct link lru;
 	struct arena arena;
-	struct slice key; /* kind and taint, then the text */
+	struct slice text;
+	struct map *map; /* that it is in */
 	const struct compiled *compiled;
 	uint32_t refs;
 	bool current;

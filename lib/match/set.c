@@ -58,7 +58,8 @@ uint32_t set_find(const struct set *set, enum set_kind kind, struct slice key, u
 		const struct set_item *item = &set->items[set->slots[i].index - 1];
 
 		if (set->slots[i].tag == (uint32_t)(hash >> 32) && item->kind == kind &&
-		    slice_eq_nocase(item_key(item), key) && memcmp(item->ptr, key.ptr, caseful_len) == 0)
+		    (slice_eq(item_key(item), key) ||
+		     (slice_eq_nocase(item_key(item), key) && memcmp(item->ptr, key.ptr, caseful_len) == 0)))
 			return set->slots[i].index - 1;
 	}
 	return UINT32_MAX;

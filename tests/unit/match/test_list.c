@@ -247,6 +247,122 @@ static void check_addresses(struct harness *h)
 	rows_check(h, rows, ARRAY_COUNT(rows));
 }
 
+#define HOLDS(h, expression)                                                                     \
+	do {                                                                                     \
+		if (!(expression)) {                                                             \
+			print_error("%s:%d: not so: %s\n", __FILE__, __LINE__, #expression);     \
+			(h)->wrong++;                                                            \
+		}                                                                                \
+	} while (0)
+
+/* The text of a clean list undoes the taint of what it matched; that of a tainted list does not, and such a list opens
+ * no files. */
+static void check_taint(struct harness *h)
+{
+	struct err err = err_make(&h->err_arena);
+	struct slice subject = slice_tainted(SLICE("A.b")), list = with_dir(h, "x : a.b : @D/file : lsearch;@D/dom"), value;
+
+	HOLDS(h, match_text(&h->scope, LIST_DOMAIN, list, subject, NULL, &value, &err) == OK);
+	HOLDS(h, value.taint == CLEAN && slice_eq(value, SLICE("a.b")));
+	HOLDS(h, match_text(&h->scope, LIST_DOMAIN, slice_tainted(list), subject, NULL, &value, &err) == OK);
+	HOLDS(h, value.taint == TAINTED);
+	subject = slice_tainted(SLICE("lit.file"));
+	HOLDS(h, match_text(&h->scope, LIST_DOMAIN, list, subject, NULL, &value, &err) == OK);
+	HOLDS(h, value.taint == CLEAN && slice_eq(value, SLICE("lit.file")));
+	HOLDS(h, match_text(&h->scope, LIST_DOMAIN, slice_tainted(list), subject, NULL, &value, &err) == DEFER);
+	HOLDS(h, slice_starts(err.text, SLICE("Tainted filename")));
+	list = with_dir(h, "lsearch;@D/dom");
+	subject = slice_tainted(SLICE("ls.dom"));
+	HOLDS(h, match_text(&h->scope, LIST_DOMAIN, list, subject, NULL, &value, &err) == OK);
+	HOLDS(h, value.taint == CLEAN && slice_eq(value, SLICE("data here")));
+	HOLDS(h, match_text(&h->scope, LIST_DOMAIN, slice_tainted(list), subject, NULL, &value, &err) == DEFER);
+	HOLDS(h, match_text(&h->scope, LIST_DOMAIN, SLICE("*.b"), slice_tainted(SLICE("q.b")), NULL, &value, &err) == OK);
+	HOLDS(h, h->scope.numeric[1].taint == TAINTED); /* what the "*" stood for is still the stranger's */
+}
+
+static void test_taint(void **state)
+{
+	(void)state;
+	harness_run(CONF, prepare, check_taint);
+}
+
+/* Lists in options: compiled with the snapshot, or expanded at each use; unset ones hold nothing. */
+static void check_compiled(struct harness *h)
+{
+	static const struct {
+		const char *list, *subject;
+		enum rc rc;
+	} rows[] = {
+		{"a.b : *.c", "a.b", OK},
+		{"a.b : *.c", "x.c", OK},
+		{"a.b : *.c", "c", FAIL},
+		{"+d1", "ls.dom", OK},
+		{"\\N^a\\d$\\N", "a5", OK},
+		{"\\N^a\\d$\\N", "ad", FAIL},
+		{"$primary_hostname", "me.example", OK},
+		{"${if eq{1}{1}{fail.me}fail}", "fail.me", OK},
+		{"${if eq{1}{2}{fail.me}fail}", "fail.me", FAIL},
+		{"! ${if eq{1}{2}{fail.me}fail}", "fail.me", FAIL},
+		{"$nosuchvariable", "a", DEFER},
+		{"${lookup{k}lsearch{@D/none}}", "a", DEFER},
+		{"", "a", FAIL},
+		{"!", "a", OK},
+		{"! : ", "a", OK},
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct slice text = with_dir(h, rows[i].list);
+		const struct match_list *list = match_compile(h->conf, &h->arena, LIST_DOMAIN, text);
+		struct err err = err_make(&h->err_arena);
+
+		HOLDS(h, list && slice_eq(match_list_text(list), text));
+		for (unsigned twice = 0; twice < 2; twice++) {
+			enum rc rc = match_domain(&h->scope, list, slice_of(rows[i].subject), NULL, &err);
+
+			if (rc != rows[i].rc) {
+				print_error("%s, %s: %s %.*s\n", rows[i].list, rows[i].subject, rc_name(rc),
+					    SLICE_ARG(err.text));
+				h->wrong++;
+			}
+		}
+	}
+	HOLDS(h, match_domain(&h->scope, NULL, SLICE("a"), NULL, NULL) == FAIL);
+}
+
+static void test_compiled(void **state)
+{
+	(void)state;
+	harness_run(CONF, prepare, check_compiled);
+}
+
+/* A named list that leads back to itself is a mistake of the file, found when it is loaded. */
+static void test_circle(void **state)
+{
+	static const char *const texts[] = {"domainlist a = x : +b\ndomainlist b = +c\ndomainlist c = y : ! +a\n",
+					    "hostlist a = +a\n"};
+	struct conf *conf;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+		char path[] = "/tmp/sluice-circle-XXXXXX";
+		struct conf_load_options load = {.file = path, .trusted = true};
+		struct arena arena;
+		struct err err;
+		int fd = mkstemp(path);
+
+		assert_true(fd >= 0 && write(fd, texts[i], strlen(texts[i])) == (ssize_t)strlen(texts[i]));
+		close(fd);
+		arena_init(&arena, 0);
+		err = err_make(&arena);
+		if (!harness_language.names.count)
+			assert_int_equal(language_init(&harness_language, &err), OK);
+		assert_int_equal(conf_load(&harness_registry, &load, &conf, &err), FAIL);
+		assert_true(slice_search(err.text, SLICE("refers to itself")) >= 0);
+		unlink(path);
+		arena_done(&arena);
+	}
+}
+
 static void test_domains(void **state)
 {
 	(void)state;
@@ -271,6 +387,9 @@ int main(void)
 		cmocka_unit_test(test_domains),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_taint),
+		cmocka_unit_test(test_compiled),
+		cmocka_unit_test(test_circle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
