@@ -28,6 +28,20 @@ static enum rc variables_add(struct language *language, struct err *err)
 	return rc;
 }
 
+/* What nobody owns. */
+static enum rc known_add(struct language *language, struct err *err)
+{
+	enum rc rc = OK;
+
+	for (unsigned i = 0; i < expand_known_variables.count && rc == OK; i++) {
+		const struct variable *row = &expand_known_variables.rows[i];
+
+		if (!language_find(language, 'v', slice_of(row->name)))
+			rc = name_add(language, 'v', row->name, row, err);
+	}
+	return rc;
+}
+
 /* The rows of items, operators and conditions all begin with their name. */
 static_assert(offsetof(struct expand_item, name) == 0 && offsetof(struct expand_operator, name) == 0 &&
 		  offsetof(struct expand_condition, name) == 0,
@@ -51,6 +65,8 @@ enum rc language_init(struct language *language, struct err *err)
 	arena_init(&language->arena, 0);
 	map_init(&language->names, &language->arena, false);
 	rc = variables_add(language, err);
+	if (rc == OK)
+		rc = known_add(language, err);
 	if (rc == OK)
 		rc = rows_add(language, 'i', language->items, err);
 	if (rc == OK)

@@ -105,6 +105,11 @@ enum rc shard_needed(const struct scope *sc, const char *what, struct err *err);
 /* The limits of depth, asked for at each level. OK, or FAIL with the reason. */
 enum rc depth_enter(struct scope *sc, struct err *err);
 
+/* ---- known.c ----------------------------------------------------------------------------------------------
+ */
+
+extern const struct variable_table expand_known_variables;
+
 /* ---- numbers.c --------------------------------------------------------------------------------------------
  */
 

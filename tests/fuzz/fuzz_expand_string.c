@@ -10,21 +10,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Where the room log is linked, its own function counts. */
-__attribute__((weak)) bool log_wants(const struct conf *conf, enum log_selector selector)
-{
-	(void)conf;
-	(void)selector;
-	return false;
-}
-
 static const struct variable_table *const variables[] = {&expand_variables, &message_variables, NULL};
 static const struct expand_item *const *const items[] = {expand_items, NULL};
 static const struct expand_operator *const *const operators[] = {expand_operators, NULL};
 static const struct expand_condition *const *const conditions[] = {expand_conditions, NULL};
 static struct language language = {
     .variables = variables, .items = items, .operators = operators, .conditions = conditions};
-static const struct conf_group *const groups[] = {&expand_conf_group, &message_conf_group, NULL};
+static const struct conf_group *const groups[] = {&expand_conf_group, &message_conf_group, &log_conf_group,
+						  NULL};
 static const struct conf_section *const sections[] = {NULL};
 static const struct conf_language registry = {.groups = groups, .sections = sections, .language = &language};
 

@@ -15,14 +15,6 @@
 
 #include "expand/expand.h"
 
-/* What the tests log is of no interest; where the room log is linked, its own function counts. */
-__attribute__((weak)) bool log_wants(const struct conf *conf, enum log_selector selector)
-{
-	(void)conf;
-	(void)selector;
-	return false;
-}
-
 static const struct variable_table *const harness_variables[] = {&expand_variables, &message_variables, NULL};
 static const struct expand_item *const *const harness_items[] = {expand_items, NULL};
 static const struct expand_operator *const *const harness_operators[] = {expand_operators, NULL};
@@ -33,7 +25,8 @@ static struct language harness_language = {
     .operators = harness_operators,
     .conditions = harness_conditions,
 };
-static const struct conf_group *const harness_groups[] = {&expand_conf_group, &message_conf_group, NULL};
+static const struct conf_group *const harness_groups[] = {&expand_conf_group, &message_conf_group,
+							  &log_conf_group, NULL};
 static const struct conf_section *const harness_sections[] = {NULL};
 static const struct conf_language harness_registry = {
     .groups = harness_groups, .sections = harness_sections, .language = &harness_language};
