@@ -26,10 +26,18 @@ static const struct conf_section *const sections[] = {
 	&acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section, NULL,
 };
 
+static void macros(struct conf *conf)
+{
+	conf_feature_macros(conf);
+	log_macros(conf);
+	acl_macros(conf);
+}
+
 const struct conf_language server_registry = {
 	.groups = groups,
 	.sections = sections,
 	.named_list = match_named_list,
 	.language = &server_language,
-	.macros = acl_macros,
+	.macros = macros,
+	.expand_early = expand_early,
 };

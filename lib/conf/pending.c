@@ -199,7 +199,6 @@ const struct conf_option conf_pending_options[] = {
 	{"retry_data_expire", &conf_time, 0, "7d", NULL, 0},
 	{"retry_interval_max", &conf_time, 0, "24h", NULL, 0},
 	{"return_path_remove", &conf_bool, 0, "yes", NULL, 0},
-	{"return_size_limit", &conf_size, 0, "100K", NULL, 0},
 	{"rfc1413_hosts", &conf_string, 0, "@[]", NULL, 0},
 	{"rfc1413_query_timeout", &conf_time, 0, "0s", NULL, 0},
 	{"sender_unqualified_hosts", &conf_string, 0, NULL, NULL, 0},
@@ -297,6 +296,7 @@ const struct conf_old_name conf_old_names[] = {
 	{"dns_use_dnssec", "dns_dnssec_ok"},
 	{"gnutls_enable_pkcs11", "gnutls_allow_auto_pkcs11"},
 	{"proxy_required_hosts", "hosts_proxy"},
+	{"return_size_limit", "bounce_return_size_limit"},
 	{"tpda_event_action", "event_action"},
 };
 const size_t conf_old_name_count = ARRAY_COUNT(conf_old_names);

@@ -2,8 +2,7 @@
 #include "work.h"
 
 static const struct conf_option rows[] = {
-	OPT_INT(struct deliver_options, bounce_return_size_limit, "100K", "bytes of a message that a bounce returns"),
-	OPT_INT(struct deliver_options, return_size_limit, "100K", "older name of bounce_return_size_limit"),
+	OPT_SIZE(struct deliver_options, bounce_return_size_limit, "100K", "bytes of a message that a bounce returns"),
 	OPT_INT(struct deliver_options, bounce_return_linesize_limit, "998", "longer lines: only the header is returned"),
 	OPT_TIME(struct deliver_options, retry_interval_max, "1d", "the longest retry interval"),
 	OPT_TIME(struct deliver_options, retry_data_expire, "7d", "retry data that old is not believed"),

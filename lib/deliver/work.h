@@ -5,7 +5,7 @@
 #include "deliver/deliver.h"
 
 struct deliver_options {
-	int64_t bounce_return_size_limit, return_size_limit, bounce_return_linesize_limit;
+	int64_t bounce_return_size_limit, bounce_return_linesize_limit;
 	int64_t retry_interval_max, retry_data_expire, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after;
 	int64_t remote_max_parallel, deliveries_max;
 	bool bounce_return_body, bounce_return_message, queue_run_in_order, queue_only_override, message_logs;

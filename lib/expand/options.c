@@ -111,9 +111,6 @@ enum rc expand_early(struct conf *conf, struct slice text, struct slice *ret, st
 
 static const struct conf_option rows[] = {
     OPT_BOOL(struct expand_options, strict_acl_vars, "no", "an ACL variable that is not set is an error"),
-    OPT_NO_EFFECT("perl_at_start", "there is no Perl interpreter in this server"),
-    OPT_NO_EFFECT("perl_startup", "there is no Perl interpreter in this server"),
-    OPT_NO_EFFECT("perl_taintmode", "there is no Perl interpreter in this server"),
 };
 
 const struct conf_group expand_conf_group = {
