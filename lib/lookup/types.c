@@ -2,7 +2,7 @@
 
 #include "types.h"
 
-#include "options.h"
+#include "quote.h"
 
 /* Known by name, so that a configuration that names them loads, and says what is missing when it comes to that. */
 static enum rc refuse(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
@@ -16,6 +16,8 @@ static enum rc refuse(struct scope *sc, const struct lookup_type *type, const st
 
 #define REFUSED_FILE(id)  static const struct lookup_type refused_##id = {.name = #id, .find = refuse}
 #define REFUSED_QUERY(id) static const struct lookup_type refused_##id = {.name = #id, .query = true, .find = refuse}
+#define REFUSED_QUOTED(id, quoter) \
+	static const struct lookup_type refused_##id = {.name = #id, .query = true, .find = refuse, .quote = quoter}
 REFUSED_FILE(dbm);
 REFUSED_FILE(dbmjz);
 REFUSED_FILE(dbmnz);
@@ -23,20 +25,20 @@ REFUSED_FILE(nis);
 REFUSED_FILE(nis0);
 REFUSED_FILE(spf);
 REFUSED_QUERY(ibase);
-REFUSED_QUERY(ldap);
+REFUSED_QUOTED(ldap, quote_ldap);
 REFUSED_QUERY(ldapauth);
-REFUSED_QUERY(ldapdn);
-REFUSED_QUERY(ldapm);
-REFUSED_QUERY(mysql);
-REFUSED_QUERY(nisplus);
+REFUSED_QUOTED(ldapdn, quote_ldap);
+REFUSED_QUOTED(ldapm, quote_ldap);
+REFUSED_QUOTED(mysql, quote_mysql);
+REFUSED_QUOTED(nisplus, quote_nisplus);
 REFUSED_QUERY(nmh);
-REFUSED_QUERY(oracle);
-REFUSED_QUERY(pgsql);
+REFUSED_QUOTED(oracle, quote_oracle);
+REFUSED_QUOTED(pgsql, quote_pgsql);
 REFUSED_QUERY(psl);
 REFUSED_QUERY(readsock);
-REFUSED_QUERY(redis);
+REFUSED_QUOTED(redis, quote_redis);
 REFUSED_QUERY(regdom);
-REFUSED_QUERY(sqlite);
+REFUSED_QUOTED(sqlite, quote_sqlite);
 REFUSED_QUERY(whoson);
 
 const struct lookup_type *const lookup_types[] = {
@@ -87,6 +89,8 @@ enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, s
 
 	if (!t)
 		return err_set(err, FAIL, "unknown lookup type \"%.*s\"", SLICE_ARG(type));
+	if (!t->quote && option.len)
+		return err_set(err, FAIL, "\"%.*s\" unrecognized after \"${quote_%s\"", SLICE_ARG(option), t->name);
 	if (!t->quote) {
 		*ret = subject;
 		return OK;

@@ -123,6 +123,32 @@ static void check_defaults(struct harness *h)
 	rows_check(h, rows, ARRAY_COUNT(rows));
 }
 
+static void check_quotes(struct harness *h)
+{
+	static const struct row rows[] = {
+		ROW("${quote_mysql:a'b\"c\\\\d\\ne\\tf%_}", "a\\'b\\\"c\\\\d\\ne\\tf%_"),
+		ROW("${quote_pgsql:a'b\"c\\\\d\\ne\\tf%_}", "a''b\\\"c\\\\d\\ne\\tf%_"),
+		ROW("${quote_sqlite:a'b\"c\\\\d}", "a''b\"c\\d"),
+		ROW("${quote_ldap: a(bc)*, a<yz>; }", "%20a%5C28bc%5C29%5C2A%2C%20a%3Cyz%3E%3B%20"),
+		ROW("${quote_ldap_dn: a(bc)*, a<yz>; }", "%5C%20a(bc)*%5C%2C%20a%5C%3Cyz%5C%3E%5C%3B%5C%20"),
+		ROW("${quote_ldap_dn: #a b }", "%5C%20%5C%23a%20b%5C%20"),
+		ROW("${quote_ldap_dn:}", ""),
+		OURS("${quote_redis:a b\\\\c\\nd'}", "a\\ b\\\\c\\\nd'"),
+		OURS("${quote_nisplus:a\"b}", "a\"\"b"),
+		ROW("${quote_lsearch:a'b}", "a'b"),
+		ROW("${quote_mysql_x:a}", "Failed: \"x\" unrecognized after \"${quote_mysql\""),
+		ROW("${quote_nosuch:a}", "Failed: unknown lookup type \"nosuch\""),
+	};
+
+	rows_check(h, rows, ARRAY_COUNT(rows));
+}
+
+static void test_quotes(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, prepare, check_quotes);
+}
+
 static void check_patterns(struct harness *h)
 {
 	static const struct row rows[] = {
@@ -273,7 +299,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),	 cmocka_unit_test(test_defaults), cmocka_unit_test(test_patterns),
-		cmocka_unit_test(test_taint),	 cmocka_unit_test(test_change),	  cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_quotes),	 cmocka_unit_test(test_taint),	 cmocka_unit_test(test_change),	  cmocka_unit_test(test_versions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
