@@ -406,6 +406,12 @@ void stream_set_window(struct stream *s, size_t bytes)
 
 void stream_shutdown_write(struct stream *s)
 {
+	if (!s->is_socket && s->fd_out != s->fd_in) {
+		/* A pipe has no half to close: its reader sees the end when the descriptor goes. */
+		s->shard->backend->close_fd(s->shard, s->fd_out);
+		s->fd_out = s->fd_in;
+		return;
+	}
 	s->shard->backend->shutdown(s->shard, s->fd_out, SHUT_WR);
 }
 

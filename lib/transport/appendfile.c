@@ -136,6 +136,9 @@ static enum rc appendfile_check(struct conf *conf, void *instance, struct err *e
 		conf_warn(conf, place, "allow_fifo has no effect: named pipes are not delivered to");
 	if (a->notify_comsat)
 		conf_warn(conf, place, "notify_comsat has no effect");
+	if (was_set(a, "maildir_quota_directory_regex") || was_set(a, "quota_size_regex"))
+		conf_warn(conf, place, "quota_size_regex and maildir_quota_directory_regex have no effect: all of new, cur and the "
+			  "folders counts, by the files' real sizes");
 	if (was_set(a, "quota_warn_threshold") || was_set(a, "quota_warn_message"))
 		conf_warn(conf, place, "quota_warn_threshold has no effect yet");
 	rc = check_locks(a, err);

@@ -34,8 +34,8 @@ struct append {
 	int fd;
 	uint64_t size;		/* bytes written */
 	struct err *err;
-	bool freeze;
 	bool quota_exceeded;
+	const char *size_file;	/* maildirsize, to be told of the message; NULL: none */
 };
 
 /* Each: OK delivered; FAIL, DEFER: append->err says why. */

@@ -24,8 +24,8 @@ NODISCARD enum rc user_unlink(struct task *task, const struct identity *who, con
 /* Unlinks a leftover (a temporary file, a lock): if that fails, nothing is lost but tidiness. */
 void user_tidy(struct task *task, const struct identity *who, const char *path);
 
-/* A command that runs. Its standard input, and its standard output and error together, are ours to write and read; status
- * yields its exit status as waitpid() gives it, as one int, when it has ended; closing status before kills it. */
+/* A command that runs in a process group of its own. input and output are the ends of pipes to its standard input and from
+ * its standard output and error. */
 struct command {
 	const char *const *argv; /* NULL-terminated; argv[0] is the file, absolute */
 	const char *const *envp;
@@ -33,10 +33,16 @@ struct command {
 	mode_t umask;
 };
 struct running {
-	int input, output, status;
+	int input, output;
+	int pidfd, pid;	/* a child of this process; -1: it is the helper's */
+	int status;	/* the helper's report; -1: none */
 };
 /* FAIL: it cannot be executed (err->os). Parks. */
 NODISCARD enum rc user_spawn(struct task *task, const struct identity *who, const struct command *command,
 			     struct running *running_ret, struct err *err);
+/* Its exit status as waitpid() gives it, when it has ended. Parks. The descriptors are the caller's to close. */
+NODISCARD enum rc user_wait(struct task *task, struct running *running, int *status_ret, struct err *err);
+/* Ends it with all that it started. */
+void user_kill(struct task *task, struct running *running);
 
 #endif

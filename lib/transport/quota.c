@@ -1,13 +1,325 @@
-/* Quotas of mailboxes that this transport keeps itself. */
+/* Quotas of mailboxes that this transport keeps itself: how much is there is counted on a helper thread, or read from a
+ * maildirsize file (maildir++), and compared before anything is written. */
 #include "appendfile.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEPTH_MAX	  10	/* directories inside directories that are counted */
+#define SIZE_FILE_MAX	  5120	/* bytes: then maildir++ asks for a recount */
+#define SIZE_FILE_AGE_S	  900	/* an older file that says "full" is not believed */
+
+/* ---- Counting ------------------------------------------------------------------------------------------------------ */
+
+/* Heap memory, since the helper thread may outlive the fiber that asked. */
+struct count {
+	char path[4096];
+	bool maildir;
+	uint64_t bytes, files;
+	int os;
+};
+
+static void count_directory(struct count *c, int parent, const char *name, bool maildir, unsigned depth)
+{
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (depth ? O_NOFOLLOW : 0));
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct stat st;
+
+	if (!d) {
+		if (errno != ENOENT)
+			c->os = errno;
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	for (struct dirent *e; (e = readdir(d));) {
+		bool special = strcmp(e->d_name, "cur") == 0 || strcmp(e->d_name, "new") == 0;
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue; /* gone meanwhile */
+		if (S_ISREG(st.st_mode) && !maildir) {
+			c->bytes += (uint64_t)st.st_size;
+			c->files++;
+		} else if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX && (!maildir || special || e->d_name[0] == '.')) {
+			count_directory(c, fd, e->d_name, maildir && !special, depth + 1);
+		}
+	}
+	closedir(d);
+}
+
+static void count_run(void *arg)
+{
+	struct count *c = arg;
+
+	count_directory(c, AT_FDCWD, c->path, c->maildir, 0);
+}
+
+static enum rc count_mailbox(struct append *append, const char *path, uint64_t *bytes_ret, uint64_t *files_ret)
+{
+	struct count *c = calloc(1, sizeof(*c));
+	enum rc rc;
+
+	if (!c)
+		return err_memory(append->err);
+	snprintf(c->path, sizeof(c->path), "%s", path);
+	c->maildir = append->options->maildir_format;
+	rc = offload_call(append->sc->task, count_run, c, free, append->err);
+	if (rc != OK)
+		return rc;
+	*bytes_ret = c->bytes;
+	*files_ret = c->files;
+	rc = c->os ? err_os(append->err, DEFER, c->os, "counting the mailbox %s", path) : OK;
+	free(c);
+	return rc;
+}
+
+/* ---- The maildirsize file --------------------------------------------------------------------------------------------- */
+
+struct size_file {
+	const char *path;
+	uint64_t quota, quota_files;
+	uint64_t bytes, files;
+	bool recounted;
+};
+
+/* "<n>S,<n>C" and then lines "<bytes> <files>", which may be negative. false: not of that form, or of another quota. */
+static bool size_file_parse(struct size_file *f, struct slice text)
+{
+	char want[80];
+	struct slice line, word;
+	int64_t number, bytes = 0, files = 0;
+
+	snprintf(want, sizeof(want), "%lluS,%lluC", (unsigned long long)f->quota, (unsigned long long)f->quota_files);
+	if (!slice_split(&text, '\n', &line) || !slice_eq(line, slice_of(want)))
+		return false;
+	while (slice_split(&text, '\n', &line)) {
+		if (line.len == 0)
+			continue;
+		if (!slice_word(&line, &word) || !parse_i64(word, &number))
+			return false;
+		bytes += number;
+		if (!slice_word(&line, &word) || !parse_i64(word, &number))
+			return false;
+		files += number;
+	}
+	f->bytes = bytes > 0 ? (uint64_t)bytes : 0;
+	f->files = files > 0 ? (uint64_t)files : 0;
+	return true;
+}
+
+/* OK: it was read. FAIL: a recount is needed. */
+static enum rc size_file_read(struct append *append, struct size_file *f)
+{
+	struct task *task = append->sc->task;
+	char text[SIZE_FILE_MAX + 1];
+	struct stat st;
+	size_t got = 0;
+	int fd;
+	enum rc rc = user_open(task, &append->who, f->path, O_RDONLY | O_CLOEXEC, 0, &fd, append->err);
+
+	if (rc != OK)
+		return rc;
+	rc = file_read(task, fd, text, sizeof(text), 0, &got, append->err);
+	if (rc == OK && (got > SIZE_FILE_MAX || fstat(fd, &st) != 0 || !size_file_parse(f, slice_make(text, got, TAINTED))))
+		rc = FAIL;
+	file_close(task->shard, fd);
+	if (rc == OK && f->quota && f->bytes + message_size(append->sc->message) > f->quota &&
+	    st.st_mtime + SIZE_FILE_AGE_S < (time_t)(shard_wall(task->shard) / NS_PER_S))
+		rc = FAIL;
+	return rc;
+}
+
+/* Written aside and renamed, so that others never see half of it. */
+static enum rc size_file_write(struct append *append, const struct size_file *f)
+{
+	struct task *task = append->sc->task;
+	struct slice temporary = arena_printf(task->arena, "%s.%d.%u", f->path, (int)getpid(), shard_id(task->shard));
+	struct slice text = arena_printf(task->arena, "%lluS,%lluC\n%llu %llu\n", (unsigned long long)f->quota,
+					 (unsigned long long)f->quota_files, (unsigned long long)f->bytes,
+					 (unsigned long long)f->files);
+	struct iovec iov = {(void *)(uintptr_t)text.ptr, text.len};
+	int fd;
+	enum rc rc;
+
+	if (!temporary.ptr || !text.ptr)
+		return err_memory(append->err);
+	rc = user_open(task, &append->who, temporary.ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &fd, append->err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	rc = file_writev(task, fd, &iov, 1, 0, append->err);
+	file_close(task->shard, fd);
+	if (rc == OK)
+		rc = user_rename(task, &append->who, temporary.ptr, f->path, append->err);
+	if (rc != OK)
+		user_tidy(task, &append->who, temporary.ptr);
+	return rc == FAIL ? DEFER : rc;
+}
+
+/* ---- The check ------------------------------------------------------------------------------------------------------------ */
+
+/* "10M", "10M/no_check", "75%" (which is for warnings only). */
+static bool read_quota(struct slice text, uint64_t *ret, bool *no_check)
+{
+	ptrdiff_t slash;
+	int64_t number;
+
+	text = slice_trim(text);
+	slash = slice_find(text, '/');
+	if (slash >= 0) {
+		*no_check |= slice_eq(slice_from(text, (size_t)slash + 1), SLICE("no_check"));
+		text = slice_trim(slice_sub(text, 0, (size_t)slash));
+	}
+	if (text.len == 0) {
+		*ret = 0;
+		return true;
+	}
+	if (!conf_parse_int(text, &number) || number < 0)
+		return false;
+	*ret = (uint64_t)number;
+	return true;
+}
+
+static enum rc expand_quota(struct append *append, const struct expansion *option, const char *name, uint64_t *ret,
+			    bool *no_check)
+{
+	struct slice text;
+	enum rc rc = expand_option(append->sc, option, &text, append->err);
+
+	if (rc == OK && !read_quota(text, ret, no_check))
+		return err_set(append->err, DEFER, "malformed value \"%.*s\" for \"%s\" in %.*s transport",
+			       SLICE_ARG(text), name, SLICE_ARG(append->options->transport.instance.name));
+	return rc == FAIL ? DEFER : rc;
+}
+
+/* Where the mailbox's files are counted: quota_directory, or the maildir that a folder belongs to, or the place itself. */
+static enum rc find_base(struct append *append, const char **base_ret)
+{
+	struct task *task = append->sc->task;
+	struct slice text, mark;
+	struct stat st;
+	enum rc rc = expand_option(append->sc, append->options->quota_directory, &text, append->err);
+
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	*base_ret = append->path;
+	if (text.len) {
+		if (text.ptr[0] != '/' || text.taint == TAINTED)
+			return err_set(append->err, DEFER, "quota_directory \"%.*s\" is not absolute, or tainted", SLICE_ARG(text));
+		*base_ret = arena_cstr(task->arena, text);
+		return *base_ret ? OK : err_memory(append->err);
+	}
+	if (!append->options->maildir_format)
+		return OK;
+	mark = arena_printf(task->arena, "%s/maildirfolder", append->path);
+	if (!mark.ptr)
+		return err_memory(append->err);
+	if (user_stat(task, &append->who, mark.ptr, true, &st, append->err) == OK) {
+		char *parent = arena_cstr(task->arena, slice_of(append->path));
+		char *slash = parent ? strrchr(parent, '/') : NULL;
+		if (slash && slash > parent) {
+			*slash = '\0';
+			*base_ret = parent;
+		}
+	}
+	return OK;
+}
+
+static enum rc use_size_file(struct append *append, const char *base, struct size_file *f)
+{
+	struct slice path = arena_printf(append->sc->task->arena, "%s/maildirsize", base);
+	struct stat st;
+	enum rc rc;
+
+	if (!path.ptr)
+		return err_memory(append->err);
+	f->path = path.ptr;
+	if (user_stat(append->sc->task, &append->who, base, true, &st, append->err) != OK) {
+		rc = append_make_directory(append, base);
+		if (rc != OK)
+			return rc;
+	}
+	rc = size_file_read(append, f);
+	if (rc != FAIL)
+		return rc;
+	f->recounted = true;
+	rc = count_mailbox(append, base, &f->bytes, &f->files);
+	return rc == OK ? size_file_write(append, f) : rc;
+}
+
+static enum rc measure(struct append *append, const char *base, struct size_file *f)
+{
+	const struct appendfile *a = append->options;
+	struct stat st;
+	int64_t number;
+	enum rc rc = OK;
+
+	if (a->mailbox_size) {
+		rc = expand_option_int(append->sc, a->mailbox_size, 0, &number, append->err);
+		f->bytes = rc == OK && number > 0 ? (uint64_t)number : 0;
+		if (rc == OK && a->mailbox_filecount) {
+			rc = expand_option_int(append->sc, a->mailbox_filecount, 0, &number, append->err);
+			f->files = rc == OK && number > 0 ? (uint64_t)number : 0;
+		}
+		return rc == FAIL ? DEFER : rc;
+	}
+	if (append->is_directory && a->maildir_format && a->maildir_use_size_file)
+		return use_size_file(append, base, f);
+	if (append->is_directory)
+		return count_mailbox(append, base, &f->bytes, &f->files);
+	if (user_stat(append->sc->task, &append->who, append->path, true, &st, append->err) == OK)
+		f->bytes = (uint64_t)st.st_size;
+	return append->sc->task->cancelled ? CANCELLED : OK;
+}
 
 enum rc quota_check(struct append *append)
 {
-	(void)append;
-	return OK;
+	const struct appendfile *a = append->options;
+	struct size_file f = {0};
+	uint64_t add = a->quota_is_inclusive ? message_size(append->sc->message) : 0;
+	bool no_check = false;
+	const char *base;
+	enum rc rc;
+
+	if (!a->quota && !a->maildir_use_size_file)
+		return OK;
+	rc = expand_quota(append, a->quota, "quota", &f.quota, &no_check);
+	if (rc == OK)
+		rc = expand_quota(append, a->quota_filecount, "quota_filecount", &f.quota_files, &no_check);
+	if (rc != OK || (f.quota == 0 && f.quota_files == 0 && !a->maildir_use_size_file))
+		return rc;
+	rc = find_base(append, &base);
+	if (rc == OK)
+		rc = measure(append, base, &f);
+	if (rc != OK)
+		return rc;
+	append->size_file = f.path;
+	if (no_check || ((f.quota == 0 || f.bytes + add <= f.quota) &&
+			 (f.quota_files == 0 || f.files + a->quota_is_inclusive <= f.quota_files)))
+		return OK;
+	append->quota_exceeded = true;
+	return err_set(append->err, DEFER, "mailbox is full (MTA-imposed quota exceeded while writing to %s)", append->path);
 }
 
 void quota_delivered(struct append *append)
 {
-	(void)append;
+	struct task *task = append->sc->task;
+	struct slice line;
+	struct iovec iov;
+	int fd;
+
+	if (!append->size_file)
+		return;
+	line = arena_printf(task->arena, "%llu 1\n", (unsigned long long)append->size);
+	if (!line.ptr || user_open(task, &append->who, append->size_file, O_WRONLY | O_APPEND | O_CLOEXEC, 0, &fd, append->err) != OK)
+		return; /* the message is there; the file is counted anew when it is missed */
+	iov = (struct iovec){(void *)(uintptr_t)line.ptr, line.len};
+	if (file_writev(task, fd, &iov, 1, UINT64_MAX, append->err) != OK)
+		user_tidy(task, &append->who, append->size_file);
+	file_close(task->shard, fd);
 }

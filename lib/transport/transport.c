@@ -69,13 +69,16 @@ static enum rc transport_check(struct conf *conf, void *instance, struct err *er
 		return err_set(err, FAIL, "\"transport_filter\" is not supported yet");
 	if (transport->headers_rewrite.ptr)
 		return err_set(err, FAIL, "\"headers_rewrite\" is not supported yet");
+	if (transport->max_parallel)
+		conf_warn(conf, &transport->instance.place, "max_parallel has no effect yet");
 	if (transport->shadow_transport.ptr)
 		conf_warn(conf, &transport->instance.place, "shadow_transport has no effect yet");
 	return OK;
 }
 
 static const struct conf_driver *const transport_drivers[] = {
-	&transport_appendfile_driver, &transport_smtp_driver, NULL,
+	&transport_appendfile_driver, &transport_autoreply_driver, &transport_lmtp_driver, &transport_pipe_driver,
+	&transport_queuefile_driver,  &transport_smtp_driver,	   NULL,
 };
 const struct conf_section transport_conf_section = {
 	.id = CONF_SECTION_TRANSPORTS, .name = "transports", .drivers = transport_drivers,

@@ -49,6 +49,7 @@ struct delivery_outcome {
 	struct ip_addr local;		   /* our end */
 	uint64_t size;			   /* bytes sent */
 	struct slice special_log;	   /* "(file)": extra for the log */
+	bool freeze;			   /* with DEFER: the message is to be frozen (pipe's freeze_signal and its kin) */
 };
 
 struct transport_ops {

@@ -1,0 +1,387 @@
+/* The autoreply transport: answers a message with one of its own. The answer has an empty sender and says that it is
+ * automatic (RFC 3834), and is never given to what is automatic itself. */
+#include "helper.h"
+
+struct autoreply {
+	struct transport transport;
+	bool file_expand, file_optional, return_message;
+	const struct expansion *bcc, *cc, *file, *from, *headers, *log, *once, *once_repeat, *reply_to, *subject, *text, *to;
+	const struct match_list *never_mail;
+	int64_t mode, once_file_size;
+};
+
+#define R struct autoreply
+static const struct conf_option autoreply_options[] = {
+	OPT_EXPAND(R, bcc, NULL, "further recipients, unseen"),
+	OPT_EXPAND(R, cc, NULL, "further recipients"),
+	OPT_EXPAND(R, file, NULL, "text from a file"),
+	OPT_BOOL(R, file_expand, "no", "each of its lines is expanded"),
+	OPT_BOOL(R, file_optional, "no", "the file need not exist"),
+	OPT_EXPAND(R, from, NULL, "From:"),
+	OPT_EXPAND(R, headers, NULL, "further header fields"),
+	OPT_EXPAND(R, log, NULL, "accepted; answers are logged in the main log"),
+	OPT_OCTAL(R, mode, "0600", "of the files of log and once"),
+	OPT_ADDRESSES(R, never_mail, NULL, "who gets no answer"),
+	OPT_EXPAND(R, once, NULL, "each recipient gets one answer; the name is that of the set"),
+	OPT_INT(R, once_file_size, "0", "accepted: the set is a hint, not a file"),
+	OPT_EXPAND(R, once_repeat, "0s", "and another after this time"),
+	OPT_EXPAND(R, reply_to, NULL, "Reply-To:"),
+	OPT_BOOL(R, return_message, "no", "the message goes back with the answer"),
+	OPT_EXPAND(R, subject, NULL, "Subject:"),
+	OPT_EXPAND(R, text, NULL, "the text"),
+	OPT_EXPAND(R, to, NULL, "who gets the answer"),
+};
+
+#define FILE_SIZE_MAX	    (1024u * 1024)
+#define RECIPIENTS_MAX	    100
+#define RETURN_SIZE_MAX	    (256u * 1024)
+#define REFERENCES_MAX	    900 /* of a header line */
+
+static enum rc autoreply_check(struct conf *conf, void *instance, struct err *err)
+{
+	R *r = instance;
+
+	if (!r->to && !r->cc && !r->bcc)
+		return err_set(err, FAIL, "none of to, cc and bcc is set");
+	if (r->log)
+		conf_warn(conf, &r->transport.instance.place, "log has no effect yet");
+	return OK;
+}
+
+/* ---- Who -------------------------------------------------------------------------------------------------------------- */
+
+struct reply {
+	struct scope *sc;
+	const R *options;
+	struct err *err;
+	struct slice recipients[RECIPIENTS_MAX];
+	unsigned recipient_count;
+	struct str text;
+};
+
+/* The addresses of one option, without those that never_mail names; the rest comes back as a header body. */
+static enum rc add_recipients(struct reply *reply, const struct expansion *option, struct slice *header_ret)
+{
+	struct arena *arena = reply->sc->task->arena;
+	struct str header = str_make(arena);
+	struct slice rest;
+	struct address_parts parts;
+	enum rc rc = expand_option(reply->sc, option, &rest, reply->err);
+
+	*header_ret = SLICE_EMPTY;
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	while (reply->recipient_count < RECIPIENTS_MAX) {
+		rc = address_next(arena, &rest, 0, &parts, reply->err);
+		if (rc != OK && reply->err->text.len == 0)
+			break;
+		if (rc != OK || parts.full.len == 0)
+			continue;
+		rc = reply->options->never_mail ? match_address(reply->sc, reply->options->never_mail, parts.full, NULL, reply->err) :
+						  FAIL;
+		if (rc == OK)
+			continue;
+		if (rc != FAIL)
+			return rc;
+		reply->recipients[reply->recipient_count++] = parts.full;
+		str_printf(&header, "%s%.*s", header.len ? ",\n  " : "", SLICE_ARG(parts.full));
+	}
+	*header_ret = str_slice(&header);
+	return header_ret->ptr ? OK : err_memory(reply->err);
+}
+
+static bool header_says(const struct message *message, const char *name, const char *const *words)
+{
+	struct header *h = header_find(&message->headers, slice_of(name), NULL);
+
+	for (; h && *words; words++)
+		if (slice_starts_nocase(header_body(h), slice_of(*words)))
+			return true;
+	return false;
+}
+
+/* Was the message made by a program or a list? Then its sender gets no automatic answer (RFC 3834 section 2). */
+static bool is_automatic(const struct message *message)
+{
+	static const char *const bulk[] = {"bulk", "list", "junk", NULL}, *const no[] = {"no", NULL};
+
+	if (message->sender.len == 0 || header_says(message, "precedence", bulk) ||
+	    header_find(&message->headers, SLICE("list-id"), NULL))
+		return true;
+	return header_find(&message->headers, SLICE("auto-submitted"), NULL) && !header_says(message, "auto-submitted", no);
+}
+
+static bool only_to_sender(const struct reply *reply)
+{
+	for (unsigned i = 0; i < reply->recipient_count; i++)
+		if (!slice_eq_nocase(reply->recipients[i], reply->sc->message->sender))
+			return false;
+	return true;
+}
+
+/* ---- Once ------------------------------------------------------------------------------------------------------------------ */
+
+static enum rc once_key(struct reply *reply, struct slice *key_ret)
+{
+	struct str key = str_make(reply->sc->task->arena);
+	struct slice name;
+	enum rc rc = expand_option(reply->sc, reply->options->once, &name, reply->err);
+
+	*key_ret = SLICE_EMPTY;
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	if (name.len == 0)
+		return OK;
+	str_addz(&key, "once ");
+	str_add(&key, name);
+	for (unsigned i = 0; i < reply->recipient_count; i++) {
+		str_addc(&key, ' ');
+		str_add(&key, reply->recipients[i]);
+	}
+	*key_ret = str_slice(&key);
+	return key_ret->ptr ? OK : err_memory(reply->err);
+}
+
+/* Were they answered before, and not long enough ago? */
+static enum rc answered_before(struct reply *reply, struct slice key, bool *ret)
+{
+	struct task *task = reply->sc->task;
+	uint64_t then, now = shard_wall(task->shard) / NS_PER_S;
+	struct slice value, text;
+	int64_t repeat = 0;
+	enum rc rc = hints_get(task->shard, HINTS_SEEN, key, task->arena, &value, reply->err);
+
+	*ret = false;
+	if (rc != OK)
+		return rc == FAIL ? OK : rc;
+	rc = expand_option(reply->sc, reply->options->once_repeat, &text, reply->err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	text = slice_trim(text);
+	if (text.len && !conf_parse_time(text, &repeat))
+		return err_set(reply->err, DEFER, "invalid time value \"%.*s\" for once_repeat", SLICE_ARG(text));
+	*ret = !parse_u64(value, &then) || repeat == 0 || then + (uint64_t)repeat > now;
+	return OK;
+}
+
+static void remember(struct reply *reply, struct slice key)
+{
+	struct shard *shard = reply->sc->task->shard;
+	struct slice now = arena_printf(reply->sc->task->arena, "%llu", (unsigned long long)(shard_wall(shard) / NS_PER_S));
+
+	if (now.ptr)
+		hints_put(shard, HINTS_SEEN, key, now);
+}
+
+/* ---- The answer --------------------------------------------------------------------------------------------------------------- */
+
+/* A header line from an option; line ends inside would begin a new one, so they become spaces. */
+static enum rc add_line(struct reply *reply, const char *name, const struct expansion *option, struct slice otherwise)
+{
+	struct slice value;
+	enum rc rc = expand_option(reply->sc, option, &value, reply->err);
+
+	if (rc != OK) {
+		err_prefix(reply->err, "expansion of %s failed", name);
+		return rc == FAIL ? DEFER : rc;
+	}
+	if (value.len == 0)
+		value = otherwise;
+	if (value.len == 0)
+		return OK;
+	str_printf(&reply->text, "%s: ", name);
+	for (uint32_t i = 0; i < value.len; i++)
+		str_addc(&reply->text, value.ptr[i] == '\n' || value.ptr[i] == '\r' ? ' ' : value.ptr[i]);
+	str_addc(&reply->text, '\n');
+	return OK;
+}
+
+static void add_list(struct reply *reply, const char *name, struct slice addresses)
+{
+	if (addresses.len == 0)
+		return;
+	str_printf(&reply->text, "%s: %.*s\n", name, SLICE_ARG(addresses));
+}
+
+static void add_references(struct reply *reply)
+{
+	struct header *id = header_find(&reply->sc->message->headers, SLICE("message-id"), NULL);
+	struct header *references = header_find(&reply->sc->message->headers, SLICE("references"), NULL);
+	struct slice text = id ? header_body(id) : SLICE_EMPTY;
+
+	if (text.len == 0 || text.len > REFERENCES_MAX || slice_find(text, '\n') >= 0)
+		return;
+	str_printf(&reply->text, "In-Reply-To: %.*s\nReferences: ", SLICE_ARG(text));
+	if (references && header_body(references).len + text.len < REFERENCES_MAX)
+		str_printf(&reply->text, "%.*s\n ", SLICE_ARG(header_body(references)));
+	str_printf(&reply->text, "%.*s\n", SLICE_ARG(text));
+}
+
+static enum rc add_headers(struct reply *reply, const struct slice lists[3])
+{
+	const struct address *address = reply->sc->address;
+	struct slice self = arena_printf(reply->sc->task->arena, "%.*s@%.*s", SLICE_ARG(address->local_part),
+					 SLICE_ARG(address->domain));
+	struct slice more;
+	enum rc rc = self.ptr ? add_line(reply, "From", reply->options->from, self) : err_memory(reply->err);
+
+	if (rc == OK)
+		rc = add_line(reply, "Reply-To", reply->options->reply_to, SLICE_EMPTY);
+	add_list(reply, "To", lists[0]);
+	add_list(reply, "Cc", lists[1]);
+	if (rc == OK)
+		rc = add_line(reply, "Subject", reply->options->subject, SLICE_EMPTY);
+	add_references(reply);
+	str_addz(&reply->text, "Auto-Submitted: auto-replied\n");
+	if (rc == OK)
+		rc = expand_option(reply->sc, reply->options->headers, &more, reply->err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	more = slice_trim(more);
+	if (more.len) {
+		str_add(&reply->text, more);
+		str_addc(&reply->text, '\n');
+	}
+	str_addc(&reply->text, '\n');
+	return OK;
+}
+
+static enum rc add_file(struct reply *reply)
+{
+	struct slice path, bytes, line, value;
+	char *name;
+	enum rc rc = expand_option(reply->sc, reply->options->file, &path, reply->err);
+
+	if (rc != OK || path.len == 0)
+		return rc == FAIL ? DEFER : rc;
+	if (path.ptr[0] != '/' || path.taint == TAINTED)
+		return err_set(reply->err, DEFER, "file \"%.*s\" of autoreply is not absolute, or tainted", SLICE_ARG(path));
+	name = arena_cstr(reply->sc->task->arena, path);
+	if (!name)
+		return err_memory(reply->err);
+	rc = file_slurp(reply->sc->task, name, FILE_SIZE_MAX, &bytes, reply->err);
+	if (rc == FAIL && reply->options->file_optional)
+		return OK;
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	if (!reply->options->file_expand) {
+		str_add(&reply->text, bytes);
+		return OK;
+	}
+	bytes.taint = CLEAN; /* the administrator's or the user's own words: they are to be expanded */
+	while (slice_split(&bytes, '\n', &line)) {
+		rc = expand_text(reply->sc, line, &value, reply->err);
+		if (rc != OK && !(rc == FAIL && reply->err->forced))
+			return rc == FAIL ? DEFER : rc;
+		if (rc == OK) {
+			str_add(&reply->text, value);
+			str_addc(&reply->text, '\n');
+		}
+	}
+	return OK;
+}
+
+static enum rc collect(void *arg, struct slice block, struct err *err)
+{
+	struct reply *reply = arg;
+
+	if (reply->text.len + block.len > RETURN_SIZE_MAX + FILE_SIZE_MAX)
+		return OK; /* cut: it is a reminder, not an archive */
+	str_add(&reply->text, block);
+	return reply->text.failed ? err_memory(err) : OK;
+}
+
+static enum rc add_original(struct reply *reply, const struct delivery *delivery)
+{
+	struct text_writer writer = {.write = collect, .arg = reply, .check = SLICE_EMPTY, .escape = SLICE_EMPTY};
+	enum rc rc = text_writer_init(&writer, reply->sc->task->arena, reply->err);
+
+	str_addz(&reply->text, "\n------ This is a copy of the message, including all the headers. ------\n\n");
+	if (rc == OK)
+		rc = text_writer_message(reply->sc, &reply->options->transport, delivery, &writer, reply->err);
+	return rc == OK ? text_writer_flush(&writer, reply->err) : rc;
+}
+
+static enum rc make_answer(struct reply *reply, const struct delivery *delivery, const struct slice lists[3])
+{
+	struct slice text;
+	enum rc rc = add_headers(reply, lists);
+
+	if (rc == OK)
+		rc = expand_option(reply->sc, reply->options->text, &text, reply->err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	if (text.len) {
+		str_add(&reply->text, text);
+		if (text.ptr[text.len - 1] != '\n')
+			str_addc(&reply->text, '\n');
+	}
+	rc = add_file(reply);
+	if (rc == OK && reply->options->return_message)
+		rc = add_original(reply, delivery);
+	return rc == OK && reply->text.failed ? err_memory(reply->err) : rc;
+}
+
+/* OK also when there was nobody to answer; *sent_ret tells. */
+static enum rc answer(struct reply *reply, const struct delivery *delivery, bool *sent_ret)
+{
+	struct transport_shard *state = transport_shard(reply->sc->task->shard);
+	struct slice lists[3], key;
+	struct submission submission;
+	struct identity who;
+	bool before = false;
+	enum rc rc = identity_find(reply->sc, &reply->options->transport, reply->sc->address, &who, reply->err);
+
+	*sent_ret = false;
+	if (rc == OK)
+		rc = add_recipients(reply, reply->options->to, &lists[0]);
+	if (rc == OK)
+		rc = add_recipients(reply, reply->options->cc, &lists[1]);
+	if (rc == OK)
+		rc = add_recipients(reply, reply->options->bcc, &lists[2]);
+	if (rc != OK || reply->recipient_count == 0)
+		return rc;
+	if (is_automatic(reply->sc->message) && only_to_sender(reply))
+		return OK;
+	rc = once_key(reply, &key);
+	if (rc == OK && key.len)
+		rc = answered_before(reply, key, &before);
+	if (rc != OK || before)
+		return rc;
+	rc = make_answer(reply, delivery, lists);
+	if (rc != OK)
+		return rc;
+	if (!state || !state->submit.submit)
+		return err_set(reply->err, DEFER, "this process cannot submit messages");
+	submission = (struct submission){.sender = SLICE_EMPTY, .recipients = reply->recipients,
+					 .recipient_count = reply->recipient_count, .text = str_slice(&reply->text),
+					 .about = reply->sc->message, .uid = who.uid, .gid = who.gid};
+	rc = state->submit.submit(state->submit.arg, reply->sc, &submission, reply->err);
+	if (rc == OK && key.len)
+		remember(reply, key);
+	*sent_ret = rc == OK;
+	return rc;
+}
+
+static void autoreply_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
+{
+	struct err err = err_make(sc->task->arena);
+	struct reply *reply = arena_make(sc->task->arena, struct reply);
+	bool sent = false;
+	enum rc rc = DEFER;
+
+	if (reply) {
+		*reply = (struct reply){.sc = sc, .options = (const R *)transport, .err = &err, .text = str_make(sc->task->arena)};
+		rc = answer(reply, delivery, &sent);
+	}
+	if (rc == OK)
+		outcome_all(sc, delivery, OK, "%s", "");
+	else
+		outcome_all_err(sc, delivery, rc == FAIL ? FAIL : DEFER, &err, NULL);
+}
+
+static const struct transport_ops autoreply_ops = {.deliver = autoreply_deliver, .local = true};
+const struct conf_driver transport_autoreply_driver = {
+	.name = "autoreply", .size = sizeof(R), .options = autoreply_options, .option_count = ARRAY_COUNT(autoreply_options),
+	.check = autoreply_check, .ops = &autoreply_ops,
+};

@@ -1,0 +1,553 @@
+/* The pipe transport: the message goes to the standard input of a command, whose exit status says what became of it. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "command_line.h"
+#include "helper.h"
+
+struct pipe {
+	struct transport transport;
+	bool force_command, freeze_exec_fail, freeze_signal, ignore_status, log_defer_output, log_fail_output, log_output;
+	bool permit_coredump, pipe_as_creator, restrict_to_path, return_fail_output, return_output, timeout_defer, use_bsmtp;
+	bool use_classresources, use_crlf, use_shell;
+	const struct expansion *allow_commands, *batch_id, *command, *environment, *message_prefix, *message_suffix, *path;
+	struct slice check_string, escape_string, temp_errors;
+	int64_t batch_max, max_output, timeout, umask;
+};
+
+#define P struct pipe
+static const struct conf_option pipe_options[] = {
+	OPT_EXPAND(P, allow_commands, NULL, "commands that may be run"),
+	OPT_EXPAND(P, batch_id, NULL, "addresses with equal values may go together"),
+	OPT_INT(P, batch_max, "1", "addresses at a time"),
+	OPT_STRING(P, check_string, NULL, "what lines must not begin with"),
+	OPT_EXPAND(P, command, NULL, "the command"),
+	OPT_EXPAND(P, environment, NULL, "more variables for it"),
+	OPT_STRING(P, escape_string, NULL, "what stands in the place of check_string"),
+	OPT_BOOL(P, force_command, "no", "this command, even if an alias names another"),
+	OPT_BOOL(P, freeze_exec_fail, "no", "freeze when it cannot be run"),
+	OPT_BOOL(P, freeze_signal, "no", "freeze when a signal ended it"),
+	OPT_BOOL(P, ignore_status, "no", "whatever it exits with is fine"),
+	OPT_BOOL(P, log_defer_output, "no", "log the first line of output of a deferred delivery"),
+	OPT_BOOL(P, log_fail_output, "no", "and of a failed one"),
+	OPT_BOOL(P, log_output, "no", "and of any"),
+	OPT_INT(P, max_output, "20K", "more output ends it"),
+	OPT_EXPAND(P, message_prefix, NULL, "before the message"),
+	OPT_EXPAND(P, message_suffix, NULL, "behind it"),
+	OPT_EXPAND(P, path, "/bin:/usr/bin", "where commands are looked for"),
+	OPT_BOOL(P, permit_coredump, "no", "accepted: limits are the process's own"),
+	OPT_BOOL(P, pipe_as_creator, "no", "as the user who submitted the message"),
+	OPT_BOOL(P, restrict_to_path, "no", "no commands with a slash"),
+	OPT_BOOL(P, return_fail_output, "no", "output of a failed command goes into the bounce"),
+	OPT_BOOL(P, return_output, "no", "any output is a failure, and goes into the bounce"),
+	OPT_STRING(P, temp_errors, "75 : 73", "exit codes that mean later; * means all"),
+	OPT_TIME(P, timeout, "1h", "for the command"),
+	OPT_BOOL(P, timeout_defer, "no", "a timeout defers"),
+	OPT_OCTAL(P, umask, "022", "of the command"),
+	OPT_BOOL(P, use_bsmtp, "no", "as batch SMTP"),
+	OPT_BOOL(P, use_classresources, "no", "accepted: limits are the process's own"),
+	OPT_BOOL(P, use_crlf, "no", "lines end in CRLF"),
+	OPT_BOOL(P, use_shell, "no", "run by /bin/sh"),
+};
+
+static enum rc pipe_check(struct conf *conf, void *instance, struct err *err)
+{
+	P *p = instance;
+
+	if (p->use_shell && (p->allow_commands || p->restrict_to_path))
+		return err_set(err, FAIL, "both allow_commands (or restrict_to_path) and use_shell are set");
+	if (p->return_fail_output && p->return_output)
+		return err_set(err, FAIL, "both return_output and return_fail_output are set");
+	if ((p->log_fail_output || p->log_defer_output) && p->log_output)
+		return err_set(err, FAIL, "both log_output and log_fail_output (or log_defer_output) are set");
+	if (p->timeout <= 0)
+		return err_set(err, FAIL, "timeout must be greater than zero");
+	if (p->use_bsmtp) {
+		p->check_string = SLICE(".");
+		p->escape_string = SLICE("..");
+	} else {
+		if (!transport_option_was_set(&p->transport, "message_prefix"))
+			p->message_prefix = expand_compile(conf->language, &conf->arena,
+							   SLICE("From ${if def:return_path{$return_path}{MAILER-DAEMON}} "
+								 "${tod_bsdinbox}\\n"));
+		if (!transport_option_was_set(&p->transport, "message_suffix"))
+			p->message_suffix = expand_compile(conf->language, &conf->arena, SLICE("\\n"));
+		if (!p->message_prefix && !p->message_suffix)
+			return err_memory(err);
+	}
+	if (p->pipe_as_creator)
+		conf_warn(conf, &p->transport.instance.place, "pipe_as_creator has no effect yet");
+	p->transport.batch_id = p->batch_id;
+	p->transport.batch_max = p->batch_max;
+	return OK;
+}
+
+/* One run of a command. */
+struct run {
+	struct scope *sc;
+	const P *options;
+	struct delivery *delivery;
+	struct err *err;
+	struct identity who;
+	struct running running;
+	struct stream *stream;	/* both its pipes */
+	struct text_writer writer;
+	const char **argv;
+	struct str output;
+	bool too_much, killed;
+};
+
+/* ---- The command --------------------------------------------------------------------------------------------------- */
+
+static enum rc make_arguments(struct run *run)
+{
+	const P *p = run->options;
+	struct slice text = run->sc->address->pipe, command;
+	bool redirected = text.ptr && !p->force_command;
+	const char **argv;
+	enum rc rc;
+
+	if (redirected) {
+		text = slice_ltrim(slice_from(text, 1));
+	} else if (p->command) {
+		text = expansion_text(p->command);
+	} else {
+		return err_set(run->err, DEFER, "no command specified for %.*s transport", SLICE_ARG(p->transport.instance.name));
+	}
+	if (!p->use_shell)
+		return command_arguments(run->sc, run->delivery, text, !redirected, &run->argv, run->err);
+	command = text;
+	rc = redirected ? OK : expand_text(run->sc, text, &command, run->err);
+	if (rc != OK) {
+		err_prefix(run->err, "expansion of command for %.*s transport failed", SLICE_ARG(p->transport.instance.name));
+		return rc == FAIL ? DEFER : rc;
+	}
+	if (command.taint == TAINTED)
+		return err_set(run->err, DEFER, "Tainted '%.*s' (command for %.*s transport) not permitted", SLICE_ARG(command),
+			       SLICE_ARG(p->transport.instance.name));
+	argv = arena_array(run->sc->task->arena, const char *, 4);
+	if (!argv)
+		return err_memory(run->err);
+	argv[0] = "/bin/sh";
+	argv[1] = "-c";
+	argv[2] = arena_cstr(run->sc->task->arena, command);
+	run->argv = argv;
+	return argv[2] ? OK : err_memory(run->err);
+}
+
+static bool command_listed(struct run *run, struct slice list)
+{
+	struct slice item;
+	char separator = 0;
+
+	while (list_next(run->sc->task->arena, &list, &separator, &item))
+		if (item.ptr && slice_eq(item, slice_of(run->argv[0])))
+			return true;
+	return false;
+}
+
+/* May it be run, and where is it? argv[0] becomes absolute. */
+static enum rc find_command(struct run *run)
+{
+	const P *p = run->options;
+	struct slice list, item;
+	char separator = 0;
+	struct stat st;
+	bool slash = strchr(run->argv[0], '/');
+	enum rc rc;
+
+	if (p->allow_commands) {
+		rc = expand_option(run->sc, p->allow_commands, &list, run->err);
+		if (rc != OK)
+			return rc == FAIL ? DEFER : rc;
+		if (!command_listed(run, list) && (!p->restrict_to_path || slash))
+			return err_set(run->err, FAIL, "\"%s\" command not permitted by %.*s transport", run->argv[0],
+				       SLICE_ARG(p->transport.instance.name));
+	} else if (p->restrict_to_path && slash) {
+		return err_set(run->err, FAIL, "\"/\" found in \"%s\" (command for %.*s transport) - failed for security reasons",
+			       run->argv[0], SLICE_ARG(p->transport.instance.name));
+	}
+	if (run->argv[0][0] == '/')
+		return OK;
+	rc = expand_option(run->sc, p->path, &list, run->err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	while (list_next(run->sc->task->arena, &list, &separator, &item)) {
+		struct slice path = arena_printf(run->sc->task->arena, "%.*s/%s", SLICE_ARG(item), run->argv[0]);
+		const char *name = path.ptr && item.len && item.ptr[0] == '/' ? path.ptr : NULL;
+		if (name && file_stat(run->sc->task, name, true, &st, run->err) == OK && S_ISREG(st.st_mode)) {
+			run->argv[0] = name;
+			return OK;
+		}
+	}
+	return err_set(run->err, FAIL, "\"%s\" command not found for %.*s transport", run->argv[0],
+		       SLICE_ARG(p->transport.instance.name));
+}
+
+/* ---- Its environment -------------------------------------------------------------------------------------------------- */
+
+#define ENVIRONMENT_MAX 200
+struct environment {
+	struct arena *arena;
+	const char *list[ENVIRONMENT_MAX + 1];
+	unsigned count;
+	bool failed;
+};
+
+static void add_variable(struct environment *env, const char *name, struct slice value)
+{
+	struct slice text = arena_printf(env->arena, "%s=%.*s", name, SLICE_ARG(value));
+
+	if (!text.ptr || env->count == ENVIRONMENT_MAX)
+		env->failed = true;
+	else if (!memchr(value.ptr, 0, value.len))
+		env->list[env->count++] = text.ptr;
+}
+
+static void add_addresses(struct environment *env, struct run *run)
+{
+	const struct address *address = run->sc->address;
+
+	if (run->delivery->count != 1)
+		return;
+	add_variable(env, "LOCAL_PART", address->local_part);
+	add_variable(env, "LOGNAME", address->local_part);
+	add_variable(env, "USER", address->local_part);
+	add_variable(env, "LOCAL_PART_PREFIX", address->prefix);
+	add_variable(env, "LOCAL_PART_SUFFIX", address->suffix);
+	add_variable(env, "DOMAIN", address->domain);
+	while (address->parent)
+		address = address->parent;
+	add_variable(env, "RECIPIENT", address->full);
+}
+
+static enum rc make_environment(struct run *run, struct environment *env)
+{
+	struct scope *sc = run->sc;
+	struct slice list, item, path;
+	char separator = 0;
+	enum rc rc;
+
+	*env = (struct environment){.arena = sc->task->arena};
+	add_addresses(env, run);
+	add_variable(env, "HOME", sc->address->home.ptr ? sc->address->home : SLICE_EMPTY);
+	add_variable(env, "MESSAGE_ID", message_id_slice(&sc->message->id));
+	rc = expand_option(sc, run->options->path, &path, run->err);
+	if (rc == OK)
+		rc = expand_option(sc, run->options->environment, &list, run->err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	add_variable(env, "PATH", path);
+	add_variable(env, "QUALIFY_DOMAIN", conf_main(sc->conf)->qualify_domain);
+	add_variable(env, "SENDER", scope_sender(sc));
+	add_variable(env, "SHELL", SLICE("/bin/sh"));
+	if (sc->host && sc->host->name.len)
+		add_variable(env, "HOST", sc->host->name);
+	while (list_next(sc->task->arena, &list, &separator, &item)) {
+		char *text = item.ptr && slice_find(item, '=') > 0 ? arena_cstr(sc->task->arena, item) : NULL;
+		if (text && env->count < ENVIRONMENT_MAX)
+			env->list[env->count++] = text;
+	}
+	env->list[env->count] = NULL;
+	return env->failed ? err_memory(run->err) : OK;
+}
+
+static enum rc find_directory(struct run *run, const char **directory_ret)
+{
+	struct slice value;
+	enum rc rc = expand_option(run->sc, run->options->transport.current_directory, &value, run->err);
+
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	if (value.len == 0 && run->sc->address->current_directory.ptr)
+		value = run->sc->address->current_directory;
+	if (value.len == 0 && run->sc->address->home.ptr)
+		value = run->sc->address->home;
+	if (value.len == 0)
+		value = SLICE("/");
+	if (value.ptr[0] != '/' || value.taint == TAINTED)
+		return err_set(run->err, DEFER, "current directory \"%.*s\" of %.*s transport is not absolute, or tainted",
+			       SLICE_ARG(value), SLICE_ARG(run->options->transport.instance.name));
+	*directory_ret = arena_cstr(run->sc->task->arena, value);
+	return *directory_ret ? OK : err_memory(run->err);
+}
+
+/* ---- Talking to it ------------------------------------------------------------------------------------------------------- */
+
+static enum rc write_block(void *arg, struct slice block, struct err *err)
+{
+	struct run *run = arg;
+
+	return stream_write(run->sc->task, run->stream, block, err);
+}
+
+static enum rc write_option(struct run *run, const struct expansion *option, const char *name)
+{
+	struct slice text;
+	enum rc rc = expand_option(run->sc, option, &text, run->err);
+
+	if (rc != OK) {
+		err_prefix(run->err, "expansion of %s failed", name);
+		return rc == FAIL ? DEFER : rc;
+	}
+	return text.len ? text_writer_add_raw(&run->writer, text, run->err) : OK;
+}
+
+static enum rc write_bsmtp(struct run *run)
+{
+	const char *end = run->options->use_crlf ? "\r\n" : "\n";
+	struct str out = str_make(run->sc->task->arena);
+	struct slice path;
+	enum rc rc = delivery_return_path(run->sc, &run->options->transport, &path, run->err);
+
+	if (rc != OK)
+		return rc;
+	str_printf(&out, "MAIL FROM:<%.*s>%s", SLICE_ARG(path), end);
+	for (unsigned i = 0; i < run->delivery->count; i++) {
+		struct slice to = rcpt_address(run->sc->task->arena, &run->options->transport, run->delivery->addresses[i]);
+		str_printf(&out, "RCPT TO:<%.*s>%s", SLICE_ARG(to), end);
+	}
+	str_printf(&out, "DATA%s", end);
+	return out.failed ? err_memory(run->err) : text_writer_add_raw(&run->writer, str_slice(&out), run->err);
+}
+
+/* FAIL: the command reads no more, which is its own business. */
+static enum rc write_message(struct run *run)
+{
+	const P *p = run->options;
+	enum rc rc;
+
+	run->writer = (struct text_writer){
+		.write = write_block, .arg = run, .crlf = p->use_crlf,
+		.check = p->check_string.ptr && p->escape_string.ptr ? p->check_string : SLICE_EMPTY,
+		.escape = p->escape_string.ptr ? p->escape_string : SLICE_EMPTY,
+	};
+	rc = text_writer_init(&run->writer, run->sc->task->arena, run->err);
+	if (rc == OK)
+		rc = write_option(run, p->message_prefix, "message_prefix");
+	if (rc == OK && p->use_bsmtp)
+		rc = write_bsmtp(run);
+	if (rc == OK)
+		rc = text_writer_message(run->sc, &p->transport, run->delivery, &run->writer, run->err);
+	if (rc == OK)
+		rc = write_option(run, p->message_suffix, "message_suffix");
+	if (rc == OK && p->use_bsmtp)
+		rc = text_writer_add_raw(&run->writer, p->use_crlf ? SLICE(".\r\n") : SLICE(".\n"), run->err);
+	return rc == OK ? text_writer_flush(&run->writer, run->err) : rc;
+}
+
+/* A fiber of its own, so that a command that talks before it listens does not stand still. */
+static void read_output(struct task *task, void *arg)
+{
+	struct run *run = arg;
+	struct err err = err_make(NULL);
+
+	do {
+		struct slice piece;
+		while ((piece = stream_peek(run->stream)).len > 0) {
+			if (run->output.len + piece.len > (uint64_t)run->options->max_output && !run->too_much) {
+				run->too_much = true;
+				run->killed = true;
+				user_kill(task, &run->running);
+			}
+			if (!run->too_much)
+				str_add(&run->output, piece);
+			stream_consume(run->stream, piece.len);
+		}
+	} while (stream_fill(task, run->stream, &err) == OK);
+}
+
+static enum rc feed(struct run *run)
+{
+	struct task *task = run->sc->task;
+	struct group group;
+	enum rc rc, waited;
+
+	rc = stream_new(task->shard, run->running.output, run->running.input, NULL, NULL, &run->stream, run->err);
+	if (rc != OK) {
+		close(run->running.input);
+		close(run->running.output);
+		return rc == FAIL ? DEFER : rc;
+	}
+	group_init(&group);
+	rc = group_spawn(task, &group, read_output, run);
+	if (rc == OK) {
+		rc = write_message(run);
+		stream_shutdown_write(run->stream);
+		if (rc == DEFER || rc == CANCELLED) {
+			user_kill(task, &run->running);
+			run->killed = true;
+		}
+		waited = group_wait(task, &group);
+		if (rc == OK || rc == FAIL)
+			rc = waited == OK ? OK : waited;
+	}
+	stream_close(run->stream, false);
+	return rc;
+}
+
+/* ---- What became of it ----------------------------------------------------------------------------------------------------- */
+
+static bool exit_is_temporary(const P *p, int code)
+{
+	struct slice list = p->temp_errors, item;
+	struct arena arena;
+	char separator = 0;
+	uint64_t number;
+	bool found = false;
+
+	if (slice_eq(slice_trim(list), SLICE("*")))
+		return true;
+	arena_init(&arena, 4096);
+	while (!found && list_next(&arena, &list, &separator, &item))
+		found = item.ptr && parse_u64(item, &number) && number == (uint64_t)code;
+	arena_done(&arena);
+	return found;
+}
+
+static struct slice command_text(struct run *run)
+{
+	struct str text = str_make(run->sc->task->arena);
+	struct slice s;
+
+	for (unsigned i = 0; run->argv[i] && text.len < 1000; i++) {
+		bool quote = run->argv[i][strcspn(run->argv[i], " \t\"'")];
+		str_printf(&text, "%s%s%s%s", i ? " " : "", quote ? "\"" : "", run->argv[i], quote ? "\"" : "");
+	}
+	s = str_slice(&text);
+	return s.ptr ? s : SLICE_EMPTY;
+}
+
+static void take_output(struct run *run)
+{
+	const P *p = run->options;
+	struct slice output = slice_trim(str_slice(&run->output)), line;
+	enum rc rc = run->delivery->outcomes[0].rc;
+	bool log = p->log_output || (p->log_fail_output && rc == FAIL) || (p->log_defer_output && rc == DEFER);
+	bool give = p->return_output || (p->return_fail_output && rc == FAIL);
+	ptrdiff_t end;
+
+	if (!output.ptr || output.len == 0)
+		return;
+	end = slice_find(output, '\n');
+	line = slice_sub(output, 0, end < 0 ? output.len : (size_t)end);
+	for (unsigned i = 0; i < run->delivery->count; i++) {
+		struct delivery_outcome *outcome = &run->delivery->outcomes[i];
+		if (p->return_output && rc == OK) {
+			outcome->rc = FAIL;
+			outcome->message = SLICE("the command gave output, and return_output is set");
+		}
+		if (give)
+			outcome->user_message = output;
+		if (log)
+			outcome->special_log = line;
+	}
+}
+
+static void judge(struct run *run, int status)
+{
+	const P *p = run->options;
+	struct slice name = p->transport.instance.name, command = command_text(run);
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+
+	if (run->too_much) {
+		outcome_all(run->sc, run->delivery, FAIL, "Too much output from command for %.*s transport: %.*s", SLICE_ARG(name),
+			    SLICE_ARG(command));
+	} else if (WIFSIGNALED(status) && !p->ignore_status) {
+		outcome_all(run->sc, run->delivery, p->freeze_signal ? DEFER : FAIL,
+			    "Child process of %.*s transport (running command \"%.*s\") was terminated by signal %d (%s)",
+			    SLICE_ARG(name), SLICE_ARG(command), WTERMSIG(status), strsignal(WTERMSIG(status)));
+		for (unsigned i = 0; i < run->delivery->count; i++)
+			run->delivery->outcomes[i].freeze = p->freeze_signal;
+	} else if (code != 0 && !p->ignore_status) {
+		outcome_all(run->sc, run->delivery, exit_is_temporary(p, code) ? DEFER : FAIL,
+			    "Child process of %.*s transport returned %d%s from command: %.*s", SLICE_ARG(name), code,
+			    code == 127 ? " (could mean unable to exec or command does not exist)" : "", SLICE_ARG(command));
+	} else {
+		outcome_all(run->sc, run->delivery, OK, "%s", "");
+	}
+	take_output(run);
+}
+
+static void could_not_run(struct run *run, enum rc rc)
+{
+	bool freeze = rc == FAIL && run->options->freeze_exec_fail;
+
+	outcome_all_err(run->sc, run->delivery, rc == FAIL && !freeze ? FAIL : DEFER, run->err, NULL);
+	for (unsigned i = 0; i < run->delivery->count; i++)
+		run->delivery->outcomes[i].freeze = freeze;
+}
+
+static void run_command(struct run *run, const struct environment *env, const char *directory)
+{
+	const P *p = run->options;
+	struct task *task = run->sc->task;
+	struct command command = {.argv = run->argv, .envp = env->list, .directory = directory, .umask = (mode_t)p->umask};
+	uint64_t until = task->until;
+	int status = 0;
+	enum rc rc;
+
+	task->until = task_until(task, (uint64_t)p->timeout * 1000);
+	rc = user_spawn(task, &run->who, &command, &run->running, run->err);
+	if (rc != OK) {
+		task->until = until;
+		could_not_run(run, rc);
+		return;
+	}
+	rc = feed(run);
+	if (rc == OK)
+		rc = run->running.status < 0 && run->running.pidfd < 0 ? OK : user_wait(task, &run->running, &status, run->err);
+	if (rc != OK) {
+		user_kill(task, &run->running);
+		task->until = until;
+		if (run->running.pidfd >= 0 && user_wait(task, &run->running, &status, run->err) != OK)
+			status = 0; /* a zombie for our parent: nothing more to be done */
+		if (!run->too_much && rc == DEFER)
+			outcome_all(run->sc, run->delivery, p->timeout_defer ? DEFER : FAIL,
+				    "pipe delivery process timed out, or could not be fed (%.*s)", SLICE_ARG(run->err->text));
+		else if (!run->too_much)
+			outcome_all(run->sc, run->delivery, DEFER, "the delivery was broken off");
+		else
+			judge(run, 0);
+	} else {
+		judge(run, status);
+	}
+	task->until = until;
+	if (run->running.pidfd >= 0)
+		close(run->running.pidfd);
+	if (run->running.status >= 0)
+		file_close(task->shard, run->running.status);
+}
+
+static void pipe_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
+{
+	struct err err = err_make(sc->task->arena);
+	struct run run = {.sc = sc, .options = (const P *)transport, .delivery = delivery, .err = &err,
+			  .output = str_make(sc->task->arena)};
+	struct environment *env = arena_make(sc->task->arena, struct environment);
+	const char *directory = NULL;
+	enum rc rc = env ? make_arguments(&run) : err_memory(&err);
+
+	if (rc == OK)
+		rc = find_command(&run);
+	if (rc == OK)
+		rc = make_environment(&run, env);
+	if (rc == OK)
+		rc = find_directory(&run, &directory);
+	if (rc == OK)
+		rc = identity_find(sc, transport, sc->address, &run.who, &err);
+	if (rc != OK) {
+		could_not_run(&run, rc);
+		return;
+	}
+	run_command(&run, env, directory);
+}
+
+static const struct transport_ops pipe_ops = {.deliver = pipe_deliver, .local = true};
+const struct conf_driver transport_pipe_driver = {
+	.name = "pipe", .size = sizeof(P), .options = pipe_options, .option_count = ARRAY_COUNT(pipe_options),
+	.check = pipe_check, .ops = &pipe_ops,
+};
