@@ -152,6 +152,9 @@ struct log {
 	char *group; /* aligned */
 	uint32_t group_room, group_len;
 	uint64_t group_seq; /* of its first record */
+	unsigned group_count; /* of its records, but for a RESUME */
+	bool resumes;	      /* active was found at the start, and nothing has been written to it since */
+	bool index_dirty;     /* active's has changed since it was written or found */
 	char *index;	    /* struct index_head and items of the active segment */
 	uint32_t index_room, index_len, index_items;
 	uint32_t group_index_len, group_index_items; /* as they were before the group */
@@ -190,6 +193,8 @@ NODISCARD enum rc segment_create(struct log *log, struct err *err);
 NODISCARD enum rc segment_activate(struct log *log, struct err *err);
 /* A new life of the active segment, in which nothing has been written. */
 void segment_begin(struct log *log);
+/* Goes on without an active segment. */
+void segment_leave(struct log *log);
 /* Writes the index of the active segment, as far as that works, and leaves it. Parks. */
 void segment_seal(struct log *log);
 NODISCARD enum rc segment_open_write(struct segment *segment, struct err *err);

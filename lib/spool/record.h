@@ -15,20 +15,22 @@
  *     REWRITE   64-bit serial, the new envelope
  *     MARK      64-bit serial, 64-bit flags (MESSAGE_...)
  *     DONE      64-bit serial: the message is over
+ *     RESUME    64-bit seq that the next record has: a start goes on in the segment that it found last
  *
  * A message's serial is the seq of the COMMIT that accepted it. Moved on by compaction it gets a new COMMIT, with
  * the old serial and all its outcomes, which replaces everything that was said before.
  *
  * Promises, besides those in spool.h:
- * (5) A record counts if and only if the checksums of head and payload are right, seq is the one before plus 1,
- *     and seq is below first_seq of the next segment. The checksum of the head is begun with a random number that
+ * (5) A record counts if and only if the checksums of head and payload are right, seq is the one before plus 1
+ *     (or what a RESUME says), and seq is below first_seq of the next segment. The checksum of the head is begun with a random number that
  *     the segment got when this life of the file began, so that nothing matches which an earlier life left, or a
  *     torn first write under the same number and seq. The first record that does not count ends the segment.
  * (6) One group of a log is written at a time, synchronously, and never twice at the same place in the same
  *     life: after a failed write the log goes on in another segment, whose first_seq makes void what the failed
  *     write may have left.
  * (7) Segments are reused in the order of their numbers: a DONE is overwritten only after the COMMIT it ends.
- *     Nothing is ever appended to a segment that was found at a start. */
+ * (8) Where a start goes on writing, a torn group may lie. What is left of it never counts again: the first group
+ *     begins with a RESUME that makes seq jump by a random distance. */
 #ifndef SPOOL_RECORD_H
 #define SPOOL_RECORD_H
 
@@ -44,7 +46,8 @@
 #define SEGMENT_MAGIC "sluiceSG"
 #define INDEX_MAGIC   "sluiceIX"
 
-enum record_type { RECORD_BODY = 1, RECORD_COMMIT, RECORD_OUTCOME, RECORD_REWRITE, RECORD_MARK, RECORD_DONE, RECORD_TYPE_END };
+enum record_type { RECORD_BODY = 1, RECORD_COMMIT, RECORD_OUTCOME, RECORD_REWRITE, RECORD_MARK, RECORD_DONE, RECORD_RESUME,
+		   RECORD_TYPE_END };
 
 struct segment_head {
 	char magic[8];

@@ -205,10 +205,13 @@ static char *window(struct replay *r, struct segment *segment, uint32_t at, uint
 	return got < len ? NULL : r->window;
 }
 
-static bool replay_index(struct replay *r, struct segment *segment)
+/* What the index says is applied, and copied for the case that it has to be continued. *at and *seq: where its
+ * records end. */
+static bool replay_index(struct replay *r, struct segment *segment, uint32_t *at_ret, uint64_t *seq_ret)
 {
 	uint32_t room = segment->size - segment->index_at;
-	struct index_head *head = (struct index_head *)window(r, segment, segment->index_at, SPOOL_BLOCK), copy;
+	struct index_head *head = (struct index_head *)window(r, segment, segment->index_at, SPOOL_BLOCK);
+	struct log *log = r->log;
 	char *at, *end;
 
 	if (!head || !index_head_good(head, room) || head->number != segment->number ||
@@ -217,9 +220,16 @@ static bool replay_index(struct replay *r, struct segment *segment)
 	head = (struct index_head *)window(r, segment, segment->index_at, (uint32_t)sizeof(*head) + head->len);
 	if (!head || !index_items_good(head))
 		return false;
-	copy = *head;
+	*at_ret = segment->used = (head->end + SPOOL_BLOCK - 1) & ~(SPOOL_BLOCK - 1);
+	*seq_ret = head->next_seq;
+	log->index_len = log->index_room + 1; /* cannot be continued */
+	if (sizeof(*head) + head->len <= log->index_room) {
+		memcpy(log->index, head, sizeof(*head) + head->len);
+		log->index_len = (uint32_t)sizeof(*head) + head->len;
+		log->index_items = head->item_count;
+	}
 	at = (char *)(head + 1);
-	end = at + copy.len;
+	end = at + head->len;
 	while ((size_t)(end - at) >= sizeof(struct index_item)) {
 		struct index_item item;
 
@@ -229,12 +239,9 @@ static bool replay_index(struct replay *r, struct segment *segment)
 		    item.offset > segment->index_at || item.len > segment->index_at - item.offset)
 			break;
 		apply(r, &item, at, segment);
-		at += (item.prefix_len + 7) & ~7u;
-		if (at > end)
-			break;
+		at += item.prefix_len;
+		at += (size_t)(end - at) < (-item.prefix_len & 7) ? (size_t)(end - at) : (-item.prefix_len & 7);
 	}
-	segment->used = copy.end;
-	r->log->next_seq = copy.next_seq;
 	return true;
 }
 
@@ -254,20 +261,26 @@ static struct record_head *record_at(struct replay *r, struct segment *segment, 
 	return head && record_payload_good(head, head + 1) ? head : NULL;
 }
 
-/* seq_end: of the next segment's first record. Makes an index on the way; false: it did not fit. */
-static bool replay_records(struct replay *r, struct segment *segment, uint64_t seq_end)
+/* Adds to the index that is being made, as long as that has room. */
+static void index_more(struct log *log, const struct record_head *head, uint32_t at)
 {
-	uint32_t at = SPOOL_BLOCK, index_at = segment->index_at;
-	uint64_t seq = segment->first_seq;
-	bool indexed = true;
+	bool sane = head->type != RECORD_COMMIT || head->len >= sizeof(struct commit_fixed);
 
-	r->log->index_len = sizeof(struct index_head);
-	r->log->index_items = 0;
-	segment->used = SPOOL_BLOCK;
+	if (log->index_len > log->index_room || !sane ||
+	    !index_add(log, (enum record_type)head->type, at, head->seq, head + 1, head->len))
+		log->index_len = log->index_room + 1;
+}
+
+/* From there on, until a record does not count. seq_end: of the next segment's first record. */
+static void replay_records(struct replay *r, struct segment *segment, uint32_t at, uint64_t seq, uint64_t seq_end)
+{
+	uint32_t index_at = segment->index_at;
+
 	while (r->rc == OK && at < index_at) {
 		uint32_t rest = SPOOL_BLOCK - at % SPOOL_BLOCK;
 		struct record_head *head = record_at(r, segment, at, seq, seq_end);
 		struct index_item item;
+		uint64_t next = 0;
 
 		if (!head && at % SPOOL_BLOCK == 0)
 			break;
@@ -275,42 +288,73 @@ static bool replay_records(struct replay *r, struct segment *segment, uint64_t s
 			at += rest; /* the next group */
 			continue;
 		}
-		item = (struct index_item){.offset = at, .len = head->len, .seq = seq, .type = head->type,
-					   .prefix_len = head->len};
+		seq++;
 		if (head->type != RECORD_BODY) {
-			if (head->type != RECORD_COMMIT || head->len >= sizeof(struct commit_fixed))
-				indexed = indexed && index_add(r->log, (enum record_type)head->type, at, seq, head + 1,
-							       head->len);
+			item = (struct index_item){.offset = at, .len = head->len, .seq = head->seq, .type = head->type,
+						   .prefix_len = head->len};
+			index_more(r->log, head, at);
 			apply(r, &item, (char *)(head + 1), segment);
+		}
+		if (head->type == RECORD_RESUME && head->len >= sizeof(next)) {
+			memcpy(&next, head + 1, sizeof(next));
+			if (next < seq)
+				break;
+			seq = next;
 		}
 		at += (uint32_t)record_size(head->len);
 		segment->used = (at + SPOOL_BLOCK - 1) & ~(SPOOL_BLOCK - 1);
-		seq++;
+		r->log->index_dirty = true;
 	}
 	r->log->next_seq = seq;
-	return indexed;
 }
 
 static void replay_segment(struct replay *r, unsigned i)
 {
 	struct segment *segment = r->segments[i];
 	struct log *log = r->log;
-	uint64_t seq_end = i + 1 < r->count ? r->segments[i + 1]->first_seq : UINT64_MAX;
+	uint64_t seq_end = i + 1 < r->count ? r->segments[i + 1]->first_seq : UINT64_MAX, seq;
+	uint32_t at;
 
-	if (i > 0 && segment->first_seq > log->next_seq) {
-		r->segments[i - 1]->damaged = true;
-		tell_damage(r, r->segments[i - 1], "records are missing at its end");
-	}
-	log->next_seq = segment->first_seq;
 	r->window_len = 0;
-	if (replay_index(r, segment) || r->rc != OK)
+	log->index_dirty = false;
+	if (!replay_index(r, segment, &at, &seq)) {
+		log->index_len = sizeof(struct index_head);
+		log->index_items = 0;
+		at = segment->used = SPOOL_BLOCK;
+		seq = segment->first_seq;
+	}
+	log->next_seq = seq;
+	/* Behind an index there may be more, written after a clean end. */
+	if (seq != seq_end)
+		replay_records(r, segment, at, seq, seq_end);
+	segment->zero_until = segment->used;
+	if (r->rc != OK || i + 1 == r->count)
 		return;
+	if (log->next_seq < seq_end && r->segments[i + 1]->number > segment->number + 1) {
+		tell_damage(r, segment, "what came after it is missing");
+	} else if (log->next_seq < seq_end) {
+		segment->damaged = true;
+		tell_damage(r, segment, "records are missing at its end");
+	}
 	/* The next start will find an index here. */
-	if (replay_records(r, segment, seq_end) && r->rc == OK && !log->spool->options.read_only &&
-	    segment->used > SPOOL_BLOCK && segment_open_write(segment, r->err) == OK) {
+	if (log->index_dirty && log->index_len <= log->index_room && !log->spool->options.read_only &&
+	    segment_open_write(segment, r->err) == OK) {
 		log->active = segment;
 		segment_seal(log);
 	}
+}
+
+/* The last segment is gone on with, if that is worth it. */
+static void resume(struct replay *r)
+{
+	struct log *log = r->log;
+	struct segment *last = r->count ? r->segments[r->count - 1] : NULL;
+
+	if (!last || !log->message_count || last->size != log->spool->options.segment_size || last->damaged ||
+	    log->index_len > log->index_room || last->index_at - last->used < last->size / 16)
+		return;
+	log->active = last;
+	log->resumes = true;
 }
 
 /* ---- Finding the segments ---------------------------------------------------------------------------- */
@@ -448,6 +492,8 @@ enum rc log_recover(struct task *task, struct log *log, const struct log_file *f
 			replay_segment(&r, i);
 		tell_lost_bodies(&r);
 		rc = r.rc;
+		if (rc == OK)
+			resume(&r);
 		log_trim(log);
 	} else {
 		for (unsigned i = 0; i < r.count; i++)

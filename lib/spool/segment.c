@@ -173,6 +173,18 @@ void segment_begin(struct log *log)
 	shard_random(log->spool->shard, &segment->life, sizeof(segment->life));
 	log->index_len = sizeof(struct index_head);
 	log->index_items = 0;
+	log->index_dirty = log->resumes = false;
+}
+
+void segment_leave(struct log *log)
+{
+	struct spool *spool = log->spool;
+
+	if (log->active->fd_write >= 0)
+		spool->disk->close(spool->disk, spool->shard, log->active->fd_write);
+	log->active->fd_write = -1;
+	log->active = NULL;
+	log->resumes = false;
 }
 
 enum rc segment_activate(struct log *log, struct err *err)
@@ -215,8 +227,11 @@ void segment_seal(struct log *log)
 	uint32_t len = (log->index_len + SPOOL_BLOCK - 1) & ~(SPOOL_BLOCK - 1);
 
 	ASSERT(segment);
-	if (segment->used == 0)
-		return; /* nothing was written: a start does not find it */
+	/* Without it the next start reads the records; and mostly the disk says it all already. */
+	if (!log->index_dirty || spool->options.read_only || segment_open_write(segment, &err) != OK) {
+		segment_leave(log);
+		return;
+	}
 	*head = (struct index_head){.number = segment->number,
 				    .first_seq = segment->first_seq,
 				    .life = segment->life,
@@ -229,9 +244,7 @@ void segment_seal(struct log *log)
 	memset(log->index + log->index_len, 0, len - log->index_len);
 	/* Only saves the next start some reading, so its failure is none. */
 	(void)spool->disk->write(spool->disk, &log->task, segment->fd_write, log->index, len, segment->index_at, &err);
-	spool->disk->close(spool->disk, spool->shard, segment->fd_write);
-	segment->fd_write = -1;
-	log->active = NULL;
+	segment_leave(log);
 }
 
 enum rc segment_open_read(struct task *task, struct segment *segment, struct err *err)

@@ -11,8 +11,6 @@
 /* An unwritten extent costs the journal something at each write into it, so room is written with zeros in steps
  * that a few hundred messages share. */
 #define ZERO_STEP (1024u * 1024)
-/* Of a segment, kept from new mail while no other segment is at hand: what is in the queue must be able to end. */
-#define RESERVE(segment)   ((segment)->size / 8)
 #define NO_SPACE_PAUSE_NS  NS_PER_S
 
 /* ---- Requests --------------------------------------------------------------------------------------- */
@@ -84,12 +82,18 @@ enum rc request_wait(struct task *task, struct request *request)
 	return request->rc;
 }
 
+static size_t index_need(const struct request *request)
+{
+	return sizeof(struct index_item) + sizeof(struct commit_fixed) +
+	       request->extent_count * sizeof(struct extent) + 8;
+}
+
 bool request_fits(const struct log *log, const struct request *request)
 {
 	uint32_t size = (uint32_t)log->spool->options.segment_size;
 	size_t need = request_need(request);
 
-	return need <= SPOOL_RECORD_MAX && need <= segment_index_at(size) - size / 8 - 2 * SPOOL_BLOCK;
+	return index_need(request) <= log->index_room - sizeof(struct index_head) && need <= SPOOL_RECORD_MAX && need <= segment_index_at(size) - 2 * SPOOL_BLOCK;
 }
 
 enum rc request_run(struct task *task, struct log *log, struct request *request)
@@ -206,11 +210,12 @@ bool index_add(struct log *log, enum record_type type, uint32_t offset, uint64_t
 
 static bool group_is_empty(const struct log *log)
 {
-	return log->next_seq == log->group_seq;
+	return log->group_count == 0;
 }
 
 /* Is there room for records of so many bytes, and for so many bytes in the index? An empty group grows for one
- * record that is longer than a group wants to be. */
+ * record that is longer than a group wants to be. New mail is only taken while another segment is at hand: on a full
+ * disk, and after a restart there, what is in the queue must be able to end. */
 static bool group_has_room(struct log *log, size_t need, size_t index_need, bool may_use_reserve)
 {
 	struct segment *segment = log->active;
@@ -218,7 +223,7 @@ static bool group_has_room(struct log *log, size_t need, size_t index_need, bool
 	size_t len = log->group_len + need;
 
 	if (!may_use_reserve && log->free_count == 0)
-		end -= RESERVE(segment);
+		return false;
 	if (len > end || segment->used > end - len || log->index_room - log->index_len < index_need)
 		return false;
 	if (len <= log->group_room)
@@ -253,6 +258,7 @@ static struct place record_end(struct log *log, enum record_type type, char *pay
 		ASSERT(!"group_has_room() was asked");
 	record_finish(head, log->active->life, type, log->next_seq++, place.len);
 	log->group_len += (uint32_t)record_size(len);
+	log->group_count++;
 	return place;
 }
 
@@ -416,10 +422,25 @@ static bool outdated(const struct request *request)
 	return request->kind == REQUEST_REWRITE && message->done;
 }
 
-static size_t index_need(const struct request *request)
+static void put_resume(struct log *log)
 {
-	return sizeof(struct index_item) + sizeof(struct commit_fixed) +
-	       request->extent_count * sizeof(struct extent) + 8;
+	char *payload = record_begin(log);
+	uint64_t jump, next;
+
+	shard_random(log->spool->shard, &jump, sizeof(jump));
+	next = log->next_seq + (1ull << 32) + (jump >> 24);
+	memcpy(payload, &next, sizeof(next));
+	(void)record_end(log, RECORD_RESUME, payload, sizeof(next));
+	log->next_seq = next;
+	log->group_count = 0;
+}
+
+static void group_forget(struct log *log)
+{
+	log->next_seq = log->group_seq;
+	log->index_len = log->group_index_len;
+	log->index_items = log->group_index_items;
+	log->pending_taken = 0;
 }
 
 static void gather(struct log *log)
@@ -429,7 +450,9 @@ static void gather(struct log *log)
 	log->group_seq = log->next_seq;
 	log->group_index_len = log->index_len;
 	log->group_index_items = log->index_items;
-	log->group_len = 0;
+	log->group_len = log->group_count = 0;
+	if (log->resumes)
+		put_resume(log);
 	if (segment->used == 0) {
 		struct segment_head *head = (struct segment_head *)log->group;
 
@@ -527,7 +550,8 @@ static void group_done(struct log *log)
 {
 	struct link *l;
 
-	log->failing = false;
+	log->failing = log->resumes = false;
+	log->index_dirty = true;
 	log->active->used += log->group_len;
 	log->spool->stats.syncs++;
 	log->spool->stats.bytes_written += log->group_len;
@@ -557,15 +581,29 @@ static void group_done(struct log *log)
 	}
 }
 
+/* How many were refused. */
+static unsigned refuse(struct log *log, bool only_new_mail, struct err *err)
+{
+	unsigned count = 0;
+
+	LIST_EACH (l, &log->requests) {
+		struct request *request = LIST_ITEM(l, struct request, link);
+
+		if (only_new_mail && !new_mail(request))
+			continue;
+		(void)err_os(request->err, DEFER, err->os ? err->os : ENOSPC, "no room in the spool");
+		request_end(request, DEFER);
+		count++;
+	}
+	return count;
+}
+
 /* Nothing of the group happened, as far as the log is concerned: see promise (6). */
 static void group_failed(struct log *log, struct err *err)
 {
 	struct link *l;
 
-	log->next_seq = log->group_seq;
-	log->index_len = log->group_index_len;
-	log->index_items = log->group_index_items;
-	log->pending_taken = 0;
+	group_forget(log);
 	while ((l = list_shift(&log->done_taken)))
 		list_append(&log->done, l);
 	while (!list_empty(&log->taken)) {
@@ -576,6 +614,8 @@ static void group_failed(struct log *log, struct err *err)
 		(void)err_os(request->err, DEFER, err->os ? err->os : EIO, "writing to the spool");
 		request_end(request, DEFER);
 	}
+	if (log->failing)
+		(void)refuse(log, false, err); /* the second time at once: those who wait need not try a third */
 	log->failing = true;
 	log->closing_failed = log->closing;
 	if (log->active->used == 0)
@@ -636,16 +676,12 @@ static bool has_work(const struct log *log)
 	return !list_empty(&log->requests) || ((log->due || log->closing) && small_records_wait(log));
 }
 
-static void refuse(struct log *log, bool only_new_mail, struct err *err)
+static bool new_mail_waits(const struct log *log)
 {
-	LIST_EACH (l, &log->requests) {
-		struct request *request = LIST_ITEM(l, struct request, link);
-
-		if (only_new_mail && !new_mail(request))
-			continue;
-		(void)err_os(request->err, DEFER, err->os ? err->os : ENOSPC, "no room in the spool");
-		request_end(request, DEFER);
-	}
+	LIST_EACH (l, &log->requests)
+		if (new_mail(LIST_ITEM(l, struct request, link)))
+			return true;
+	return false;
 }
 
 /* Another segment, unless that has just failed: a full disk is not asked for each message. */
@@ -664,30 +700,33 @@ static enum rc create_spare(struct log *log, struct err *err)
 	return rc;
 }
 
-/* Sees to it that there is a segment to write to, and, before the last reserve is touched, another behind it. */
+/* Sees to it that there is a segment to write to, and, for new mail, another behind it. */
 static enum rc prepare(struct log *log, struct err *err)
 {
-	enum rc rc;
+	struct err ignored = err_make(NULL);
+	enum rc rc = OK;
 
+	/* One that was found at the start, and now cannot be written to, is left as it is. */
+	if (log->active && log->active->fd_write < 0 && segment_open_write(log->active, &ignored) != OK)
+		segment_leave(log);
 	if (!log->active) {
 		rc = log->free_count ? OK : create_spare(log, err);
-		return rc == OK ? segment_activate(log, err) : rc;
+		if (rc == OK)
+			rc = segment_activate(log, err);
 	}
-	if (log->free_count == 0 && log->active->used >= log->active->index_at - 2 * RESERVE(log->active))
-		(void)create_spare(log, err); /* there is still room; group_has_room() guards the rest of it */
-	return OK;
+	if (rc == OK && log->free_count == 0 && new_mail_waits(log) && create_spare(log, &ignored) != OK)
+		(void)refuse(log, true, &ignored); /* group_has_room() would keep it out */
+	return rc;
 }
 
-/* Nothing fitted: the segment is full, or full for new mail. */
+/* Nothing fitted: the segment is full, or there is no other for which new mail could be taken. */
 static void make_room(struct log *log, struct err *err)
 {
-	bool small = small_records_wait(log);
-
-	if (log->free_count == 0 && create_spare(log, err) != OK) {
-		LIST_EACH (l, &log->requests)
-			small = small || !new_mail(LIST_ITEM(l, struct request, link));
-		refuse(log, !small, err);
-		/* What may use the reserve did not fit into it either. */
+	if (log->free_count == 0) {
+		if (create_spare(log, err) == OK || refuse(log, true, err))
+			return;
+		/* What may use all room there is did not fit either. */
+		refuse(log, false, err);
 		log->due = false;
 		flush_in_a_second(log);
 		log->closing_failed = log->closing;
@@ -711,6 +750,7 @@ static void work_once(struct log *log)
 	}
 	gather(log);
 	if (group_is_empty(log)) {
+		group_forget(log);
 		if (has_work(log))
 			make_room(log, &err);
 		return;

@@ -292,10 +292,10 @@ static enum rc fake_list(const struct spool_disk *disk, const char *path, void (
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 
-	(void)path;
 	(void)err;
 	for (int i = 0; i < FAKE_FILES; i++)
-		if (d->files[i].name && !d->files[i].removed)
+		if (d->files[i].name && !d->files[i].removed &&
+		    strncmp(d->files[i].name, path, strlen(path)) == 0)
 			each(arg, strrchr(d->files[i].name, '/') + 1);
 	return OK;
 }
