@@ -70,6 +70,7 @@ static void once_fiber(void *arg)
 	transport_done(o->shard);
 	route_done(o->shard);
 	lookup_done(o->shard);
+	expand_done(o->shard);
 	dns_done(o->shard);
 	if (attached)
 		log_detach(o->shard);

@@ -21,10 +21,7 @@ static void expand_line(struct once *o, struct slice text)
 		printf("%.*s\n", SLICE_ARG(value));
 		return;
 	case FAIL:
-		if (err.forced)
-			printf("Forced failure\n");
-		else
-			printf("Failed: %.*s\n", SLICE_ARG(err.text));
+		printf("Failed: %.*s\n", SLICE_ARG(err.text));
 		return;
 	default:
 		printf("Temporary failure: %.*s\n", SLICE_ARG(err.text));

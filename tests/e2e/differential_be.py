@@ -61,7 +61,7 @@ def explained():
 
 
 def failed(answer):
-    return answer is None or "Failed: " in answer or answer.startswith("Deferred: ")
+    return answer is None or "Failed: " in answer or answer.startswith(("Deferred: ", "Temporary failure: "))
 
 
 def main():
