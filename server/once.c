@@ -69,6 +69,7 @@ static void once_fiber(void *arg)
 	deliver_free(o->deliverer);
 	transport_done(o->shard);
 	route_done(o->shard);
+	match_done(o->shard);
 	lookup_done(o->shard);
 	expand_done(o->shard);
 	dns_done(o->shard);

@@ -30,6 +30,7 @@ static void macros(struct conf *conf)
 {
 	conf_feature_macros(conf);
 	log_macros(conf);
+	lookup_macros(conf);
 	acl_macros(conf);
 }
 
