@@ -214,9 +214,16 @@ enum rc acl_parse_text(const struct conf *conf, struct arena *arena, struct slic
 
 /* ---- The section ------------------------------------------------------------------------------------------------- */
 
+/* A macro definition ends an ACL, as the name of the next one does. */
 static enum rc section_next(struct acl_source *source, struct conf_line *line_ret, struct err *err)
 {
-	return conf_next_line(source->arg, line_ret, err);
+	enum rc rc = conf_next_line(source->arg, line_ret, err);
+
+	if (rc == OK && conf_line_is_macro(line_ret)) {
+		conf_unread_line(source->arg);
+		return FAIL;
+	}
+	return rc;
 }
 
 static void section_unread(struct acl_source *source)
@@ -230,17 +237,28 @@ static enum rc read_section(struct conf_reader *reader, void **section_ret, stru
 	struct acl_section *section = arena_make(&conf->arena, struct acl_section);
 	struct acl_source source = {section_next, section_unread, reader};
 	struct conf_line line;
+	bool macro = false;
 	enum rc rc;
 
 	if (!section)
 		return err_memory(err);
 	map_init(&section->lists, &conf->arena, false);
 	while ((rc = conf_next_line(reader, &line, err)) == OK) {
-		struct acl_list *list = arena_make(&conf->arena, struct acl_list);
+		struct acl_list *list;
 		struct slice name;
 
+		if (conf_line_is_macro(&line)) {
+			rc = conf_define_macro(reader, &line, err);
+			if (rc != OK)
+				return rc;
+			macro = true;
+			continue;
+		}
 		if (!is_label(line.text))
-			return conf_error(err, &line.place, "missing or malformed ACL name: \"%.*s\"", SLICE_ARG(line.text));
+			return conf_error(err, &line.place, "missing or malformed ACL name: \"%.*s\"%s", SLICE_ARG(line.text),
+					  macro ? " (a macro is defined before the name of an ACL, not inside it)" : "");
+		macro = false;
+		list = arena_make(&conf->arena, struct acl_list);
 		name = arena_copy(&conf->arena, slice_rtrim(slice_sub(slice_rtrim(line.text), 0, slice_rtrim(line.text).len - 1)));
 		if (!list || !name.ptr)
 			return err_memory(err);
