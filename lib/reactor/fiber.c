@@ -34,6 +34,7 @@ static void enter(struct shard *shard, struct fiber *fiber)
 	__sanitizer_start_switch_fiber(&shard->loop_fake_stack, fiber->stack, fiber->stack_size);
 #endif
 #ifdef SLUICE_TSAN
+	shard->loop_tsan = __tsan_get_current_fiber(); /* of this thread: shard_new() may have been called on another */
 	__tsan_switch_to_fiber(fiber->tsan, 0);
 #endif
 	fiber_switch(&shard->loop_sp, fiber->sp);
@@ -160,9 +161,6 @@ void fibers_init(struct shard *shard)
 	list_init(&shard->ready);
 	list_init(&shard->stacks);
 	list_init(&shard->fibers);
-#ifdef SLUICE_TSAN
-	shard->loop_tsan = __tsan_get_current_fiber();
-#endif
 }
 
 /* Those that still wait end here too: where they stand, without another instruction. */

@@ -157,7 +157,7 @@ out:
 
 static void same_envelope(struct world *w, const struct told *t, struct slice found)
 {
-	char *expected = malloc(found.len + 1);
+	char *expected = calloc(1, found.len + 1);
 	bool good = false;
 
 	for (int i = 0; i < 2; i++) {
