@@ -20,7 +20,6 @@ static enum rc file_name(struct scope *sc, struct slice name, const char *use, c
 
 enum rc exists_eval(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)
 {
-	struct err why = err_make(NULL);
 	struct stat st;
 	struct slice name;
 	const char *path;
@@ -30,8 +29,8 @@ enum rc exists_eval(struct scope *sc, const struct expand_call *call, bool *ret,
 		rc = file_name(sc, name, "existence test", &path, err);
 	if (rc != OK)
 		return rc;
-	rc = file_stat(sc->task, path, true, &st, &why);
-	if (rc == CANCELLED)
+	rc = file_stat(sc->task, path, true, &st, err);
+	if (rc != OK && rc != FAIL)
 		return rc;
 	*ret = rc == OK;
 	return OK;

@@ -14,6 +14,9 @@
 #define REGEX_DEPTH_MAX    20000
 #define REGEX_HEAP_KIB_MAX 8192
 #define REGEX_PATTERN_MAX  (64u * 1024)
+/* The compiler has workspaces of some 20 KiB on the stack before it begins to recurse. */
+#define REGEX_COMPILE_STACK_MIN (40u * 1024)
+#define REGEX_NEST_MAX 100
 /* Patterns a shard remembers that were known only at run time. When there are more, all go: a generation is
  * cheap to make again, and nobody has to keep a list in order. */
 #define REGEX_CACHE_MAX       512
@@ -54,6 +57,14 @@ static void memory_give(void *ptr, void *arena)
 	(void)arena;
 }
 
+/* PCRE2's compiler recurses where parentheses nest. */
+static int stack_guard(uint32_t depth, void *unused)
+{
+	(void)depth;
+	(void)unused;
+	return fiber_stack_left() < REGEX_COMPILE_STACK_MIN / 2;
+}
+
 enum rc regex_compile(struct arena *arena, struct slice pattern, unsigned flags, const struct regex **ret,
 		      struct err *err)
 {
@@ -66,6 +77,10 @@ enum rc regex_compile(struct arena *arena, struct slice pattern, unsigned flags,
 
 	if (!context || !regex)
 		return err_memory(err);
+	(void)pcre2_set_parens_nest_limit(context, REGEX_NEST_MAX);
+	(void)pcre2_set_compile_recursion_guard(context, stack_guard, NULL);
+	if (fiber_stack_left() < REGEX_COMPILE_STACK_MIN)
+		return err_set(err, FAIL, "regular expression is nested too deeply in an expansion");
 	if (pattern.len > REGEX_PATTERN_MAX)
 		return err_set(err, FAIL, "regular expression is too long");
 	/* \C would cut characters, callouts would call us, and (*LIMIT...) can only lower our limits. */

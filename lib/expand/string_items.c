@@ -390,7 +390,7 @@ static enum rc sg_eval(struct scope *sc, const struct expand_call *call, struct 
 		return rc;
 	sg.subject = args[0];
 	sg.pattern = args[1];
-	if (args[2].taint == TAINTED && slice_find(args[2], '$') >= 0)
+	if (args[2].taint == TAINTED && (slice_find(args[2], '$') >= 0 || slice_find(args[2], '\\') >= 0))
 		return err_set(err, FAIL, "attempt to expand tainted string '%.*s'", SLICE_ARG(args[2]));
 	sg.replacement = expand_compile(sc->conf->language, sc->task->arena, args[2]);
 	if (!sg.replacement)

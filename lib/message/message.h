@@ -377,7 +377,7 @@ struct scope {
 	const struct host_item *host; /* $host, $host_address, $host_port of a delivery */
 	struct slice smtp_command;   /* the whole line */
 	/* Set while an expansion works: */
-	struct slice numeric[10];    /* $0 ... $9 */
+	struct slice numeric[20];    /* $0 ... $19 */
 	unsigned numeric_count;
 	struct slice value, item;    /* $value, $item; ptr NULL: not set */
 	struct slice auth[3];	     /* $auth1 ... */

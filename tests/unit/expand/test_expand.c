@@ -282,6 +282,9 @@ static void test_memory(void **state)
 
 static void regex_run(struct harness *h)
 {
+	static const char *const nests[][2] = {
+	    {"(", ")"}, {"(?:a|", ")*"}, {"(?=", ")"}, {"(?<=a", ")"}, {"(a?", "){0,2}"}, {"((?i)", "b?)++"},
+	};
 	struct slice numbers[10], value;
 	struct err err = err_make(&h->arena);
 	const struct regex *regex;
@@ -309,6 +312,19 @@ static void regex_run(struct harness *h)
 	assert_int_equal(regex_match(regex, h->scope.value, numbers, 10, &count, &err), DEFER);
 	assert_int_equal(
 	    expand_text(&h->scope, SLICE("${if match{$value}{^(a|aa)+\\$}{y}{n}}"), &value, &err), DEFER);
+	/* Deeply nested: refused, or compiled within a fiber's stack. */
+	for (size_t i = 0; i < sizeof(nests) / sizeof(*nests); i++)
+		for (unsigned depth = 1; depth < 3000; depth = depth * 3 / 2 + 1) {
+			enum rc rc = regex_compile(&h->arena, nested(h, nests[i][0], depth, "a", nests[i][1]),
+						   0, &regex, &err);
+
+			assert_true(depth <= 100 ? rc == OK || rc == FAIL : rc == FAIL);
+			if (rc == OK)
+				rc = regex_match(regex, nested(h, "a", 500, "", ""), numbers, 10, &count,
+						 &err);
+			assert_true(rc == OK || rc == FAIL || rc == DEFER);
+			arena_clear(&h->arena);
+		}
 	/* The cache of patterns turns over, and the results stay right. */
 	for (unsigned i = 0; i < 3000; i++) {
 		snprintf(pattern, sizeof(pattern), "^x%u(y)", i);
