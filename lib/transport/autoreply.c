@@ -41,8 +41,8 @@ static enum rc autoreply_check(struct conf *conf, void *instance, struct err *er
 {
 	R *r = instance;
 
-	if (!r->to && !r->cc && !r->bcc)
-		return err_set(err, FAIL, "none of to, cc and bcc is set");
+	/* Without to, cc and bcc it is for filters, which say themselves who gets the reply. */
+	(void)err;
 	if (r->log)
 		conf_warn(conf, &r->transport.instance.place, "log has no effect yet");
 	return OK;
