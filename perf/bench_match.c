@@ -173,6 +173,17 @@ static void bench_lists(struct bench *b)
 	ask(b, "  addresses not in it", ask_host, list, false, QUESTIONS);
 }
 
+/* What most lists are. */
+static void bench_small(struct bench *b)
+{
+	struct str domains = str_make(&b->lists), nets = str_make(&b->lists);
+
+	str_addz(&domains, "example.org : *.example.net : example.com");
+	str_addz(&nets, "127.0.0.1 : 192.0.2.0/24 : ::::1");
+	ask(b, "domain list, 3 items", ask_domain, load(b, "domain list, 3 items", LIST_DOMAIN, &domains), false, QUESTIONS);
+	ask(b, "host list, 3 items", ask_host, load(b, "host list, 3 items", LIST_HOST, &nets), false, QUESTIONS);
+}
+
 static void bench_file(struct bench *b)
 {
 	FILE *f = fopen(b->path, "w");
@@ -232,6 +243,7 @@ static void bench_run(void *arg)
 {
 	struct bench *b = arg;
 
+	bench_small(b);
 	bench_lists(b);
 	bench_file(b);
 	bench_lmdb(b);

@@ -2,6 +2,9 @@
 
 #include "set.h"
 
+/* So many comparisons cost less than a hash. */
+#define SMALL_COUNT 8
+
 struct set_slot {
 	uint32_t tag;	/* part of the hash */
 	uint32_t index; /* of the item, plus one; 0: free */
@@ -47,19 +50,30 @@ bool set_build(struct set *set, struct arena *arena, const struct set_item *item
 	return true;
 }
 
+static bool item_is(const struct set_item *item, enum set_kind kind, struct slice key, uint32_t caseful_len)
+{
+	return item->len == key.len && item->kind == kind &&
+	       (memcmp(item->ptr, key.ptr, key.len) == 0 ||
+		(slice_eq_nocase(item_key(item), key) && memcmp(item->ptr, key.ptr, caseful_len) == 0));
+}
+
 uint32_t set_find(const struct set *set, enum set_kind kind, struct slice key, uint32_t caseful_len)
 {
 	uint64_t hash;
 
 	if (!set->has[kind])
 		return UINT32_MAX;
+	if (set->count <= SMALL_COUNT) {
+		for (uint32_t i = 0; i < set->count; i++) {
+			if (item_is(&set->items[i], kind, key, caseful_len))
+				return i;
+		}
+		return UINT32_MAX;
+	}
 	hash = item_hash(kind, key);
 	for (uint32_t i = (uint32_t)hash & set->mask; set->slots[i].index; i = (i + 1) & set->mask) {
-		const struct set_item *item = &set->items[set->slots[i].index - 1];
-
-		if (set->slots[i].tag == (uint32_t)(hash >> 32) && item->kind == kind &&
-		    (slice_eq(item_key(item), key) ||
-		     (slice_eq_nocase(item_key(item), key) && memcmp(item->ptr, key.ptr, caseful_len) == 0)))
+		if (set->slots[i].tag == (uint32_t)(hash >> 32) &&
+		    item_is(&set->items[set->slots[i].index - 1], kind, key, caseful_len))
 			return set->slots[i].index - 1;
 	}
 	return UINT32_MAX;
