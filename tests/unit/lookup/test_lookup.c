@@ -2,6 +2,8 @@
 
 #include "harness.h"
 
+#include "lookup/lsearch.h"
+
 static void prepare(struct harness *h)
 {
 	text_make(h, "oracle.conf",
@@ -295,11 +297,87 @@ static void test_versions(void **state)
 	harness_run(HARNESS_CONF, NULL, check_versions);
 }
 
+/* ---- Many at once ------------------------------------------------------------------------------------------------ */
+
+#define CHILDREN 60
+
+struct together {
+	struct harness *h;
+	unsigned answers, cancelled, others;
+	uint64_t serial; /* of the version that all of them get */
+	unsigned versions;
+};
+
+static void together_child(struct task *task, void *arg)
+{
+	struct together *t = arg;
+	struct err err = err_make(NULL);
+	struct text_file *file;
+	enum rc rc = text_file_get(task, with_dir(t->h, "@D/large"), &lsearch_file_kind, &file, &err);
+
+	if (rc == CANCELLED)
+		t->cancelled++;
+	else if (rc != OK)
+		t->others++;
+	if (rc != OK)
+		return;
+	t->answers++;
+	if (file->serial != t->serial) {
+		t->serial = file->serial;
+		t->versions++;
+	}
+	text_file_put(task->shard, file);
+}
+
+/* A file that takes a helper thread to index is read once for all that want it at the same time; those that are
+ * cancelled meanwhile, the one that reads it among them, leave the others unharmed. */
+static void check_together(struct harness *h)
+{
+	struct together t = {.h = h};
+	struct group group;
+
+	for (unsigned round = 0; round < 2; round++) {
+		group_init(&group);
+		for (unsigned i = 0; i < CHILDREN; i++)
+			assert_int_equal(group_spawn(&h->task, &group, together_child, &t), OK);
+		assert_int_equal(task_yield(&h->task), OK); /* they are under way */
+		if (round == 0)
+			group_cancel(&group);
+		assert_int_equal(group_wait(&h->task, &group), OK);
+	}
+	assert_int_equal(t.others, 0);
+	assert_int_equal(t.answers + t.cancelled, 2 * CHILDREN);
+	assert_true(t.answers >= CHILDREN);
+	assert_int_equal(t.versions, 1);
+	assert_true(slice_eq(expanded(h, with_dir(h, "${lookup{key77777}lsearch{@D/large}}")), SLICE("value 77777")));
+}
+
+static void prepare_large(struct harness *h)
+{
+	char path[100];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/large", h->dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	for (unsigned i = 0; i < 100000; i++)
+		fprintf(f, "key%u: value %u\n", i, i);
+	assert_int_equal(fclose(f), 0);
+	usleep(40 * 1000); /* older than the tick of file times: else it would be read again */
+}
+
+static void test_together(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, prepare_large, check_together);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),	 cmocka_unit_test(test_defaults), cmocka_unit_test(test_patterns),
 		cmocka_unit_test(test_quotes),	 cmocka_unit_test(test_taint),	 cmocka_unit_test(test_change),	  cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
