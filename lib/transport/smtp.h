@@ -50,6 +50,11 @@ NODISCARD enum rc smtp_fill_transaction(struct scope *sc, const struct transport
 void smtp_set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum rc rc, const struct smtp_reply *reply,
 		      const struct host_item *host, const struct err *err);
 
+static inline bool transport_is_smtp(const struct transport *transport)
+{
+	return transport->instance.driver == &transport_smtp_driver;
+}
+
 extern const struct transport_ops smtp_ops;
 
 #endif
