@@ -13,7 +13,7 @@ static bool data_begin(struct smtp_session *s)
 	m->received = shard_wall_exact(s->server->shard);
 	(void)session_scope(s);
 	if (s->options->acl[ACL_WHERE_PREDATA] &&
-	    !acl_verdict(s, ACL_WHERE_PREDATA, session_acl(s, ACL_WHERE_PREDATA, &outcome, &err), &outcome, &err, SLICE_EMPTY))
+	    !acl_verdict(s, ACL_WHERE_PREDATA, session_acl(s, ACL_WHERE_PREDATA, &outcome, &err), &outcome, &err, NULL, SLICE_EMPTY))
 		return false;
 	m->id = message_id_next(&s->server->ids, m->received);
 	t->receive = receive_new(s);

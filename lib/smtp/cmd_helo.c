@@ -173,10 +173,8 @@ void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 	if (!helo_verified(s, name))
 		return;
 	if (o->acl[ACL_WHERE_HELO]) {
-		struct str what = str_make(&s->serving->arena);
-		str_printf(&what, "%s or %.*s", name, SLICE_ARG(helo));
 		if (!acl_verdict(s, ACL_WHERE_HELO, session_acl(s, ACL_WHERE_HELO, &outcome, &err), &outcome, &err,
-				 str_slice(&what))) {
+				 name, helo)) {
 			s->client.helo = SLICE_EMPTY;
 			return;
 		}

@@ -219,8 +219,7 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 	(void)session_scope(s);
 	if (s->options->acl[ACL_WHERE_MAIL])
 		result = session_acl(s, ACL_WHERE_MAIL, &outcome, &err);
-	if (!acl_verdict(s, ACL_WHERE_MAIL, result, &outcome, &err,
-			 arena_printf(&s->serving->arena, "MAIL <%.*s>", SLICE_ARG(sender.full)))) {
+	if (!acl_verdict(s, ACL_WHERE_MAIL, result, &outcome, &err, "MAIL", sender.full)) {
 		transaction_end(s);
 		return;
 	}

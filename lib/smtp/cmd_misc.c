@@ -124,8 +124,7 @@ void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 	}
 	/* Unset, both are refused: who lives here is nobody's business (RFC 5321 section 7.3). */
 	result = session_acl(s, where, &outcome, &err);
-	if (!acl_verdict(s, where, result, &outcome, &err,
-			 arena_printf(&s->serving->arena, "%s %.*s", verb_name(verb), SLICE_ARG(argument))))
+	if (!acl_verdict(s, where, result, &outcome, &err, verb_name(verb), argument))
 		return;
 	if (verb == VERB_VRFY)
 		vrfy_answer(s, sc->address->full);
@@ -148,8 +147,7 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 	if (log_wants(s->conf, LOG_ETRN))
 		log_session(s, LOG_TO_MAIN, "ETRN %.*s received from %.*s", SLICE_ARG(argument), SLICE_ARG(client_caller(s)));
 	result = session_acl(s, ACL_WHERE_ETRN, &outcome, &err);
-	if (!acl_verdict(s, ACL_WHERE_ETRN, result, &outcome, &err,
-			 arena_printf(&s->serving->arena, "ETRN %.*s", SLICE_ARG(argument))))
+	if (!acl_verdict(s, ACL_WHERE_ETRN, result, &outcome, &err, "ETRN", argument))
 		return;
 	/* "#text" asks for all recipients that contain the text; "@domain" and "domain" for a domain. A stranger's text is
 	 * never a pattern, nor part of a command. */

@@ -168,8 +168,7 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 	}
 	sc->address->dsn_flags = parameters.flags;
 	result = session_acl(s, ACL_WHERE_RCPT, &outcome, &err);
-	if (!acl_verdict(s, ACL_WHERE_RCPT, result, &outcome, &err,
-			 arena_printf(&s->serving->arena, "RCPT <%.*s>", SLICE_ARG(rcpt.full)))) {
+	if (!acl_verdict(s, ACL_WHERE_RCPT, result, &outcome, &err, "RCPT", rcpt.full)) {
 		s->server->stats.rejected_rcpt++;
 		if (result == ACL_DEFER || result == ACL_ERROR)
 			t->rcpt_defer_count++;

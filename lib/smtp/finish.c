@@ -243,6 +243,15 @@ static bool commit(struct smtp_session *s, struct message *m)
 	return false;
 }
 
+/* Without printf: it is said to every message. */
+static void reply_id(struct smtp_session *s, const struct message *m)
+{
+	char text[8 + sizeof(m->id.text)] = "OK id=";
+
+	strcpy(text + 6, m->id.text);
+	reply(s, 250, "2.0.0", slice_of(text));
+}
+
 static void accepted(struct smtp_session *s, struct message *m, struct slice user_text)
 {
 	struct transaction *t = s->transaction;
@@ -268,7 +277,7 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 	else if (user_text.len)
 		reply_user(s, 250, "2.0.0", user_text);
 	else
-		replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
+		reply_id(s, m);
 	/* From here on the message belongs to those who deliver it, and so do the client's facts: they go with it. */
 	if (s->stdio && s->stdio->id_ret)
 		*s->stdio->id_ret = m->id;
@@ -314,7 +323,7 @@ void message_finish(struct smtp_session *s, struct receive *r)
 	if (s->options->acl[ACL_WHERE_DATA]) {
 		(void)session_scope(s);
 		result = session_acl(s, ACL_WHERE_DATA, &outcome, &err);
-		if (!acl_verdict(s, ACL_WHERE_DATA, result, &outcome, &err, SLICE("after DATA"))) {
+		if (!acl_verdict(s, ACL_WHERE_DATA, result, &outcome, &err, NULL, SLICE_EMPTY)) {
 			s->server->stats.rejected_data++;
 			return;
 		}

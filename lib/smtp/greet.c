@@ -137,7 +137,7 @@ void session_greet(struct smtp_session *s)
 	text = SLICE_EMPTY;
 	if (o->acl[ACL_WHERE_CONNECT] && !s->local) {
 		enum acl_result result = session_acl(s, ACL_WHERE_CONNECT, &outcome, &err);
-		if (!acl_verdict(s, ACL_WHERE_CONNECT, result, &outcome, &err, SLICE_EMPTY)) {
+		if (!acl_verdict(s, ACL_WHERE_CONNECT, result, &outcome, &err, NULL, SLICE_EMPTY)) {
 			s->over = true;
 			return;
 		}

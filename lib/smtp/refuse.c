@@ -53,7 +53,7 @@ enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct
 }
 
 static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary, struct acl_outcome *outcome,
-			struct slice what, struct slice reason)
+			const char *verb, struct slice argument, struct slice reason)
 {
 	struct str line = str_make(&s->serving->arena);
 	struct slice first = reason;
@@ -68,10 +68,13 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 		str_addc(&line, '>');
 	}
 	str_addz(&line, temporary ? " temporarily rejected " : " rejected ");
-	if (what.len)
-		str_add(&line, what);
-	else
-		str_addz(&line, acl_where_names[where]);
+	str_addz(&line, verb ? verb : acl_where_names[where]);
+	if (verb && argument.len) {
+		bool path = where == ACL_WHERE_MAIL || where == ACL_WHERE_RCPT;
+		str_addz(&line, path ? " <" : " ");
+		str_add(&line, argument);
+		str_addz(&line, path ? ">" : "");
+	}
 	if (first.len) {
 		str_addz(&line, ": ");
 		str_add(&line, first);
@@ -82,7 +85,7 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 }
 
 bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result, struct acl_outcome *outcome,
-		 struct err *err, struct slice what)
+		 struct err *err, const char *verb, struct slice argument)
 {
 	struct slice user = outcome->user_message.ptr ? outcome->user_message : SLICE_EMPTY;
 	struct slice log = outcome->log_message.ptr ? outcome->log_message : user;
@@ -107,7 +110,7 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 	} else if (result == ACL_DEFER && !log.len) {
 		log = err->text;
 	}
-	log_refusal(s, where, temporary, outcome, what, log);
+	log_refusal(s, where, temporary, outcome, verb, argument, log);
 	if (!user.len)
 		user = temporary ? SLICE("Temporary local problem - please try later") : SLICE("Administrative prohibition");
 	if (outcome->drop_code && result == ACL_DROP)

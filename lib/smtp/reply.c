@@ -23,20 +23,32 @@ static bool is_enhanced(struct slice text, int code, uint32_t *len_ret)
 	return true;
 }
 
+static bool prints(struct slice line)
+{
+	for (uint32_t i = 0; i < line.len; i++)
+		if ((unsigned char)line.ptr[i] < ' ' && line.ptr[i] != '\t')
+			return false;
+	return true;
+}
+
 static void add_line(struct smtp_session *s, int code, bool more, struct slice enhanced, struct slice line)
 {
 	struct str *out = &s->serving->out;
+	char head[4] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10), more ? '-' : ' '};
 
-	str_addu(out, (uint64_t)code);
-	str_addc(out, more ? '-' : ' ');
+	if (!str_reserve(out, sizeof(head) + enhanced.len + 1 + line.len + 2))
+		return;
+	str_add(out, slice_make(head, sizeof(head), CLEAN));
 	if (enhanced.len) {
 		str_add(out, enhanced);
 		str_addc(out, ' ');
 	}
-	for (uint32_t i = 0; i < line.len; i++) {
+	if (prints(line)) {
+		str_add(out, line);
+	} else {
 		/* A reply is one line on the wire whatever an administrator or a remote host put into it. */
-		char c = line.ptr[i];
-		str_addc(out, (unsigned char)c < ' ' && c != '\t' ? '?' : c);
+		for (uint32_t i = 0; i < line.len; i++)
+			str_addc(out, (unsigned char)line.ptr[i] < ' ' && line.ptr[i] != '\t' ? '?' : line.ptr[i]);
 	}
 	str_add(out, SLICE("\r\n"));
 }

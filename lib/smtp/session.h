@@ -163,10 +163,10 @@ struct slice path_take(struct slice argument, struct slice *rest_ret);
 /* The next NAME or NAME=VALUE of an ESMTP command; false at the end. */
 bool parameter_next(struct slice *rest, struct slice *name_ret, struct slice *value_ret);
 
-/* refuse.c: what an ACL's verdict means for the client and the log. true: go on with the command. what is the log's phrase,
- * "RCPT <a@b>"; empty: the place's name. */
+/* refuse.c: what an ACL's verdict means for the client and the log. true: go on with the command. verb and
+ * argument are the log's phrase, "RCPT <a@b>"; verb NULL: the place's name. */
 bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result, struct acl_outcome *outcome,
-		 struct err *err, struct slice what);
+		 struct err *err, const char *verb, struct slice argument);
 /* Runs the option's ACL at that place. */
 enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome, struct err *err);
 
