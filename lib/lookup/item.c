@@ -71,7 +71,7 @@ static enum rc lookup_eval(struct scope *sc, const struct expand_call *call, str
 {
 	const struct parsed *parsed = call->extra;
 	struct slice key = SLICE_EMPTY, file = SLICE_EMPTY, value = SLICE_EMPTY, wild, fixed;
-	struct slice saved[10];
+	struct slice saved[ARRAY_COUNT(sc->numeric)];
 	unsigned saved_count = sc->numeric_count;
 	enum rc rc = OK;
 

@@ -15,15 +15,15 @@ static void numbers_set(struct matching *m, const struct slice *numbers, unsigne
 {
 	if (m->kind != LIST_DOMAIN && m->kind != LIST_LOCAL_PART && m->kind != LIST_STRING)
 		return;
-	for (unsigned i = 0; i < count && i < 10; i++)
+	for (unsigned i = 0; i < count; i++)
 		m->sc->numeric[i] = numbers[i].ptr ? numbers[i] : SLICE_EMPTY;
-	m->sc->numeric_count = count < 10 ? count : 10;
+	m->sc->numeric_count = count;
 }
 
 static enum rc regex_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
 {
 	const struct regex *regex = m->caseful ? NULL : entry->regex;
-	struct slice numbers[10];
+	struct slice numbers[ARRAY_COUNT(m->sc->numeric)];
 	unsigned count = 0;
 	enum rc rc = OK;
 
@@ -31,7 +31,7 @@ static enum rc regex_entry_match(struct matching *m, const struct entry *entry, 
 		rc = regex_cached(m->sc->task->shard, entry->text, m->caseful ? 0 : REGEX_NOCASE, &regex, m->err);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
-	rc = regex_match(regex, subject, numbers, 10, &count, m->err);
+	rc = regex_match(regex, subject, numbers, ARRAY_COUNT(numbers), &count, m->err);
 	if (rc != OK)
 		return rc;
 	numbers[0] = subject; /* all of it, even where the pattern matched only a part */
