@@ -49,6 +49,14 @@ static enum deliver_when when_of(const struct command_line *cl)
 	return cl->when == WHEN_QUEUE ? DELIVER_QUEUE : DELIVER_NOW;
 }
 
+/* For the From: that is made where there is none: a trusted user who sends for another does not put his own name to it. */
+static struct slice full_name_of(const struct command_line *cl, const struct caller *caller)
+{
+	if (cl->full_name)
+		return slice_of(cl->full_name);
+	return cl->sender && caller->trusted ? SLICE_EMPTY : slice_of(caller->name);
+}
+
 static int submit_here(struct once *o)
 {
 	static struct slice recipients[ARRAY_COUNT(o->cl->operands)];
@@ -62,7 +70,7 @@ static int submit_here(struct once *o)
 		.recipient_count = cl->operand_count,
 		.extract_recipients = cl->extract,
 		.login = slice_of(o->caller->login),
-		.full_name = slice_of(cl->full_name ? cl->full_name : o->caller->name),
+		.full_name = full_name_of(cl, o->caller),
 		.uid = o->caller->uid,
 		.gid = o->caller->gid,
 		.trusted = o->caller->trusted,
@@ -94,7 +102,7 @@ static int submit_to_daemon(const struct command_line *cl, const struct caller *
 	words[n++] = when_of(cl) == DELIVER_QUEUE ? SLICE("queue") : SLICE("now");
 	words[n++] = cl->sender ? SLICE("sender") : SLICE("login");
 	words[n++] = cl->sender ? slice_of(cl->sender) : SLICE_EMPTY;
-	words[n++] = slice_of(cl->full_name ? cl->full_name : caller->name);
+	words[n++] = full_name_of(cl, caller);
 	for (unsigned i = 0; i < cl->operand_count; i++)
 		words[n++] = slice_of(cl->operands[i]);
 	if (control_ask(fd, words, n, slice_make(handed.text, handed.len, TAINTED), NULL, 0, NULL, &err) != OK) {
