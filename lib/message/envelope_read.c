@@ -316,6 +316,8 @@ static bool read_message_line(struct reader *r, int rank, struct slice value, st
 		return m->sender_local = true;
 	case RANK_MANUAL_THAW:
 		return m->manual_thaw = true;
+	case RANK_SENDER_SET_UNTRUSTED:
+		return m->sender_set_untrusted = true;
 	case RANK_SMTPUTF8:
 		return m->smtputf8 = true;
 	case RANK_DSN_ENVID:

@@ -218,6 +218,7 @@ static void option_lines(struct writer *w)
 	flag_line(w, RANK_LOCAL, SLICE("local\n"), m->local);
 	flag_line(w, RANK_LOCALERROR, SLICE("localerror\n"), m->sender_local);
 	flag_line(w, RANK_MANUAL_THAW, SLICE("manual_thaw\n"), m->manual_thaw);
+	flag_line(w, RANK_SENDER_SET_UNTRUSTED, SLICE("sender_set_untrusted\n"), m->sender_set_untrusted);
 	if (client)
 		tls_lines(w, client);
 	flag_line(w, RANK_SMTPUTF8, SLICE("smtputf8\n"), m->smtputf8);

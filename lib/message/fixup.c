@@ -308,6 +308,7 @@ static void fix_message_id(struct work *w)
 	else
 		str_add(&str, f->primary_hostname);
 	str_addc(&str, '>');
+	w->message->message_id_made = true;
 	if (str_slice(&str).ptr)
 		add(w, SLICE("Resent-Message-Id"), str_slice(&str), w->resent);
 	else
@@ -344,6 +345,9 @@ enum rc message_fix(struct message *message, const struct fixup *fixup, struct e
 	bool doubted = ours && !(fixup->local && fixup->trusted);
 
 	drop_transit_fields(&w);
+	/* A message that was sent again is known by its new id: the old one is a field like others. */
+	for (struct header *h = NULL; w.resent && (h = header_find(&message->headers, SLICE("Message-Id"), h));)
+		h->type = ' ';
 	if (doubted && !fixup->sender_retain) {
 		delete_all(&w, SLICE("Sender"));
 		delete_all(&w, SLICE("Resent-Sender"));

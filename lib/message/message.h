@@ -202,10 +202,11 @@ struct message {
 	uint64_t received_complete;
 	uint64_t size_declared;	   /* MAIL's SIZE=; 0: none */
 	uint64_t received_hops;	   /* Received: headers */
-	bool local;		   /* submitted on this host */
+	bool local;		   /* by a local user in his own name */
+	bool sender_set_untrusted; /* by a local user in a name that he may use but does not own */
 	bool smtputf8;
 	bool sender_local;	   /* made here (a bounce or DSN) */
-	bool submission, suppress_fixups, queue_only, deliver_firsttime;
+	bool submission, suppress_fixups, queue_only, deliver_firsttime; /* the last: no delivery has been tried */
 	bool frozen, manual_thaw, dont_deliver;
 	uint64_t frozen_since;	   /* seconds */
 	uint32_t warning_count;
@@ -214,7 +215,8 @@ struct message {
 	uint8_t body_8bit;	   /* BODY=: 0 none, 7, 8 */
 	struct slice auth_sender;
 	struct slice queue_name;
-	struct slice message_id_header; /* $message_id / $h_message-id: without angle brackets */
+	struct slice message_id_header; /* $h_message-id: without angle brackets */
+	bool message_id_made;	   /* it did not come with the message: message_fix() made it */
 	struct slice *nonrecipients; /* done with: recipients, and addresses that were made from them (aliases) */
 	uint32_t nonrecipient_count, nonrecipient_room;
 	struct slice nonrecipients_text; /* their tree as it was read, while nothing was added */
@@ -428,6 +430,8 @@ struct slice scope_sender(const struct scope *sc);
 /* $message_..., $sender_..., $recipients_..., $local_part, $domain, $received_..., $tls_in_..., $proxy_..., $primary_hostname... */
 extern const struct variable_table message_variables;
 
+/* $version_number: exim_version, or the version of Exim whose language we speak, which is what configurations ask for. */
+struct slice version_number(const struct conf_main *conf);
 /* What allow_domain_literals, allow_utf8_domains, strip_trailing_dot and strip_excess_angle_brackets allow in envelope
  * addresses: ADDRESS_... flags. */
 unsigned address_flags(const struct conf *conf);

@@ -45,6 +45,7 @@ enum rc message_load(struct task *task, struct spool *spool, struct spool_entry 
 	}
 	message->spool = spool;
 	message->entry = entry;
+	message->deliver_firsttime &= entry->outcome_count == 0;
 	message->body.size = entry->body_len;
 	message->body.in_memory = entry->body_len == 0;
 	*message_ret = message;

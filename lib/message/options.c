@@ -48,3 +48,8 @@ unsigned address_flags(const struct conf *conf)
 			    (o->strip_trailing_dot ? ADDRESS_STRIP_DOT : 0) |
 			    (o->strip_excess_angle_brackets ? ADDRESS_STRIP_ANGLES : 0);
 }
+
+struct slice version_number(const struct conf_main *conf)
+{
+	return conf->exim_version.ptr && conf->exim_version.len ? conf->exim_version : SLICE("4.98");
+}

@@ -60,7 +60,7 @@ enum rc received_default(const struct message *message, const struct client *cli
 		str_add(str, SLICE("\n\t"));
 	}
 	str_add(str, SLICE("(Exim "));
-	str_add(str, conf->exim_version);
+	str_add(str, version_number(conf));
 	str_add(str, SLICE(")\n\t"));
 	if (sender.len) {
 		str_add(str, SLICE("(envelope-from <"));

@@ -232,6 +232,13 @@ static enum rc get_main(struct scope *sc, const struct variable *variable, struc
 	return give(sc->conf ? *(const struct slice *)((const char *)conf_main(sc->conf) + variable->arg) : SLICE_EMPTY, ret);
 }
 
+static enum rc get_version(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+{
+	(void)variable;
+	(void)err;
+	return give(version_number(conf_main(sc->conf)), ret);
+}
+
 static enum rc get_main_owner(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
 {
 	const struct conf_owner *owner = (const struct conf_owner *)((const char *)conf_main(sc->conf) + variable->arg);
@@ -312,7 +319,7 @@ static const struct variable rows[] = {
 	{"exim_gid", get_main_owner, offsetof(struct conf_main, exim_group)},
 	MAIN("exim_path", exim_path),
 	{"exim_uid", get_main_owner, offsetof(struct conf_main, exim_user)},
-	MAIN("exim_version", exim_version),
+	{"exim_version", get_version, 0},
 	SCOPE("host_data", host_data),
 	{"host_lookup_deferred", get_fact, LOOKUP_DEFERRED},
 	{"host_lookup_failed", get_fact, LOOKUP_FAILED},
@@ -403,7 +410,7 @@ static const struct variable rows[] = {
 	CLIENT("tls_peerdn", tls_peerdn),
 	CLIENT("tls_sni", tls_sni),
 	{"verify_mode", get_verify_mode, 0},
-	MAIN("version_number", exim_version),
+	{"version_number", get_version, 0},
 };
 
 const struct variable_table message_variables = {rows, ARRAY_COUNT(rows)};

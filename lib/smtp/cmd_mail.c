@@ -172,6 +172,7 @@ static struct transaction *transaction_begin(struct smtp_session *s, const struc
 	m->body_8bit = p->body_8bit;
 	m->smtputf8 = p->smtputf8;
 	m->local = s->local;
+	m->deliver_firsttime = true;
 	m->queue_only = s->options->queue_only;
 	if (m->sender.ptr && m->dsn_envid.ptr)
 		return t;

@@ -140,7 +140,7 @@ void log_arrival(struct smtp_session *s, struct message *m)
 		str_addz(&line, " Q=");
 		str_add(&line, m->queue_name);
 	}
-	if (log_wants(conf, LOG_MSG_ID) && m->message_id_header.len) {
+	if (log_wants(conf, LOG_MSG_ID) && m->message_id_header.len && !m->message_id_made) {
 		str_addz(&line, " id=");
 		str_add(&line, m->message_id_header);
 	}

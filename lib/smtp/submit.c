@@ -62,9 +62,11 @@ static enum rc set_sender(struct submit *w)
 	w->m->sender = w->m->sender_original = own;
 	if (!own.ptr)
 		return err_memory(w->err);
+	w->m->local = true;
 	if (!w->in->sender.ptr)
 		return OK;
-	if (address_parse(arena, w->in->sender, ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | address_flags(w->s->conf), &parts, w->err) != OK) {
+	if (address_parse(arena, w->in->sender, ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | address_flags(w->s->conf),
+			  &parts, w->err) != OK) {
 		err_prefix(w->err, "bad sender address \"%.*s\"", SLICE_ARG(w->in->sender));
 		return FAIL;
 	}
@@ -79,6 +81,8 @@ static enum rc set_sender(struct submit *w)
 		if (rc != OK)
 			return OK; /* as if it had not been said */
 	}
+	w->m->local = !w->in->trusted;
+	w->m->sender_set_untrusted = !w->in->trusted;
 	w->m->sender = w->m->sender_original = parts.full;
 	return OK;
 }
@@ -147,6 +151,10 @@ static enum rc set_recipients(struct submit *w)
 		if (!message_add_recipient(w->m, &recipient))
 			return err_memory(w->err);
 	}
+	/* Nor are they to get it by way of an alias. */
+	for (unsigned i = 0; i < count && extract && w->s->options->extract_addresses_remove_arguments; i++)
+		if (!message_add_nonrecipient(w->m, taken[i]))
+			return err_memory(w->err);
 	fixup.allow_utf8 = flags & ADDRESS_ALLOW_UTF8;
 	fixup.strip_dot = flags & ADDRESS_STRIP_DOT;
 	if (extract && message_recipients_from_headers(w->m, &fixup,
@@ -411,7 +419,7 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 	task_init(&s->task, server->shard, &serving.arena, task->until);
 	m->received = shard_wall(server->shard);
 	m->id = message_id_next(&server->ids, m->received);
-	m->local = true;
+	m->deliver_firsttime = true;
 	m->queue_only = s->options->queue_only;
 	rc = submit(&w, id_ret);
 	if (rc != OK && m->client == &s->client)

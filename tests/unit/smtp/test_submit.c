@@ -266,6 +266,7 @@ static void extract_on(struct world *w)
 	expect(delivered->recipients[0].address, "a@b");
 	expect(delivered->recipients[1].address, "e@qr.example");
 	expect(field("Bcc"), "(none)");
+	assert_int_equal(delivered->nonrecipient_count, 1);
 	assert_non_null(strstr(log_text, "1 malformed address ignored: bad@@x: "));
 	message_unref(delivered);
 
