@@ -91,10 +91,69 @@ static uint32_t crc32c_soft(uint32_t crc, const unsigned char *p, size_t len)
 }
 
 #ifdef __x86_64__
+/* The instruction gives a result every third cycle but can begin one in each: three runs of LANE bytes go side by
+ * side, and are joined by shifting a checksum over as many zero bytes as follow it, which is linear in its bits. */
+#define LANE 1024u
+
+struct crc_shift {
+	bool ready;
+	uint32_t table[4][256]; /* by byte of the checksum */
+};
+
+static uint32_t matrix_times(const uint32_t matrix[32], uint32_t bits)
+{
+	uint32_t sum = 0;
+
+	for (; bits; bits &= bits - 1)
+		sum ^= matrix[__builtin_ctz(bits)];
+	return sum;
+}
+
+static void crc_shift_init(struct crc_shift *shift)
+{
+	uint32_t matrix[32], square[32];
+
+	matrix[0] = 0x82f63b78u; /* one zero bit */
+	for (int i = 1; i < 32; i++)
+		matrix[i] = 1u << (i - 1);
+	for (unsigned bits = 1; bits < LANE * 8; bits *= 2) {
+		for (int i = 0; i < 32; i++)
+			square[i] = matrix_times(matrix, matrix[i]);
+		memcpy(matrix, square, sizeof(matrix));
+	}
+	for (uint32_t k = 0; k < 4; k++)
+		for (uint32_t i = 0; i < 256; i++)
+			shift->table[k][i] = matrix_times(matrix, i << (8 * k));
+	shift->ready = true;
+}
+
+static inline uint32_t crc_shifted(const struct crc_shift *shift, uint64_t crc)
+{
+	return shift->table[0][crc & 0xff] ^ shift->table[1][crc >> 8 & 0xff] ^ shift->table[2][crc >> 16 & 0xff] ^
+	       shift->table[3][crc >> 24 & 0xff];
+}
+
 __attribute__((target("sse4.2"))) static uint32_t crc32c_hard(uint32_t crc, const unsigned char *p, size_t len)
 {
+	static _Thread_local struct crc_shift shift; /* each thread its own: no lock for the first use */
 	uint64_t c = crc;
 
+	if (len >= 3 * LANE && !shift.ready)
+		crc_shift_init(&shift);
+	for (; len >= 3 * LANE; len -= 3 * LANE, p += 3 * LANE) {
+		uint64_t c1 = 0, c2 = 0, w[3];
+
+		for (unsigned i = 0; i < LANE; i += 8) {
+			memcpy(&w[0], p + i, 8);
+			memcpy(&w[1], p + LANE + i, 8);
+			memcpy(&w[2], p + 2 * LANE + i, 8);
+			c = __builtin_ia32_crc32di(c, w[0]);
+			c1 = __builtin_ia32_crc32di(c1, w[1]);
+			c2 = __builtin_ia32_crc32di(c2, w[2]);
+		}
+		c = crc_shifted(&shift, c) ^ c1;
+		c = crc_shifted(&shift, c) ^ c2;
+	}
 	for (; len >= 8; len -= 8, p += 8) {
 		uint64_t w;
 		memcpy(&w, p, 8);
