@@ -386,6 +386,8 @@ static void taint_run(struct harness *h)
 	assert_int_equal(expand_text(&h->scope, SLICE("${expand:$value}"), &value, &err), FAIL);
 	assert_non_null(strstr(arena_cstr(&h->arena, err.text), "tainted"));
 	assert_int_equal(expand_text(&h->scope, h->scope.value, &value, &err), FAIL);
+	h->scope.value = slice_tainted(SLICE("plain"));
+	assert_int_equal(expand_text(&h->scope, SLICE("${expand:$value}"), &value, &err), FAIL);
 	assert_int_equal(expand_text(&h->scope, slice_tainted(SLICE("plain")), &value, &err), OK);
 	assert_int_equal(value.taint, TAINTED);
 	h->scope.value = slice_tainted(SLICE("/etc/passwd"));
