@@ -43,10 +43,9 @@ static void once_fiber(void *arg)
 {
 	struct once *o = arg;
 	struct err err = err_make(&o->arena);
-	bool attached = log_attach(o->shard, &err) == OK;
 
 	o->status = 1;
-	if (!attached) {
+	if (log_attach(o->shard, &err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 	} else {
 		/* Hints are worth having but no condition: a user who may not read them can still test an address. */
@@ -67,14 +66,9 @@ static void once_fiber(void *arg)
 		spool_close(&o->task, o->spool);
 	}
 	deliver_free(o->deliverer);
-	transport_done(o->shard);
-	route_done(o->shard);
-	match_done(o->shard);
-	lookup_done(o->shard);
-	expand_done(o->shard);
-	dns_done(o->shard);
-	if (attached)
-		log_detach(o->shard);
+	rooms_leave(o->shard);
+	o->task.until = task_until(&o->task, LOG_FLUSH_MS);
+	(void)(log_flush(&o->task) == OK); /* what is left is written after the loop */
 	shard_stop(o->shard);
 }
 
@@ -112,6 +106,7 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	task_init(&o->task, o->shard, &o->arena, UNTIL_NEVER);
 	if (shard_run(o->shard, start, o, &err) != OK)
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+	log_detach(o->shard);
 	shard_free(o->shard);
 	if (o->hints)
 		hints_close(o->hints);

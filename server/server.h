@@ -6,6 +6,11 @@
 
 extern struct language server_language;
 extern const struct conf_language server_registry;
+/* At the end of a shard, on its loop, once nobody works any more: what each room kept for it is given back. */
+void rooms_leave(struct shard *shard);
+
+/* At the end the log is written without haste for so long; then what is left is written the blocking way. */
+#define LOG_FLUSH_MS 5000
 
 /* What the command line says. Letters as Exim's. */
 enum mode {

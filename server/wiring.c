@@ -42,3 +42,14 @@ const struct conf_language server_registry = {
 	.macros = macros,
 	.expand_early = expand_early,
 };
+
+void rooms_leave(struct shard *shard)
+{
+	smtp_pool_done(shard);
+	transport_done(shard);
+	route_done(shard);
+	match_done(shard);
+	lookup_done(shard);
+	expand_done(shard);
+	dns_done(shard);
+}

@@ -154,8 +154,26 @@ static void *part_main(void *arg)
 		p->worker->broken = true;
 		kill(getpid(), SIGTERM);
 	}
+	log_detach(p->own.shard);
 	arena_pool_done();
 	return NULL;
+}
+
+/* What the rooms keep is given back; not, if deliveries outlasted the drain: their fibers still look at it. */
+static void part_leave(struct part *p)
+{
+	struct deliver_stats stats = {0};
+
+	if (p->own.deliverer)
+		deliver_stats(p->own.deliverer, &stats);
+	if (!stats.running) {
+		deliver_free(p->own.deliverer);
+		p->own.deliverer = NULL;
+	}
+	if (p->own.spool)
+		spool_close(&p->task, p->own.spool);
+	if (!stats.running)
+		rooms_leave(p->own.shard);
 }
 
 /* ---- End and reload --------------------------------------------------------------------------------------------------- */
@@ -176,9 +194,9 @@ static void drain_fiber(void *arg)
 	if (p->own.deliverer)
 		deliver_drain(&p->task, p->own.deliverer);
 	p->task.until = UNTIL_NEVER;
-	if (p->own.spool)
-		spool_close(&p->task, p->own.spool);
-	log_detach(p->own.shard);
+	part_leave(p);
+	p->task.until = task_until(&p->task, LOG_FLUSH_MS);
+	(void)(log_flush(&p->task) == OK); /* what is left is written after the loop */
 	shard_stop(p->own.shard);
 }
 
