@@ -1,6 +1,6 @@
-/* bench_match: what large lists and lookup files cost: a domain list of a million names, an address list, a host
- * list of a hundred thousand networks, an lsearch file of a million lines; time to load, memory, questions per
- * second on one core, for names that are there and names that are not. */
+/* bench_match: what large lists and lookup files cost: a domain list of a million names, an address list, a
+ * host list of a hundred thousand networks, an lsearch file of a million lines; time to load, memory,
+ * questions per second on one core, for names that are there and names that are not. */
 
 #include <lmdb.h>
 #include <malloc.h>
@@ -11,8 +11,8 @@
 
 #include "match/match.h"
 
-#define NAMES	  1000000u
-#define NETS	  100000u
+#define NAMES     1000000u
+#define NETS      100000u
 #define LMDB_KEYS 200000u
 #define QUESTIONS 2000000u
 
@@ -49,7 +49,8 @@ static uint32_t mix(uint32_t n)
 
 static int name_make(char *name, uint32_t n, bool there)
 {
-	return sprintf(name, "host%08x.%s%u.example.%s", mix(n), there ? "d" : "q", n % 1000, n & 1 ? "org" : "com");
+	return sprintf(name, "host%08x.%s%u.example.%s", mix(n), there ? "d" : "q", n % 1000,
+		       n & 1 ? "org" : "com");
 }
 
 static void check(bool ok, const char *what)
@@ -69,7 +70,8 @@ static void ask(struct bench *b, const char *what, question *f, const void *list
 	for (uint32_t i = 0; i < count; i++)
 		check(f(b, list, mix(i) % NAMES, there) == (there ? OK : FAIL), what);
 	took = seconds() - start;
-	printf("%-34s %9.2f million/s  %6.0f ns\n", what, (double)count / took / 1e6, took / (double)count * 1e9);
+	printf("%-34s %9.2f million/s  %6.0f ns\n", what, (double)count / took / 1e6,
+	       took / (double)count * 1e9);
 }
 
 static enum rc ask_domain(struct bench *b, const void *list, uint32_t n, bool there)
@@ -112,8 +114,8 @@ static enum rc ask_file(struct bench *b, const void *list, uint32_t n, bool ther
 	struct slice value;
 	char name[100];
 	int len = name_make(name, n, there);
-	enum rc rc = lookup_find(&b->scope, spec, slice_of(b->path), slice_make(name, (size_t)len, TAINTED), &value, NULL,
-				 NULL, NULL);
+	enum rc rc = lookup_find(&b->scope, spec, slice_of(b->path), slice_make(name, (size_t)len, TAINTED),
+				 &value, NULL, NULL, NULL);
 
 	arena_clear(&b->arena);
 	return rc;
@@ -124,15 +126,16 @@ static enum rc ask_lmdb(struct bench *b, const void *list, uint32_t n, bool ther
 	return ask_file(b, list, n % LMDB_KEYS, there);
 }
 
-static const struct match_list *load(struct bench *b, const char *what, enum conf_list_kind kind, struct str *text)
+static const struct match_list *load(struct bench *b, const char *what, enum conf_list_kind kind,
+				     struct str *text)
 {
 	double before = heap_mib(), start = seconds(), took;
 	const struct match_list *list = match_compile(NULL, &b->lists, kind, str_slice(text));
 
 	took = seconds() - start;
 	check(list != NULL, "out of memory");
-	printf("%-34s %9.0f ms to compile   %6.1f MiB, its text %.1f MiB\n", what, took * 1e3, heap_mib() - before,
-	       (double)text->len / 1048576);
+	printf("%-34s %9.0f ms to compile   %6.1f MiB, its text %.1f MiB\n", what, took * 1e3,
+	       heap_mib() - before, (double)text->len / 1048576);
 	return list;
 }
 
@@ -180,8 +183,10 @@ static void bench_small(struct bench *b)
 
 	str_addz(&domains, "example.org : *.example.net : example.com");
 	str_addz(&nets, "127.0.0.1 : 192.0.2.0/24 : ::::1");
-	ask(b, "domain list, 3 items", ask_domain, load(b, "domain list, 3 items", LIST_DOMAIN, &domains), false, QUESTIONS);
-	ask(b, "host list, 3 items", ask_host, load(b, "host list, 3 items", LIST_HOST, &nets), false, QUESTIONS);
+	ask(b, "domain list, 3 items", ask_domain, load(b, "domain list, 3 items", LIST_DOMAIN, &domains),
+	    false, QUESTIONS);
+	ask(b, "host list, 3 items", ask_host, load(b, "host list, 3 items", LIST_HOST, &nets), false,
+	    QUESTIONS);
 }
 
 static void bench_file(struct bench *b)
@@ -202,8 +207,8 @@ static void bench_file(struct bench *b)
 	before = heap_mib();
 	start = seconds();
 	check(ask_file(b, &spec, 1, true) == OK, "a name that is not found");
-	printf("%-34s %9.0f ms to read      %6.1f MiB\n", "lsearch, 1,000,000 lines", (seconds() - start) * 1e3,
-	       heap_mib() - before);
+	printf("%-34s %9.0f ms to read      %6.1f MiB\n", "lsearch, 1,000,000 lines",
+	       (seconds() - start) * 1e3, heap_mib() - before);
 	ask(b, "  keys in it", ask_file, &spec, true, QUESTIONS / 4);
 	ask(b, "  keys not in it", ask_file, &spec, false, QUESTIONS / 4);
 	unlink(b->path);
@@ -218,8 +223,8 @@ static void bench_lmdb(struct bench *b)
 	MDB_dbi db;
 
 	check(mdb_env_create(&env) == 0 && mdb_env_set_mapsize(env, 1ul << 30) == 0 &&
-		      mdb_env_open(env, b->path, MDB_NOSUBDIR | MDB_NOSYNC, 0600) == 0 &&
-		      mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, NULL, 0, &db) == 0,
+		  mdb_env_open(env, b->path, MDB_NOSUBDIR | MDB_NOSYNC, 0600) == 0 &&
+		  mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, NULL, 0, &db) == 0,
 	      "no LMDB file");
 	for (uint32_t i = 0; i < LMDB_KEYS; i++) {
 		MDB_val k = {(size_t)name_make(name, i, true), name}, v = {5, "value"};

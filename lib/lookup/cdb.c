@@ -1,5 +1,5 @@
-/* cdb: constant databases (D. J. Bernstein's format, https://cr.yp.to/cdb/cdb.txt), read piece by piece; nothing in the
- * file is believed.
+/* cdb: constant databases (D. J. Bernstein's format, https://cr.yp.to/cdb/cdb.txt), read piece by piece;
+ *nothing in the file is believed.
  *
  *	256 x { u32 table, u32 places }		little-endian; places 0: the table is empty
  *	{ u32 key_len, u32 data_len, key, data }...
@@ -34,8 +34,8 @@ static enum rc corrupt(const struct open_file *file, struct err *err)
 }
 
 /* All of the bytes, or DEFER. */
-static enum rc read_exactly(struct scope *sc, const struct open_file *file, void *bytes, size_t len, uint64_t offset,
-			    struct err *err)
+static enum rc read_exactly(struct scope *sc, const struct open_file *file, void *bytes, size_t len,
+			    uint64_t offset, struct err *err)
 {
 	size_t got;
 	enum rc rc;
@@ -109,8 +109,8 @@ static enum rc search_table(struct scope *sc, const struct open_file *file, uint
 	return FAIL;
 }
 
-static enum rc cdb_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			struct slice *ret, struct err *err)
+static enum rc cdb_find(struct scope *sc, const struct lookup_type *type,
+			const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct open_file *file;
 	uint32_t table, places;
@@ -141,4 +141,4 @@ out:
 	return rc;
 }
 
-const struct lookup_type lookup_cdb = {.name = "cdb", .absolute_file = true, .find = cdb_find};
+const struct lookup_type lookup_cdb = {.name = "cdb", .find = cdb_find};

@@ -9,10 +9,11 @@ struct dnsdb_type {
 	enum pseudo pseudo;
 };
 static const struct dnsdb_type dnsdb_types[] = {
-	{"a", DNS_A, PLAIN},	     {"a+", DNS_A, PSEUDO_A_PLUS}, {"aaaa", DNS_AAAA, PLAIN}, {"cname", DNS_CNAME, PLAIN},
-	{"csa", DNS_SRV, PSEUDO_CSA}, {"mx", DNS_MX, PLAIN},	   {"mxh", DNS_MX, PSEUDO_MXH}, {"ns", DNS_NS, PLAIN},
-	{"ptr", DNS_PTR, PLAIN},     {"soa", DNS_SOA, PLAIN},	   {"spf", DNS_SPF, PLAIN},	{"srv", DNS_SRV, PLAIN},
-	{"tlsa", DNS_TLSA, PLAIN},   {"txt", DNS_TXT, PLAIN},	   {"zns", DNS_NS, PSEUDO_ZNS},
+    {"a", DNS_A, PLAIN},         {"a+", DNS_A, PSEUDO_A_PLUS}, {"aaaa", DNS_AAAA, PLAIN},
+    {"cname", DNS_CNAME, PLAIN}, {"csa", DNS_SRV, PSEUDO_CSA}, {"mx", DNS_MX, PLAIN},
+    {"mxh", DNS_MX, PSEUDO_MXH}, {"ns", DNS_NS, PLAIN},        {"ptr", DNS_PTR, PLAIN},
+    {"soa", DNS_SOA, PLAIN},     {"spf", DNS_SPF, PLAIN},      {"srv", DNS_SRV, PLAIN},
+    {"tlsa", DNS_TLSA, PLAIN},   {"txt", DNS_TXT, PLAIN},      {"zns", DNS_NS, PSEUDO_ZNS},
 };
 
 enum strictness { STRICT, LAX, NEVER };
@@ -20,10 +21,10 @@ enum strictness { STRICT, LAX, NEVER };
 struct query {
 	struct scope *sc;
 	struct err *err;
-	struct slice rest;	  /* not yet read */
-	char separator;		  /* between records */
-	char field;		  /* between fields; 0: none was given */
-	bool concatenate;	  /* ";": strings are joined without any */
+	struct slice rest; /* not yet read */
+	char separator;    /* between records */
+	char field;        /* between fields; 0: none was given */
+	bool concatenate;  /* ";": strings are joined without any */
 	enum strictness defer, dnssec;
 	int64_t retrans_s, retry; /* 0: as configured */
 	const struct dnsdb_type *type;
@@ -31,7 +32,7 @@ struct query {
 	bool found, deferred;
 };
 
-/* ---- The query's text --------------------------------------------------------------------------------------- */
+/* ---- The query's text ------------------------------------------------------------------- */
 
 static void parse_separators(struct query *q)
 {
@@ -75,10 +76,12 @@ static bool modifier_like(struct slice s)
 
 static bool parse_modifier(struct query *q, struct slice word)
 {
-	if (parse_strictness(word, SLICE("defer_"), &q->defer) || parse_strictness(word, SLICE("dnssec_"), &q->dnssec))
+	if (parse_strictness(word, SLICE("defer_"), &q->defer) ||
+	    parse_strictness(word, SLICE("dnssec_"), &q->dnssec))
 		return true;
 	if (slice_starts_nocase(word, SLICE("retrans_")))
-		return conf_parse_time(slice_from(word, strlen("retrans_")), &q->retrans_s) && q->retrans_s > 0;
+		return conf_parse_time(slice_from(word, strlen("retrans_")), &q->retrans_s) &&
+		       q->retrans_s > 0;
 	if (slice_starts_nocase(word, SLICE("retry_")))
 		return conf_parse_int(slice_from(word, strlen("retry_")), &q->retry) && q->retry >= 0;
 	return false;
@@ -88,7 +91,8 @@ static enum rc parse_modifiers(struct query *q)
 {
 	while (modifier_like(q->rest)) {
 		ptrdiff_t comma = slice_find(q->rest, ',');
-		struct slice word = slice_trim(slice_sub(q->rest, 0, comma < 0 ? q->rest.len : (size_t)comma));
+		struct slice word =
+		    slice_trim(slice_sub(q->rest, 0, comma < 0 ? q->rest.len : (size_t)comma));
 
 		if (comma < 0)
 			return err_set(q->err, DEFER, "dnsdb modifier syntax error");
@@ -115,7 +119,7 @@ static enum rc parse_type(struct query *q)
 	return q->type ? OK : err_set(q->err, DEFER, "unsupported DNS record type");
 }
 
-/* ---- Records as text ------------------------------------------------------------------------------------------ */
+/* ---- Records as text -------------------------------------------------------------------- */
 
 static char field_separator(const struct query *q)
 {
@@ -204,7 +208,7 @@ static void add_answer(struct query *q, enum dns_type type, const struct dns_ans
 	}
 }
 
-/* ---- Asking --------------------------------------------------------------------------------------------------- */
+/* ---- Asking ----------------------------------------------------------------------------- */
 
 static enum rc ask(struct query *q, struct slice name, enum dns_type type, struct dns_answer *answer)
 {
@@ -213,7 +217,8 @@ static enum rc ask(struct query *q, struct slice name, enum dns_type type, struc
 	enum rc rc;
 
 	if (q->retrans_s)
-		task->until = task_until(task, (uint64_t)q->retrans_s * 1000 * (uint64_t)(q->retry > 0 ? q->retry : 1));
+		task->until =
+		    task_until(task, (uint64_t)q->retrans_s * 1000 * (uint64_t)(q->retry > 0 ? q->retry : 1));
 	rc = dns_query(task, name, type, answer, q->err);
 	task->until = saved;
 	if (rc == OK && q->dnssec == STRICT && !answer->authentic)
@@ -236,8 +241,9 @@ static enum rc ask_upwards(struct query *q, struct slice name, enum dns_type typ
 	}
 }
 
-/* Client SMTP Authorization (draft-ietf-marid-csv-csa): SRV of _client._smtp.name; in the SRV's terms, priority 1 is the
- * version, weight the authorization, port 1 says that names below need records of their own. */
+/* Client SMTP Authorization (draft-ietf-marid-csv-csa): SRV of _client._smtp.name; in the SRV's terms,
+ * priority 1 is the version, weight the authorization, port 1 says that names below need records of their
+ * own. */
 #define CSA_SEARCH_MAX 5
 static enum rc ask_csa(struct query *q, struct slice name)
 {
@@ -302,8 +308,9 @@ static enum rc ask_one(struct query *q, struct slice name)
 		if (!name.ptr)
 			return err_memory(q->err);
 	}
-	rc = q->type->type == DNS_SOA || q->type->pseudo == PSEUDO_ZNS ? ask_upwards(q, name, q->type->type, &answer)
-								       : ask(q, name, q->type->type, &answer);
+	rc = q->type->type == DNS_SOA || q->type->pseudo == PSEUDO_ZNS
+		 ? ask_upwards(q, name, q->type->type, &answer)
+		 : ask(q, name, q->type->type, &answer);
 	if (rc == OK)
 		add_answer(q, q->type->type, &answer);
 	return rc;
@@ -334,16 +341,16 @@ static enum rc ask_each(struct query *q)
 	return OK;
 }
 
-static enum rc dnsdb_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			  struct slice *ret, struct err *err)
+static enum rc dnsdb_find(struct scope *sc, const struct lookup_type *type,
+			  const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct query q = {
-		.sc = sc,
-		.err = err,
-		.rest = request->key,
-		.defer = LAX,
-		.dnssec = LAX,
-		.out = str_make(sc->task->arena),
+	    .sc = sc,
+	    .err = err,
+	    .rest = request->key,
+	    .defer = LAX,
+	    .dnssec = LAX,
+	    .out = str_make(sc->task->arena),
 	};
 	enum rc rc;
 

@@ -1,5 +1,5 @@
-/* dsearch: is there an entry of that name in a directory? Its name, coming back, is clean: the key was a stranger's, the
- * entry is the administrator's. */
+/* dsearch: is there an entry of that name in a directory? Its name, coming back, is clean: the key was a
+ * stranger's, the entry is the administrator's. */
 
 #include <errno.h>
 
@@ -30,14 +30,15 @@ static enum rc directory_check(struct task *task, const char *path, struct err *
 	if (rc == CANCELLED)
 		return rc;
 	if (rc != OK)
-		return err_os(err, DEFER, why.os ? why.os : ETIMEDOUT, "failed to open %s for directory search", path);
+		return err_os(err, DEFER, why.os ? why.os : ETIMEDOUT,
+			      "failed to open %s for directory search", path);
 	if (!S_ISDIR(st.st_mode))
 		return err_os(err, DEFER, ENOTDIR, "failed to open %s for directory search", path);
 	return OK;
 }
 
-static enum rc dsearch_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			    struct slice *ret, struct err *err)
+static enum rc dsearch_find(struct scope *sc, const struct lookup_type *type,
+			    const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct slice want = lookup_option(request->options, SLICE("ret"));
 	struct arena *arena = sc->task->arena;
@@ -58,7 +59,8 @@ static enum rc dsearch_find(struct scope *sc, const struct lookup_type *type, co
 	if (rc != OK)
 		return rc;
 	if (slice_find(request->key, '/') >= 0)
-		return err_set(err, DEFER, "key for dsearch lookup contains a slash: %.*s", SLICE_ARG(request->key));
+		return err_set(err, DEFER, "key for dsearch lookup contains a slash: %.*s",
+			       SLICE_ARG(request->key));
 	if (slice_find(request->key, '\0') >= 0)
 		return FAIL;
 	whole = arena_printf(arena, "%s/%.*s", directory, SLICE_ARG(request->key));
@@ -69,11 +71,12 @@ static enum rc dsearch_find(struct scope *sc, const struct lookup_type *type, co
 	if (rc == FAIL && (why.os == ENOENT || why.os == ENAMETOOLONG))
 		return FAIL;
 	if (rc != OK)
-		return rc == CANCELLED ? rc : err_os(err, DEFER, why.os ? why.os : ETIMEDOUT, "stat %s", path);
+		return rc == CANCELLED ? rc
+				       : err_os(err, DEFER, why.os ? why.os : ETIMEDOUT, "stat %s", path);
 	if (!filter_passes(lookup_option(request->options, SLICE("filter")), request->key, st.st_mode))
 		return FAIL;
 	*ret = want.ptr && slice_eq(want, SLICE("full")) ? whole : arena_copy(arena, request->key);
 	return ret->ptr ? OK : err_memory(err);
 }
 
-const struct lookup_type lookup_dsearch = {.name = "dsearch", .absolute_file = true, .find = dsearch_find};
+const struct lookup_type lookup_dsearch = {.name = "dsearch", .find = dsearch_find};

@@ -22,9 +22,10 @@ static enum rc parse_type(struct expand_parse *parse, struct parsed *parsed, str
 	if (parsed->spec.net >= 0)
 		return err_set(err, FAIL, "unknown lookup type \"%.*s\"", SLICE_ARG(word));
 	if (parsed->spec.type->query && parsed->key)
-		return err_set(err, FAIL,
-			       "a single key was given for lookup type \"%s\", which is not a single-key lookup type",
-			       parsed->spec.type->name);
+		return err_set(
+		    err, FAIL,
+		    "a single key was given for lookup type \"%s\", which is not a single-key lookup type",
+		    parsed->spec.type->name);
 	if (!parsed->spec.type->query && !parsed->key)
 		return err_set(err, FAIL, "missing {key} for single-key \"%.*s\" lookup", SLICE_ARG(word));
 	return OK;
@@ -67,7 +68,8 @@ static void numbers_set(struct scope *sc, struct slice wild, struct slice fixed)
 	sc->numeric_count = 3;
 }
 
-static enum rc lookup_eval(struct scope *sc, const struct expand_call *call, struct slice *ret, struct err *err)
+static enum rc lookup_eval(struct scope *sc, const struct expand_call *call, struct slice *ret,
+			   struct err *err)
 {
 	const struct parsed *parsed = call->extra;
 	struct slice key = SLICE_EMPTY, file = SLICE_EMPTY, value = SLICE_EMPTY, wild, fixed;
@@ -85,7 +87,8 @@ static enum rc lookup_eval(struct scope *sc, const struct expand_call *call, str
 		file = slice_trim(file);
 	else
 		key = file;
-	rc = lookup_find(sc, &parsed->spec, parsed->key ? file : SLICE_EMPTY, key, &value, &wild, &fixed, err);
+	rc =
+	    lookup_find(sc, &parsed->spec, parsed->key ? file : SLICE_EMPTY, key, &value, &wild, &fixed, err);
 	if (rc == CANCELLED)
 		return rc;
 	if (rc == DEFER) {
@@ -104,5 +107,5 @@ static enum rc lookup_eval(struct scope *sc, const struct expand_call *call, str
 }
 
 static const struct expand_item lookup_item = {
-	.name = "lookup", .flags = ITEM_YES_NO, .eval = lookup_eval, .parse = lookup_parse};
+    .name = "lookup", .flags = ITEM_YES_NO, .eval = lookup_eval, .parse = lookup_parse};
 const struct expand_item *const lookup_items[] = {&lookup_item, NULL};

@@ -3,7 +3,8 @@
 #include "shard_files.h"
 #include "types.h"
 
-/* The text is walked each time; nothing is built. Depth is bounded because values nest by recursion of skip(). */
+/* The text is walked each time; nothing is built. Depth is bounded because values nest by recursion of
+ * skip(). */
 #define DEPTH_MAX 64
 
 static struct slice skip_space(struct slice s)
@@ -142,8 +143,8 @@ static enum rc element(struct arena *arena, struct slice value, struct slice sel
 
 static const struct text_file_kind json_file = {.name = "json search"};
 
-static enum rc json_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			 struct slice *ret, struct err *err)
+static enum rc json_find(struct scope *sc, const struct lookup_type *type,
+			 const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct slice path = request->key, selector, value, rest;
 	struct arena *arena = sc->task->arena;
@@ -170,4 +171,4 @@ static enum rc json_find(struct scope *sc, const struct lookup_type *type, const
 	return rc;
 }
 
-const struct lookup_type lookup_json = {.name = "json", .absolute_file = true, .find = json_find};
+const struct lookup_type lookup_json = {.name = "json", .find = json_find};

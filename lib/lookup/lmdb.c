@@ -1,40 +1,40 @@
 /* lmdb: keys in an LMDB file (one data file, no directory), in its unnamed database.
  *
- * The file is read with our own bounded reader of the format, not mapped by the library: the library trusts every
- * offset in the file, and a mapping makes a truncated file a SIGBUS and each page that is not in memory a stop of
- * the whole shard. Reads go through the reactor, so only the asking fiber waits for the disk. No lock file is
- * needed, and none written.
+ * The file is read with our own bounded reader of the format, not mapped by the library: the library trusts
+ *every offset in the file, and a mapping makes a truncated file a SIGBUS and each page that is not in memory
+ *a stop of the whole shard. Reads go through the reactor, so only the asking fiber waits for the disk. No
+ *lock file is needed, and none written.
  *
  * Writers never overwrite a page of the newest committed snapshot before the next one is committed. So a walk
- * from the newest meta page is sound if, at its end, that meta page is still the newest; else it is repeated. Pages that
- * a sound walk has read are kept for the next ones, until the snapshot changes; a walk that finds all its pages there
- * reads nothing.
+ * from the newest meta page is sound if, at its end, that meta page is still the newest; else it is repeated.
+ *Pages that a sound walk has read are kept for the next ones, until the snapshot changes; a walk that finds
+ *all its pages there reads nothing.
  *
  * Format (64-bit, little-endian, version 1), page size P:
  *	page	 u64 number, u16 pad, u16 flags, u16 lower, u16 upper (overflow: u32 pages), u16 node[...]
  *	meta	 pages 0 and 1, behind the head: u32 magic, u32 version, u64 address, u64 map size,
  *		 two databases (free list, main), u64 last page, u64 transaction
  *	database u32 pad (free list: P), u16 flags, u16 depth, 4 x u64 counts, u64 root
- *	node	 u16 low, u16 high, u16 flags, u16 key length, key, data; in leaves low and high are the data's length, in
- *		 branches they and flags are the child page. */
+ *	node	 u16 low, u16 high, u16 flags, u16 key length, key, data; in leaves low and high are the
+ *data's length, in branches they and flags are the child page. */
 
 #include <stdlib.h>
 
 #include "shard_files.h"
 #include "types.h"
 
-#define MAGIC	       0xBEEFC0DEu
-#define VERSION	       1u
-#define PAGE_HEAD      16u
-#define META_SIZE      (PAGE_HEAD + 24u + 2 * DB_SIZE + 16u)
-#define DB_SIZE	       48u
-#define PAGE_SIZE_MIN  512u
-#define PAGE_SIZE_MAX  65536u
-#define DEPTH_MAX      32
-#define VALUE_SIZE_MAX (16u * 1024 * 1024)
-#define WALKS_MAX      64 /* a writer that commits faster than we read: give up some time */
-#define CACHE_SIZE_MAX (64u * 1024 * 1024) /* of one database on one shard */
-#define NO_PAGE	       UINT64_MAX
+#define MAGIC           0xBEEFC0DEu
+#define VERSION         1u
+#define PAGE_HEAD       16u
+#define META_SIZE       (PAGE_HEAD + 24u + 2 * DB_SIZE + 16u)
+#define DB_SIZE         48u
+#define PAGE_SIZE_MIN   512u
+#define PAGE_SIZE_MAX   65536u
+#define DEPTH_MAX       32
+#define VALUE_SIZE_MAX  (16u * 1024 * 1024)
+#define WALKS_MAX       64                  /* a writer that commits faster than we read: give up some time */
+#define CACHE_SIZE_MAX  (64u * 1024 * 1024) /* of one database on one shard */
+#define NO_PAGE         UINT64_MAX
 #define PAGE_NUMBER_MAX (INT64_MAX / PAGE_SIZE_MAX - 1)
 
 enum { PAGE_BRANCH = 0x01, PAGE_LEAF = 0x02, PAGE_OVERFLOW = 0x04, PAGE_META = 0x08, PAGE_LEAF2 = 0x20 };
@@ -48,12 +48,12 @@ struct snapshot {
 	uint32_t page_size;
 	uint16_t db_flags;
 	uint64_t checked_at; /* shard_now() */
-	uint32_t refs;	     /* walks, and the open file */
+	uint32_t refs;       /* walks, and the open file */
 	uint32_t page_count, room;
 	struct page {
 		uint64_t number;
 		uint8_t *bytes; /* NULL: a free place */
-	} *pages; /* open addressing */
+	} * pages;              /* open addressing */
 };
 struct walk {
 	struct scope *sc;
@@ -68,7 +68,7 @@ struct walk {
 struct node {
 	const uint8_t *key, *data;
 	uint32_t key_len;
-	uint32_t data_len; /* as claimed; behind the page's end for NODE_BIG */
+	uint32_t data_len;  /* as claimed; behind the page's end for NODE_BIG */
 	uint32_t data_here; /* what the page holds of it */
 	uint64_t child;
 	uint16_t flags;
@@ -109,11 +109,12 @@ static enum rc read_exactly(const struct walk *w, void *bytes, size_t len, uint6
 	return got == len ? OK : corrupt(w, "the file is shorter than it should be");
 }
 
-/* ---- The snapshot ---------------------------------------------------------------------------------------- */
+/* ---- The snapshot ----------------------------------------------------------------------- */
 
 static bool meta_valid(const uint8_t *meta)
 {
-	return (get16(meta + 10) & PAGE_META) && get32(meta + PAGE_HEAD) == MAGIC && get32(meta + PAGE_HEAD + 4) == VERSION;
+	return (get16(meta + 10) & PAGE_META) && get32(meta + PAGE_HEAD) == MAGIC &&
+	       get32(meta + PAGE_HEAD + 4) == VERSION;
 }
 
 static uint64_t meta_transaction(const uint8_t *meta)
@@ -134,7 +135,8 @@ static enum rc snapshot_read(struct walk *w, struct snapshot *s)
 	if (!meta_valid(first))
 		return corrupt(w, "not an LMDB file");
 	s->page_size = get32(first + PAGE_HEAD + 24);
-	if (s->page_size < PAGE_SIZE_MIN || s->page_size > PAGE_SIZE_MAX || (s->page_size & (s->page_size - 1)))
+	if (s->page_size < PAGE_SIZE_MIN || s->page_size > PAGE_SIZE_MAX ||
+	    (s->page_size & (s->page_size - 1)))
 		return corrupt(w, "impossible page size");
 	rc = read_exactly(w, second, sizeof(second), s->page_size);
 	if (rc != OK)
@@ -167,14 +169,16 @@ static bool snapshot_same(const struct snapshot *a, const struct snapshot *b)
 	       file_stamp_eq(&a->stamp, &b->stamp);
 }
 
-/* The present state: the one at hand, if a look at the file finds no other. It is the walk's until snapshot_put(). */
+/* The present state: the one at hand, if a look at the file finds no other. It is the walk's until
+ * snapshot_put(). */
 static enum rc snapshot_get(struct walk *w)
 {
 	struct shard *shard = w->sc->task->shard;
 	struct snapshot *s = w->file->extra, now = {.refs = 1};
 	enum rc rc;
 
-	if (!s || shard_now(shard) - s->checked_at >= FILE_FRESH_NS || !file_stamp_eq(&s->stamp, &w->file->stamp)) {
+	if (!s || shard_now(shard) - s->checked_at >= FILE_FRESH_NS ||
+	    !file_stamp_eq(&s->stamp, &w->file->stamp)) {
 		rc = snapshot_read(w, &now);
 		if (rc != OK)
 			return rc;
@@ -223,7 +227,8 @@ static bool snapshot_grow(struct snapshot *s)
 	return true;
 }
 
-/* Keeps the page, or frees it: the first ones to come are the upper levels of the tree, so a full cache stays as it is. */
+/* Keeps the page, or frees it: the first ones to come are the upper levels of the tree, so a full cache stays
+ * as it is. */
 static void snapshot_keep(struct snapshot *s, struct page page)
 {
 	struct page *place = NULL;
@@ -239,7 +244,7 @@ static void snapshot_keep(struct snapshot *s, struct page page)
 	s->page_count++;
 }
 
-/* ---- Pages and nodes --------------------------------------------------------------------------------------- */
+/* ---- Pages and nodes -------------------------------------------------------------------- */
 
 static enum rc page_read(struct walk *w, uint64_t number)
 {
@@ -291,11 +296,11 @@ static bool node_get(const uint8_t *page, uint32_t size, uint32_t index, struct 
 		return false;
 	room = size - at - 8;
 	*node_ret = (struct node){
-		.key = node + 8,
-		.key_len = get16(node + 6),
-		.flags = get16(node + 4),
-		.data_len = get32(node),
-		.child = (uint64_t)get32(node) | (uint64_t)get16(node + 4) << 32,
+	    .key = node + 8,
+	    .key_len = get16(node + 6),
+	    .flags = get16(node + 4),
+	    .data_len = get32(node),
+	    .child = (uint64_t)get32(node) | (uint64_t)get16(node + 4) << 32,
 	};
 	if (node_ret->key_len > room)
 		return false;
@@ -309,8 +314,10 @@ static int node_compare(const struct node *node, struct slice key)
 	return slice_cmp(slice_make((const char *)node->key, node->key_len, CLEAN), key);
 }
 
-/* The last node whose key is not greater; the first node of a branch is less than every key. *equal_ret: it is the key. */
-static enum rc page_search(struct walk *w, bool branch, struct slice key, struct node *node_ret, bool *equal_ret)
+/* The last node whose key is not greater; the first node of a branch is less than every key. *equal_ret: it
+ * is the key. */
+static enum rc page_search(struct walk *w, bool branch, struct slice key, struct node *node_ret,
+			   bool *equal_ret)
 {
 	uint32_t low = 0, high, count;
 	struct node node;
@@ -340,7 +347,7 @@ static enum rc page_search(struct walk *w, bool branch, struct slice key, struct
 	return low == 0 ? FAIL : OK;
 }
 
-/* ---- Values ------------------------------------------------------------------------------------------------ */
+/* ---- Values ----------------------------------------------------------------------------- */
 
 static enum rc value_copy(struct walk *w, const uint8_t *bytes, uint32_t len, struct slice *ret)
 {
@@ -437,7 +444,7 @@ static enum rc value_get(struct walk *w, const struct node *node, struct slice *
 	return value_copy(w, node->data, node->data_len, ret);
 }
 
-/* ---- The walk ------------------------------------------------------------------------------------------------ */
+/* ---- The walk --------------------------------------------------------------------------- */
 
 static enum rc walk_down(struct walk *w, struct slice key, struct slice *ret)
 {
@@ -491,8 +498,8 @@ static enum rc walk_verify(struct walk *w, bool *sound_ret)
 	return rc;
 }
 
-static enum rc lmdb_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			 struct slice *ret, struct err *err)
+static enum rc lmdb_find(struct scope *sc, const struct lookup_type *type,
+			 const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct walk w = {.sc = sc, .err = err};
 	enum rc rc, found = DEFER;
@@ -522,4 +529,4 @@ static enum rc lmdb_find(struct scope *sc, const struct lookup_type *type, const
 	return rc;
 }
 
-const struct lookup_type lookup_lmdb = {.name = "lmdb", .absolute_file = true, .find = lmdb_find};
+const struct lookup_type lookup_lmdb = {.name = "lmdb", .find = lmdb_find};

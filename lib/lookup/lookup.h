@@ -1,6 +1,7 @@
-/* lookup: keys to data, from files and databases; one file a type. Whatever waits is asynchronous. Text files are read
- * into memory and indexed once per change (device, inode, size, times), shared by all work of the shard; databases
- * (cdb, LMDB) are read page by page. Nothing is mapped: a file that somebody truncates would kill the process. */
+/* lookup: keys to data, from files and databases; one file a type. Whatever waits is asynchronous. Text files
+ * are read into memory and indexed once per change (device, inode, size, times), shared by all work of the
+ * shard; databases (cdb, LMDB) are read page by page. Nothing is mapped: a file that somebody truncates would
+ * kill the process. */
 #ifndef LOOKUP_LOOKUP_H
 #define LOOKUP_LOOKUP_H
 
@@ -16,68 +17,68 @@ struct lookup_request {
 };
 struct lookup_type {
 	const char *name;
-	bool query;	       /* query style: no file; otherwise single-key */
-	bool absolute_file;    /* the file name must be absolute, untainted */
-	/* OK: *ret in the task's arena. FAIL: not there. DEFER: could not find out, err says why. May park. */
-	enum rc (*find)(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			struct slice *ret, struct err *err);
+	bool query; /* query style: no file; otherwise single-key */
+	/* OK: *ret in the task's arena. FAIL: not there. DEFER: could not find out, err says why. May park.
+	 */
+	enum rc (*find)(struct scope *sc, const struct lookup_type *type,
+			const struct lookup_request *request, struct slice *ret, struct err *err);
 	/* ${quote_type:...}; NULL: the string as it is. */
 	enum rc (*quote)(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
 			 struct err *err);
-	size_t arg;	       /* the implementation's own: which member of the family */
 };
 /* Types that are known by name but not built in: their find() refuses with a clear text. */
 extern const struct lookup_type *const lookup_types[]; /* NULL-terminated, in alphabetical order */
 const struct lookup_type *lookup_type_find(struct slice name);
 
-/* A search type as configurations write it: "lsearch", "partial-lsearch", "partial3(.)-cdb*@", "net24-iplsearch",
- * "lsearch,ret=full". */
+/* A search type as configurations write it: "lsearch", "partial-lsearch", "partial3(.)-cdb*@",
+ * "net24-iplsearch", "lsearch,ret=full". */
 struct lookup_spec {
 	const struct lookup_type *type;
-	int partial;		 /* -1: no; else the number of non-wild components */
+	int partial;                /* -1: no; else the number of non-wild components */
 	struct slice partial_affix; /* "*." unless given in parentheses */
-	bool star, star_at;	 /* "*", "*@" */
-	int net;		 /* "net24-": 24; "net-": the whole address, 0; -1: none */
+	bool star, star_at;         /* "*", "*@" */
+	int net;                    /* "net24-": 24; "net-": the whole address, 0; -1: none */
 	struct slice options;
 };
 /* FAIL: err says why, in the language's words. */
 NODISCARD enum rc lookup_spec_parse(struct slice text, struct lookup_spec *spec_ret, struct err *err);
-/* With partial matching and defaults, as the language defines them. In partial matches *wild_ret and *fixed_ret (if not
- * NULL) are the wild and the fixed part of the key: $1 and $2; ptr NULL: unset. file is empty for query types, whose key is
- * the whole query. OK: *ret is clean, in the task's arena. Parks. */
-NODISCARD enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, struct slice file, struct slice key,
-			      struct slice *ret, struct slice *wild_ret, struct slice *fixed_ret, struct err *err);
+/* With partial matching and defaults, as the language defines them. In partial matches *wild_ret and
+ * *fixed_ret (if not NULL) are the wild and the fixed part of the key: $1 and $2; ptr NULL: unset. file is
+ * empty for query types, whose key is the whole query. OK: *ret is clean, in the task's arena. Parks. */
+NODISCARD enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, struct slice file,
+			      struct slice key, struct slice *ret, struct slice *wild_ret,
+			      struct slice *fixed_ret, struct err *err);
 
 extern const struct expand_item *const lookup_items[]; /* ${lookup */
-extern const struct conf_group lookup_conf_group;      /* redis_servers, mysql_servers, lookup_open_max, ... */
-enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject, struct slice *ret,
-		     struct err *err);
+extern const struct conf_group lookup_conf_group; /* redis_servers, mysql_servers, lookup_open_max, ... */
+enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject,
+		     struct slice *ret, struct err *err);
 /* The predefined macros of the types that are built in (_HAVE_LOOKUP_...); for conf_language.macros. */
 void lookup_macros(struct conf *conf);
 void lookup_done(struct shard *shard);
 
-/* ---- Administrators' files ----------------------------------------------------------------------------------- */
+/* ---- Administrators' files -------------------------------------------------------------- */
 
 /* One version of a text file, in the shard's cache. It stays as it is as long as somebody holds it, whatever
  * becomes of the file meanwhile. */
 struct text_file {
 	struct slice path;
-	struct slice bytes;  /* clean: an administrator wrote them */
-	const void *built;   /* what the kind's build() made of them; NULL without build() */
-	uint64_t serial;     /* a new one for each version read, unique in the shard */
+	struct slice bytes; /* clean: an administrator wrote them */
+	const void *built;  /* what the kind's build() made of them; NULL without build() */
+	uint64_t serial;    /* a new one for each version read, unique in the shard */
 	uint32_t refs;
 };
 /* What is made of a file when it is read: an index, a compiled list. */
 struct text_file_kind {
 	const char *name; /* as the errors of the language say: "linear search" */
-	/* On a helper thread for all but small files: touches nothing of the shard. *built_ret from the heap; its size in
-	 * bytes in *cost_ret. FAIL: the file is not what it should be; DEFER: no memory. */
+	/* On a helper thread for all but small files: touches nothing of the shard. *built_ret from the heap;
+	 * its size in bytes in *cost_ret. FAIL: the file is not what it should be; DEFER: no memory. */
 	enum rc (*build)(struct slice bytes, void **built_ret, size_t *cost_ret);
 	void (*free)(void *built);
 };
 #define TEXT_FILE_SIZE_MAX (1024u * 1024 * 1024)
-/* The present version of the file, to be given back with text_file_put(). Parks. A change is noticed by the next
- * use that begins more than a millisecond after it. DEFER: cannot be read; FAIL is never returned. */
+/* The present version of the file, to be given back with text_file_put(). Parks. A change is noticed by the
+ * next use that begins more than a millisecond after it. DEFER: cannot be read; FAIL is never returned. */
 NODISCARD enum rc text_file_get(struct task *task, struct slice path, const struct text_file_kind *kind,
 				struct text_file **file_ret, struct err *err);
 void text_file_put(struct shard *shard, struct text_file *file); /* NULL is fine */

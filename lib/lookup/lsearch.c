@@ -6,7 +6,8 @@
  *	  continued		joined with one space
  *	# comment, empty line	ignored, even in the middle of an item
  *
- * lsearch files get a hash index and iplsearch files a trie when they are read; patterns are tried in turn. */
+ * lsearch files get a hash index and iplsearch files a trie when they are read; patterns are tried in turn.
+ */
 
 #include "lsearch.h"
 
@@ -15,7 +16,7 @@
 #include "shard_files.h"
 #include "types.h"
 
-/* ---- Lines ------------------------------------------------------------------------------------------------- */
+/* ---- Lines ------------------------------------------------------------------------------ */
 
 /* Takes the next line off, without its end (LF or CRLF). */
 static struct slice line_take(struct slice *rest)
@@ -56,12 +57,18 @@ static char unescape(const char **at, const char *end)
 	int digit;
 
 	switch (c) {
-	case 'n': return '\n';
-	case 'r': return '\r';
-	case 't': return '\t';
-	case 'b': return '\b';
-	case 'f': return '\f';
-	case 'v': return '\v';
+	case 'n':
+		return '\n';
+	case 'r':
+		return '\r';
+	case 't':
+		return '\t';
+	case 'b':
+		return '\b';
+	case 'f':
+		return '\f';
+	case 'v':
+		return '\v';
 	case 'x':
 		for (unsigned i = 0; i < 2 && *at < end && (digit = hex_digit(**at)) >= 0; i++, (*at)++)
 			number = number * 16 + (unsigned)digit;
@@ -140,7 +147,7 @@ enum rc lsearch_value(struct arena *arena, struct slice record, bool full, struc
 	return ret->ptr ? OK : err_memory(err);
 }
 
-/* ---- The index of literal keys ----------------------------------------------------------------------------- */
+/* ---- The index of literal keys ---------------------------------------------------------- */
 
 /* Open addressing; a place holds part of the hash, and where in the file the line starts, plus one. */
 struct place {
@@ -225,7 +232,8 @@ static void lsearch_free(void *built)
 
 const struct text_file_kind lsearch_file_kind = {"linear search", lsearch_build, lsearch_free};
 
-bool lsearch_index_find(const struct lsearch_index *index, struct slice bytes, struct slice key, struct slice *record_ret)
+bool lsearch_index_find(const struct lsearch_index *index, struct slice bytes, struct slice key,
+			struct slice *record_ret)
 {
 	uint32_t place;
 
@@ -239,8 +247,8 @@ static bool wants_full(const struct lookup_request *request)
 	return want.ptr && slice_eq(want, SLICE("full"));
 }
 
-static enum rc lsearch_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			    struct slice *ret, struct err *err)
+static enum rc lsearch_find(struct scope *sc, const struct lookup_type *type,
+			    const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct slice record;
 	struct text_file *file;
@@ -257,7 +265,7 @@ static enum rc lsearch_find(struct scope *sc, const struct lookup_type *type, co
 	return rc;
 }
 
-/* ---- Networks ---------------------------------------------------------------------------------------------- */
+/* ---- Networks --------------------------------------------------------------------------- */
 
 static bool key_net(struct slice line, char *room, struct ip_addr *net_ret, unsigned *bits_ret)
 {
@@ -266,8 +274,8 @@ static bool key_net(struct slice line, char *room, struct ip_addr *net_ret, unsi
 	return cidr_parse(lsearch_key(line, room, &data), net_ret, bits_ret);
 }
 
-/* Lines are numbered by where they start, so the least number is the first in the file. A key that is no network, or
- * too long to be one, is never found. */
+/* Lines are numbered by where they start, so the least number is the first in the file. A key that is no
+ * network, or too long to be one, is never found. */
 static enum rc iplsearch_build(struct slice bytes, void **built_ret, size_t *cost_ret)
 {
 	uint32_t line_max, count = count_records(bytes, &line_max);
@@ -305,8 +313,8 @@ static void iplsearch_free(void *built)
 
 static const struct text_file_kind network_file = {"linear search", iplsearch_build, iplsearch_free};
 
-static enum rc iplsearch_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			      struct slice *ret, struct err *err)
+static enum rc iplsearch_find(struct scope *sc, const struct lookup_type *type,
+			      const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct text_file *file;
 	struct ip_addr ip;
@@ -318,22 +326,24 @@ static enum rc iplsearch_find(struct scope *sc, const struct lookup_type *type, 
 	if (slice_eq(request->key, SLICE("*")))
 		return FAIL;
 	if (!ip_parse(request->key, &ip))
-		return err_set(err, DEFER,
-			       "\"%.*s\" is not a valid iplsearch key (an IP address, with optional CIDR mask, is "
-			       "wanted): in a host list, use net-iplsearch as the search type",
-			       SLICE_ARG(request->key));
+		return err_set(
+		    err, DEFER,
+		    "\"%.*s\" is not a valid iplsearch key (an IP address, with optional CIDR mask, is "
+		    "wanted): in a host list, use net-iplsearch as the search type",
+		    SLICE_ARG(request->key));
 	rc = text_file_get(sc->task, request->file, &network_file, &file, err);
 	if (rc != OK)
 		return rc;
 	at = net_set_find(file->built, &ip);
 	rc = FAIL;
 	if (at != NET_NONE)
-		rc = lsearch_value(sc->task->arena, slice_from(file->bytes, at), wants_full(request), ret, err);
+		rc = lsearch_value(sc->task->arena, slice_from(file->bytes, at), wants_full(request), ret,
+				   err);
 	text_file_put(sc->task->shard, file);
 	return rc;
 }
 
-/* ---- Patterns ---------------------------------------------------------------------------------------------- */
+/* ---- Patterns --------------------------------------------------------------------------- */
 
 static const struct text_file_kind pattern_file = {.name = "linear search"};
 
@@ -360,19 +370,19 @@ static enum rc pattern_matches(struct scope *sc, struct slice pattern, struct sl
 
 		if (fiber_stack_left() < 32 * 1024)
 			return err_set(err, DEFER, "lookups are nested too deeply");
-		return lookup_find(sc, &spec, spec.type->query ? SLICE_EMPTY : rest, spec.type->query ? rest : key,
-				   &value, NULL, NULL, err);
+		return lookup_find(sc, &spec, spec.type->query ? SLICE_EMPTY : rest,
+				   spec.type->query ? rest : key, &value, NULL, NULL, err);
 	}
 	return slice_eq_nocase(pattern, key) ? OK : FAIL;
 }
 
-static enum rc pattern_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			    struct slice *ret, struct err *err)
+static enum rc pattern_find(struct scope *sc, const struct lookup_type *type,
+			    const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct slice rest, line = SLICE_EMPTY, pattern, data;
 	struct text_file *file;
 	enum rc rc;
-	bool not;
+	bool not ;
 
 	rc = text_file_get(sc->task, request->file, &pattern_file, &file, err);
 	if (rc != OK)
@@ -395,20 +405,21 @@ static enum rc pattern_find(struct scope *sc, const struct lookup_type *type, co
 			}
 		}
 		not = pattern.len && pattern.ptr[0] == '!';
-		if (not)
+		if (not )
 			pattern = slice_ltrim(slice_from(pattern, 1));
 		rc = pattern_matches(sc, pattern, request->key, err);
-		if (not && (rc == OK || rc == FAIL))
+		if (not &&(rc == OK || rc == FAIL))
 			rc = rc == OK ? FAIL : OK;
 	}
 	if (rc == OK)
-		rc = lsearch_value(sc->task->arena, slice_from(file->bytes, (size_t)(line.ptr - file->bytes.ptr)),
+		rc = lsearch_value(sc->task->arena,
+				   slice_from(file->bytes, (size_t)(line.ptr - file->bytes.ptr)),
 				   wants_full(request), ret, err);
 	text_file_put(sc->task->shard, file);
 	return rc;
 }
 
-const struct lookup_type lookup_iplsearch = {.name = "iplsearch", .absolute_file = true, .find = iplsearch_find};
-const struct lookup_type lookup_lsearch = {.name = "lsearch", .absolute_file = true, .find = lsearch_find};
-const struct lookup_type lookup_nwildlsearch = {.name = "nwildlsearch", .absolute_file = true, .find = pattern_find};
-const struct lookup_type lookup_wildlsearch = {.name = "wildlsearch", .absolute_file = true, .find = pattern_find};
+const struct lookup_type lookup_iplsearch = {.name = "iplsearch", .find = iplsearch_find};
+const struct lookup_type lookup_lsearch = {.name = "lsearch", .find = lsearch_find};
+const struct lookup_type lookup_nwildlsearch = {.name = "nwildlsearch", .find = pattern_find};
+const struct lookup_type lookup_wildlsearch = {.name = "wildlsearch", .find = pattern_find};

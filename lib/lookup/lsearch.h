@@ -6,12 +6,13 @@
 
 /* Takes lines off until one begins an item. false: no more. */
 bool lsearch_next(struct slice *rest, struct slice *line_ret);
-/* The key at the start of an item's line; one in quotes is undone into room, which has line.len bytes. What follows it
- * comes back in *data_ret. */
+/* The key at the start of an item's line; one in quotes is undone into room, which has line.len bytes. What
+ * follows it comes back in *data_ret. */
 struct slice lsearch_key(struct slice line, char *room, struct slice *data_ret);
-/* The data of the item that starts the record (all that follows in the file), continuation lines joined, in the arena;
- * full: with the key and what ends it. */
-NODISCARD enum rc lsearch_value(struct arena *arena, struct slice record, bool full, struct slice *ret, struct err *err);
+/* The data of the item that starts the record (all that follows in the file), continuation lines joined, in
+ * the arena; full: with the key and what ends it. */
+NODISCARD enum rc lsearch_value(struct arena *arena, struct slice record, bool full, struct slice *ret,
+				struct err *err);
 
 /* The index over literal keys: built once per version of a file. */
 struct lsearch_index;

@@ -18,7 +18,7 @@ struct net_node {
 	uint32_t bits;
 };
 struct net_jump {
-	uint32_t node;	 /* the first node of JUMP_BITS bits or more on the way */
+	uint32_t node;   /* the first node of JUMP_BITS bits or more on the way */
 	uint32_t number; /* the least of the networks before it */
 };
 
@@ -29,15 +29,18 @@ void net_set_init(struct net_set *set)
 
 bool net_set_reserve(struct net_set *set, struct arena *arena, uint32_t net_count)
 {
-	size_t room = (size_t)net_count * 2; /* each network adds its own node, and at most one that branches */
+	size_t room =
+	    (size_t)net_count * 2; /* each network adds its own node, and at most one that branches */
 	size_t jumps = net_count >= JUMP_NETS_MIN ? 1u << JUMP_BITS : 0;
 
 	ASSERT(!set->nodes);
 	if (room >= NET_NONE)
 		return false;
-	set->nodes = arena ? arena_array(arena, struct net_node, room) : calloc(room ? room : 1, sizeof(*set->nodes));
+	set->nodes =
+	    arena ? arena_array(arena, struct net_node, room) : calloc(room ? room : 1, sizeof(*set->nodes));
 	if (jumps)
-		set->jumps = arena ? arena_array(arena, struct net_jump, jumps) : calloc(jumps, sizeof(*set->jumps));
+		set->jumps =
+		    arena ? arena_array(arena, struct net_jump, jumps) : calloc(jumps, sizeof(*set->jumps));
 	set->room = (uint32_t)room;
 	return set->nodes && (!jumps || set->jumps);
 }
@@ -62,7 +65,7 @@ static struct key key_of(const struct ip_addr *ip)
 {
 	if (ip->family == 4)
 		return (struct key){(uint64_t)ip->bytes[0] << 56 | (uint64_t)ip->bytes[1] << 48 |
-					    (uint64_t)ip->bytes[2] << 40 | (uint64_t)ip->bytes[3] << 32,
+					(uint64_t)ip->bytes[2] << 40 | (uint64_t)ip->bytes[3] << 32,
 				    0};
 	return (struct key){word(ip->bytes), word(ip->bytes + 8)};
 }
@@ -96,7 +99,7 @@ static uint32_t node_new(struct net_set *set, struct key key, unsigned bits, uin
 {
 	ASSERT(set->count < set->room);
 	set->nodes[set->count] = (struct net_node){
-		.key = key_cut(key, bits), .child = {NET_NONE, NET_NONE}, .number = number, .bits = bits};
+	    .key = key_cut(key, bits), .child = {NET_NONE, NET_NONE}, .number = number, .bits = bits};
 	return set->count++;
 }
 
@@ -118,7 +121,8 @@ void net_set_add(struct net_set *set, const struct ip_addr *net, unsigned bits, 
 			branch = node_new(set, key, common, common == bits ? number : NET_NONE);
 			set->nodes[branch].child[bit_at(node->key, common)] = old;
 			if (common < bits)
-				set->nodes[branch].child[bit_at(key, common)] = node_new(set, key, bits, number);
+				set->nodes[branch].child[bit_at(key, common)] =
+				    node_new(set, key, bits, number);
 			*link = branch;
 			return;
 		}
@@ -132,9 +136,10 @@ void net_set_add(struct net_set *set, const struct ip_addr *net, unsigned bits, 
 	*link = node_new(set, key, bits, number);
 }
 
-/* Follows the key from node to node, as long as they are on its way and have at most bits_max bits. Returns where it
- * stopped; *number becomes the least of the networks passed. */
-static uint32_t follow(const struct net_set *set, uint32_t at, struct key key, unsigned bits_max, uint32_t *number)
+/* Follows the key from node to node, as long as they are on its way and have at most bits_max bits. Returns
+ * where it stopped; *number becomes the least of the networks passed. */
+static uint32_t follow(const struct net_set *set, uint32_t at, struct key key, unsigned bits_max,
+		       uint32_t *number)
 {
 	while (at != NET_NONE) {
 		const struct net_node *node = &set->nodes[at];

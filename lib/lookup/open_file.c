@@ -1,5 +1,5 @@
-/* open_file: database files that are kept open between lookups, at most lookup_open_max of them, least recently used
- * first to go. */
+/* open_file: database files that are kept open between lookups, at most lookup_open_max of them, least
+ * recently used first to go. */
 
 #include "shard_files.h"
 
@@ -28,7 +28,7 @@ static void open_file_drop(struct shard *shard, struct open_file *file, unsigned
 
 static struct open_file *open_file_find(struct link *list, struct slice path)
 {
-	LIST_EACH(l, list) {
+	LIST_EACH (l, list) {
 		struct open_file *file = LIST_ITEM(l, struct open_file, lru);
 
 		if (slice_eq(file->path, path))
@@ -54,8 +54,8 @@ static struct open_file *open_file_make(const char *path, int fd, const struct f
 	return file;
 }
 
-/* The file behind the descriptor is the one that was looked at, unless the name changed hands in between: then the
- * stamp differs at the next look, and it is opened again. */
+/* The file behind the descriptor is the one that was looked at, unless the name changed hands in between:
+ * then the stamp differs at the next look, and it is opened again. */
 static enum rc open_new(struct scope *sc, const char *path, const char *what, const struct stat *st,
 			struct open_file **file_ret, struct err *err)
 {
@@ -70,7 +70,8 @@ static enum rc open_new(struct scope *sc, const char *path, const char *what, co
 	if (rc == CANCELLED)
 		return rc;
 	if (rc != OK)
-		return err_os(err, DEFER, why.os ? why.os : ETIMEDOUT, "failed to open %s for %s", path, what);
+		return err_os(err, DEFER, why.os ? why.os : ETIMEDOUT, "failed to open %s for %s", path,
+			      what);
 	*file_ret = open_file_make(path, fd, &stamp);
 	if (!*file_ret) {
 		file_close(sc->task->shard, fd);
@@ -109,7 +110,8 @@ enum rc open_file_get(struct scope *sc, struct slice path, const char *what, str
 	if (rc == CANCELLED)
 		return rc;
 	if (rc != OK)
-		return err_os(err, DEFER, why.os ? why.os : ETIMEDOUT, "failed to open %s for %s", name, what);
+		return err_os(err, DEFER, why.os ? why.os : ETIMEDOUT, "failed to open %s for %s", name,
+			      what);
 	stamp = file_stamp_of(&st);
 	file = open_file_find(list, path); /* it may have gone while we were parked */
 	if (!file || file->stamp.device != stamp.device || file->stamp.inode != stamp.inode) {
@@ -148,6 +150,6 @@ void open_files_done(struct shard *shard, struct shard_files *files)
 	unsigned *count;
 	struct link *list = shard_open_files(files, &count);
 
-	LIST_EACH(l, list)
+	LIST_EACH (l, list)
 		open_file_drop(shard, LIST_ITEM(l, struct open_file, lru), count);
 }

@@ -1,5 +1,5 @@
-/* passwd: a login name's entry in the system's user database, as it would stand in a password file. The name service
- * may ask a network, so a helper thread does. */
+/* passwd: a login name's entry in the system's user database, as it would stand in a password file. The name
+ * service may ask a network, so a helper thread does. */
 
 #include <errno.h>
 #include <pwd.h>
@@ -12,7 +12,7 @@
 
 struct asking {
 	char *name;
-	int os; /* errno */
+	int os;     /* errno */
 	char *line; /* NULL: no such user */
 };
 
@@ -39,16 +39,17 @@ static void asking_do(void *arg)
 	if (a->os == ENOENT || a->os == ESRCH || a->os == EPERM)
 		a->os = 0; /* what various systems answer for "no such user" */
 	if (!a->os && found &&
-	    asprintf(&a->line, "*:%u:%u:%s:%s:%s", entry.pw_uid, entry.pw_gid, entry.pw_gecos ? entry.pw_gecos : "",
-		     entry.pw_dir ? entry.pw_dir : "", entry.pw_shell ? entry.pw_shell : "") < 0) {
+	    asprintf(&a->line, "*:%u:%u:%s:%s:%s", entry.pw_uid, entry.pw_gid,
+		     entry.pw_gecos ? entry.pw_gecos : "", entry.pw_dir ? entry.pw_dir : "",
+		     entry.pw_shell ? entry.pw_shell : "") < 0) {
 		a->line = NULL;
 		a->os = ENOMEM;
 	}
 	free(room);
 }
 
-static enum rc passwd_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			   struct slice *ret, struct err *err)
+static enum rc passwd_find(struct scope *sc, const struct lookup_type *type,
+			   const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct asking *asking;
 	enum rc rc;

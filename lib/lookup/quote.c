@@ -1,5 +1,5 @@
-/* quote: strangers' text made safe for the query languages of databases. One function a language; the option stands
- * behind the type, as "dn" in ${quote_ldap_dn:...}. */
+/* quote: strangers' text made safe for the query languages of databases. One function a language; the option
+ * stands behind the type, as "dn" in ${quote_ldap_dn:...}. */
 
 #include "quote.h"
 
@@ -31,9 +31,10 @@ static enum rc refuse_option(const char *type, struct slice option, struct err *
 	return err_set(err, FAIL, "\"%.*s\" unrecognized after \"${quote_%s\"", SLICE_ARG(option), type);
 }
 
-/* A backslash before each of the bytes in `slashed`, those in `doubled` twice, control characters by their letters. */
-static enum rc quote_sql(struct scope *sc, const char *slashed, const char *doubled, bool letters, struct slice subject,
-			 struct slice *ret, struct err *err)
+/* A backslash before each of the bytes in `slashed`, those in `doubled` twice, control characters by their
+ * letters. */
+static enum rc quote_sql(struct scope *sc, const char *slashed, const char *doubled, bool letters,
+			 struct slice subject, struct slice *ret, struct err *err)
 {
 	struct str out = str_make(sc->task->arena);
 
@@ -50,39 +51,50 @@ static enum rc quote_sql(struct scope *sc, const char *slashed, const char *doub
 	return finish(&out, ret, err);
 }
 
-enum rc quote_mysql(struct scope *sc, struct slice option, struct slice subject, struct slice *ret, struct err *err)
+enum rc quote_mysql(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
+		    struct err *err)
 {
-	return option.len ? refuse_option("mysql", option, err) : quote_sql(sc, "'\"\\", "", true, subject, ret, err);
+	return option.len ? refuse_option("mysql", option, err)
+			  : quote_sql(sc, "'\"\\", "", true, subject, ret, err);
 }
 
-enum rc quote_pgsql(struct scope *sc, struct slice option, struct slice subject, struct slice *ret, struct err *err)
+enum rc quote_pgsql(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
+		    struct err *err)
 {
-	return option.len ? refuse_option("pgsql", option, err) : quote_sql(sc, "\"\\", "'", true, subject, ret, err);
+	return option.len ? refuse_option("pgsql", option, err)
+			  : quote_sql(sc, "\"\\", "'", true, subject, ret, err);
 }
 
-enum rc quote_sqlite(struct scope *sc, struct slice option, struct slice subject, struct slice *ret, struct err *err)
+enum rc quote_sqlite(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
+		     struct err *err)
 {
-	return option.len ? refuse_option("sqlite", option, err) : quote_sql(sc, "", "'", false, subject, ret, err);
+	return option.len ? refuse_option("sqlite", option, err)
+			  : quote_sql(sc, "", "'", false, subject, ret, err);
 }
 
-enum rc quote_oracle(struct scope *sc, struct slice option, struct slice subject, struct slice *ret, struct err *err)
+enum rc quote_oracle(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
+		     struct err *err)
 {
-	return option.len ? refuse_option("oracle", option, err) : quote_sql(sc, "'\"\\", "", true, subject, ret, err);
+	return option.len ? refuse_option("oracle", option, err)
+			  : quote_sql(sc, "'\"\\", "", true, subject, ret, err);
 }
 
-enum rc quote_nisplus(struct scope *sc, struct slice option, struct slice subject, struct slice *ret, struct err *err)
+enum rc quote_nisplus(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
+		      struct err *err)
 {
-	return option.len ? refuse_option("nisplus", option, err) : quote_sql(sc, "", "\"", false, subject, ret, err);
+	return option.len ? refuse_option("nisplus", option, err)
+			  : quote_sql(sc, "", "\"", false, subject, ret, err);
 }
 
 /* A command's words are divided by white space. */
-enum rc quote_redis(struct scope *sc, struct slice option, struct slice subject, struct slice *ret, struct err *err)
+enum rc quote_redis(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
+		    struct err *err)
 {
 	return option.len ? refuse_option("redis", option, err)
 			  : quote_sql(sc, " \t\n\r\v\f\\", "", false, subject, ret, err);
 }
 
-/* ---- LDAP: quoted for its own language, and that for a URL (RFC 4514, 4515, 4516) ---------------------------- */
+/* ---- LDAP: quoted for its own language, and that for a URL (RFC 4514, 4515, 4516) ------- */
 
 static void add_url(struct str *out, char c)
 {
@@ -128,7 +140,8 @@ static void add_dn(struct str *out, struct slice subject)
 	}
 }
 
-enum rc quote_ldap(struct scope *sc, struct slice option, struct slice subject, struct slice *ret, struct err *err)
+enum rc quote_ldap(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
+		   struct err *err)
 {
 	struct str out = str_make(sc->task->arena);
 

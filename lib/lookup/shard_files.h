@@ -24,24 +24,25 @@ struct open_file {
 	struct file_stamp stamp;
 	int fd;
 	uint32_t refs;
-	bool current;	     /* false: replaced or pushed out; closed when the last one lets go */
-	bool racy;	     /* changed so recently that a further change might not show in its times */
+	bool current;        /* false: replaced or pushed out; closed when the last one lets go */
+	bool racy;           /* changed so recently that a further change might not show in its times */
 	uint64_t checked_at; /* shard_now() */
-	void *extra;	     /* what the type keeps with it; extra_free goes with it */
+	void *extra;         /* what the type keeps with it; extra_free goes with it */
 	void (*extra_free)(void *extra);
 };
-/* The file as it is now: reopened when another has taken its name. what: "cdb lookup", for messages. Parks. The stamp
- * is of the last look. DEFER: cannot be opened. */
-NODISCARD enum rc open_file_get(struct scope *sc, struct slice path, const char *what, struct open_file **file_ret,
-				struct err *err);
+/* The file as it is now: reopened when another has taken its name. what: "cdb lookup", for messages. Parks.
+ * The stamp is of the last look. DEFER: cannot be opened. */
+NODISCARD enum rc open_file_get(struct scope *sc, struct slice path, const char *what,
+				struct open_file **file_ret, struct err *err);
 void open_file_put(struct shard *shard, struct open_file *file);
 
 struct shard_files;
-struct shard_files *shard_files_of(struct shard *shard); /* NULL: no memory */
+struct shard_files *shard_files_of(struct shard *shard);                        /* NULL: no memory */
 struct link *shard_open_files(struct shard_files *files, unsigned **count_ret); /* most recently used first */
 void open_files_done(struct shard *shard, struct shard_files *files);
 
-/* "Tainted filename for search": DEFER; else, and when the path is not absolute or holds a NUL: OK or DEFER. */
+/* "Tainted filename for search": DEFER; else, and when the path is not absolute or holds a NUL: OK or DEFER.
+ */
 NODISCARD enum rc file_name_check(struct slice path, const char *what, struct err *err);
 
 #endif

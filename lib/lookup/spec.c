@@ -1,5 +1,5 @@
-/* spec: search types as configurations write them, and what goes around every lookup: partial matching and defaults
- * (chapter "File and database lookups" of the specification, sections 6 and 7). */
+/* spec: search types as configurations write them, and what goes around every lookup: partial matching and
+ * defaults (chapter "File and database lookups" of the specification, sections 6 and 7). */
 
 #include "types.h"
 
@@ -55,7 +55,8 @@ static void parse_net(struct slice *s, struct lookup_spec *spec)
 
 enum rc lookup_spec_parse(struct slice text, struct lookup_spec *spec_ret, struct err *err)
 {
-	struct lookup_spec spec = {.partial = -1, .net = -1, .options = SLICE_EMPTY, .partial_affix = SLICE_EMPTY};
+	struct lookup_spec spec = {
+	    .partial = -1, .net = -1, .options = SLICE_EMPTY, .partial_affix = SLICE_EMPTY};
 	struct slice s = slice_trim(text), whole;
 	ptrdiff_t comma = slice_find(s, ',');
 
@@ -79,15 +80,17 @@ enum rc lookup_spec_parse(struct slice text, struct lookup_spec *spec_ret, struc
 	if (!spec.type)
 		return err_set(err, FAIL, "unknown lookup type \"%.*s\"", SLICE_ARG(s));
 	if (spec.type->query && spec.star)
-		return err_set(err, FAIL, "defaults using \"*\" or \"*@\" are not permitted for lookup type \"%.*s\"",
+		return err_set(err, FAIL,
+			       "defaults using \"*\" or \"*@\" are not permitted for lookup type \"%.*s\"",
 			       SLICE_ARG(whole));
 	if (spec.type->query && spec.partial >= 0)
-		return err_set(err, FAIL, "\"partial\" is not permitted for lookup type \"%.*s\"", SLICE_ARG(s));
+		return err_set(err, FAIL, "\"partial\" is not permitted for lookup type \"%.*s\"",
+			       SLICE_ARG(s));
 	*spec_ret = spec;
 	return OK;
 }
 
-/* ---- Finding --------------------------------------------------------------------------------------------- */
+/* ---- Finding ---------------------------------------------------------------------------- */
 
 struct finding {
 	struct scope *sc;
@@ -142,8 +145,8 @@ static bool last_affix(struct slice affix, struct slice *key_ret)
 	return true;
 }
 
-/* The affix before the whole key, then before what is left when leading components are taken off, as long as there
- * are enough of them. */
+/* The affix before the whole key, then before what is left when leading components are taken off, as long as
+ * there are enough of them. */
 static enum rc find_partial(struct finding *f, struct slice key, struct slice *wild, struct slice *fixed)
 {
 	struct slice rest = key, affix = f->spec->partial_affix, last;

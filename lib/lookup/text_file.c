@@ -1,20 +1,21 @@
-/* text_file: administrators' text files in memory, with what was made of them, one version shared by all work of a
- * shard.
+/* text_file: administrators' text files in memory, with what was made of them, one version shared by all work
+ * of a shard.
  *
- * They are read, not mapped: a mapping of a file that an editor truncates in place kills the process with SIGBUS at
- * the next look, and a page that is not in memory stops the whole shard. The price is memory per shard, which
- * has a bound. Entries live on the heap: they outlast any message. */
+ * They are read, not mapped: a mapping of a file that an editor truncates in place kills the process with
+ * SIGBUS at the next look, and a page that is not in memory stops the whole shard. The price is memory per
+ * shard, which has a bound. Entries live on the heap: they outlast any message. */
 
 #include "shard_files.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define FILE_COUNT_MAX	256
-#define FILE_BYTES_MAX	(1024ull * 1024 * 1024) /* files and indexes of one shard; a single one may be larger */
-#define READ_SIZE	(256u * 1024)	       /* a piece at a time, so that others run in between */
-#define BUILD_HERE_MAX	(32u * 1024)	       /* larger files are worked on by a helper thread */
-#define READ_TRIES	3
+#define FILE_COUNT_MAX 256
+#define FILE_BYTES_MAX \
+	(1024ull * 1024 * 1024)      /* files and indexes of one shard; a single one may be larger */
+#define READ_SIZE      (256u * 1024) /* a piece at a time, so that others run in between */
+#define BUILD_HERE_MAX (32u * 1024)  /* larger files are worked on by a helper thread */
+#define READ_TRIES     3
 
 struct version {
 	struct text_file file; /* first */
@@ -24,8 +25,8 @@ struct version {
 	void *built;
 	size_t cost;
 	uint64_t checked_at; /* shard_now() */
-	bool racy;	     /* changed so recently that a further change might not show in its times */
-	bool current;	     /* in its slot; else it goes when the last one lets go */
+	bool racy;           /* changed so recently that a further change might not show in its times */
+	bool current;        /* in its slot; else it goes when the last one lets go */
 };
 /* The place of a path and kind in the cache. */
 struct slot {
@@ -80,18 +81,18 @@ struct link *shard_open_files(struct shard_files *files, unsigned **count_ret)
 struct file_stamp file_stamp_of(const struct stat *st)
 {
 	return (struct file_stamp){
-		.device = st->st_dev,
-		.inode = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.mtime_ns = (int64_t)st->st_mtim.tv_sec * (int64_t)NS_PER_S + st->st_mtim.tv_nsec,
-		.ctime_ns = (int64_t)st->st_ctim.tv_sec * (int64_t)NS_PER_S + st->st_ctim.tv_nsec,
+	    .device = st->st_dev,
+	    .inode = st->st_ino,
+	    .size = (uint64_t)st->st_size,
+	    .mtime_ns = (int64_t)st->st_mtim.tv_sec * (int64_t)NS_PER_S + st->st_mtim.tv_nsec,
+	    .ctime_ns = (int64_t)st->st_ctim.tv_sec * (int64_t)NS_PER_S + st->st_ctim.tv_nsec,
 	};
 }
 
 bool file_stamp_eq(const struct file_stamp *a, const struct file_stamp *b)
 {
-	return a->device == b->device && a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns &&
-	       a->ctime_ns == b->ctime_ns;
+	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+	       a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
 enum rc file_name_check(struct slice path, const char *what, struct err *err)
@@ -187,7 +188,7 @@ fail:
 	return NULL;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------- */
+/* ---- Reading ---------------------------------------------------------------------------- */
 
 /* One reading of a file, on the heap: a helper thread may still be at it when nobody waits any more. */
 struct reading {
@@ -283,8 +284,8 @@ static enum rc build(struct task *task, struct reading **reading, struct err *er
 	return OK;
 }
 
-static enum rc read_once(struct task *task, const struct slot *slot, size_t size, struct reading **reading_ret,
-			 struct err *err)
+static enum rc read_once(struct task *task, const struct slot *slot, size_t size,
+			 struct reading **reading_ret, struct err *err)
 {
 	struct err why = err_make(NULL);
 	struct reading *reading;
@@ -337,8 +338,8 @@ static struct version *version_make(struct shard_files *files, struct slot *slot
 	return version;
 }
 
-/* Reads the file until it is the same before and after; one that changes all the time is taken as it comes, and
- * looked at again next time. */
+/* Reads the file until it is the same before and after; one that changes all the time is taken as it comes,
+ * and looked at again next time. */
 static enum rc slot_load(struct task *task, struct shard_files *files, struct slot *slot, struct stat *st,
 			 struct err *err)
 {
@@ -382,7 +383,8 @@ out:
 	return rc;
 }
 
-/* One step towards a fresh version: OK when there is one, DEFER with text when it cannot be had, FAIL: look again. */
+/* One step towards a fresh version: OK when there is one, DEFER with text when it cannot be had, FAIL: look
+ * again. */
 static enum rc slot_step(struct task *task, struct shard_files *files, struct slot *slot, struct err *err)
 {
 	struct version *version = slot->version;
@@ -398,7 +400,9 @@ static enum rc slot_step(struct task *task, struct shard_files *files, struct sl
 			return rc;
 		if (rc != OK)
 			return err_set(err, DEFER, "timed out while %s was read", slot->path);
-		return slot->version && shard_now(task->shard) - slot->version->checked_at < FILE_FRESH_NS ? OK : FAIL;
+		return slot->version && shard_now(task->shard) - slot->version->checked_at < FILE_FRESH_NS
+			   ? OK
+			   : FAIL;
 	}
 	rc = look(task, slot, &st, err);
 	if (rc != OK || slot->loading)
@@ -475,7 +479,7 @@ void lookup_done(struct shard *shard)
 
 	if (!files)
 		return;
-	LIST_EACH(l, &files->lru)
+	LIST_EACH (l, &files->lru)
 		slot_free(files, LIST_ITEM(l, struct slot, lru));
 	open_files_done(shard, files);
 	map_done(&files->slots);

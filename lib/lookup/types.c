@@ -4,7 +4,8 @@
 
 #include "quote.h"
 
-/* Known by name, so that a configuration that names them loads, and says what is missing when it comes to that. */
+/* Known by name, so that a configuration that names them loads, and says what is missing when it comes to
+ * that. */
 static enum rc refuse(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
 		      struct slice *ret, struct err *err)
 {
@@ -14,10 +15,12 @@ static enum rc refuse(struct scope *sc, const struct lookup_type *type, const st
 	return err_set(err, DEFER, "lookup type \"%s\" is not built into this server", type->name);
 }
 
-#define REFUSED_FILE(id)  static const struct lookup_type refused_##id = {.name = #id, .find = refuse}
-#define REFUSED_QUERY(id) static const struct lookup_type refused_##id = {.name = #id, .query = true, .find = refuse}
-#define REFUSED_QUOTED(id, quoter) \
-	static const struct lookup_type refused_##id = {.name = #id, .query = true, .find = refuse, .quote = quoter}
+#define REFUSED_FILE(id) static const struct lookup_type refused_##id = {.name = #id, .find = refuse}
+#define REFUSED_QUERY(id) \
+	static const struct lookup_type refused_##id = {.name = #id, .query = true, .find = refuse}
+#define REFUSED_QUOTED(id, quoter)                       \
+	static const struct lookup_type refused_##id = { \
+	    .name = #id, .query = true, .find = refuse, .quote = quoter}
 REFUSED_FILE(dbm);
 REFUSED_FILE(dbmjz);
 REFUSED_FILE(dbmnz);
@@ -42,12 +45,17 @@ REFUSED_QUOTED(sqlite, quote_sqlite);
 REFUSED_QUERY(whoson);
 
 const struct lookup_type *const lookup_types[] = {
-	&lookup_cdb,	   &refused_dbm,     &refused_dbmjz,   &refused_dbmnz,	  &lookup_dnsdb,   &lookup_dsearch,
-	&refused_ibase,	   &lookup_iplsearch, &lookup_json,    &refused_ldap,	  &refused_ldapauth, &refused_ldapdn,
-	&refused_ldapm,	   &lookup_lmdb,     &lookup_lsearch,  &refused_mysql,	  &refused_nis,	   &refused_nis0,
-	&refused_nisplus,  &refused_nmh,     &lookup_nwildlsearch, &refused_oracle, &lookup_passwd, &refused_pgsql,
-	&refused_psl,	   &refused_readsock, &refused_redis,  &refused_regdom,	  &refused_spf,	   &refused_sqlite,
-	&refused_whoson,   &lookup_wildlsearch, NULL,
+    &lookup_cdb,      &refused_dbm,        &refused_dbmjz,
+    &refused_dbmnz,   &lookup_dnsdb,       &lookup_dsearch,
+    &refused_ibase,   &lookup_iplsearch,   &lookup_json,
+    &refused_ldap,    &refused_ldapauth,   &refused_ldapdn,
+    &refused_ldapm,   &lookup_lmdb,        &lookup_lsearch,
+    &refused_mysql,   &refused_nis,        &refused_nis0,
+    &refused_nisplus, &refused_nmh,        &lookup_nwildlsearch,
+    &refused_oracle,  &lookup_passwd,      &refused_pgsql,
+    &refused_psl,     &refused_readsock,   &refused_redis,
+    &refused_regdom,  &refused_spf,        &refused_sqlite,
+    &refused_whoson,  &lookup_wildlsearch, NULL,
 };
 
 const struct lookup_type *lookup_type_find(struct slice name)
@@ -62,9 +70,9 @@ const struct lookup_type *lookup_type_find(struct slice name)
 void lookup_macros(struct conf *conf)
 {
 	/* One for the types of a family, as configurations ask for them. */
-	static const char *const names[] = {"_HAVE_LOOKUP_CDB",	   "_HAVE_LOOKUP_DNSDB", "_HAVE_LOOKUP_DSEARCH",
-					    "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_JSON", "_HAVE_LOOKUP_LMDB",
-					    "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD"};
+	static const char *const names[] = {
+	    "_HAVE_LOOKUP_CDB",  "_HAVE_LOOKUP_DNSDB", "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_DSEARCH",
+	    "_HAVE_LOOKUP_JSON", "_HAVE_LOOKUP_LMDB",  "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		conf_macro(conf, names[i]);
@@ -82,15 +90,16 @@ struct slice lookup_option(struct slice options, struct slice tag)
 	return (struct slice){NULL, 0, CLEAN};
 }
 
-enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject, struct slice *ret,
-		     struct err *err)
+enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject,
+		     struct slice *ret, struct err *err)
 {
 	const struct lookup_type *t = lookup_type_find(type);
 
 	if (!t)
 		return err_set(err, FAIL, "unknown lookup type \"%.*s\"", SLICE_ARG(type));
 	if (!t->quote && option.len)
-		return err_set(err, FAIL, "\"%.*s\" unrecognized after \"${quote_%s\"", SLICE_ARG(option), t->name);
+		return err_set(err, FAIL, "\"%.*s\" unrecognized after \"${quote_%s\"", SLICE_ARG(option),
+			       t->name);
 	if (!t->quote) {
 		*ret = subject;
 		return OK;

@@ -34,13 +34,14 @@ enum rc address_entry_match(struct matching *m, const struct entry *entry)
 	rc = domain_match(m, entry->address.domain, &value);
 	if (rc != OK)
 		return rc;
-	m->value = arena_printf(m->sc->task->arena, "%s%.*s@%.*s", entry->address.star ? "*" : "", SLICE_ARG(pattern),
-				SLICE_ARG(value.ptr ? value : SLICE_EMPTY));
+	m->value = arena_printf(m->sc->task->arena, "%s%.*s@%.*s", entry->address.star ? "*" : "",
+				SLICE_ARG(pattern), SLICE_ARG(value.ptr ? value : SLICE_EMPTY));
 	m->value.taint = entry->text.taint;
 	return m->value.ptr ? OK : err_memory(m->err);
 }
 
-/* The local part against the list that was found; "> key" at its end asks again. *next_ret: the key, ptr NULL: none. */
+/* The local part against the list that was found; "> key" at its end asks again. *next_ret: the key, ptr
+ * NULL: none. */
 static enum rc local_parts_match(struct matching *m, struct slice list, struct slice *next_ret)
 {
 	ptrdiff_t last = slice_rfind(list, ':');

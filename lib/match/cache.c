@@ -1,5 +1,5 @@
-/* cache: compiled forms of list texts that came out of an expansion, per shard, by text: the same list is usually
- * asked again soon. Entries live on the heap, since they outlast the message. */
+/* cache: compiled forms of list texts that came out of an expansion, per shard, by text: the same list is
+ * usually asked again soon. Entries live on the heap, since they outlast the message. */
 
 #include <stdlib.h>
 
@@ -68,7 +68,8 @@ static struct cached_list *cached_make(unsigned kind, struct slice text)
 	return list;
 }
 
-enum rc list_cache_get(struct shard *shard, unsigned kind, struct slice text, struct cached_list **ret, struct err *err)
+enum rc list_cache_get(struct shard *shard, unsigned kind, struct slice text, struct cached_list **ret,
+		       struct err *err)
 {
 	struct match_state *state = match_state_of(shard);
 	struct cached_list *list;
@@ -95,7 +96,8 @@ enum rc list_cache_get(struct shard *shard, unsigned kind, struct slice text, st
 	}
 	list_prepend(&state->lru, &list->lru);
 	list->refs++;
-	while ((state->count > CACHE_COUNT_MAX || state->bytes > CACHE_BYTES_MAX) && state->lru.prev != state->lru.next)
+	while ((state->count > CACHE_COUNT_MAX || state->bytes > CACHE_BYTES_MAX) &&
+	       state->lru.prev != state->lru.next)
 		cached_drop(state, LIST_ITEM(state->lru.prev, struct cached_list, lru));
 	*ret = list;
 	return OK;
@@ -114,7 +116,7 @@ void match_done(struct shard *shard)
 
 	if (!state)
 		return;
-	LIST_EACH(l, &state->lru)
+	LIST_EACH (l, &state->lru)
 		cached_drop(state, LIST_ITEM(l, struct cached_list, lru));
 	for (unsigned kind = 0; kind < LIST_KINDS; kind++) {
 		map_done(&state->lists[kind][CLEAN]);

@@ -1,5 +1,5 @@
-/* compile: the text of a list becomes a few entries: runs of literals a hash table, runs of networks a trie, in
- * the order and with the signs of the list. */
+/* compile: the text of a list becomes a few entries: runs of literals a hash table, runs of networks a trie,
+ * in the order and with the signs of the list. */
 
 #include <stdlib.h>
 
@@ -10,8 +10,8 @@ struct item {
 	struct slice text; /* without "!" and what surrounds it */
 	bool negated;
 };
-/* While a list is compiled. Items are collected on the heap: their number is not known before, and an arena would keep
- * what growing leaves behind. */
+/* While a list is compiled. Items are collected on the heap: their number is not known before, and an arena
+ * would keep what growing leaves behind. */
 struct compiling {
 	struct arena *arena;
 	unsigned kind, flags;
@@ -75,7 +75,7 @@ static bool items_split(struct compiling *c, struct slice text)
 	return true;
 }
 
-/* ---- Runs ------------------------------------------------------------------------------------------------ */
+/* ---- Runs ------------------------------------------------------------------------------- */
 
 static bool has(struct slice s, char c)
 {
@@ -187,7 +187,7 @@ static bool nets_build(struct compiling *c, uint32_t first, uint32_t *count_ret,
 	return true;
 }
 
-/* ---- Single items ------------------------------------------------------------------------------------------ */
+/* ---- Single items ----------------------------------------------------------------------- */
 
 static void set_bad(struct compiling *c, struct entry *entry, const char *format, struct slice what)
 {
@@ -203,7 +203,8 @@ static void compile_regex(struct compiling *c, struct entry *entry)
 	entry->kind = ENTRY_REGEX;
 	entry->regex = NULL;
 	/* A mistake in it is told when matching comes to it. */
-	if ((c->flags & COMPILE_REGEX) && regex_compile(c->arena, entry->text, REGEX_NOCASE, &entry->regex, NULL) != OK)
+	if ((c->flags & COMPILE_REGEX) &&
+	    regex_compile(c->arena, entry->text, REGEX_NOCASE, &entry->regex, NULL) != OK)
 		entry->regex = NULL;
 }
 
@@ -229,7 +230,8 @@ static void compile_mx(struct compiling *c, struct entry *entry)
 	static const struct {
 		struct slice name;
 		enum mx_which which;
-	} names[] = {{SLICE_INIT("@mx_any"), MX_ANY}, {SLICE_INIT("@mx_primary"), MX_PRIMARY},
+	} names[] = {{SLICE_INIT("@mx_any"), MX_ANY},
+		     {SLICE_INIT("@mx_primary"), MX_PRIMARY},
 		     {SLICE_INIT("@mx_secondary"), MX_SECONDARY}};
 	struct slice s = entry->text, rest;
 
@@ -347,7 +349,8 @@ static bool starts_with_type(struct slice s)
 
 		if (c == ';')
 			return i > 0;
-		if (c == '@' && i > 0 && s.ptr[i - 1] == '*' && i + 1 < s.len && (s.ptr[i + 1] == ';' || s.ptr[i + 1] == ','))
+		if (c == '@' && i > 0 && s.ptr[i - 1] == '*' && i + 1 < s.len &&
+		    (s.ptr[i + 1] == ';' || s.ptr[i + 1] == ','))
 			continue; /* "lsearch*@;" */
 		if (c == ',')
 			return has(slice_from(s, i), ';');
@@ -388,7 +391,8 @@ static void compile_address(struct compiling *c, struct entry *entry)
 	entry->kind = ENTRY_ADDRESS;
 	entry->address.star = local.len && local.ptr[0] == '*';
 	entry->address.local = entry->address.star ? slice_from(local, 1) : local;
-	entry->address.domain = list_compile(c->arena, LIST_DOMAIN, domain, COMPILE_ONE | (c->flags & COMPILE_REGEX));
+	entry->address.domain =
+	    list_compile(c->arena, LIST_DOMAIN, domain, COMPILE_ONE | (c->flags & COMPILE_REGEX));
 	if (!entry->address.domain)
 		set_bad(c, entry, "no memory for \"%.*s\"", s);
 }
@@ -415,7 +419,7 @@ static void compile_item(struct compiling *c, const struct item *item, struct en
 	}
 }
 
-/* ---- Lists --------------------------------------------------------------------------------------------------- */
+/* ---- Lists ------------------------------------------------------------------------------ */
 
 /* One entry for the run or item at `first`; how many items it took, 0 when memory is out. */
 static uint32_t entry_build(struct compiling *c, uint32_t first, struct entry *entry)
@@ -482,7 +486,7 @@ const struct compiled *list_compile(struct arena *arena, unsigned kind, struct s
 	return ok ? c.list : NULL;
 }
 
-/* ---- Lists in files ---------------------------------------------------------------------------------------------- */
+/* ---- Lists in files --------------------------------------------------------------------- */
 
 static enum rc file_build(unsigned kind, struct slice bytes, void **built_ret, size_t *cost_ret)
 {
@@ -510,10 +514,10 @@ static void file_free(void *built)
 	free(file);
 }
 
-#define FILE_BUILD(name, kind)                                                                \
-	static enum rc name(struct slice bytes, void **built_ret, size_t *cost_ret)           \
-	{                                                                                     \
-		return file_build(kind, bytes, built_ret, cost_ret);                          \
+#define FILE_BUILD(name, kind)                                                      \
+	static enum rc name(struct slice bytes, void **built_ret, size_t *cost_ret) \
+	{                                                                           \
+		return file_build(kind, bytes, built_ret, cost_ret);                \
 	}
 FILE_BUILD(domain_file, LIST_DOMAIN)
 FILE_BUILD(host_file, LIST_HOST)
@@ -521,8 +525,8 @@ FILE_BUILD(address_file, LIST_ADDRESS)
 FILE_BUILD(local_part_file, LIST_LOCAL_PART)
 
 const struct text_file_kind list_file_kinds[LIST_KINDS] = {
-	[LIST_DOMAIN] = {"list matching", domain_file, file_free},
-	[LIST_HOST] = {"list matching", host_file, file_free},
-	[LIST_ADDRESS] = {"list matching", address_file, file_free},
-	[LIST_LOCAL_PART] = {"list matching", local_part_file, file_free},
+    [LIST_DOMAIN] = {"list matching", domain_file, file_free},
+    [LIST_HOST] = {"list matching", host_file, file_free},
+    [LIST_ADDRESS] = {"list matching", address_file, file_free},
+    [LIST_LOCAL_PART] = {"list matching", local_part_file, file_free},
 };

@@ -2,8 +2,8 @@
 
 #include "match/match.h"
 
-static enum rc two_args(struct scope *sc, const struct expand_call *call, struct slice *subject, struct slice *list,
-			struct err *err)
+static enum rc two_args(struct scope *sc, const struct expand_call *call, struct slice *subject,
+			struct slice *list, struct err *err)
 {
 	enum rc rc = expand(sc, call->args[0], subject, err);
 
@@ -18,8 +18,8 @@ static enum rc told(enum rc rc, struct slice list, struct err *err)
 	return rc;
 }
 
-static enum rc eval_list(struct scope *sc, const struct expand_call *call, enum conf_list_kind kind, bool *ret,
-			 struct err *err)
+static enum rc eval_list(struct scope *sc, const struct expand_call *call, enum conf_list_kind kind,
+			 bool *ret, struct err *err)
 {
 	struct slice subject, list, value = {NULL, 0, CLEAN};
 	struct ip_addr ip = {0};
@@ -42,12 +42,14 @@ static enum rc eval_match_domain(struct scope *sc, const struct expand_call *cal
 	return eval_list(sc, call, LIST_DOMAIN, ret, err);
 }
 
-static enum rc eval_match_address(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)
+static enum rc eval_match_address(struct scope *sc, const struct expand_call *call, bool *ret,
+				  struct err *err)
 {
 	return eval_list(sc, call, LIST_ADDRESS, ret, err);
 }
 
-static enum rc eval_match_local_part(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)
+static enum rc eval_match_local_part(struct scope *sc, const struct expand_call *call, bool *ret,
+				     struct err *err)
 {
 	return eval_list(sc, call, LIST_LOCAL_PART, ret, err);
 }
@@ -58,7 +60,8 @@ static enum rc eval_match_ip(struct scope *sc, const struct expand_call *call, b
 }
 
 /* Items are plain strings here, without patterns or negation. */
-static enum rc inlist(struct scope *sc, const struct expand_call *call, bool nocase, bool *ret, struct err *err)
+static enum rc inlist(struct scope *sc, const struct expand_call *call, bool nocase, bool *ret,
+		      struct err *err)
 {
 	struct slice subject, list, item;
 	char separator = 0;
@@ -88,9 +91,9 @@ static enum rc eval_inlisti(struct scope *sc, const struct expand_call *call, bo
 	return inlist(sc, call, true, ret, err);
 }
 
-#define LIST_CONDITION(id, call)                                                                          \
-	static const struct expand_condition condition_##id = {                                           \
-		.name = #id, .arg_min = 2, .arg_max = 2, .flags = call, .eval = eval_##id}
+#define LIST_CONDITION(id, call)                                \
+	static const struct expand_condition condition_##id = { \
+	    .name = #id, .arg_min = 2, .arg_max = 2, .flags = call, .eval = eval_##id}
 LIST_CONDITION(inlist, 0);
 LIST_CONDITION(inlisti, 0);
 LIST_CONDITION(match_address, CONDITION_LITERAL_LAST);
@@ -99,6 +102,11 @@ LIST_CONDITION(match_ip, CONDITION_LITERAL_LAST);
 LIST_CONDITION(match_local_part, CONDITION_LITERAL_LAST);
 
 const struct expand_condition *const match_conditions[] = {
-	&condition_inlist, &condition_inlisti, &condition_match_address, &condition_match_domain, &condition_match_ip,
-	&condition_match_local_part, NULL,
+    &condition_inlist,
+    &condition_inlisti,
+    &condition_match_address,
+    &condition_match_domain,
+    &condition_match_ip,
+    &condition_match_local_part,
+    NULL,
 };

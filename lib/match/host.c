@@ -2,8 +2,8 @@
 
 #include "list.h"
 
-/* The address as key of "net-" lookups: IPv6 in full, with dots, since colons end keys in lsearch files; iplsearch wants
- * colons. Masked to bits, the mask follows; bits 0: the whole address, without one. */
+/* The address as key of "net-" lookups: IPv6 in full, with dots, since colons end keys in lsearch files;
+ * iplsearch wants colons. Masked to bits, the mask follows; bits 0: the whole address, without one. */
 static struct slice net_key(struct arena *arena, const struct ip_addr *ip, unsigned bits, bool colons)
 {
 	struct str key = str_make(arena);
@@ -17,7 +17,11 @@ static struct slice net_key(struct arena *arena, const struct ip_addr *ip, unsig
 	if (ip->family == 4)
 		str_printf(&key, "%u.%u.%u.%u", net.bytes[0], net.bytes[1], net.bytes[2], net.bytes[3]);
 	for (unsigned i = 0; ip->family == 6 && i < 16; i += 2)
-		str_printf(&key, "%s%02x%02x", i == 0 ? "" : colons ? ":" : ".", net.bytes[i], net.bytes[i + 1]);
+		str_printf(&key, "%s%02x%02x",
+			   i == 0   ? ""
+			   : colons ? ":"
+				    : ".",
+			   net.bytes[i], net.bytes[i + 1]);
 	if (bits)
 		str_printf(&key, "/%u", used);
 	return str_slice(&key);
@@ -51,7 +55,8 @@ static enum rc name_match(struct matching *m, struct slice name)
 }
 
 /* The names of the host, looked up if need be. RC_UNKNOWN: it has none. */
-static enum rc names_get(struct matching *m, struct slice *first, const struct slice **more, unsigned *more_count)
+static enum rc names_get(struct matching *m, struct slice *first, const struct slice **more,
+			 unsigned *more_count)
 {
 	struct slice *names;
 	unsigned count;

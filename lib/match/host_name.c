@@ -1,9 +1,11 @@
-/* host_name: names of addresses and addresses of names: what host lists, $sender_host_name and the check of HELO
- * stand on. A name counts only when it leads back to the address that it was found for. */
+/* host_name: names of addresses and addresses of names: what host lists, $sender_host_name and the check of
+ * HELO stand on. A name counts only when it leads back to the address that it was found for. */
 
 #include "state.h"
 
-#define NAMES_MAX 10 /* PTR records that are followed: an address with hundreds of them costs no hundreds of queries */
+#define NAMES_MAX                                                                                          \
+	10 /* PTR records that are followed: an address with hundreds of them costs no hundreds of queries \
+	    */
 
 /* Has the name this address, in the eyes of one source? *exists: it has any at all. */
 typedef enum rc host_name_source(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists,
@@ -18,7 +20,8 @@ static bool answer_has(const struct dns_answer *answer, const struct ip_addr *ip
 	return false;
 }
 
-static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists, struct err *err)
+static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists,
+		      struct err *err)
 {
 	enum dns_type wanted = ip->family == 6 ? DNS_AAAA : DNS_A, other = ip->family == 6 ? DNS_A : DNS_AAAA;
 	struct dns_answer answer;
@@ -45,7 +48,8 @@ enum rc host_name_in_dns(struct scope *sc, struct slice name, const struct ip_ad
 	return by_dns(sc, name, ip, &exists, err);
 }
 
-enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists_ret, struct err *err)
+enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists_ret,
+			 struct err *err)
 {
 	bool local = slice_find(name, '.') < 0; /* "localhost" and its like are known here, not in the DNS */
 	enum rc rc, system_rc;
@@ -64,7 +68,7 @@ enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_ad
 	return rc == DEFER ? rc : system_rc;
 }
 
-/* ---- From address to names ------------------------------------------------------------------------------------ */
+/* ---- From address to names -------------------------------------------------------------- */
 
 struct names {
 	struct arena *arena;
@@ -92,10 +96,10 @@ static bool name_add(struct names *names, struct slice name)
 	return true;
 }
 
-/* Takes the name if it leads back, as told by the source it came from. A stranger's PTR record shall not make us ask the
- * system, which takes a helper thread each time. */
-static enum rc name_confirm(struct scope *sc, struct names *names, struct slice name, const struct ip_addr *ip,
-			    host_name_source *source, struct err *err)
+/* Takes the name if it leads back, as told by the source it came from. A stranger's PTR record shall not make
+ * us ask the system, which takes a helper thread each time. */
+static enum rc name_confirm(struct scope *sc, struct names *names, struct slice name,
+			    const struct ip_addr *ip, host_name_source *source, struct err *err)
 {
 	bool exists = false;
 	enum rc rc;
@@ -133,7 +137,8 @@ static enum rc names_by_dns(struct scope *sc, struct names *names, const struct 
 	return names->count ? OK : FAIL;
 }
 
-static enum rc names_by_system(struct scope *sc, struct names *names, const struct ip_addr *ip, struct err *err)
+static enum rc names_by_system(struct scope *sc, struct names *names, const struct ip_addr *ip,
+			       struct err *err)
 {
 	struct dns_answer answer;
 	enum rc rc = dns_hosts_by_address(sc->task, ip, &answer, err);
@@ -150,12 +155,12 @@ static enum rc names_by_system(struct scope *sc, struct names *names, const stru
 	return names->count ? OK : FAIL;
 }
 
-enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip, struct slice **names_ret,
-			unsigned *count_ret, struct err *err)
+enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip,
+			struct slice **names_ret, unsigned *count_ret, struct err *err)
 {
 	const struct match_options *options = sc->conf ? conf_group(sc->conf, CONF_MATCH) : NULL;
-	struct slice order = options && options->host_lookup_order.ptr ? options->host_lookup_order
-									: SLICE("bydns:byaddr");
+	struct slice order =
+	    options && options->host_lookup_order.ptr ? options->host_lookup_order : SLICE("bydns:byaddr");
 	struct names names = {.arena = arena};
 	struct slice how;
 	char separator = 0;

@@ -6,7 +6,8 @@
 
 enum rc interfaces_read(struct conf *conf, struct match_group *group, struct err *err)
 {
-	struct slice extra = group->options.extra_local_interfaces.ptr ? group->options.extra_local_interfaces : SLICE_EMPTY;
+	struct slice extra =
+	    group->options.extra_local_interfaces.ptr ? group->options.extra_local_interfaces : SLICE_EMPTY;
 	struct ifaddrs *all = NULL;
 	struct slice item, rest;
 	unsigned count = 0;
@@ -34,7 +35,8 @@ enum rc interfaces_read(struct conf *conf, struct match_group *group, struct err
 	separator = 0;
 	for (rest = extra; list_next(&conf->arena, &rest, &separator, &item);) {
 		if (!ip_parse(item, &group->local[group->local_count]))
-			return err_set(err, FAIL, "extra_local_interfaces: \"%.*s\" is not an IP address", SLICE_ARG(item));
+			return err_set(err, FAIL, "extra_local_interfaces: \"%.*s\" is not an IP address",
+				       SLICE_ARG(item));
 		group->local_count++;
 	}
 	return OK;

@@ -1,5 +1,5 @@
-/* list: is it in the list? Entries are asked from left to right, the first that matches decides; behind the end, a
- * list whose last item is negated holds everything else (specification, chapter 10, section 2). */
+/* list: is it in the list? Entries are asked from left to right, the first that matches decides; behind the
+ * end, a list whose last item is negated holds everything else (specification, chapter 10, section 2). */
 
 #include "list.h"
 
@@ -8,7 +8,7 @@ struct list_flags {
 	bool include_unknown, ignore_unknown, include_defer, ignore_defer;
 };
 
-/* ---- Entries that all kinds of list know --------------------------------------------------------------------- */
+/* ---- Entries that all kinds of list know ------------------------------------------------ */
 
 /* $0, $1...: what the pattern matched, for lists of domains and local parts. */
 static void numbers_set(struct matching *m, const struct slice *numbers, unsigned count)
@@ -28,7 +28,8 @@ static enum rc regex_entry_match(struct matching *m, const struct entry *entry, 
 	enum rc rc = OK;
 
 	if (!regex)
-		rc = regex_cached(m->sc->task->shard, entry->text, m->caseful ? 0 : REGEX_NOCASE, &regex, m->err);
+		rc = regex_cached(m->sc->task->shard, entry->text, m->caseful ? 0 : REGEX_NOCASE, &regex,
+				  m->err);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	rc = regex_match(regex, subject, numbers, ARRAY_COUNT(numbers), &count, m->err);
@@ -132,20 +133,21 @@ static enum rc set_entry_match(struct matching *m, const struct entry *entry)
 	return OK;
 }
 
-/* ---- Lists inside lists --------------------------------------------------------------------------------------- */
+/* ---- Lists inside lists ----------------------------------------------------------------- */
 
 static enum rc named_entry_match(struct matching *m, const struct entry *entry)
 {
 	static const char *const kinds[LIST_KINDS] = {"domain", "host", "address", "local part", "string"};
 	struct slice name = slice_from(entry->text, 1), value = m->value;
 	const struct conf_named_list *named =
-		m->sc->conf ? conf_named_list(m->sc->conf, (enum conf_list_kind)m->kind, name) : NULL;
+	    m->sc->conf ? conf_named_list(m->sc->conf, (enum conf_list_kind)m->kind, name) : NULL;
 	const struct match_list *list = named ? named->compiled : NULL;
 	struct slice text;
 	enum rc rc;
 
 	if (!list)
-		return err_set(m->err, DEFER, "unknown named %s list \"+%.*s\"", kinds[m->kind], SLICE_ARG(name));
+		return err_set(m->err, DEFER, "unknown named %s list \"+%.*s\"", kinds[m->kind],
+			       SLICE_ARG(name));
 	if (list->compiled) {
 		rc = list_match(m, list->compiled);
 	} else {
@@ -160,10 +162,12 @@ static enum rc named_entry_match(struct matching *m, const struct entry *entry)
 	return rc;
 }
 
-static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags, bool *decided);
+static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags,
+			     bool *decided);
 
 /* The lines of a file stand in the place of its name: *decided when one of them matched. */
-static enum rc file_entry_match(struct matching *m, const struct entry *entry, struct list_flags *flags, bool *decided)
+static enum rc file_entry_match(struct matching *m, const struct entry *entry, struct list_flags *flags,
+				bool *decided)
 {
 	const struct list_file *built;
 	struct text_file *file;
@@ -184,7 +188,7 @@ static enum rc file_entry_match(struct matching *m, const struct entry *entry, s
 	return rc;
 }
 
-/* ---- Lists --------------------------------------------------------------------------------------------------------- */
+/* ---- Lists ------------------------------------------------------------------------------ */
 
 static void flag_set(struct matching *m, struct list_flags *flags, enum entry_flag flag)
 {
@@ -238,7 +242,8 @@ static enum rc self_literal_match(struct matching *m)
 	return OK;
 }
 
-/* Lookups by the whole subject see what they saw in Exim: local parts and addresses in lower case unless caseful. */
+/* Lookups by the whole subject see what they saw in Exim: local parts and addresses in lower case unless
+ * caseful. */
 static struct slice key_subject(const struct matching *m)
 {
 	return m->caseful ? m->subject : m->subject_lower;
@@ -281,7 +286,8 @@ static enum rc entry_match(struct matching *m, const struct entry *entry)
 }
 
 /* Entries in turn; *decided: one matched, or could not be asked, and the result is that of the list. */
-static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags, bool *decided)
+static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags,
+			     bool *decided)
 {
 	struct slice none = {NULL, 0, CLEAN};
 
@@ -296,7 +302,8 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 			flag_set(m, flags, entry->flag);
 			continue;
 		}
-		rc = entry->kind == ENTRY_FILE ? file_entry_match(m, entry, flags, &decided_inside) : entry_match(m, entry);
+		rc = entry->kind == ENTRY_FILE ? file_entry_match(m, entry, flags, &decided_inside)
+					       : entry_match(m, entry);
 		if (rc == CANCELLED)
 			return rc;
 		if (rc == RC_UNKNOWN && flags->ignore_unknown)

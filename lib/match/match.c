@@ -1,9 +1,10 @@
-/* match: lists as options and arguments: compiled while a configuration is read, evaluated against one subject. */
+/* match: lists as options and arguments: compiled while a configuration is read, evaluated against one
+ * subject. */
 
 #include "list.h"
 
-/* A text that expands to the same each time is compiled now; others find the compiled form of what they become in the
- * shard's cache. */
+/* A text that expands to the same each time is compiled now; others find the compiled form of what they
+ * become in the shard's cache. */
 static const struct match_list *compile(const struct language *language, struct arena *arena, unsigned kind,
 					struct slice text)
 {
@@ -36,7 +37,7 @@ struct slice match_list_text(const struct match_list *list)
 	return list ? list->text : SLICE_EMPTY;
 }
 
-/* ---- Options ---------------------------------------------------------------------------------------------------- */
+/* ---- Options ---------------------------------------------------------------------------- */
 
 static enum rc read_list(struct conf *conf, unsigned kind, struct slice text, void *field, struct err *err)
 {
@@ -59,29 +60,31 @@ static bool print_list(const struct conf_option *option, const void *field, stru
 	return true;
 }
 
-#define LIST_TYPE(id, kind)                                                                                            \
-	static enum rc read_##id(struct conf *conf, const struct conf_option *option, struct slice text, void *field, \
-				 struct err *err)                                                                      \
-	{                                                                                                              \
-		(void)option;                                                                                          \
-		return read_list(conf, kind, text, field, err);                                                        \
+#define LIST_TYPE(id, kind)                                                                              \
+	static enum rc read_##id(struct conf *conf, const struct conf_option *option, struct slice text, \
+				 void *field, struct err *err)                                           \
+	{                                                                                                \
+		(void)option;                                                                            \
+		return read_list(conf, kind, text, field, err);                                          \
 	}
 LIST_TYPE(domain_list, LIST_DOMAIN)
 LIST_TYPE(host_list, LIST_HOST)
 LIST_TYPE(address_list, LIST_ADDRESS)
 LIST_TYPE(local_part_list, LIST_LOCAL_PART)
 
-#define LIST_CONF_TYPE(what, reader) \
-	{.name = what, .size = sizeof(const struct match_list *), .read = reader, .print = print_list}
+#define LIST_CONF_TYPE(what, reader)                                                                         \
+	{                                                                                                    \
+		.name = what, .size = sizeof(const struct match_list *), .read = reader, .print = print_list \
+	}
 const struct conf_type conf_domain_list = LIST_CONF_TYPE("a domain list", read_domain_list);
 const struct conf_type conf_host_list = LIST_CONF_TYPE("a host list", read_host_list);
 const struct conf_type conf_address_list = LIST_CONF_TYPE("an address list", read_address_list);
 const struct conf_type conf_local_part_list = LIST_CONF_TYPE("a local part list", read_local_part_list);
 
-/* ---- Named lists -------------------------------------------------------------------------------------------------- */
+/* ---- Named lists ------------------------------------------------------------------------ */
 
-static bool names_itself(const struct conf *conf, const struct conf_named_list *start, const struct compiled *compiled,
-			 unsigned depth)
+static bool names_itself(const struct conf *conf, const struct conf_named_list *start,
+			 const struct compiled *compiled, unsigned depth)
 {
 	for (uint32_t i = 0; compiled && i < compiled->count; i++) {
 		const struct entry *entry = &compiled->entries[i];
@@ -109,12 +112,12 @@ enum rc match_named_list(struct conf *conf, struct conf_named_list *list, struct
 	list->compiled = (void *)compiled;
 	/* The list that closes the circle comes last, when all others of it are compiled. */
 	if (names_itself(conf, list, compiled->compiled, 0))
-		return conf_error(err, &list->place, "named %s list \"%.*s\" refers to itself", kinds[list->kind],
-				  SLICE_ARG(list->name));
+		return conf_error(err, &list->place, "named %s list \"%.*s\" refers to itself",
+				  kinds[list->kind], SLICE_ARG(list->name));
 	return OK;
 }
 
-/* ---- Matching -------------------------------------------------------------------------------------------------------- */
+/* ---- Matching --------------------------------------------------------------------------- */
 
 static struct slice lowered(struct arena *arena, struct slice s)
 {
@@ -166,9 +169,13 @@ static bool begin(struct matching *m, struct scope *sc, unsigned kind, struct sl
 {
 	static const struct ip_addr no_ip;
 
-	*m = (struct matching){
-		.sc = sc, .err = err, .kind = kind, .subject = subject, .caseful = caseful, .ip = &no_ip,
-		.value = {NULL, 0, CLEAN}};
+	*m = (struct matching){.sc = sc,
+			       .err = err,
+			       .kind = kind,
+			       .subject = subject,
+			       .caseful = caseful,
+			       .ip = &no_ip,
+			       .value = {NULL, 0, CLEAN}};
 	m->subject_lower = lowered(sc->task->arena, subject);
 	return m->subject_lower.ptr != NULL;
 }
@@ -193,24 +200,25 @@ static bool begin_address(struct matching *m, struct scope *sc, struct slice add
 	return m->subject.ptr != NULL;
 }
 
-enum rc match_domain(struct scope *sc, const struct match_list *list, struct slice domain, struct slice *data_ret,
-		     struct err *err)
+enum rc match_domain(struct scope *sc, const struct match_list *list, struct slice domain,
+		     struct slice *data_ret, struct err *err)
 {
 	struct matching m;
 
 	return begin(&m, sc, LIST_DOMAIN, domain, false, err) ? run(&m, list, data_ret) : err_memory(err);
 }
 
-enum rc match_local_part(struct scope *sc, const struct match_list *list, struct slice local_part, bool caseful,
-			 struct slice *data_ret, struct err *err)
+enum rc match_local_part(struct scope *sc, const struct match_list *list, struct slice local_part,
+			 bool caseful, struct slice *data_ret, struct err *err)
 {
 	struct matching m;
 
-	return begin(&m, sc, LIST_LOCAL_PART, local_part, caseful, err) ? run(&m, list, data_ret) : err_memory(err);
+	return begin(&m, sc, LIST_LOCAL_PART, local_part, caseful, err) ? run(&m, list, data_ret)
+									: err_memory(err);
 }
 
-enum rc match_address(struct scope *sc, const struct match_list *list, struct slice address, struct slice *data_ret,
-		      struct err *err)
+enum rc match_address(struct scope *sc, const struct match_list *list, struct slice address,
+		      struct slice *data_ret, struct err *err)
 {
 	struct matching m;
 
@@ -230,8 +238,8 @@ enum rc match_client(struct scope *sc, const struct match_list *list, struct sli
 	return run(&m, list, data_ret);
 }
 
-enum rc match_host(struct scope *sc, const struct match_list *list, const struct ip_addr *ip, struct slice name,
-		   struct slice *data_ret, struct err *err)
+enum rc match_host(struct scope *sc, const struct match_list *list, const struct ip_addr *ip,
+		   struct slice name, struct slice *data_ret, struct err *err)
 {
 	struct matching m;
 
@@ -242,8 +250,8 @@ enum rc match_host(struct scope *sc, const struct match_list *list, const struct
 	return run(&m, list, data_ret);
 }
 
-enum rc match_string(struct scope *sc, struct slice list_text, struct slice subject, bool caseful, struct slice *data_ret,
-		     struct err *err)
+enum rc match_string(struct scope *sc, struct slice list_text, struct slice subject, bool caseful,
+		     struct slice *data_ret, struct err *err)
 {
 	struct matching m;
 
@@ -258,8 +266,9 @@ enum rc match_text(struct scope *sc, enum conf_list_kind kind, struct slice list
 	struct matching m;
 	bool ok;
 
-	ok = kind == LIST_ADDRESS ? begin_address(&m, sc, subject, err)
-				  : begin(&m, sc, kind, kind == LIST_HOST ? SLICE_EMPTY : subject, false, err);
+	ok = kind == LIST_ADDRESS
+		 ? begin_address(&m, sc, subject, err)
+		 : begin(&m, sc, kind, kind == LIST_HOST ? SLICE_EMPTY : subject, false, err);
 	if (!ok)
 		return err_memory(err);
 	if (kind == LIST_HOST) {

@@ -75,7 +75,8 @@ enum rc mx_entry_match(struct matching *m, const struct entry *entry)
 			secondary = true;
 	}
 	m->value = entry->text;
-	if ((primary && entry->mx.which != MX_SECONDARY) || (secondary && !primary && entry->mx.which != MX_PRIMARY))
+	if ((primary && entry->mx.which != MX_SECONDARY) ||
+	    (secondary && !primary && entry->mx.which != MX_PRIMARY))
 		return OK;
 	return deferred && !primary ? DEFER : FAIL;
 }

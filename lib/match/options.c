@@ -1,4 +1,5 @@
-/* options: the main options of lists and host names, and the variables that are looked up when first asked for. */
+/* options: the main options of lists and host names, and the variables that are looked up when first asked
+ * for. */
 
 #include "options.h"
 
@@ -17,23 +18,24 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 }
 
 static const struct conf_option options[] = {
-	OPT_STRING(struct match_options, extra_local_interfaces, NULL, "addresses that are this host's too"),
-	OPT_STRING(struct match_options, host_lookup_order, "bydns:byaddr", "how a client's name is found"),
-	OPT_DOMAINS(struct match_options, hosts_treat_as_local, NULL, "names of hosts that count as this one in MX records"),
+    OPT_STRING(struct match_options, extra_local_interfaces, NULL, "addresses that are this host's too"),
+    OPT_STRING(struct match_options, host_lookup_order, "bydns:byaddr", "how a client's name is found"),
+    OPT_DOMAINS(struct match_options, hosts_treat_as_local, NULL,
+		"names of hosts that count as this one in MX records"),
 };
 
 const struct conf_group match_conf_group = {
-	.id = CONF_MATCH,
-	.size = sizeof(struct match_group),
-	.options = options,
-	.option_count = sizeof(options) / sizeof(options[0]),
-	.check = check,
+    .id = CONF_MATCH,
+    .size = sizeof(struct match_group),
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .check = check,
 };
 
-/* A name that cannot be found is empty, whether it does not exist or could not be asked for: $host_lookup_failed and
- * $host_lookup_deferred tell. */
-static enum rc get_sender_host_name(struct scope *sc, const struct variable *variable, struct slice *value_ret,
-				    struct err *err)
+/* A name that cannot be found is empty, whether it does not exist or could not be asked for:
+ * $host_lookup_failed and $host_lookup_deferred tell. */
+static enum rc get_sender_host_name(struct scope *sc, const struct variable *variable,
+				    struct slice *value_ret, struct err *err)
 {
 	enum rc rc = client_host_name(sc, err);
 
@@ -45,6 +47,6 @@ static enum rc get_sender_host_name(struct scope *sc, const struct variable *var
 }
 
 static const struct variable variables[] = {
-	{"sender_host_name", get_sender_host_name, 0},
+    {"sender_host_name", get_sender_host_name, 0},
 };
 const struct variable_table match_variables = {variables, sizeof(variables) / sizeof(variables[0])};

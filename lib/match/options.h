@@ -6,7 +6,7 @@
 
 struct match_group {
 	struct match_options options; /* first */
-	struct ip_addr *local;	      /* of this host's interfaces */
+	struct ip_addr *local;        /* of this host's interfaces */
 	unsigned local_count;
 };
 enum rc interfaces_read(struct conf *conf, struct match_group *group, struct err *err);

@@ -6,7 +6,7 @@
 #define SMALL_COUNT 8
 
 struct set_slot {
-	uint32_t tag;	/* part of the hash */
+	uint32_t tag;   /* part of the hash */
 	uint32_t index; /* of the item, plus one; 0: free */
 };
 

@@ -14,8 +14,9 @@ struct match_state {
 };
 struct match_state *match_state_of(struct shard *shard); /* NULL: no memory */
 
-/* Has the name this address, as the system sees it (/etc/hosts and so on)? Remembered for a minute, since each question
- * takes a helper thread. *exists: it has any. Parks. */
-enum rc system_host_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists, struct err *err);
+/* Has the name this address, as the system sees it (/etc/hosts and so on)? Remembered for a minute, since
+ * each question takes a helper thread. *exists: it has any. Parks. */
+enum rc system_host_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists,
+			   struct err *err);
 
 #endif

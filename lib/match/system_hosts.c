@@ -1,5 +1,5 @@
-/* system_hosts: what the system's own files say of host names, remembered for a while: "localhost" in a host list is
- * asked for with every connection. */
+/* system_hosts: what the system's own files say of host names, remembered for a while: "localhost" in a host
+ * list is asked for with every connection. */
 
 #include "state.h"
 
@@ -12,7 +12,8 @@ struct system_host {
 	struct ip_addr *ips;
 };
 
-static bool remember(struct match_state *state, struct slice name, const struct dns_answer *answer, uint64_t until)
+static bool remember(struct match_state *state, struct slice name, const struct dns_answer *answer,
+		     uint64_t until)
 {
 	struct system_host *host;
 	unsigned count = answer ? answer->count : 0;
@@ -45,7 +46,8 @@ static enum rc host_has(const struct system_host *host, const struct ip_addr *ip
 	return FAIL;
 }
 
-enum rc system_host_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists, struct err *err)
+enum rc system_host_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists,
+			   struct err *err)
 {
 	struct match_state *state = match_state_of(sc->task->shard);
 	const struct system_host *host;

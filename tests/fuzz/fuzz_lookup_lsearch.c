@@ -1,5 +1,5 @@
-/* Files in the lsearch format from hostile bytes: every key that the lines show must be found by the index that is
- * built over them, with the first line that has it. */
+/* Files in the lsearch format from hostile bytes: every key that the lines show must be found by the index
+ * that is built over them, with the first line that has it. */
 
 #include "lookup/lsearch.h"
 
@@ -8,7 +8,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct slice bytes = slice_make((const char *)data, size, CLEAN), rest = bytes, line, key, after, value;
+	struct slice bytes = slice_make((const char *)data, size, CLEAN), rest = bytes, line, key, after,
+		     value;
 	void *built = NULL;
 	size_t cost = 0;
 	struct arena arena;

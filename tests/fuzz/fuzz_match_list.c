@@ -1,5 +1,6 @@
-/* Lists of each kind from hostile text, against hostile subjects: compiled, matched on a fiber, freed. The first line is
- * the subject, the rest the list. Nothing is looked up but in files below a directory that has none. */
+/* Lists of each kind from hostile text, against hostile subjects: compiled, matched on a fiber, freed. The
+ * first line is the subject, the rest the list. Nothing is looked up but in files below a directory that has
+ * none. */
 
 #include "match/match.h"
 
@@ -33,7 +34,7 @@ static bool language_ready(void)
 	static const struct expand_operator *const *const operators[] = {NULL};
 	static const struct expand_condition *const *const conditions[] = {NULL};
 	static struct language language = {
-		.variables = variables, .items = items, .operators = operators, .conditions = conditions};
+	    .variables = variables, .items = items, .operators = operators, .conditions = conditions};
 	static bool ready;
 
 	if (!ready)

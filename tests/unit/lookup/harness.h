@@ -1,6 +1,6 @@
-/* What the tests of lookups and lists share: a directory of files, a snapshot of a small configuration, the language
- * with everything these rooms add, a shard with a fiber; and, with SLUICE_ORACLE naming an Exim binary, a second
- * opinion on each row of a table. */
+/* What the tests of lookups and lists share: a directory of files, a snapshot of a small configuration, the
+ * language with everything these rooms add, a shard with a fiber; and, with SLUICE_ORACLE naming an Exim
+ * binary, a second opinion on each row of a table. */
 #ifndef LOOKUP_HARNESS_H
 #define LOOKUP_HARNESS_H
 
@@ -35,33 +35,34 @@ __attribute__((weak)) bool log_wants(const struct conf *conf, enum log_selector 
 #endif
 
 #ifdef HARNESS_MATCH
-static const struct variable_table *const harness_variables[] = {&expand_variables, &message_variables, &match_variables,
-								 HARNESS_MORE_VARIABLES NULL};
-static const struct expand_condition *const *const harness_conditions[] = {expand_conditions, match_conditions, NULL};
-static const struct conf_group *const harness_groups[] = {&expand_conf_group, &message_conf_group, &lookup_conf_group,
-							  &match_conf_group, HARNESS_MORE_GROUPS NULL};
+static const struct variable_table *const harness_variables[] = {
+    &expand_variables, &message_variables, &match_variables, HARNESS_MORE_VARIABLES NULL};
+static const struct expand_condition *const *const harness_conditions[] = {expand_conditions,
+									   match_conditions, NULL};
+static const struct conf_group *const harness_groups[] = {
+    &expand_conf_group, &message_conf_group, &lookup_conf_group, &match_conf_group, HARNESS_MORE_GROUPS NULL};
 #else
 static const struct variable_table *const harness_variables[] = {&expand_variables, &message_variables, NULL};
 static const struct expand_condition *const *const harness_conditions[] = {expand_conditions, NULL};
-static const struct conf_group *const harness_groups[] = {&expand_conf_group, &message_conf_group, &lookup_conf_group,
-							  NULL};
+static const struct conf_group *const harness_groups[] = {&expand_conf_group, &message_conf_group,
+							  &lookup_conf_group, NULL};
 #endif
 static const struct expand_item *const *const harness_items[] = {expand_items, lookup_items, NULL};
 static const struct expand_operator *const *const harness_operators[] = {expand_operators, NULL};
 static struct language harness_language = {
-	.variables = harness_variables,
-	.items = harness_items,
-	.operators = harness_operators,
-	.conditions = harness_conditions,
-	.lookup_quote = lookup_quote,
+    .variables = harness_variables,
+    .items = harness_items,
+    .operators = harness_operators,
+    .conditions = harness_conditions,
+    .lookup_quote = lookup_quote,
 };
 static const struct conf_section *const harness_sections[] = {HARNESS_SECTIONS NULL};
 static const struct conf_language harness_registry = {
-	.groups = harness_groups,
-	.sections = harness_sections,
-	.language = &harness_language,
+    .groups = harness_groups,
+    .sections = harness_sections,
+    .language = &harness_language,
 #ifdef HARNESS_MATCH
-	.named_list = match_named_list,
+    .named_list = match_named_list,
 #endif
 };
 
@@ -74,7 +75,8 @@ struct harness {
 	struct client client;
 	void (*f)(struct harness *);
 	char dir[64], conf_path[96];
-	unsigned wrong; /* rows; told at the end, since a failed assertion must not jump off a fiber's stack */
+	unsigned
+	    wrong; /* rows; told at the end, since a failed assertion must not jump off a fiber's stack */
 };
 
 static inline void file_make(const struct harness *h, const char *name, const char *text, size_t len)
@@ -129,8 +131,10 @@ static inline void harness_start(struct shard *shard, void *arg)
 
 #define HARNESS_CONF "primary_hostname = me.example\n"
 
-/* Loads the text ("@D" is the directory) and runs f on a fiber. prepare makes the files first; may be NULL. */
-static inline void harness_run(const char *conf_text, void (*prepare)(struct harness *), void (*f)(struct harness *))
+/* Loads the text ("@D" is the directory) and runs f on a fiber. prepare makes the files first; may be NULL.
+ */
+static inline void harness_run(const char *conf_text, void (*prepare)(struct harness *),
+			       void (*f)(struct harness *))
 {
 	struct harness h = {.f = f, .dir = "/tmp/sluice-lookup-XXXXXX"};
 	struct shard_options options = {.cpu = -1, .count = 1, .buf_count = 16};
@@ -194,8 +198,14 @@ struct row {
 	bool ours; /* known to differ from the oracle's answer, on purpose */
 };
 
-#define ROW(text, result)  {text, result, false}
-#define OURS(text, result) {text, result, true}
+#define ROW(text, result)           \
+	{                           \
+		text, result, false \
+	}
+#define OURS(text, result)         \
+	{                          \
+		text, result, true \
+	}
 
 /* What Exim says to the same, or an empty slice without SLUICE_ORACLE. */
 static inline struct slice oracle(struct harness *h, struct slice text)
@@ -209,8 +219,8 @@ static inline struct slice oracle(struct harness *h, struct slice text)
 	if (!binary)
 		return SLICE_EMPTY;
 	file_make(h, "expression", text.ptr, text.len);
-	command = arena_printf(&h->arena, "%s -C %s/oracle.conf -be \"$(cat %s/expression)\" 2>/dev/null", binary, h->dir,
-			       h->dir);
+	command = arena_printf(&h->arena, "%s -C %s/oracle.conf -be \"$(cat %s/expression)\" 2>/dev/null",
+			       binary, h->dir, h->dir);
 	f = popen(arena_cstr(&h->arena, command), "r");
 	assert_non_null(f);
 	len = fread(line, 1, sizeof(line) - 1, f);
@@ -237,8 +247,8 @@ static inline void rows_check(struct harness *h, const struct row *rows, size_t 
 		struct slice got = expanded(h, text), theirs = rows[i].ours ? SLICE_EMPTY : oracle(h, text);
 
 		if (!row_ok(got, want)) {
-			print_error("%.*s\n\tgives \"%.*s\"\n\twants \"%.*s\"\n", SLICE_ARG(text), SLICE_ARG(got),
-				    SLICE_ARG(want));
+			print_error("%.*s\n\tgives \"%.*s\"\n\twants \"%.*s\"\n", SLICE_ARG(text),
+				    SLICE_ARG(got), SLICE_ARG(want));
 			wrong++;
 		}
 		if (getenv("SLUICE_ORACLE") && !rows[i].ours && !slice_starts(want, SLICE("DEFER")) &&

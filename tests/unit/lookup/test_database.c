@@ -1,4 +1,5 @@
-/* cdb and LMDB files: made here (LMDB by its own library), read back, changed under way, damaged in every byte. */
+/* cdb and LMDB files: made here (LMDB by its own library), read back, changed under way, damaged in every
+ * byte. */
 
 #include "harness.h"
 
@@ -8,7 +9,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-/* ---- LMDB ----------------------------------------------------------------------------------------------------- */
+/* ---- LMDB ------------------------------------------------------------------------------- */
 
 static MDB_env *lmdb_env(const struct harness *h, const char *name)
 {
@@ -58,8 +59,8 @@ static void lmdb_fill(MDB_env *env, unsigned count, size_t size)
 	free(value);
 }
 
-static enum rc find(struct harness *h, const char *type, const char *name, const char *key, struct slice *value,
-		    struct err *err)
+static enum rc find(struct harness *h, const char *type, const char *name, const char *key,
+		    struct slice *value, struct err *err)
 {
 	struct lookup_spec spec;
 	char path[200];
@@ -67,16 +68,17 @@ static enum rc find(struct harness *h, const char *type, const char *name, const
 	snprintf(path, sizeof(path), "%s/%s", h->dir, name);
 	*err = err_make(&h->err_arena);
 	assert_int_equal(lookup_spec_parse(slice_of(type), &spec, err), OK);
-	return lookup_find(&h->scope, &spec, arena_copy(&h->arena, slice_of(path)), slice_of(key), value, NULL, NULL, err);
+	return lookup_find(&h->scope, &spec, arena_copy(&h->arena, slice_of(path)), slice_of(key), value,
+			   NULL, NULL, err);
 }
 
 /* Tallies what does not hold: assertions must not jump off a fiber. */
-#define HOLDS(h, expression)                                                                     \
-	do {                                                                                     \
-		if (!(expression)) {                                                             \
-			print_error("%s:%d: not so: %s\n", __FILE__, __LINE__, #expression);     \
-			(h)->wrong++;                                                            \
-		}                                                                                \
+#define HOLDS(h, expression)                                                                 \
+	do {                                                                                 \
+		if (!(expression)) {                                                         \
+			print_error("%s:%d: not so: %s\n", __FILE__, __LINE__, #expression); \
+			(h)->wrong++;                                                        \
+		}                                                                            \
 	} while (0)
 
 /* Longer than a look at a file counts. */
@@ -171,7 +173,8 @@ static void lmdb_check(struct harness *h)
 	HOLDS(h, found(h, "partial-lmdb", "small", "x.a.b", "partial"));
 	HOLDS(h, found(h, "lmdb*", "small", "none", "default"));
 	HOLDS(h, found(h, "lmdb,ret=key", "small", "Key", "Key"));
-	HOLDS(h, find(h, "lmdb", "small", "big", &value, &err) == OK && value.len == 300000 && value.ptr[299999] == 'b');
+	HOLDS(h, find(h, "lmdb", "small", "big", &value, &err) == OK && value.len == 300000 &&
+		     value.ptr[299999] == 'b');
 	HOLDS(h, found(h, "lmdb", "dups", "few", "a"));
 	HOLDS(h, found(h, "lmdb", "dups", "many", "000000"));
 	HOLDS(h, found(h, "lmdb", "fixed", "k", "001000"));
@@ -252,9 +255,11 @@ static void *writer_run(void *arg)
 		assert_int_equal(mdb_txn_begin(w->env, NULL, 0, &txn), 0);
 		assert_int_equal(mdb_dbi_open(txn, NULL, 0, &db), 0);
 		for (unsigned i = 0; i < 40; i++) {
-			MDB_val k = {(size_t)snprintf(key, sizeof(key), "key%u", w->commits * 7919 % 500 + i), key};
+			MDB_val k = {(size_t)snprintf(key, sizeof(key), "key%u", w->commits * 7919 % 500 + i),
+				     key};
 			MDB_val v = {(size_t)snprintf(value, sizeof(value), "%s is %0*u", key,
-						      (int)(w->commits % 100 + 1), w->commits), value};
+						      (int)(w->commits % 100 + 1), w->commits),
+				     value};
 
 			assert_int_equal(mdb_put(txn, db, &k, &v, 0), 0);
 		}
@@ -286,7 +291,8 @@ static void lmdb_busy(struct harness *h)
 		snprintf(key, sizeof(key), "key%u", i * 31 % 540);
 		rc = find(h, "lmdb", "busy", key, &value, &err);
 		want = arena_printf(&h->arena, "%s is ", key);
-		HOLDS(h, rc == OK || (rc == DEFER && slice_search(err.text, SLICE("changes all the time")) >= 0));
+		HOLDS(h, rc == OK ||
+			     (rc == DEFER && slice_search(err.text, SLICE("changes all the time")) >= 0));
 		HOLDS(h, rc != OK || slice_starts(value, want));
 		answers += rc == OK;
 		arena_clear(&h->arena);
@@ -303,7 +309,7 @@ static void test_lmdb_busy(void **state)
 	harness_run(HARNESS_CONF, NULL, lmdb_busy);
 }
 
-/* ---- cdb -------------------------------------------------------------------------------------------------------- */
+/* ---- cdb -------------------------------------------------------------------------------- */
 
 struct cdb {
 	uint8_t bytes[65536];
@@ -397,7 +403,7 @@ static void test_cdb(void **state)
 	harness_run(HARNESS_CONF, cdb_prepare, cdb_check);
 }
 
-/* ---- Damage ------------------------------------------------------------------------------------------------------- */
+/* ---- Damage ----------------------------------------------------------------------------- */
 
 /* Bytes of the file at random, and its end: any answer will do that comes without a crash or a hang. */
 static void damage(struct harness *h, const char *type, const char *name)
@@ -474,11 +480,8 @@ static void test_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lmdb),
-		cmocka_unit_test(test_lmdb_change),
-		cmocka_unit_test(test_lmdb_busy),
-		cmocka_unit_test(test_cdb),
-		cmocka_unit_test(test_damage),
+	    cmocka_unit_test(test_lmdb), cmocka_unit_test(test_lmdb_change), cmocka_unit_test(test_lmdb_busy),
+	    cmocka_unit_test(test_cdb),  cmocka_unit_test(test_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* A name server on loopback that answers from a table, UDP only, in a thread of its own. What is not in the table does
- * not exist. */
+/* A name server on loopback that answers from a table, UDP only, in a thread of its own. What is not in the
+ * table does not exist. */
 #ifndef MATCH_ZONE_H
 #define MATCH_ZONE_H
 
@@ -113,7 +113,8 @@ static inline void zone_answer(struct zone *z)
 			r[3] |= 2;
 			break;
 		}
-		memcpy(r + len, (uint8_t[]){0xc0, 12, (uint8_t)(type >> 8), (uint8_t)type, 0, 1, 0, 0, 1, 44}, 10);
+		memcpy(r + len, (uint8_t[]){0xc0, 12, (uint8_t)(type >> 8), (uint8_t)type, 0, 1, 0, 0, 1, 44},
+		       10);
 		n = zone_value(r + len + 12, type, z->records[i].value);
 		r[len + 10] = (uint8_t)(n >> 8);
 		r[len + 11] = (uint8_t)n;
