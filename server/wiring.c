@@ -31,6 +31,7 @@ static void macros(struct conf *conf)
 	conf_feature_macros(conf);
 	log_macros(conf);
 	lookup_macros(conf);
+	language_macros(conf);
 	acl_macros(conf);
 }
 

@@ -147,6 +147,8 @@ struct language {
  * one that was written ("acl_c_foo" for "acl_c*"). */
 NODISCARD enum rc language_init(struct language *language, struct err *err);
 void language_done(struct language *language);
+/* _EXP_ITEM_..., _EXP_OP_..., _EXP_COND_... and _EXP_VAR_... of all that is registered: for conf_language.macros. */
+void language_macros(struct conf *conf);
 
 extern const struct variable_table
     expand_variables; /* $value, $item, $0..., $runrc, $auth1, $tod..., $pid ... */

@@ -76,6 +76,51 @@ enum rc language_init(struct language *language, struct err *err)
 	return rc;
 }
 
+/* ---- What files may ask for with .ifdef -------------------------------------------------------------- */
+
+/* Names that are signs ("<=") can be no part of a macro's. */
+static void macro_add(struct conf *conf, const char *family, const char *name)
+{
+	char text[128];
+	size_t len = strlen(family), more = strlen(name);
+
+	if (len + more >= sizeof(text))
+		return;
+	memcpy(text, family, len);
+	for (size_t i = 0; i <= more; i++) {
+		if (name[i] && !ascii_is_alnum(name[i]) && name[i] != '_')
+			return;
+		text[len + i] = ascii_upper(name[i]);
+	}
+	conf_macro(conf, text);
+}
+
+static void rows_macros(struct conf *conf, const char *family, const void *tables)
+{
+	for (const void *const *const *t = tables; t && *t; t++)
+		for (const void *const *r = *t; *r; r++)
+			macro_add(conf, family, *(const char *const *)*r);
+}
+
+void language_macros(struct conf *conf)
+{
+	/* What the compiler knows by itself. */
+	static const char *const built_in[] = {"and",	      "or",	     "def",	    "forall",	   "forall_json",
+					       "forall_jsons", "forany", "forany_json", "forany_jsons"};
+	const struct language *language = conf->language;
+
+	if (!language)
+		return;
+	for (size_t i = 0; i < ARRAY_COUNT(built_in); i++)
+		macro_add(conf, "_EXP_COND_", built_in[i]);
+	rows_macros(conf, "_EXP_ITEM_", language->items);
+	rows_macros(conf, "_EXP_OP_", language->operators);
+	rows_macros(conf, "_EXP_COND_", language->conditions);
+	for (const struct variable_table *const *t = language->variables; t && *t; t++)
+		for (unsigned i = 0; i < (*t)->count; i++)
+			macro_add(conf, "_EXP_VAR_", (*t)->rows[i].name);
+}
+
 void language_done(struct language *language)
 {
 	map_done(&language->names);

@@ -34,7 +34,7 @@ static const struct conf_option pipe_options[] = {
 	OPT_BOOL(P, log_defer_output, "no", "log the first line of output of a deferred delivery"),
 	OPT_BOOL(P, log_fail_output, "no", "and of a failed one"),
 	OPT_BOOL(P, log_output, "no", "and of any"),
-	OPT_INT(P, max_output, "20K", "more output ends it"),
+	OPT_SIZE(P, max_output, "20K", "more output ends it"),
 	OPT_EXPAND(P, message_prefix, NULL, "before the message"),
 	OPT_EXPAND(P, message_suffix, NULL, "behind it"),
 	OPT_EXPAND(P, path, "/bin:/usr/bin", "where commands are looked for"),
