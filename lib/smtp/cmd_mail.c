@@ -192,7 +192,8 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 	enum acl_result result;
 
 	(void)session_scope(s);
-	if (s->connection_messages_max && s->message_count >= s->connection_messages_max) {
+	s->helo_counts = s->rset_counts = false;
+	if (s->connection_messages_max && s->message_count++ >= s->connection_messages_max) {
 		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL command%.*s: too many messages in one connection",
 			    SLICE_ARG(client_phrase(s)));
 		reply(s, 421, "4.7.0", SLICE("too many messages in this connection"));
@@ -224,7 +225,6 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 		transaction_end(s);
 		return;
 	}
-	s->message_count++;
 	s->transaction->discard_all = result == ACL_DISCARD;
 	s->state = STATE_MAIL;
 	if (outcome.user_message.ptr && outcome.user_message.len)

@@ -339,9 +339,17 @@ static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb verb)
 {
 	struct err err = err_make(NULL);
 
-	/* One HELO or EHLO, and an RSET after a refused message, are part of sending mail. */
-	if (!verbs[verb].nonmail || s->local || s->state == STATE_START)
+	if (!verbs[verb].nonmail || s->local)
 		return false;
+	/* One HELO or EHLO and one RSET before each message are part of sending mail. */
+	if ((verb == VERB_HELO || verb == VERB_EHLO) && !s->helo_counts) {
+		s->helo_counts = true;
+		return false;
+	}
+	if (verb == VERB_RSET && !s->rset_counts) {
+		s->rset_counts = true;
+		return false;
+	}
 	if ((int64_t)++s->nonmail_count <= s->options->smtp_accept_max_nonmail)
 		return false;
 	if (match_client(session_scope(s), s->options->smtp_accept_max_nonmail_hosts, NULL, &err) == FAIL)

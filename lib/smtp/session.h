@@ -90,7 +90,7 @@ struct smtp_session {
 	uint32_t line_len, line_room;
 	uint8_t state;		/* enum smtp_state */
 	bool started, over, local, batch, dry_run, trusted, counted, counted_host, quit_seen, at_rest_soon;
-	bool pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
+	bool helo_counts, rset_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
 	uint8_t synprot_errors, unknown_commands;
 	uint16_t nonmail_count;
 	uint32_t message_count;
