@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -132,16 +133,33 @@ static void *script_run(void *arg)
 	return NULL;
 }
 
-static inline void script_start(struct script *s, const char *const *steps)
+static inline void script_init(struct script *s, const char *const *steps)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(sin);
-
 	memset(s, 0, offsetof(struct script, log));
 	s->log_len = s->done = s->connections = 0;
 	s->wrong[0] = '\0';
 	s->steps = steps;
 	s->fd = -1;
+}
+
+/* On a Unix socket; from a fiber too. false: it cannot be made. */
+static inline bool script_start_unix(struct script *s, const char *path, const char *const *steps)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+
+	script_init(s, steps);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return s->listen_fd >= 0 && bind(s->listen_fd, (struct sockaddr *)&sun, sizeof(sun)) == 0 &&
+	       listen(s->listen_fd, 4) == 0 && pthread_create(&s->thread, NULL, script_run, s) == 0;
+}
+
+static inline void script_start(struct script *s, const char *const *steps)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(sin);
+
+	script_init(s, steps);
 	s->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(s->listen_fd >= 0);
 	assert_int_equal(bind(s->listen_fd, (struct sockaddr *)&sin, sizeof(sin)), 0);

@@ -496,6 +496,144 @@ static void test_smtp(void **state)
 	assert_true(script_saw(&server, "Subject: test\r\n"));
 }
 
+/* ---- LMTP, automatic answers, callouts --------------------------------------------------------------------------------- */
+
+#define LMTP_STEPS                                                                                                    \
+	"S 220 test LMTP", "C LHLO me.example", "S 250-test", "S 250 PIPELINING", "C MAIL FROM:<sender@s.example>",          \
+	"C RCPT TO:<joe@q.example>", "C RCPT TO:<ann@q.example>", "C DATA", "S 250 ok", "S 250 ok", "S 250 ok", "S 354 go",   \
+	"D", "S 250 for joe", "S 452 ann is full"
+
+static void lmtp_rows(struct harness *h)
+{
+	static const char *const steps[] = {LMTP_STEPS, "X", LMTP_STEPS, NULL};
+	struct sending s;
+
+	sending_init(&s, h, "lmtp", "joe@q.example");
+	HOLDS(h, send_it(&s) == DEFER && says(&s, "failed to connect to socket") && s.outcomes[0].scope == DEFER_HOST);
+	HOLDS(h, script_start_unix(&server, arena_cstr(&h->arena, with_dir(h, "@D/sock")), steps));
+	for (unsigned i = 0; i < 2; i++) { /* the second time the pooled connection has been closed: a new one is made */
+		sending_init(&s, h, "lmtp", "joe@q.example");
+		sending_add(&s, "ann@q.example");
+		HOLDS(h, send_it(&s) == OK && is(s.outcomes[0].message, "250 for joe"));
+		HOLDS(h, s.outcomes[1].rc == DEFER && s.outcomes[1].error == RETRY_ERROR_DATA_4XX);
+	}
+	script_join(&server);
+	HOLDS(h, server.wrong[0] == 0 && server.connections == 2);
+	done(h);
+}
+
+static void test_lmtp(void **state)
+{
+	(void)state;
+	harness_run(CONF "lmtp:\n driver = lmtp\n socket = @D/sock\n batch_max = 5\n timeout = 2s\n", NULL, lmtp_rows);
+}
+
+static struct slice submitted;
+static unsigned submitted_count;
+
+static enum rc take_submission(void *arg, struct scope *sc, const struct submission *submission, struct err *err)
+{
+	struct harness *h = arg;
+
+	(void)sc;
+	(void)err;
+	submitted = arena_copy(&h->arena, submission->text);
+	submitted_count++;
+	return submission->sender.len == 0 && submission->recipient_count == 1 &&
+	       slice_eq(submission->recipients[0], SLICE("sender@s.example")) ? OK : FAIL;
+}
+
+static void autoreply_rows(struct harness *h)
+{
+	struct transport_submit submit = {take_submission, h};
+	struct sending s;
+
+	sending_init(&s, h, "vacation", "joe@q.example");
+	HOLDS(h, send_it(&s) == DEFER && says(&s, "cannot submit"));
+	transport_set_submit(h->task.shard, &submit);
+	HOLDS(h, send_it(&s) == OK || !says(&s, ""));
+	HOLDS(h, is(submitted, "From: joe@q.example\nTo: sender@s.example\nSubject: away: test Bcc: x@y\n"
+			       "Auto-Submitted: auto-replied\nX-Joe: 1\n\nI am away.\nsince today\n"));
+	/* Never to a bounce, to a list, to another automatic answer. */
+	submitted_count = 0;
+	h->scope.message->sender = SLICE("");
+	HOLDS(h, send_it(&s) == OK && submitted_count == 0);
+	h->scope.message->sender = SLICE("sender@s.example");
+	header_append(&h->scope.message->headers, header_make(&h->arena, SLICE("Auto-Submitted: auto-replied\n")));
+	HOLDS(h, send_it(&s) == OK && submitted_count == 0);
+	sending_init(&s, h, "never", "joe@q.example");
+	HOLDS(h, send_it(&s) == OK && submitted_count == 0);
+	done(h);
+}
+
+static void autoreply_files(struct harness *h)
+{
+	text_make(h, "away", "since today\n");
+}
+
+static void test_autoreply(void **state)
+{
+	(void)state;
+	harness_run(CONF "vacation:\n driver = autoreply\n to = $sender_address\n subject = \"away: $h_subject:\\nBcc: x@y\"\n"
+			 " text = I am away.\n file = @D/away\n headers = X-Joe: 1\n"
+			 "never:\n driver = autoreply\n to = $sender_address\n never_mail = *@s.example\n",
+		    autoreply_files, autoreply_rows);
+}
+
+static enum rc call(struct harness *h, const char *to, const struct callout_options *options, struct err *err)
+{
+	struct address *address = address_new(&h->arena, slice_of(to));
+	struct host_list *list = arena_make(&h->arena, struct host_list);
+	struct smtp_reply reply;
+
+	hosts[0] = (struct host_item){.name = SLICE("127.0.0.1"), .port = server.port, .mx = MX_NONE};
+	(void)ip_parse(SLICE("127.0.0.1"), &hosts[0].ip);
+	host_list_append(list, &hosts[0]);
+	address->hosts = list;
+	address->transport = conf_instance_find(h->conf, CONF_SECTION_TRANSPORTS, SLICE("remote"));
+	*err = err_make(&h->err_arena);
+	return callout(&h->scope, address, false, options, &reply, err);
+}
+
+static void callout_rows(struct harness *h)
+{
+	struct callout_options plain = {.timeout_s = 2, .no_cache = true}, random = plain, postmaster = plain, lenient = plain;
+	struct address local = {.full = SLICE("x@y")};
+	struct smtp_reply reply;
+	struct err err;
+
+	random.random = postmaster.postmaster = lenient.defer_ok = true;
+	HOLDS(h, call(h, "yes@x.example", &plain, &err) == OK);
+	HOLDS(h, call(h, "no@x.example", &plain, &err) == FAIL && is(err.text, "response to \"RCPT TO:<no@x.example>\" was: 550 no"));
+	HOLDS(h, call(h, "later@x.example", &plain, &err) == DEFER);
+	HOLDS(h, call(h, "all@x.example", &random, &err) == OK);
+	HOLDS(h, call(h, "yes@x.example", &postmaster, &err) == FAIL && slice_search(err.text, SLICE("postmaster@x.example")) >= 0);
+	HOLDS(h, call(h, "yes@x.example", &lenient, &err) == OK);
+	HOLDS(h, callout(&h->scope, &local, false, &plain, &reply, &err) == OK); /* nobody to ask */
+	route_done(h->task.shard);
+	transport_done(h->task.shard);
+	smtp_pool_done(h->task.shard);
+}
+
+static void test_callout(void **state)
+{
+#define HELLO "S 220 test", "C EHLO me.example", "S 250 test", "C MAIL FROM:<>", "S 250 ok"
+	static const char *const steps[] = {
+		HELLO, "C RCPT TO:<yes@x.example>", "S 250 ok", "W", HELLO, "C RCPT TO:<no@x.example>", "S 550 no", "W",
+		HELLO, "C RCPT TO:<later@x.example>", "S 450 later", "W",
+		HELLO, "C RCPT TO:<me.example-", "S 250 ok", "W",
+		HELLO, "C RCPT TO:<yes@x.example>", "S 250 ok", "C RSET", "S 250 ok", "C MAIL FROM:<>", "S 250 ok",
+		"C RCPT TO:<postmaster@x.example>", "S 550 no", "W",
+		"S 220 test", "X", NULL};
+
+	(void)state;
+	script_start(&server, steps);
+	harness_run(CONF "remote:\n driver = smtp\n", NULL, callout_rows);
+	script_join(&server);
+	if (server.wrong[0])
+		fail_msg("%s; the client said:\n%.*s", server.wrong, (int)server.log_len, server.log);
+}
+
 /* ---- What is refused when the file is read -------------------------------------------------------------------------------- */
 
 static void test_refused(void **state)
@@ -546,6 +684,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_maildir), cmocka_unit_test(test_other), cmocka_unit_test(test_mbox),
 		cmocka_unit_test(test_quota),	cmocka_unit_test(test_pipe),  cmocka_unit_test(test_smtp),
+		cmocka_unit_test(test_lmtp),	cmocka_unit_test(test_autoreply), cmocka_unit_test(test_callout),
 		cmocka_unit_test(test_refused),
 	};
 
