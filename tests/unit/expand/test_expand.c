@@ -548,6 +548,48 @@ static void test_deadline(void **state)
 	harness_run(HARNESS_CONF, deadline_run);
 }
 
+/* An expansion that waits stops only its own fiber. */
+struct waiter {
+	struct harness *h;
+	bool done;
+};
+
+static void wait_in_expansion(struct task *task, void *arg)
+{
+	struct waiter *waiter = arg;
+	struct scope sc;
+	struct slice value;
+	struct err err = err_make(task->arena);
+
+	scope_init(&sc, task, waiter->h->conf);
+	assert_int_equal(expand_text(&sc, SLICE("${run{/bin/sh -c 'sleep 0.2; echo x'}}"), &value, &err), OK);
+	assert_true(slice_eq(value, SLICE("x\n")));
+	waiter->done = true;
+}
+
+static void waiting_run(struct harness *h)
+{
+	struct waiter waiter = {.h = h};
+	struct group group;
+	unsigned turns = 0;
+
+	group_init(&group);
+	assert_int_equal(group_spawn(&h->task, &group, wait_in_expansion, &waiter), OK);
+	while (!waiter.done) {
+		assert_string_equal(expand_shown(h, SLICE("${lc:X}")), "x");
+		assert_int_equal(task_sleep(&h->task, shard_now(h->shard) + NS_PER_MS), OK);
+		turns++;
+	}
+	assert_int_equal(group_wait(&h->task, &group), OK);
+	assert_true(turns > 10);
+}
+
+static void test_waiting(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, waiting_run);
+}
+
 /* -be: for tests/e2e/differential_be.py, where the whole server is not at hand. */
 static void lines_run(struct harness *h)
 {
@@ -569,7 +611,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(test_rows),    cmocka_unit_test(test_golden),   cmocka_unit_test(test_depth),
 	    cmocka_unit_test(test_size),    cmocka_unit_test(test_memory),   cmocka_unit_test(test_regex),
 	    cmocka_unit_test(test_taint),   cmocka_unit_test(test_options),  cmocka_unit_test(test_strict),
-	    cmocka_unit_test(test_effects), cmocka_unit_test(test_deadline),
+	    cmocka_unit_test(test_effects), cmocka_unit_test(test_deadline), cmocka_unit_test(test_waiting),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "-be") == 0) {
