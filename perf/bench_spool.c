@@ -96,11 +96,13 @@ static void measure(struct task *task, struct bench *b)
 	seconds = (double)(now_ns() - begun) / 1e9;
 	cpu = cpu_seconds() - cpu;
 	spool_stats(b->spool, &after);
-	printf("%-8s %6u bytes %4u at once: %8.0f/s %6.2f us CPU each, %6.1f a sync, latency us mean %.0f max %.0f, %.0f MB/s, %llu segments\n",
-	       b->method, b->body_len, b->concurrency, (double)b->stored / seconds, cpu * 1e6 / (double)b->stored,
-	       (double)b->stored / (double)(after.syncs - before.syncs), (double)b->latency_sum / (double)b->stored / 1000,
-	       (double)b->latency_max / 1000, (double)(after.bytes_written - before.bytes_written) / seconds / 1e6,
-	       (unsigned long long)after.segments + (unsigned long long)after.segments_free);
+	printf(
+	    "%-8s %6u bytes %4u at once: %8.0f/s %6.2f us CPU each, %6.1f a sync, latency us mean %.0f max %.0f, %.0f MB/s, %llu segments\n",
+	    b->method, b->body_len, b->concurrency, (double)b->stored / seconds, cpu * 1e6 / (double)b->stored,
+	    (double)b->stored / (double)(after.syncs - before.syncs),
+	    (double)b->latency_sum / (double)b->stored / 1000, (double)b->latency_max / 1000,
+	    (double)(after.bytes_written - before.bytes_written) / seconds / 1e6,
+	    (unsigned long long)after.segments + (unsigned long long)after.segments_free);
 }
 
 static void found(void *arg, struct spool_entry *entry)
@@ -128,7 +130,8 @@ static void run(void *arg)
 		exit(1);
 	}
 	if (spool_count(b->spool))
-		printf("%u messages found in %.1f ms\n", spool_count(b->spool), (double)(now_ns() - begun) / 1e6);
+		printf("%u messages found in %.1f ms\n", spool_count(b->spool),
+		       (double)(now_ns() - begun) / 1e6);
 	if (strcmp(b->method, "buffered") == 0) {
 		b->spool->direct = false;
 		b->spool->sync_apart = true;
@@ -155,7 +158,9 @@ int main(int argc, char **argv)
 	struct err err = err_make(NULL);
 
 	if (argc < 6) {
-		fprintf(stderr, "usage: bench_spool DIRECTORY direct|buffered|unsynced BODY_BYTES CONCURRENCY SECONDS [keep]\n");
+		fprintf(
+		    stderr,
+		    "usage: bench_spool DIRECTORY direct|buffered|unsynced BODY_BYTES CONCURRENCY SECONDS [keep]\n");
 		return 2;
 	}
 	b.directory = argv[1];

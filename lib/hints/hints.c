@@ -243,7 +243,8 @@ static struct op *op_new(struct hints_shard *state, enum op_kind kind, enum hint
 		atomic_fetch_add_explicit(&state->hints->dropped, 1, memory_order_relaxed);
 		return NULL;
 	}
-	*op = (struct op){.from = state, .kind = kind, .db = db, .key_len = 1 + stored.len, .value_len = value.len};
+	*op = (struct op){
+	    .from = state, .kind = kind, .db = db, .key_len = 1 + stored.len, .value_len = value.len};
 	op->bytes[0] = (char)db;
 	memcpy(op->bytes + 1, stored.ptr, stored.len);
 	memcpy(op->bytes + op->key_len, value.ptr, value.len);
@@ -366,7 +367,8 @@ enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struc
 	if (!rc && v.mv_size < STAMP_SIZE)
 		rc = MDB_NOTFOUND; /* nothing that we wrote */
 	if (!rc)
-		copy = arena_copy(arena, slice_make((char *)v.mv_data + STAMP_SIZE, v.mv_size - STAMP_SIZE, TAINTED));
+		copy = arena_copy(arena,
+				  slice_make((char *)v.mv_data + STAMP_SIZE, v.mv_size - STAMP_SIZE, TAINTED));
 	mdb_txn_reset(state->read);
 	if (rc == MDB_NOTFOUND)
 		return FAIL;
@@ -399,8 +401,11 @@ static int each_piece(struct store *store, enum hints_db db, struct slice *from,
 		struct slice k = slice_make(key.mv_data, key.mv_size, TAINTED);
 
 		/* The first one again, if it is still there. */
-		if (!(n == 0 && from->len && slice_eq(k, *from)) && value.mv_size >= STAMP_SIZE && k.len <= HINTS_KEY_MAX &&
-		    !each(arg, k, slice_make((char *)value.mv_data + STAMP_SIZE, value.mv_size - STAMP_SIZE, TAINTED))) {
+		if (!(n == 0 && from->len && slice_eq(k, *from)) && value.mv_size >= STAMP_SIZE &&
+		    k.len <= HINTS_KEY_MAX &&
+		    !each(
+			arg, k,
+			slice_make((char *)value.mv_data + STAMP_SIZE, value.mv_size - STAMP_SIZE, TAINTED))) {
 			rc = MDB_NOTFOUND;
 			break;
 		}
@@ -416,8 +421,8 @@ static int each_piece(struct store *store, enum hints_db db, struct slice *from,
 	return rc;
 }
 
-enum rc hints_each(struct hints *hints, enum hints_db db, bool (*each)(void *arg, struct slice key, struct slice value),
-		   void *arg, struct err *err)
+enum rc hints_each(struct hints *hints, enum hints_db db,
+		   bool (*each)(void *arg, struct slice key, struct slice value), void *arg, struct err *err)
 {
 	struct slice from = SLICE_EMPTY;
 	char buf[HINTS_KEY_MAX];
@@ -438,12 +443,12 @@ enum rc hints_each(struct hints *hints, enum hints_db db, bool (*each)(void *arg
 void hints_stats(struct hints *hints, struct hints_stats *stats_ret)
 {
 	*stats_ret = (struct hints_stats){
-		.written = atomic_load_explicit(&hints->written, memory_order_relaxed),
-		.dropped = atomic_load_explicit(&hints->dropped, memory_order_relaxed),
-		.batches = atomic_load_explicit(&hints->batches, memory_order_relaxed),
-		.tidied = atomic_load_explicit(&hints->tidied, memory_order_relaxed),
-		.made_anew = atomic_load_explicit(&hints->made_anew, memory_order_relaxed),
-		.pages_used = atomic_load_explicit(&hints->pages_used, memory_order_relaxed),
-		.pages_max = hints->size_max / 4096,
+	    .written = atomic_load_explicit(&hints->written, memory_order_relaxed),
+	    .dropped = atomic_load_explicit(&hints->dropped, memory_order_relaxed),
+	    .batches = atomic_load_explicit(&hints->batches, memory_order_relaxed),
+	    .tidied = atomic_load_explicit(&hints->tidied, memory_order_relaxed),
+	    .made_anew = atomic_load_explicit(&hints->made_anew, memory_order_relaxed),
+	    .pages_used = atomic_load_explicit(&hints->pages_used, memory_order_relaxed),
+	    .pages_max = hints->size_max / 4096,
 	};
 }

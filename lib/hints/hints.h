@@ -10,7 +10,16 @@
 
 #include "reactor/reactor.h"
 
-enum hints_db { HINTS_RETRY, HINTS_WAIT, HINTS_MISC, HINTS_CALLOUT, HINTS_RATELIMIT, HINTS_SEEN, HINTS_TLS, HINTS_DB_COUNT };
+enum hints_db {
+	HINTS_RETRY,
+	HINTS_WAIT,
+	HINTS_MISC,
+	HINTS_CALLOUT,
+	HINTS_RATELIMIT,
+	HINTS_SEEN,
+	HINTS_TLS,
+	HINTS_DB_COUNT
+};
 extern const char *const hints_db_names[HINTS_DB_COUNT]; /* "retry", "wait", ... as Exim's tools name them */
 
 struct hints;
@@ -19,7 +28,8 @@ struct hints;
  * is the environment's own, <spool>/db; made (0750) if missing. err tells of a database that was set aside, even
  * with OK. size_max is the map's size in bytes (0: 1 GiB; it is sparse): when three quarters of it are full, the
  * oldest hints go. Other processes may have the same directory open. */
-NODISCARD enum rc hints_open(const char *directory, uint64_t size_max, struct hints **hints_ret, struct err *err);
+NODISCARD enum rc hints_open(const char *directory, uint64_t size_max, struct hints **hints_ret,
+			     struct err *err);
 /* Writes what is still in memory and closes: when the shards have ended, but before shard_free(). */
 void hints_close(struct hints *hints);
 /* What happens while we run, and nobody is waiting to hear: the directory was deleted and made anew, the disk is
@@ -29,7 +39,7 @@ void hints_on_trouble(struct hints *hints, void (*tell)(void *arg, struct slice 
 /* Tells the shard that it uses these hints; before the first get or put on it. */
 NODISCARD enum rc hints_attach(struct hints *hints, struct shard *shard, struct err *err);
 
-#define HINTS_KEY_MAX	480 /* longer keys are replaced by their digest */
+#define HINTS_KEY_MAX   480 /* longer keys are replaced by their digest */
 #define HINTS_VALUE_MAX 65536
 
 /* OK: a copy in the arena. FAIL: no such hint. DEFER: the database cannot be read. Does not park. */
@@ -50,9 +60,11 @@ NODISCARD enum rc hints_update(struct task *task, enum hints_db db, struct slice
 			       struct err *err);
 
 /* Each hint of a database, as far as it is written, in key order (for exinext-like commands and tidying); each()
- * returns false to stop. A key that was too long shows its beginning and its digest. Any thread. Runs on the calling thread without parking, in bounded pieces. */
+ * returns false to stop. A key that was too long shows its beginning and its digest. Any thread; runs on it without
+ * parking, in bounded pieces. */
 NODISCARD enum rc hints_each(struct hints *hints, enum hints_db db,
-			     bool (*each)(void *arg, struct slice key, struct slice value), void *arg, struct err *err);
+			     bool (*each)(void *arg, struct slice key, struct slice value), void *arg,
+			     struct err *err);
 
 struct hints_stats {
 	uint64_t written, dropped, batches, tidied, made_anew;

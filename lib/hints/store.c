@@ -12,10 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATH_SIZE	512
-#define CHECK_SECONDS	20 /* a child that takes longer has found nothing wrong so far, and that must do */
+#define PATH_SIZE     512
+#define CHECK_SECONDS 20 /* a child that takes longer has found nothing wrong so far, and that must do */
 
-const char *const hints_db_names[HINTS_DB_COUNT] = {"retry", "wait", "misc", "callout", "ratelimit", "seen", "tls"};
+const char *const hints_db_names[HINTS_DB_COUNT] = {"retry",     "wait", "misc", "callout",
+						    "ratelimit", "seen", "tls"};
 
 void store_unref(struct store *store)
 {

@@ -8,10 +8,10 @@
 
 #include "hints/hints.h"
 
-#define HINTS_READERS_MAX 1024
-#define OPS_PER_SHARD_MAX 8192		    /* queued or under way; more: the writer does not keep up */
+#define HINTS_READERS_MAX   1024
+#define OPS_PER_SHARD_MAX   8192 /* queued or under way; more: the writer does not keep up */
 #define BYTES_PER_SHARD_MAX (16u * 1024 * 1024)
-#define BATCH_COUNT_MAX	  4096
+#define BATCH_COUNT_MAX     4096
 
 /* One opened environment. Shards and the writer hold references; a new one takes its place when the files are
  * gone, and the old one is closed when the last has let go of it. */
@@ -24,7 +24,8 @@ struct store {
 };
 
 /* Opens or makes the files. DEFER: what is there cannot be used; FAIL: nor can anything be made. */
-NODISCARD enum rc store_open(const char *directory, uint64_t size_max, struct store **store_ret, struct err *err);
+NODISCARD enum rc store_open(const char *directory, uint64_t size_max, struct store **store_ret,
+			     struct err *err);
 void store_unref(struct store *store);
 /* Looks at every page from a child process. false: it died of it, or found nonsense. */
 bool store_check(const char *directory, uint64_t size_max);
@@ -62,7 +63,7 @@ struct hints_shard {
 	struct hints_shard *next; /* all of them */
 	struct shard *shard;
 	struct store *store; /* that read belongs to */
-	MDB_txn *read;	     /* reset, but during a get */
+	MDB_txn *read;       /* reset, but during a get */
 	struct map overlay;  /* our puts and deletes that are not known to be written */
 	unsigned ops;
 	size_t bytes;
@@ -80,7 +81,8 @@ struct hints {
 	char *directory;
 	uint64_t size_max;
 	int marker_fd; /* tells the next opener whether we closed properly */
-	pthread_mutex_t lock;  /* of store: taken by a shard once for each store, and by the writer to replace it */
+	pthread_mutex_t
+	    lock; /* of store: taken by a shard once for each store, and by the writer to replace it */
 	_Atomic(struct store *) store;
 	struct hints_shard *shards;
 

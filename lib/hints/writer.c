@@ -12,11 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINGER_MS    5
-#define LOOK_NS	     NS_PER_S	     /* is the directory still ours? */
-#define TIDY_NS	     (10 * NS_PER_S) /* is it getting full? dead readers? */
-#define TIDY_PIECE   1000	     /* hints that one transaction deletes */
-#define AGES	     64
+#define LINGER_MS  5
+#define LOOK_NS    NS_PER_S        /* is the directory still ours? */
+#define TIDY_NS    (10 * NS_PER_S) /* is it getting full? dead readers? */
+#define TIDY_PIECE 1000            /* hints that one transaction deletes */
+#define AGES       64
 
 static uint64_t now_ns(void)
 {
@@ -34,7 +34,8 @@ static void trouble(struct hints *hints, const char *what, const char *why)
 	if (hints->in_trouble || !hints->tell)
 		return;
 	hints->in_trouble = true;
-	len = snprintf(text, sizeof(text), "hints in %s: %s%s%s", hints->directory, what, *why ? ": " : "", why);
+	len =
+	    snprintf(text, sizeof(text), "hints in %s: %s%s%s", hints->directory, what, *why ? ": " : "", why);
 	if (len >= (int)sizeof(text))
 		len = sizeof(text) - 1;
 	hints->tell(hints->tell_arg, slice_make(text, (size_t)len, CLEAN));
@@ -193,7 +194,8 @@ static unsigned age_class(uint32_t now, const MDB_val *value)
 }
 
 /* Deletes up to TIDY_PIECE hints of that class or older, from *from on. false: that was all, or it failed. */
-static bool delete_piece(struct hints *hints, int db, uint32_t now, unsigned class, struct slice *from, char *buf)
+static bool delete_piece(struct hints *hints, int db, uint32_t now, unsigned class, struct slice *from,
+			 char *buf)
 {
 	struct store *store = atomic_load_explicit(&hints->store, memory_order_relaxed);
 	MDB_val key = {from->len, (void *)from->ptr}, value;

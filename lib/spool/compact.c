@@ -8,8 +8,8 @@
 
 #include <stdlib.h>
 
-#define BATCH_COUNT	64
-#define BATCH_BYTES	(1024u * 1024)
+#define BATCH_COUNT     64
+#define BATCH_BYTES     (1024u * 1024)
 #define AFTER_TROUBLE_S 10
 
 struct move {
@@ -45,7 +45,8 @@ static bool worth_it(const struct log *log)
 /* ---- Reading a message as it is, even if damaged ------------------------------------------------------ */
 
 /* Outcomes one after another, each with its length in front, as a COMMIT has them. */
-static enum rc read_outcomes(struct batch *b, struct move *move, const struct commit *commit, const char *payload)
+static enum rc read_outcomes(struct batch *b, struct move *move, const struct commit *commit,
+			     const char *payload)
 {
 	struct str all = str_make(b->task->arena);
 
@@ -85,10 +86,12 @@ static enum rc read_envelope(struct batch *b, struct move *move)
 	if (parsed)
 		move->envelope = (struct iovec){payload + commit.envelope_at, commit.fixed.envelope_len};
 	if (rewrite_place.segment) {
-		rc = record_read_raw(b->task, &rewrite_place, b->task->arena, &rewrite, &move->request.damaged, &b->err);
+		rc = record_read_raw(b->task, &rewrite_place, b->task->arena, &rewrite, &move->request.damaged,
+				     &b->err);
 		if (rc != OK)
 			return rc;
-		move->envelope = (struct iovec){rewrite + sizeof(uint64_t), rewrite_place.len - sizeof(uint64_t)};
+		move->envelope =
+		    (struct iovec){rewrite + sizeof(uint64_t), rewrite_place.len - sizeof(uint64_t)};
 	}
 	move->request.envelope = &move->envelope;
 	move->request.envelope_count = 1;
@@ -100,7 +103,8 @@ static enum rc read_piece(struct batch *b, struct move *move, const struct place
 			  struct frag *frag)
 {
 	uint32_t left = extent->len - before;
-	struct place place = {extent->segment, extent->offset + before / SPOOL_PIECE * (uint32_t)record_size(SPOOL_PIECE),
+	struct place place = {extent->segment,
+			      extent->offset + before / SPOOL_PIECE * (uint32_t)record_size(SPOOL_PIECE),
 			      left < SPOOL_PIECE ? left : SPOOL_PIECE};
 	char *payload;
 	enum rc rc;

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <sys/statvfs.h>
 
-static enum rc real_open(const struct spool_disk *disk, struct task *task, const char *path, int flags, mode_t mode,
-			 int *fd_ret, struct err *err)
+static enum rc real_open(const struct spool_disk *disk, struct task *task, const char *path, int flags,
+			 mode_t mode, int *fd_ret, struct err *err)
 {
 	(void)disk;
 	return file_open(task, path, flags | O_CLOEXEC, mode, fd_ret, err);
@@ -20,8 +20,8 @@ static enum rc real_read(const struct spool_disk *disk, struct task *task, int f
 	return file_read(task, fd, bytes, len, offset, got_ret, err);
 }
 
-static enum rc real_write(const struct spool_disk *disk, struct task *task, int fd, const void *bytes, size_t len,
-			  uint64_t offset, struct err *err)
+static enum rc real_write(const struct spool_disk *disk, struct task *task, int fd, const void *bytes,
+			  size_t len, uint64_t offset, struct err *err)
 {
 	struct iovec iov = {(void *)bytes, len};
 
@@ -35,7 +35,8 @@ static enum rc real_sync(const struct spool_disk *disk, struct task *task, int f
 	return file_sync(task, fd, true, err);
 }
 
-static enum rc real_allocate(const struct spool_disk *disk, struct task *task, int fd, uint64_t size, struct err *err)
+static enum rc real_allocate(const struct spool_disk *disk, struct task *task, int fd, uint64_t size,
+			     struct err *err)
 {
 	enum rc rc = file_allocate(task, fd, size, err);
 
@@ -66,7 +67,8 @@ static enum rc real_mkdir(const struct spool_disk *disk, struct task *task, cons
 	return file_mkdir(task, path, mode, err);
 }
 
-static enum rc real_sync_dir(const struct spool_disk *disk, struct task *task, const char *path, struct err *err)
+static enum rc real_sync_dir(const struct spool_disk *disk, struct task *task, const char *path,
+			     struct err *err)
 {
 	enum rc rc;
 	int fd;
@@ -86,8 +88,8 @@ static void real_close(const struct spool_disk *disk, struct shard *shard, int f
 	file_close(shard, fd);
 }
 
-static enum rc real_list(const struct spool_disk *disk, const char *path, void (*each)(void *arg, const char *name),
-			 void *arg, struct err *err)
+static enum rc real_list(const struct spool_disk *disk, const char *path,
+			 void (*each)(void *arg, const char *name), void *arg, struct err *err)
 {
 	DIR *dir = opendir(path);
 
@@ -109,21 +111,22 @@ static bool real_space(const struct spool_disk *disk, const char *path, int64_t 
 	if (statvfs(path, &s))
 		return false;
 	*bytes_ret = (int64_t)((uint64_t)s.f_bavail * s.f_frsize);
-	*inodes_ret = s.f_files ? (int64_t)s.f_favail : -1; /* no number at all: the file system does not count */
+	*inodes_ret =
+	    s.f_files ? (int64_t)s.f_favail : -1; /* no number at all: the file system does not count */
 	return true;
 }
 
 const struct spool_disk spool_disk_real = {
-	.open = real_open,
-	.read = real_read,
-	.write = real_write,
-	.sync = real_sync,
-	.allocate = real_allocate,
-	.unlink = real_unlink,
-	.rename = real_rename,
-	.mkdir = real_mkdir,
-	.sync_dir = real_sync_dir,
-	.close = real_close,
-	.list = real_list,
-	.space = real_space,
+    .open = real_open,
+    .read = real_read,
+    .write = real_write,
+    .sync = real_sync,
+    .allocate = real_allocate,
+    .unlink = real_unlink,
+    .rename = real_rename,
+    .mkdir = real_mkdir,
+    .sync_dir = real_sync_dir,
+    .close = real_close,
+    .list = real_list,
+    .space = real_space,
 };

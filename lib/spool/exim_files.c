@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define COPY_SIZE     (256u * 1024)
-#define HEADER_MAX    (16u * 1024 * 1024)
-#define JOURNAL_MAX   (4u * 1024 * 1024)
+#define COPY_SIZE      (256u * 1024)
+#define HEADER_MAX     (16u * 1024 * 1024)
+#define JOURNAL_MAX    (4u * 1024 * 1024)
 #define FIRST_LINE_MAX (MESSAGE_ID_LEN + 3)
 
-static const char *pair_path(struct arena *arena, const char *directory, const char *prefix, const struct message_id *id,
-			     const char *suffix)
+static const char *pair_path(struct arena *arena, const char *directory, const char *prefix,
+			     const struct message_id *id, const char *suffix)
 {
 	struct slice path = arena_printf(arena, "%s/%s%s%s", directory, prefix, id->text, suffix);
 
@@ -46,7 +46,8 @@ static enum rc sync_directory(struct task *task, const char *path, struct err *e
 
 /* ---- Out --------------------------------------------------------------------------------------------- */
 
-struct export {
+struct export
+{
 	struct task *task;
 	struct spool *spool;
 	struct spool_entry *entry;
@@ -132,7 +133,8 @@ static enum rc write_header(struct export *x)
 		rc = file_sync(x->task, fd, false, x->err);
 	file_close(x->task->shard, fd);
 	if (rc == OK)
-		rc = file_link(x->task, x->temporary, x->header, x->err); /* unlike rename(), never replaces one */
+		rc = file_link(x->task, x->temporary, x->header,
+			       x->err); /* unlike rename(), never replaces one */
 	return rc;
 }
 
@@ -145,11 +147,15 @@ static void remove_file(struct task *task, const char *path)
 		errno = 0;
 }
 
-enum rc spool_export(struct task *task, struct spool *spool, struct spool_entry *entry, const char *directory, mode_t mode,
-		     struct err *err)
+enum rc spool_export(struct task *task, struct spool *spool, struct spool_entry *entry, const char *directory,
+		     mode_t mode, struct err *err)
 {
 	struct err none = err_make(NULL);
-	struct export x = {task, spool, entry, mode, err ? err : &none,
+	struct export x = {task,
+			   spool,
+			   entry,
+			   mode,
+			   err ? err : &none,
 			   pair_path(task->arena, directory, "", &entry->id, "-D"),
 			   pair_path(task->arena, directory, "", &entry->id, "-H"),
 			   pair_path(task->arena, directory, "hdr.", &entry->id, "")};
@@ -245,12 +251,12 @@ static void names_read(void *arg)
 
 struct pair_files {
 	const char *header, *data, *journal; /* names */
-	int fd; /* of data, locked */
+	int fd;                              /* of data, locked */
 	size_t first_line_len;
 };
 
-static enum rc lock_data(struct task *task, const struct message_id *id, struct pair_files *files, uint64_t *body_len_ret,
-			 struct err *err)
+static enum rc lock_data(struct task *task, const struct message_id *id, struct pair_files *files,
+			 uint64_t *body_len_ret, struct err *err)
 {
 	char expected[FIRST_LINE_MAX + 1], line[FIRST_LINE_MAX];
 	struct stat st;
@@ -261,7 +267,8 @@ static enum rc lock_data(struct task *task, const struct message_id *id, struct 
 	rc = file_open(task, files->data, O_RDWR | O_NOFOLLOW, 0, &files->fd, err);
 	if (rc != OK) {
 		files->fd = -1;
-		return err->os == ENOENT ? DEFER : rc; /* not a pair yet: -D comes first, but a copier may not know */
+		return err->os == ENOENT ? DEFER
+					 : rc; /* not a pair yet: -D comes first, but a copier may not know */
 	}
 	if (!lock_first_line(files->fd, files->first_line_len))
 		return err_os(err, DEFER, 0, "%s is in use", files->data);
@@ -300,8 +307,8 @@ static enum rc read_header(struct task *task, const struct message_id *id, const
 	return rc;
 }
 
-static enum rc store_body(struct task *task, struct spool *spool, const struct pair_files *files, uint64_t body_len,
-			  struct spill **spill_ret, struct err *err)
+static enum rc store_body(struct task *task, struct spool *spool, const struct pair_files *files,
+			  uint64_t body_len, struct spill **spill_ret, struct err *err)
 {
 	char *bytes = arena_bytes(task->arena, COPY_SIZE);
 	uint64_t at = 0;
@@ -326,8 +333,8 @@ static enum rc store_body(struct task *task, struct spool *spool, const struct p
 }
 
 static enum rc store_pair(struct task *task, struct spool *spool, const struct spool_import *import,
-			  const struct spool_pair *pair, const struct pair_files *files, struct spool_entry **entry_ret,
-			  struct err *err)
+			  const struct spool_pair *pair, const struct pair_files *files,
+			  struct spool_entry **entry_ret, struct err *err)
 {
 	struct spill *spill = NULL;
 	struct slice envelope = SLICE_EMPTY;
@@ -349,8 +356,9 @@ static enum rc store_pair(struct task *task, struct spool *spool, const struct s
 	return spool_commit(task, spool, &pair->id, received, &iov, 1, spill, NULL, 0, entry_ret, err);
 }
 
-static enum rc import_pair(struct task *task, struct spool *spool, const struct spool_import *import, const char *directory,
-			   const struct message_id *id, struct spool_entry **entry_ret, struct err *err)
+static enum rc import_pair(struct task *task, struct spool *spool, const struct spool_import *import,
+			   const char *directory, const struct message_id *id, struct spool_entry **entry_ret,
+			   struct err *err)
 {
 	struct spool_pair pair = {.id = *id, .header = SLICE_EMPTY, .journal = SLICE_EMPTY};
 	struct pair_files files = {pair_path(task->arena, directory, "", id, "-H"),
@@ -421,8 +429,8 @@ static enum rc import_directory(struct task *task, struct spool *spool, const st
 	if (rc != OK)
 		return rc;
 	if (names->os)
-		rc = err_os(err, names->os == ENOENT || names->os == ENOTDIR ? FAIL : DEFER, names->os, "listing %s",
-			    directory);
+		rc = err_os(err, names->os == ENOENT || names->os == ENOTDIR ? FAIL : DEFER, names->os,
+			    "listing %s", directory);
 	else
 		rc = import_names(task, spool, import, names);
 	memcpy(letters, names->letters, sizeof(names->letters));

@@ -31,7 +31,8 @@ enum rc spool_lock(const char *directory, int *fd_ret, struct err *err)
 	if (fd < 0)
 		return err_os(err, FAIL, 0, "opening %s", path);
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		rc = errno == EWOULDBLOCK ? somebody_has_it(fd, path, err) : err_os(err, FAIL, 0, "locking %s", path);
+		rc = errno == EWOULDBLOCK ? somebody_has_it(fd, path, err)
+					  : err_os(err, FAIL, 0, "locking %s", path);
 		close(fd);
 		return rc;
 	}

@@ -98,7 +98,8 @@ void message_unsettle(struct message *message)
 	list_remove(&message->in_segment);
 }
 
-void message_settle(struct message *message, const struct place *commit, struct place *extents, uint32_t extent_count)
+void message_settle(struct message *message, const struct place *commit, struct place *extents,
+		    uint32_t extent_count)
 {
 	uint64_t bytes = record_size(commit->len);
 

@@ -29,8 +29,8 @@ enum rc spool_envelope(struct task *task, struct spool *spool, struct spool_entr
 }
 
 /* Those that a move took along stand in the commit. */
-static enum rc each_embedded(struct task *task, const struct place *place, void (*each)(void *arg, struct slice record),
-			     void *arg, struct err *err)
+static enum rc each_embedded(struct task *task, const struct place *place,
+			     void (*each)(void *arg, struct slice record), void *arg, struct err *err)
 {
 	struct commit commit;
 	char *payload, *at, *end;
@@ -75,8 +75,8 @@ static struct place *outcome_places(struct arena *arena, const struct message *m
 	return places;
 }
 
-static enum rc each_outcome(struct task *task, struct message *message, void (*each)(void *arg, struct slice record),
-			    void *arg, struct err *err)
+static enum rc each_outcome(struct task *task, struct message *message,
+			    void (*each)(void *arg, struct slice record), void *arg, struct err *err)
 {
 	bool embedded = message->has_embedded;
 	struct place commit = message->commit, *places;
@@ -95,7 +95,8 @@ static enum rc each_outcome(struct task *task, struct message *message, void (*e
 		if (rc == OK)
 			rc = record_read(task, &places[i], task->arena, &payload, err);
 		if (rc == OK)
-			each(arg, slice_make(payload + sizeof(uint64_t), places[i].len - sizeof(uint64_t), TAINTED));
+			each(arg,
+			     slice_make(payload + sizeof(uint64_t), places[i].len - sizeof(uint64_t), TAINTED));
 		places[i].segment->holds--;
 	}
 	log_trim(message->log);
@@ -154,8 +155,8 @@ static const struct place *extent_find(const struct message *message, uint64_t *
 	return NULL;
 }
 
-enum rc spool_body(struct task *task, struct spool *spool, struct spool_entry *entry, uint64_t offset, void *bytes,
-		   size_t size, size_t *got_ret, struct err *err)
+enum rc spool_body(struct task *task, struct spool *spool, struct spool_entry *entry, uint64_t offset,
+		   void *bytes, size_t size, size_t *got_ret, struct err *err)
 {
 	struct message *message = (struct message *)entry;
 	struct arena scratch;

@@ -15,7 +15,8 @@ static uint32_t head_crc(const struct record_head *head, uint64_t life)
 
 void record_finish(struct record_head *head, uint64_t life, enum record_type type, uint64_t seq, uint32_t len)
 {
-	*head = (struct record_head){.len = len, .seq = seq, .type = type, .payload_crc = crc32c(0, head + 1, len)};
+	*head =
+	    (struct record_head){.len = len, .seq = seq, .type = type, .payload_crc = crc32c(0, head + 1, len)};
 	head->crc = head_crc(head, life);
 }
 
@@ -57,8 +58,8 @@ void index_finish(struct index_head *head)
 bool index_head_good(const struct index_head *head, uint32_t room)
 {
 	return memcmp(head->magic, INDEX_MAGIC, sizeof(head->magic)) == 0 && head->version == SPOOL_VERSION &&
-	       room >= sizeof(*head) && head->len <= room - sizeof(*head) && head->number > 0 && head->first_seq > 0 &&
-	       head->next_seq >= head->first_seq;
+	       room >= sizeof(*head) && head->len <= room - sizeof(*head) && head->number > 0 &&
+	       head->first_seq > 0 && head->next_seq >= head->first_seq;
 }
 
 bool index_items_good(const struct index_head *head)

@@ -22,9 +22,10 @@
  *
  * Promises, besides those in spool.h:
  * (5) A record counts if and only if the checksums of head and payload are right, seq is the one before plus 1
- *     (or what a RESUME says), and seq is below first_seq of the next segment. The checksum of the head is begun with a random number that
- *     the segment got when this life of the file began, so that nothing matches which an earlier life left, or a
- *     torn first write under the same number and seq. The first record that does not count ends the segment.
+ *     (or what a RESUME says), and seq is below first_seq of the next segment. The checksum of the head is begun
+ *     with a random number that the segment got when this life of the file began, so that nothing matches which an
+ *     earlier life left, or a torn first write under the same number and seq. The first record that does not count
+ *     ends the segment.
  * (6) One group of a log is written at a time, synchronously, and never twice at the same place in the same
  *     life: after a failed write the log goes on in another segment, whose first_seq makes void what the failed
  *     write may have left.
@@ -36,25 +37,33 @@
 
 #include "base/base.h"
 
-#define SPOOL_BLOCK	 4096u
-#define SPOOL_PIECE	 (64u * 1024)	    /* read and checked as a whole */
+#define SPOOL_BLOCK      4096u
+#define SPOOL_PIECE      (64u * 1024)        /* read and checked as a whole */
 #define SPOOL_RECORD_MAX (16u * 1024 * 1024) /* an envelope of 100,000 recipients has half of it */
-#define SPOOL_VERSION	 1u
+#define SPOOL_VERSION    1u
 #define SEGMENT_SIZE_MIN (256u * 1024)
 #define SEGMENT_SIZE_MAX (1024u * 1024 * 1024)
 
 #define SEGMENT_MAGIC "sluiceSG"
 #define INDEX_MAGIC   "sluiceIX"
 
-enum record_type { RECORD_BODY = 1, RECORD_COMMIT, RECORD_OUTCOME, RECORD_REWRITE, RECORD_MARK, RECORD_DONE, RECORD_RESUME,
-		   RECORD_TYPE_END };
+enum record_type {
+	RECORD_BODY = 1,
+	RECORD_COMMIT,
+	RECORD_OUTCOME,
+	RECORD_REWRITE,
+	RECORD_MARK,
+	RECORD_DONE,
+	RECORD_RESUME,
+	RECORD_TYPE_END
+};
 
 struct segment_head {
 	char magic[8];
 	uint32_t version, shard;
 	uint64_t number;    /* of this life of the file; 1, 2, ... within the log */
 	uint64_t first_seq; /* of its first record, which is one more than the last that counts before */
-	uint64_t life;	    /* random */
+	uint64_t life;      /* random */
 	uint32_t size, index_at;
 	uint32_t reserved;
 	uint32_t crc; /* CRC32C of all before */
@@ -73,7 +82,7 @@ static_assert(sizeof(struct record_head) == 24, "on-disk layout");
 struct extent {
 	uint64_t segment; /* number */
 	uint32_t offset;  /* of the first record */
-	uint32_t len;	  /* payload bytes of its records */
+	uint32_t len;     /* payload bytes of its records */
 };
 static_assert(sizeof(struct extent) == 16, "on-disk layout");
 
@@ -144,7 +153,8 @@ bool segment_head_good(const struct segment_head *head);
 
 /* items follows head in memory. */
 void index_finish(struct index_head *head);
-bool index_head_good(const struct index_head *head, uint32_t room);  /* without the items: len can be trusted to fit */
+bool index_head_good(const struct index_head *head,
+		     uint32_t room); /* without the items: len can be trusted to fit */
 bool index_items_good(const struct index_head *head);
 
 /* How many bytes of a payload its index item repeats. */
@@ -154,7 +164,7 @@ uint32_t record_prefix_len(enum record_type type, const void *payload, uint32_t 
  * holds at least the first prefix_len bytes of the payload, which has len. */
 struct commit {
 	struct commit_fixed fixed;
-	const char *extents; /* fixed.extent_count of them, unaligned */
+	const char *extents;               /* fixed.extent_count of them, unaligned */
 	uint32_t outcomes_at, envelope_at; /* within the payload */
 };
 bool commit_parse(const void *prefix, uint32_t prefix_len, uint32_t len, struct commit *commit_ret);

@@ -63,7 +63,8 @@ static bool place_of(const struct replay *r, struct extent extent, struct segmen
 	return good;
 }
 
-static bool settle(struct replay *r, struct message *message, const struct commit *commit, const struct place *place)
+static bool settle(struct replay *r, struct message *message, const struct commit *commit,
+		   const struct place *place)
 {
 	uint32_t count = commit->fixed.extent_count;
 	struct place one, *extents = &one;
@@ -180,7 +181,8 @@ static char *window(struct replay *r, struct segment *segment, uint32_t at, uint
 	uint32_t need = len > WINDOW_SIZE ? len : WINDOW_SIZE;
 	size_t got = 0;
 
-	if (at >= r->window_at && at - r->window_at <= r->window_len && len <= r->window_len - (at - r->window_at))
+	if (at >= r->window_at && at - r->window_at <= r->window_len &&
+	    len <= r->window_len - (at - r->window_at))
 		return r->window + (at - r->window_at);
 	if (need > segment->size - at)
 		need = segment->size - at;
@@ -215,7 +217,8 @@ static bool replay_index(struct replay *r, struct segment *segment, uint32_t *at
 	char *at, *end;
 
 	if (!head || !index_head_good(head, room) || head->number != segment->number ||
-	    head->first_seq != segment->first_seq || head->life != segment->life || head->end > segment->index_at)
+	    head->first_seq != segment->first_seq || head->life != segment->life ||
+	    head->end > segment->index_at)
 		return false;
 	head = (struct index_head *)window(r, segment, segment->index_at, (uint32_t)sizeof(*head) + head->len);
 	if (!head || !index_items_good(head))
@@ -272,7 +275,8 @@ static void index_more(struct log *log, const struct record_head *head, uint32_t
 }
 
 /* From there on, until a record does not count. seq_end: of the next segment's first record. */
-static void replay_records(struct replay *r, struct segment *segment, uint32_t at, uint64_t seq, uint64_t seq_end)
+static void replay_records(struct replay *r, struct segment *segment, uint32_t at, uint64_t seq,
+			   uint64_t seq_end)
 {
 	uint32_t index_at = segment->index_at;
 
@@ -290,7 +294,10 @@ static void replay_records(struct replay *r, struct segment *segment, uint32_t a
 		}
 		seq++;
 		if (head->type != RECORD_BODY) {
-			item = (struct index_item){.offset = at, .len = head->len, .seq = head->seq, .type = head->type,
+			item = (struct index_item){.offset = at,
+						   .len = head->len,
+						   .seq = head->seq,
+						   .type = head->type,
 						   .prefix_len = head->len};
 			index_more(r->log, head, at);
 			apply(r, &item, (char *)(head + 1), segment);
@@ -390,7 +397,8 @@ static bool segment_identify(struct replay *r, struct segment *segment)
 		return r->rc == OK;
 	}
 	index = (struct index_head *)window(r, segment, segment->index_at, SPOOL_BLOCK);
-	if (!index || !index_head_good(index, segment->size - segment->index_at) || index->shard != r->log->shard)
+	if (!index || !index_head_good(index, segment->size - segment->index_at) ||
+	    index->shard != r->log->shard)
 		return false;
 	segment->number = index->number;
 	segment->first_seq = index->first_seq;

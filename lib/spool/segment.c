@@ -58,7 +58,8 @@ static enum rc open_write(struct segment *segment, int more_flags, struct err *e
 		spool->direct = false;
 		/* The kernel may have made the file before it looked at the flag. */
 		rc = spool->disk->open(spool->disk, &segment->log->task, path,
-				       write_flags(spool) | (more_flags & ~O_EXCL), 0640, &segment->fd_write, err);
+				       write_flags(spool) | (more_flags & ~O_EXCL), 0640, &segment->fd_write,
+				       err);
 	}
 	if (rc != OK)
 		segment->fd_write = -1;
@@ -243,7 +244,8 @@ void segment_seal(struct log *log)
 	index_finish(head);
 	memset(log->index + log->index_len, 0, len - log->index_len);
 	/* Only saves the next start some reading, so its failure is none. */
-	(void)spool->disk->write(spool->disk, &log->task, segment->fd_write, log->index, len, segment->index_at, &err);
+	(void)spool->disk->write(spool->disk, &log->task, segment->fd_write, log->index, len, segment->index_at,
+				 &err);
 	segment_leave(log);
 }
 
@@ -297,15 +299,16 @@ static enum rc read_checked(struct task *task, struct place place, struct arena 
 	segment->holds++;
 	rc = segment_open_read(task, segment, err);
 	if (rc == OK)
-		rc = spool->disk->read(spool->disk, task, segment->fd_read, head, size, place.offset, &got, err);
+		rc =
+		    spool->disk->read(spool->disk, task, segment->fd_read, head, size, place.offset, &got, err);
 	if (rc == FAIL)
 		rc = DEFER;
 	if (rc == OK && (got != size || !record_good(head, &place))) {
 		if (damaged)
 			*damaged = true;
 		else
-			rc = err_set(err, DEFER, "spool segment %u-%u is damaged at byte %u", segment->log->shard,
-				     segment->file, place.offset);
+			rc = err_set(err, DEFER, "spool segment %u-%u is damaged at byte %u",
+				     segment->log->shard, segment->file, place.offset);
 	}
 	segment->holds--;
 	log_trim(segment->log);

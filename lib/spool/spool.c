@@ -115,7 +115,8 @@ static enum rc spool_new(const struct spool_disk *disk, struct task *task, const
 	struct spool *spool;
 
 	if (strlen(options->directory) > DIRECTORY_LEN_MAX)
-		return err_set(err, FAIL, "the spool directory's name has more than %d bytes", DIRECTORY_LEN_MAX);
+		return err_set(err, FAIL, "the spool directory's name has more than %d bytes",
+			       DIRECTORY_LEN_MAX);
 	spool = calloc(1, sizeof(*spool));
 	if (!spool)
 		return err_memory(err);
@@ -389,8 +390,8 @@ static enum rc commit_new(struct task *task, struct spool *spool, struct request
 }
 
 /* What is too long for one request goes ahead, as if it had come in pieces. */
-static enum rc spill_surplus(struct task *task, struct spool *spool, struct spill **spill, const struct frag **frags,
-			     unsigned *frag_count, struct err *err)
+static enum rc spill_surplus(struct task *task, struct spool *spool, struct spill **spill,
+			     const struct frag **frags, unsigned *frag_count, struct err *err)
 {
 	enum rc rc = OK;
 
@@ -406,7 +407,8 @@ static enum rc spill_surplus(struct task *task, struct spool *spool, struct spil
 
 enum rc spool_commit(struct task *task, struct spool *spool, const struct message_id *id, uint64_t received,
 		     const struct iovec *envelope, unsigned envelope_count, struct spill *spill,
-		     const struct frag *frags, unsigned frag_count, struct spool_entry **entry_ret, struct err *err)
+		     const struct frag *frags, unsigned frag_count, struct spool_entry **entry_ret,
+		     struct err *err)
 {
 	struct message *message = NULL;
 	struct request request;
@@ -539,7 +541,8 @@ struct spool_entry *spool_first(struct spool *spool)
 
 struct spool_entry *spool_next(struct spool *spool, struct spool_entry *entry)
 {
-	return entry->link.next == &spool->entries ? NULL : LIST_ITEM(entry->link.next, struct spool_entry, link);
+	return entry->link.next == &spool->entries ? NULL
+						   : LIST_ITEM(entry->link.next, struct spool_entry, link);
 }
 
 unsigned spool_count(const struct spool *spool)

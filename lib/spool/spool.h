@@ -20,12 +20,13 @@
 struct spool;
 
 struct spool_options {
-	const char *directory;	/* absolute; made (0750) if missing */
-	uint64_t segment_size;	/* bytes; 0: 64 MiB */
-	uint64_t space_min;	/* keep so many bytes of the file system free; less: DEFER (option check_spool_space) */
-	uint64_t inodes_min;	/* the same for inodes */
-	bool sync;		/* false only where the option disable_fsync says so */
-	bool read_only;		/* look, change nothing: no lock is needed, and nothing may be stored */
+	const char *directory; /* absolute; made (0750) if missing */
+	uint64_t segment_size; /* bytes; 0: 64 MiB */
+	uint64_t
+	    space_min; /* keep so many bytes of the file system free; less: DEFER (option check_spool_space) */
+	uint64_t inodes_min; /* the same for inodes */
+	bool sync;           /* false only where the option disable_fsync says so */
+	bool read_only;      /* look, change nothing: no lock is needed, and nothing may be stored */
 };
 
 /* Exclusive ownership of a spool directory by one process (flock on "lock"): FAIL, with the owner's pid in err,
@@ -38,17 +39,18 @@ struct spool_entry {
 	struct message_id id;
 	uint32_t envelope_len;
 	uint64_t body_len;
-	uint64_t received;	   /* seconds since the epoch */
-	uint32_t outcome_count;	   /* outcome records so far */
-	bool frozen;		   /* set by spool_mark() */
-	void *user;		   /* the owner's (lib/deliver's) own record */
-	struct link link;	   /* in the spool's list, oldest first */
+	uint64_t received;      /* seconds since the epoch */
+	uint32_t outcome_count; /* outcome records so far */
+	bool frozen;            /* set by spool_mark() */
+	void *user;             /* the owner's (lib/deliver's) own record */
+	struct link link;       /* in the spool's list, oldest first */
 };
 
 /* Opens the shard's part and recovers it: each message found is told to found() (on this fiber), oldest first.
  * err tells of damage that was left aside, even with OK. Parks. */
-NODISCARD enum rc spool_open(struct task *task, const struct spool_options *options, void (*found)(void *arg,
-			     struct spool_entry *entry), void *arg, struct spool **spool_ret, struct err *err);
+NODISCARD enum rc spool_open(struct task *task, const struct spool_options *options,
+			     void (*found)(void *arg, struct spool_entry *entry), void *arg,
+			     struct spool **spool_ret, struct err *err);
 /* Waits for what is under way and syncs. Parks. */
 void spool_close(struct task *task, struct spool *spool);
 
@@ -65,17 +67,21 @@ struct frag {
 /* A large body on its way in: written as it comes, so that memory stays bounded. spill_append() parks until the
  * pieces are written (not synced). Ended by spool_commit(), or by spill_cancel(), which frees the room. */
 struct spill;
-NODISCARD enum rc spill_begin(struct task *task, struct spool *spool, struct spill **spill_ret, struct err *err);
-NODISCARD enum rc spill_append(struct task *task, struct spill *spill, const struct frag *frags, unsigned frag_count,
-			       struct err *err);
+NODISCARD enum rc spill_begin(struct task *task, struct spool *spool, struct spill **spill_ret,
+			      struct err *err);
+NODISCARD enum rc spill_append(struct task *task, struct spill *spill, const struct frag *frags,
+			       unsigned frag_count, struct err *err);
 void spill_cancel(struct spill *spill);
 
 /* Stores a message: envelope, then what was spilled (or NULL), then the body pieces. Parks until it is durable;
- * OK is the only licence to answer 250. DEFER: no space, disk error; nothing was kept. */
-NODISCARD enum rc spool_commit(struct task *task, struct spool *spool, const struct message_id *id, uint64_t received,
-			       const struct iovec *envelope, unsigned envelope_count, struct spill *spill,
-			       const struct frag *frags, unsigned frag_count, struct spool_entry **entry_ret,
-			       struct err *err);
+ * OK is the only licence to answer 250. DEFER: no space, disk error, deadline; nothing was kept. FAIL: the envelope
+ * is too large (16 MiB, or a segment), or the id is there already. CANCELLED only while nothing of it is on its way
+ * to the disk; what is, is waited for, and may be OK although the task was cancelled: the message is there then, and
+ * the caller's to deliver. The spill is over in any case. */
+NODISCARD enum rc spool_commit(struct task *task, struct spool *spool, const struct message_id *id,
+			       uint64_t received, const struct iovec *envelope, unsigned envelope_count,
+			       struct spill *spill, const struct frag *frags, unsigned frag_count,
+			       struct spool_entry **entry_ret, struct err *err);
 
 /* ---- What became of it ------------------------------------------------------------------------------ */
 
@@ -83,11 +89,11 @@ NODISCARD enum rc spool_commit(struct task *task, struct spool *spool, const str
 /* Appends a small record (at most SPOOL_OUTCOME_MAX) to the message's history: a delivery's outcome, a retry item... the
  * bytes are the caller's format. Written with the next group commit, or within a second. Does not park; with
  * wait_durable, parks until synced. */
-NODISCARD enum rc spool_outcome(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice record,
-				bool wait_durable, struct err *err);
+NODISCARD enum rc spool_outcome(struct task *task, struct spool *spool, struct spool_entry *entry,
+				struct slice record, bool wait_durable, struct err *err);
 /* Replaces the envelope (header edits, recipients changed by the command line). Parks until durable. */
-NODISCARD enum rc spool_rewrite(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice envelope,
-				struct err *err);
+NODISCARD enum rc spool_rewrite(struct task *task, struct spool *spool, struct spool_entry *entry,
+				struct slice envelope, struct err *err);
 void spool_mark(struct spool *spool, struct spool_entry *entry, bool frozen);
 /* The message is over; the entry is freed. The record rides on the next commit. */
 void spool_done(struct spool *spool, struct spool_entry *entry);
@@ -100,8 +106,8 @@ struct spool_entry *spool_next(struct spool *spool, struct spool_entry *entry);
 unsigned spool_count(const struct spool *spool);
 
 /* The envelope blob into task->arena; and each outcome record in order. Parks. DEFER: disk error, bad checksum. */
-NODISCARD enum rc spool_envelope(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice *ret,
-				 struct err *err);
+NODISCARD enum rc spool_envelope(struct task *task, struct spool *spool, struct spool_entry *entry,
+				 struct slice *ret, struct err *err);
 NODISCARD enum rc spool_outcomes(struct task *task, struct spool *spool, struct spool_entry *entry,
 				 void (*each)(void *arg, struct slice record), void *arg, struct err *err);
 /* Bytes of the body from offset on, at most size; *got_ret 0 at the end. Parks. */
@@ -124,19 +130,21 @@ void spool_stats(const struct spool *spool, struct spool_stats *stats_ret);
  * the text of an -H file, and the body behind its first line. Both are new files of that mode, synced; -H is the
  * last to appear, by renaming hdr.ID, so that who sees it sees a whole pair. Parks. DEFER: anything that went
  * wrong; nothing is left behind then. */
-NODISCARD enum rc spool_export(struct task *task, struct spool *spool, struct spool_entry *entry, const char *directory,
-			       mode_t mode, struct err *err);
+NODISCARD enum rc spool_export(struct task *task, struct spool *spool, struct spool_entry *entry,
+			       const char *directory, mode_t mode, struct err *err);
 
 /* A pair of Exim's files (ID-H, ID-D, and perhaps ID-J), of either form of id. */
 struct spool_pair {
 	struct message_id id;
-	struct slice header;  /* text of -H, whose first line was found right */
-	struct slice journal; /* text of -J: addresses that were delivered since -H was written; empty if there is none */
+	struct slice header; /* text of -H, whose first line was found right */
+	struct slice
+	    journal; /* text of -J: addresses that were delivered since -H was written; empty if there is none */
 	uint64_t body_len;
 };
 struct spool_import {
-	const char *directory; /* absolute: an input directory, or one of its subdirectories by letter, or any other */
-	bool subdirectories;   /* those with names of one letter too, as split_spool_directory makes them */
+	const char
+	    *directory; /* absolute: an input directory, or one of its subdirectories by letter, or any other */
+	bool subdirectories; /* those with names of one letter too, as split_spool_directory makes them */
 	void *arg;
 	/* Makes the envelope to be stored (in task->arena) and the time of reception out of a pair. May park. FAIL,
 	 * with the reason in err: no proper -H text; the files stay where they are. */
@@ -144,10 +152,12 @@ struct spool_import {
 			uint64_t *received_ret, struct err *err);
 	/* Each pair's end: the new entry, or NULL and why not (FAIL: the files make no sense; DEFER: somebody has them
 	 * locked, no room... next time). */
-	void (*told)(void *arg, const struct message_id *id, struct spool_entry *entry, enum rc rc, const struct err *err);
+	void (*told)(void *arg, const struct message_id *id, struct spool_entry *entry, enum rc rc,
+		     const struct err *err);
 };
 /* Takes in all pairs that are whole and that nobody has locked: stored durably first, then removed, -H first. After a
  * crash in between, a message is found twice and taken once. Parks. OK: the directory was gone through. */
-NODISCARD enum rc spool_import(struct task *task, struct spool *spool, const struct spool_import *import, struct err *err);
+NODISCARD enum rc spool_import(struct task *task, struct spool *spool, const struct spool_import *import,
+			       struct err *err);
 
 #endif

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define assert_true(cond)	ASSERT(cond)
-#define assert_int_equal(a, b)	ASSERT((a) == (b))
-#define assert_non_null(p)	ASSERT((p) != NULL)
-#define fail_msg(...)		ASSERT(!"the fake disk")
+#define assert_true(cond)      ASSERT(cond)
+#define assert_int_equal(a, b) ASSERT((a) == (b))
+#define assert_non_null(p)     ASSERT((p) != NULL)
+#define fail_msg(...)          ASSERT(!"the fake disk")
 
 #include "spool/log.h"
 #include "../unit/spool/fake_disk.h"
@@ -134,12 +134,17 @@ static void put_index(char *file, struct input *in)
 	char *at = (char *)(head + 1), *end = at + room;
 
 	put_head(file);
-	*head = (struct index_head){.number = 3, .first_seq = 1, .life = LIFE, .next_seq = number(in, 2),
+	*head = (struct index_head){.number = 3,
+				    .first_seq = 1,
+				    .life = LIFE,
+				    .next_seq = number(in, 2),
 				    .end = (uint32_t)number(in, 3)};
 	if (head->next_seq < 1)
 		head->next_seq = 1;
 	while (in->left && end - at > 4000) {
-		struct index_item item = {.offset = (uint32_t)number(in, 3), .seq = number(in, 1), .type = (uint32_t)number(in, 1) % 8};
+		struct index_item item = {.offset = (uint32_t)number(in, 3),
+					  .seq = number(in, 1),
+					  .type = (uint32_t)number(in, 1) % 8};
 
 		item.prefix_len = put_payload(at + sizeof(item), 3000, item.type, in);
 		item.len = item.prefix_len + (uint32_t)number(in, 1);
@@ -268,7 +273,8 @@ static void start(struct shard *shard, void *arg)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct world *world = world_new(&(struct world_options){.seed = 1});
-	struct shard_options options = {.count = 1, .cpu = -1, .backend = BACKEND_SIM, .world = world, .buf_count = 4};
+	struct shard_options options = {
+	    .count = 1, .cpu = -1, .backend = BACKEND_SIM, .world = world, .buf_count = 4};
 	struct err err = err_make(NULL);
 	struct shard *shard;
 

@@ -67,8 +67,8 @@ static void told(void *arg, struct slice text)
 
 /* f on a fiber of each of count shards, with the hints in the directory. Returns how much trouble was told of;
  * *open_text says what was at opening. */
-static int with_hints(const char *directory, uint64_t size_max, unsigned count, void (*f)(struct task *, void *), void *arg,
-		      char *open_text, struct hints_stats *stats)
+static int with_hints(const char *directory, uint64_t size_max, unsigned count,
+		      void (*f)(struct task *, void *), void *arg, char *open_text, struct hints_stats *stats)
 {
 	struct run runs[SHARDS] = {0};
 	struct shard *shards[SHARDS];
@@ -226,7 +226,8 @@ static void count_up(struct task *task, void *arg)
 
 	(void)arg;
 	for (int i = 0; i < ROUNDS; i++) {
-		assert_int_equal(hints_update(task, HINTS_RATELIMIT, SLICE("counter"), add_one, &now, &err), OK);
+		assert_int_equal(hints_update(task, HINTS_RATELIMIT, SLICE("counter"), add_one, &now, &err),
+				 OK);
 		assert_true(now > last);
 		last = now;
 	}
@@ -609,9 +610,9 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(digests), TEST(basics), TEST(counting_is_exact), TEST(shards_write_and_read), TEST(each_in_pieces),
-		TEST(full_map), TEST(directory_vanishes), TEST(foreign_file), TEST(cut_short), TEST(damaged_pages),
-		TEST(killed_while_writing), TEST(queue_is_bounded),
+	    TEST(digests),        TEST(basics),        TEST(counting_is_exact),    TEST(shards_write_and_read),
+	    TEST(each_in_pieces), TEST(full_map),      TEST(directory_vanishes),   TEST(foreign_file),
+	    TEST(cut_short),      TEST(damaged_pages), TEST(killed_while_writing), TEST(queue_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,15 +10,15 @@
 
 #define FAKE_FILES 512
 #define FAKE_FDS   256
-#define SECTOR	   512u
+#define SECTOR     512u
 
 struct fake_file {
 	char *name; /* NULL: none */
 	char *now, *durable;
 	size_t size, durable_size;
-	uint8_t *dirty;	   /* by sector: written since the last sync */
+	uint8_t *dirty;    /* by sector: written since the last sync */
 	bool name_durable; /* the directory was synced since it was made */
-	bool removed;	   /* and the directory not synced since */
+	bool removed;      /* and the directory not synced since */
 };
 
 struct fake_disk {
@@ -29,13 +29,13 @@ struct fake_disk {
 		bool open, synced;
 	} fds[FAKE_FDS];
 	uint64_t random;
-	bool cut;		  /* the power is off */
-	bool slow;		  /* operations let others run */
-	unsigned fail_one_in;	  /* writes that fail, wholly or half way; 0: none */
-	int64_t fail_write_at;	  /* this one, counted from 0; -1: none */
+	bool cut;              /* the power is off */
+	bool slow;             /* operations let others run */
+	unsigned fail_one_in;  /* writes that fail, wholly or half way; 0: none */
+	int64_t fail_write_at; /* this one, counted from 0; -1: none */
 	int fail_os;
 	unsigned writes;
-	uint64_t space;		  /* bytes that all files together may have */
+	uint64_t space; /* bytes that all files together may have */
 	bool refuse_direct;
 };
 
@@ -91,8 +91,8 @@ static inline enum rc fake_is_cut(const struct fake_disk *d, struct err *err)
 	return d->cut ? err_os(err, DEFER, EIO, "the power is off") : OK;
 }
 
-static enum rc fake_open(const struct spool_disk *disk, struct task *task, const char *path, int flags, mode_t mode,
-			 int *fd_ret, struct err *err)
+static enum rc fake_open(const struct spool_disk *disk, struct task *task, const char *path, int flags,
+			 mode_t mode, int *fd_ret, struct err *err)
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 	struct fake_file *f;
@@ -153,12 +153,13 @@ static inline void fake_make_durable(struct fake_file *f, uint64_t offset, size_
 	f->durable_size = f->size;
 }
 
-static enum rc fake_write(const struct spool_disk *disk, struct task *task, int fd, const void *bytes, size_t len,
-			  uint64_t offset, struct err *err)
+static enum rc fake_write(const struct spool_disk *disk, struct task *task, int fd, const void *bytes,
+			  size_t len, uint64_t offset, struct err *err)
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 	struct fake_file *f = &d->files[d->fds[fd].file];
-	bool fails = (d->fail_one_in && fake_random(d, d->fail_one_in) == 0) || (int64_t)d->writes == d->fail_write_at;
+	bool fails =
+	    (d->fail_one_in && fake_random(d, d->fail_one_in) == 0) || (int64_t)d->writes == d->fail_write_at;
 	size_t part = fails ? fake_random(d, len / 4096 + 1) * 4096 : len;
 
 	assert_true(d->fds[fd].open);
@@ -196,7 +197,8 @@ static enum rc fake_sync(const struct spool_disk *disk, struct task *task, int f
 	return OK;
 }
 
-static enum rc fake_allocate(const struct spool_disk *disk, struct task *task, int fd, uint64_t size, struct err *err)
+static enum rc fake_allocate(const struct spool_disk *disk, struct task *task, int fd, uint64_t size,
+			     struct err *err)
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 
@@ -258,7 +260,8 @@ static inline void fake_forget(struct fake_file *f)
 	*f = (struct fake_file){0};
 }
 
-static enum rc fake_sync_dir(const struct spool_disk *disk, struct task *task, const char *path, struct err *err)
+static enum rc fake_sync_dir(const struct spool_disk *disk, struct task *task, const char *path,
+			     struct err *err)
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 
@@ -287,8 +290,8 @@ static void fake_close(const struct spool_disk *disk, struct shard *shard, int f
 	d->fds[fd].open = false;
 }
 
-static enum rc fake_list(const struct spool_disk *disk, const char *path, void (*each)(void *arg, const char *name),
-			 void *arg, struct err *err)
+static enum rc fake_list(const struct spool_disk *disk, const char *path,
+			 void (*each)(void *arg, const char *name), void *arg, struct err *err)
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 
@@ -314,10 +317,18 @@ static inline struct fake_disk *fake_disk_new(uint64_t seed)
 {
 	struct fake_disk *d = calloc(1, sizeof(*d));
 
-	d->disk = (struct spool_disk){.open = fake_open, .read = fake_read, .write = fake_write, .sync = fake_sync,
-				      .allocate = fake_allocate, .unlink = fake_unlink, .rename = fake_rename,
-				      .mkdir = fake_mkdir, .sync_dir = fake_sync_dir, .close = fake_close,
-				      .list = fake_list, .space = fake_space};
+	d->disk = (struct spool_disk){.open = fake_open,
+				      .read = fake_read,
+				      .write = fake_write,
+				      .sync = fake_sync,
+				      .allocate = fake_allocate,
+				      .unlink = fake_unlink,
+				      .rename = fake_rename,
+				      .mkdir = fake_mkdir,
+				      .sync_dir = fake_sync_dir,
+				      .close = fake_close,
+				      .list = fake_list,
+				      .space = fake_space};
 	d->random = seed * 0x9e3779b97f4a7c15ull + 1;
 	d->fail_write_at = -1;
 	for (int i = 0; i < 10; i++)

@@ -18,7 +18,8 @@ struct world {
 
 static void open_it(struct task *task, struct world *w)
 {
-	struct spool_options options = {.directory = w->spool_directory, .segment_size = 1024 * 1024, .sync = true};
+	struct spool_options options = {
+	    .directory = w->spool_directory, .segment_size = 1024 * 1024, .sync = true};
 	struct err err = err_make(task->arena);
 
 	must(spool_open(task, &options, NULL, NULL, &w->spool, &err), &err);
@@ -74,8 +75,8 @@ static void write_pair(const char *directory, const char *id, const char *body, 
 	free(data);
 }
 
-static enum rc read_pair(void *arg, struct task *task, const struct spool_pair *pair, struct slice *envelope_ret,
-			 uint64_t *received_ret, struct err *err)
+static enum rc read_pair(void *arg, struct task *task, const struct spool_pair *pair,
+			 struct slice *envelope_ret, uint64_t *received_ret, struct err *err)
 {
 	struct world *w = arg;
 
@@ -87,7 +88,8 @@ static enum rc read_pair(void *arg, struct task *task, const struct spool_pair *
 	return OK;
 }
 
-static void told(void *arg, const struct message_id *id, struct spool_entry *entry, enum rc rc, const struct err *err)
+static void told(void *arg, const struct message_id *id, struct spool_entry *entry, enum rc rc,
+		 const struct err *err)
 {
 	struct world *w = arg;
 
@@ -102,7 +104,10 @@ static void told(void *arg, const struct message_id *id, struct spool_entry *ent
 
 static void import(struct task *task, struct world *w, const char *directory, bool subdirectories)
 {
-	struct spool_import how = {.directory = directory, .subdirectories = subdirectories, .arg = w, .read = read_pair,
+	struct spool_import how = {.directory = directory,
+				   .subdirectories = subdirectories,
+				   .arg = w,
+				   .read = read_pair,
 				   .told = told};
 	struct err err = err_make(task->arena);
 
@@ -170,7 +175,8 @@ static void round_trip_on(struct task *task, void *arg)
 	/* A half that an earlier attempt left is no obstacle; a directory that is not there is. */
 	write_file(w->directory, "1tABCD-000001-AB-D", "half", 4);
 	must(spool_export(task, w->spool, spool_first(w->spool), w->directory, 0600, &err), &err);
-	assert_int_equal(spool_export(task, w->spool, spool_first(w->spool), "/nonexistent/x", 0600, &err), DEFER);
+	assert_int_equal(spool_export(task, w->spool, spool_first(w->spool), "/nonexistent/x", 0600, &err),
+			 DEFER);
 	spool_close(task, w->spool);
 }
 
@@ -312,9 +318,9 @@ static void subdirectories(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(round_trip, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(bad_pairs, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(subdirectories, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(round_trip, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(bad_pairs, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(subdirectories, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

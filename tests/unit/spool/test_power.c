@@ -7,9 +7,9 @@
 #include "harness.h"
 #include "fake_disk.h"
 
-#define CLIENTS	     5
+#define CLIENTS      5
 #define MESSAGES_MAX 400
-#define CUTS	     4
+#define CUTS         4
 
 struct version {
 	uint64_t seed;
@@ -50,10 +50,10 @@ static uint64_t dice(struct world *w, uint64_t below)
 	return fake_random(w->disk, below);
 }
 
-#define EXPECT(w, cond)                                                                       \
-	do {                                                                                  \
-		if (!(cond))                                                                  \
-			fail_msg("seed %llu: %s", (unsigned long long)(w)->seed, #cond);     \
+#define EXPECT(w, cond)                                                                  \
+	do {                                                                             \
+		if (!(cond))                                                             \
+			fail_msg("seed %llu: %s", (unsigned long long)(w)->seed, #cond); \
 	} while (0)
 
 static struct told *pick(struct client *c)
@@ -136,7 +136,8 @@ static void store(struct task *task, struct client *c)
 
 		frags[0] = (struct frag){NULL, body + spilled, half};
 		frags[1] = (struct frag){NULL, body + spilled + half, body_len - spilled - half};
-		rc = spool_commit(task, w->spool, &id, t->number / 7, &iov, 1, spill, frags, 2, &t->entry, &err);
+		rc =
+		    spool_commit(task, w->spool, &id, t->number / 7, &iov, 1, spill, frags, 2, &t->entry, &err);
 	}
 	EXPECT(w, rc == OK || rc == DEFER || (rc == CANCELLED && cancelled));
 	if (rc == OK) {
@@ -212,8 +213,8 @@ static void check(struct task *task, struct world *w, struct told *t)
 		fail_msg("seed %llu: %s %.*s", (unsigned long long)w->seed, rc_name(rc), SLICE_ARG(err.text));
 	if (rc == OK) {
 		if (seen.count > t->outcomes || seen.count < t->outcomes_surely)
-			fail_msg("seed %llu: %u outcomes of %u, at least %u", (unsigned long long)w->seed, seen.count,
-				 t->outcomes, t->outcomes_surely);
+			fail_msg("seed %llu: %u outcomes of %u, at least %u", (unsigned long long)w->seed,
+				 seen.count, t->outcomes, t->outcomes_surely);
 		EXPECT(w, seen.count == t->entry->outcome_count);
 	}
 	w->checked++;
@@ -439,7 +440,7 @@ static void promises_are_kept(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(promises_are_kept),
+	    cmocka_unit_test(promises_are_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

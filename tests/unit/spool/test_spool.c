@@ -26,7 +26,8 @@ static struct spool_entry *store(struct task *task, struct spool *spool, uint64_
 	struct message_id id = id_of(number);
 	struct spool_entry *entry = NULL;
 	char *envelope = malloc(envelope_len + 1), *body = malloc(body_len + 1);
-	struct iovec iov[2] = {{envelope, envelope_len / 3}, {envelope + envelope_len / 3, envelope_len - envelope_len / 3}};
+	struct iovec iov[2] = {{envelope, envelope_len / 3},
+			       {envelope + envelope_len / 3, envelope_len - envelope_len / 3}};
 	struct frag frags[3] = {{NULL, body, (uint32_t)(body_len / 2)},
 				{NULL, body + body_len / 2, 0},
 				{NULL, body + body_len / 2, (uint32_t)(body_len - body_len / 2)}};
@@ -69,7 +70,8 @@ static void check(struct task *task, struct spool *spool, struct spool_entry *en
 	free(body);
 }
 
-static const size_t sizes[][2] = {{1, 0}, {0, 1}, {300, 4096}, {1500, 50000}, {5000, 65536}, {70000, 65537}, {100, 120000}};
+static const size_t sizes[][2] = {{1, 0},        {0, 1},         {300, 4096},  {1500, 50000},
+				  {5000, 65536}, {70000, 65537}, {100, 120000}};
 
 static void store_and_find_on(struct task *task, void *arg)
 {
@@ -110,7 +112,8 @@ static void collect(void *arg, struct slice record)
 	str_addc(all, ';');
 }
 
-static void expect_outcomes(struct task *task, struct spool *spool, struct spool_entry *entry, const char *expected)
+static void expect_outcomes(struct task *task, struct spool *spool, struct spool_entry *entry,
+			    const char *expected)
 {
 	struct err err = err_make(task->arena);
 	struct str all = str_make(task->arena);
@@ -141,7 +144,8 @@ static void history_on(struct task *task, void *arg)
 	assert_null(spool_find(spool, &id));
 	must(spool_outcome(task, spool, a, SLICE("third"), false, &err), &err);
 	expect_outcomes(task, spool, a, "first;second;third;");
-	assert_int_equal(spool_outcome(task, spool, a, (struct slice){"", SPOOL_OUTCOME_MAX + 1, CLEAN}, false, &err), FAIL);
+	assert_int_equal(
+	    spool_outcome(task, spool, a, (struct slice){"", SPOOL_OUTCOME_MAX + 1, CLEAN}, false, &err), FAIL);
 	spool_close(task, spool);
 
 	spool = open_spool(task, directory);
@@ -252,7 +256,8 @@ static void refusals_on(struct task *task, void *arg)
 	assert_int_equal(spool_count(spool), 1);
 	task->cancelled = true;
 	id = id_of(2);
-	assert_int_equal(spool_commit(task, spool, &id, 5, &envelope, 1, NULL, NULL, 0, &entry, &err), CANCELLED);
+	assert_int_equal(spool_commit(task, spool, &id, 5, &envelope, 1, NULL, NULL, 0, &entry, &err),
+			 CANCELLED);
 	task->cancelled = false;
 	assert_int_equal(spool_count(spool), 1);
 	spool_close(task, spool);
@@ -343,11 +348,11 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(store_and_find, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(history, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(spilled, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(refusals, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(shard_count_changes, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(store_and_find, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(history, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(spilled, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(refusals, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(shard_count_changes, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,8 @@ static void reopen(struct task *task, struct world *w)
 	open_it(task, w);
 }
 
-static enum rc store(struct task *task, struct world *w, size_t body_len, struct spool_entry **entry_ret, struct err *err)
+static enum rc store(struct task *task, struct world *w, size_t body_len, struct spool_entry **entry_ret,
+		     struct err *err)
 {
 	struct message_id id = id_of(w->next);
 	struct iovec iov = {"envelope", 8};
@@ -60,7 +61,8 @@ static bool intact(struct task *task, struct world *w, struct spool_entry *entry
 	size_t got;
 	bool good;
 
-	good = spool_envelope(task, w->spool, entry, &envelope, &err) == OK && slice_eq(envelope, SLICE("envelope")) &&
+	good = spool_envelope(task, w->spool, entry, &envelope, &err) == OK &&
+	       slice_eq(envelope, SLICE("envelope")) &&
 	       spool_body(task, w->spool, entry, 0, body, entry->body_len, &got, &err) == OK;
 	if (good) {
 		assert_int_equal(got, entry->body_len);
@@ -323,7 +325,8 @@ static void lost_head_on(struct task *task, void *arg)
 	memset(f->now + segment_index_at(SEGMENT), 0xff, SPOOL_BLOCK);
 	open_it(task, w);
 	assert_non_null(strstr(w->damage, "0-1"));
-	assert_true(count_intact(task, w) == spool_count(w->spool) && spool_count(w->spool) < 200 && spool_count(w->spool) > 50);
+	assert_true(count_intact(task, w) == spool_count(w->spool) && spool_count(w->spool) < 200 &&
+		    spool_count(w->spool) > 50);
 	assert_non_null(fake_find(w->disk, "/spool/segments/0-1.bad"));
 	assert_null(fake_find(w->disk, "/spool/segments/0-1"));
 	/* The gap is told of until the segment before it has been used again. */
@@ -527,16 +530,16 @@ static void lock_is_exclusive(void **state)
 	remove_directory(directory);
 }
 
-#define TEST(name)                                                                                                   \
-	static void name(void **state)                                                                               \
-	{                                                                                                            \
-		struct world w = {.disk = fake_disk_new(7),                                                          \
-				  .options = {.directory = "/spool", .segment_size = SEGMENT, .sync = true},        \
-				  .next = 1};                                                                        \
-                                                                                                                     \
-		(void)state;                                                                                         \
-		run_on(0, 1, name##_on, &w);                                                                         \
-		fake_disk_free(w.disk);                                                                              \
+#define TEST(name)                                                                                           \
+	static void name(void **state)                                                                       \
+	{                                                                                                    \
+		struct world w = {.disk = fake_disk_new(7),                                                  \
+				  .options = {.directory = "/spool", .segment_size = SEGMENT, .sync = true}, \
+				  .next = 1};                                                                \
+                                                                                                             \
+		(void)state;                                                                                 \
+		run_on(0, 1, name##_on, &w);                                                                 \
+		fake_disk_free(w.disk);                                                                      \
 	}
 TEST(full_disk)
 TEST(room_comes_back)
@@ -556,12 +559,21 @@ TEST(read_only)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(full_disk), cmocka_unit_test(room_comes_back), cmocka_unit_test(space_min),
-		cmocka_unit_test(nth_write_fails), cmocka_unit_test(outcome_survives_failure),
-		cmocka_unit_test(no_direct_io), cmocka_unit_test(rotten_body), cmocka_unit_test(lost_head),
-		cmocka_unit_test(hole_in_the_middle), cmocka_unit_test(a_copy), cmocka_unit_test(segment_size_changes),
-		cmocka_unit_test(large_move), cmocka_unit_test(cancelled), cmocka_unit_test(read_only),
-		cmocka_unit_test(lock_is_exclusive),
+	    cmocka_unit_test(full_disk),
+	    cmocka_unit_test(room_comes_back),
+	    cmocka_unit_test(space_min),
+	    cmocka_unit_test(nth_write_fails),
+	    cmocka_unit_test(outcome_survives_failure),
+	    cmocka_unit_test(no_direct_io),
+	    cmocka_unit_test(rotten_body),
+	    cmocka_unit_test(lost_head),
+	    cmocka_unit_test(hole_in_the_middle),
+	    cmocka_unit_test(a_copy),
+	    cmocka_unit_test(segment_size_changes),
+	    cmocka_unit_test(large_move),
+	    cmocka_unit_test(cancelled),
+	    cmocka_unit_test(read_only),
+	    cmocka_unit_test(lock_is_exclusive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
