@@ -147,13 +147,14 @@ static void files_shrink(struct shard_files *files, const struct slot *keep)
 	}
 }
 
-static struct slot *slot_get(struct shard_files *files, struct slice path, const struct text_file_kind *kind)
+static struct slot *slot_get(struct shard_files *files, struct arena *arena, struct slice path,
+			     const struct text_file_kind *kind)
 {
-	char name[sizeof(kind) + 4096];
+	char *name = arena_bytes(arena, sizeof(kind) + path.len);
 	struct slot *slot;
 	struct slice key;
 
-	if (path.len > 4095)
+	if (!name)
 		return NULL;
 	memcpy(name, &kind, sizeof(kind));
 	memcpy(name + sizeof(kind), path.ptr, path.len);
@@ -430,7 +431,7 @@ enum rc text_file_get(struct task *task, struct slice path, const struct text_fi
 	rc = file_name_check(path, kind->name, err);
 	if (rc != OK)
 		return rc;
-	slot = files ? slot_get(files, path, kind) : NULL;
+	slot = files ? slot_get(files, task->arena, path, kind) : NULL;
 	if (!slot)
 		return err_memory(err);
 	slot->users++;
