@@ -1,5 +1,5 @@
-/* What the reactor itself costs: switching, spawning, timers, and round trips through sockets. One line a figure;
- * CPU time (user and system) of this process, so that the other end counts too where there is one.
+/* What the reactor itself costs: switching, spawning, timers, and round trips through sockets. One line a
+ *figure; CPU time (user and system) of this process, so that the other end counts too where there is one.
  *
  *	bench_reactor [connections] [round trips] [bytes] [buffers] */
 #include <arpa/inet.h>
@@ -13,8 +13,8 @@
 #include "reactor/reactor.h"
 
 #define SWITCHES 2000000u
-#define SPAWNS	 1000000u
-#define TIMERS	 2000000u
+#define SPAWNS   1000000u
+#define TIMERS   2000000u
 
 static unsigned connections = 100, trips = 200000, message_size = 64;
 
@@ -39,8 +39,8 @@ static void nothing(void *arg)
 
 /* ---- Switch, spawn, timers ---- */
 
-/* Through a queue: the loop between two wakes is not asked for anything, and the kernel is not entered more than
- * once for each round of all fibers. */
+/* Through a queue: the loop between two wakes is not asked for anything, and the kernel is not entered more
+ * than once for each round of all fibers. */
 static void switcher(struct task *task, void *arg)
 {
 	unsigned *left = arg;
@@ -200,7 +200,8 @@ static void ask(struct task *task, void *arg)
 
 	getsockname(echo->fd, (struct sockaddr *)&sa, &len);
 	to = ip_from_sockaddr((struct sockaddr *)&sa);
-	if (connect_tcp(task, &to, NULL, &fd, NULL) != OK || stream_new(task->shard, fd, fd, NULL, NULL, &s, NULL) != OK)
+	if (connect_tcp(task, &to, NULL, &fd, NULL) != OK ||
+	    stream_new(task->shard, fd, fd, NULL, NULL, &s, NULL) != OK)
 		abort();
 	while (echo->left) {
 		size_t got = 0;
@@ -289,8 +290,8 @@ int main(int argc, char **argv)
 	if (shard_new(&options, &shard, NULL) != OK || shard_run(shard, start, &task, NULL) != OK)
 		return 1;
 	shard_stats(shard, &stats);
-	printf("%lu rounds, %lu parks, %lu completions, %lu submissions, %lu ENOBUFS\n", stats.loops, stats.parks,
-	       stats.completions, stats.submissions, stats.enobufs);
+	printf("%lu rounds, %lu parks, %lu completions, %lu submissions, %lu ENOBUFS\n", stats.loops,
+	       stats.parks, stats.completions, stats.submissions, stats.enobufs);
 	shard_free(shard);
 	return 0;
 }

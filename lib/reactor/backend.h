@@ -7,22 +7,22 @@
 #include "reactor/reactor.h"
 
 enum op_kind {
-	OP_ACCEPT,  /* multishot: done() is called for each connection, with more set while it goes on */
-	OP_RECV,    /* multishot, into provided buffers: buf is set when result > 0 */
-	OP_READ,    /* one read into a vector at an offset; also of pipes and terminals */
-	OP_WRITE,   /* flags: RWF_... */
-	OP_SEND,    /* a vector, MSG_NOSIGNAL; all of it, unless cancelled */
+	OP_ACCEPT, /* multishot: done() is called for each connection, with more set while it goes on */
+	OP_RECV,   /* multishot, into provided buffers: buf is set when result > 0 */
+	OP_READ,   /* one read into a vector at an offset; also of pipes and terminals */
+	OP_WRITE,  /* flags: RWF_... */
+	OP_SEND,   /* a vector, MSG_NOSIGNAL; all of it, unless cancelled */
 	OP_CONNECT,
-	OP_POLL,    /* once; flags: POLLIN and so on, result: the same */
-	OP_SYNC,    /* flags: 1 for data only */
+	OP_POLL,     /* once; flags: POLLIN and so on, result: the same */
+	OP_SYNC,     /* flags: 1 for data only */
 	OP_ALLOCATE, /* offset: the new size */
 	OP_TRUNCATE, /* offset: the new size */
-	OP_OPEN,    /* flags: O_..., mode in offset */
+	OP_OPEN,     /* flags: O_..., mode in offset */
 	OP_RENAME,
 	OP_LINK,
 	OP_UNLINK,
-	OP_MKDIR,   /* mode in offset */
-	OP_STAT,    /* flags: AT_SYMLINK_NOFOLLOW or 0 */
+	OP_MKDIR, /* mode in offset */
+	OP_STAT,  /* flags: AT_SYMLINK_NOFOLLOW or 0 */
 };
 
 /* An operation under way. Its memory, and what it points to, is the submitter's and must stay until done()
@@ -36,18 +36,18 @@ struct op {
 	};
 	const char *path2;
 	struct statx *statx;
-	struct buf *buf;     /* OP_RECV: filled buffer, whose reference goes to done() */
-	uint64_t offset;     /* UINT64_MAX: where the file stands */
-	uint32_t iov_count;  /* OP_CONNECT: the length of sa */
+	struct buf *buf;    /* OP_RECV: filled buffer, whose reference goes to done() */
+	uint64_t offset;    /* UINT64_MAX: where the file stands */
+	uint32_t iov_count; /* OP_CONNECT: the length of sa */
 	uint32_t flags;
 	int fd;
-	int32_t result;	     /* as the system call, or -errno */
-	uint32_t place;	     /* the backend's: where it keeps the operation while it is under way */
-	uint8_t kind;	     /* enum op_kind */
-	bool more;	     /* a multishot that goes on */
-	bool under_way;	     /* from submit() until the last done() */
-	bool cancelling;     /* cancel() was called since */
-	struct msghdr *msg;  /* the backend's, OP_SEND: lives beside the operation, see struct op_wait */
+	int32_t result;     /* as the system call, or -errno */
+	uint32_t place;     /* the backend's: where it keeps the operation while it is under way */
+	uint8_t kind;       /* enum op_kind */
+	bool more;          /* a multishot that goes on */
+	bool under_way;     /* from submit() until the last done() */
+	bool cancelling;    /* cancel() was called since */
+	struct msghdr *msg; /* the backend's, OP_SEND: lives beside the operation, see struct op_wait */
 };
 
 struct backend {
@@ -60,8 +60,8 @@ struct backend {
 
 	void (*submit)(struct shard *shard, struct op *op);
 	void (*cancel)(struct shard *shard, struct op *op);
-	/* Hands over what was submitted, waits until something comes home, but no longer than until (0: not at
-	 * all), and calls done() for everything that did. */
+	/* Hands over what was submitted, waits until something comes home, but no longer than until (0: not
+	 * at all), and calls done() for everything that did. */
 	void (*run)(struct shard *shard, uint64_t until);
 	/* Makes to's run() return. from is NULL when called on a thread that is no shard's. Any thread. */
 	void (*wake)(struct shard *from, struct shard *to);

@@ -1,6 +1,7 @@
-/* Receive buffers: a bounded pool in slabs, of which a fixed number is offered to the kernel. When the kernel has
- * filled one, another takes its place at once, so a message may keep what it was received into as long as the pool
- * lasts; after that numbers go hungry, receives end with ENOBUFS, and go on when buffers come back. */
+/* Receive buffers: a bounded pool in slabs, of which a fixed number is offered to the kernel. When the kernel
+ * has filled one, another takes its place at once, so a message may keep what it was received into as long as
+ * the pool lasts; after that numbers go hungry, receives end with ENOBUFS, and go on when buffers come back.
+ */
 #include "shard.h"
 
 #include <sys/mman.h>
@@ -133,8 +134,8 @@ bool bufs_scarce(const struct shard *shard)
 	return pool->count == pool->count_max && pool->free_count + pool->offered_count < pool->count_max / 4;
 }
 
-/* The heap is asked only when the pool is nearly used up: a thousand slow clients, each with the first bytes of a
- * line, must not hold a thousand whole buffers then. */
+/* The heap is asked only when the pool is nearly used up: a thousand slow clients, each with the first bytes
+ * of a line, must not hold a thousand whole buffers then. */
 struct buf *buf_copy(struct shard *shard, const struct buf *buf)
 {
 	struct buf *copy = malloc(sizeof(*copy) + buf->len);

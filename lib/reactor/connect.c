@@ -6,7 +6,8 @@
 /* Whether it is our own shortage, which passes, and says nothing about the peer. */
 static bool is_ours(int os)
 {
-	return os == EMFILE || os == ENFILE || os == ENOBUFS || os == ENOMEM || os == EADDRNOTAVAIL || os == EAGAIN;
+	return os == EMFILE || os == ENFILE || os == ENOBUFS || os == ENOMEM || os == EADDRNOTAVAIL ||
+	       os == EAGAIN;
 }
 
 static enum rc failed(struct err *err, int os, const char *what)
@@ -37,7 +38,8 @@ static enum rc connect_fd(struct task *task, int fd, const struct sockaddr *sa, 
 	return failed(err, -w.op.result, "connect");
 }
 
-enum rc connect_tcp(struct task *task, const struct ip_addr *to, const struct ip_addr *from, int *fd_ret, struct err *err)
+enum rc connect_tcp(struct task *task, const struct ip_addr *to, const struct ip_addr *from, int *fd_ret,
+		    struct err *err)
 {
 	const struct backend *backend = task->shard->backend;
 	struct sockaddr_storage sa;
@@ -54,7 +56,7 @@ enum rc connect_tcp(struct task *task, const struct ip_addr *to, const struct ip
 		rc = backend->bind(task->shard, fd, (struct sockaddr *)&sa, len);
 		if (rc < 0) {
 			backend->close_fd(task->shard, fd);
-			/* An address that is not ours will not be ours tomorrow; a port in use is another matter. */
+			/* An address that is not ours will not be ours tomorrow; a port in use passes. */
 			return err_os(err, rc == -EADDRINUSE ? DEFER : FAIL, -rc, "bind");
 		}
 	}

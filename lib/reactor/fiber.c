@@ -1,5 +1,5 @@
-/* Fibers: stacks from a pool, and the switch between them and the loop. Only the loop resumes a fiber and only
- * a fiber parks itself, so there is never a switch from fiber to fiber. */
+/* Fibers: stacks from a pool, and the switch between them and the loop. Only the loop resumes a fiber and
+ * only a fiber parks itself, so there is never a switch from fiber to fiber. */
 #include "shard.h"
 
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 #include <valgrind/valgrind.h>
 #else
 #define VALGRIND_STACK_REGISTER(low, high) 0u
-#define VALGRIND_STACK_DEREGISTER(id)	   ((void)(id))
+#define VALGRIND_STACK_DEREGISTER(id)      ((void)(id))
 #endif
 
 #ifdef SLUICE_SANITIZE
@@ -34,7 +34,8 @@ static void enter(struct shard *shard, struct fiber *fiber)
 	__sanitizer_start_switch_fiber(&shard->loop_fake_stack, fiber->stack, fiber->stack_size);
 #endif
 #ifdef SLUICE_TSAN
-	shard->loop_tsan = __tsan_get_current_fiber(); /* of this thread: shard_new() may have been called on another */
+	shard->loop_tsan =
+	    __tsan_get_current_fiber(); /* of this thread: shard_new() may have been called on another */
 	__tsan_switch_to_fiber(fiber->tsan, 0);
 #endif
 	fiber_switch(&shard->loop_sp, fiber->sp);
@@ -48,7 +49,8 @@ static void enter(struct shard *shard, struct fiber *fiber)
 static void leave(struct shard *shard, struct fiber *fiber, bool ended)
 {
 #ifdef SLUICE_SANITIZE
-	__sanitizer_start_switch_fiber(ended ? NULL : &fiber->fake_stack, shard->loop_stack, shard->loop_stack_size);
+	__sanitizer_start_switch_fiber(ended ? NULL : &fiber->fake_stack, shard->loop_stack,
+				       shard->loop_stack_size);
 #endif
 	(void)ended;
 #ifdef SLUICE_TSAN
@@ -97,8 +99,8 @@ static void fiber_prepare(struct fiber *fiber)
 
 	sp -= 20;
 	memset(sp, 0, 20 * sizeof(*sp));
-	sp[0] = (uintptr_t)fiber;	/* x19 */
-	sp[1] = (uintptr_t)fiber_main;	/* x20 */
+	sp[0] = (uintptr_t)fiber;        /* x19 */
+	sp[1] = (uintptr_t)fiber_main;   /* x20 */
 	sp[11] = (uintptr_t)fiber_start; /* x30 */
 	fiber->sp = sp;
 #else

@@ -1,5 +1,6 @@
-/* Files: each call is one operation of the ring, or a few. What has begun is waited for, since the kernel reads and
- * writes the caller's memory; only reads and writes "where the file stands" (pipes, terminals) can be cut short. */
+/* Files: each call is one operation of the ring, or a few. What has begun is waited for, since the kernel
+ * reads and writes the caller's memory; only reads and writes "where the file stands" (pipes, terminals) can
+ * be cut short. */
 #include "shard.h"
 
 #include <limits.h>
@@ -68,7 +69,8 @@ enum rc file_open(struct task *task, const char *path, int flags, mode_t mode, i
 	return rc;
 }
 
-enum rc file_read(struct task *task, int fd, void *bytes, size_t len, uint64_t offset, size_t *got_ret, struct err *err)
+enum rc file_read(struct task *task, int fd, void *bytes, size_t len, uint64_t offset, size_t *got_ret,
+		  struct err *err)
 {
 	size_t got = 0;
 	struct op_wait w;
@@ -96,8 +98,8 @@ enum rc file_read(struct task *task, int fd, void *bytes, size_t len, uint64_t o
 	return OK;
 }
 
-enum rc file_writev_flags(struct task *task, int fd, const struct iovec *iov, unsigned iov_count, uint64_t offset,
-			  int rwf_flags, struct err *err)
+enum rc file_writev_flags(struct task *task, int fd, const struct iovec *iov, unsigned iov_count,
+			  uint64_t offset, int rwf_flags, struct err *err)
 {
 	size_t done = 0; /* of the first piece */
 	struct iovec rest;
@@ -141,8 +143,8 @@ enum rc file_writev(struct task *task, int fd, const struct iovec *iov, unsigned
 	return file_writev_flags(task, fd, iov, iov_count, offset, 0, err);
 }
 
-static enum rc fd_call(struct task *task, enum op_kind kind, int fd, uint64_t offset, uint32_t flags, const char *what,
-		       struct err *err)
+static enum rc fd_call(struct task *task, enum op_kind kind, int fd, uint64_t offset, uint32_t flags,
+		       const char *what, struct err *err)
 {
 	struct op_wait w;
 	enum rc rc;
@@ -173,8 +175,8 @@ enum rc file_allocate(struct task *task, int fd, uint64_t size, struct err *err)
 	return fd_call(task, OP_ALLOCATE, fd, size, 0, "allocate", err);
 }
 
-static enum rc two_paths(struct task *task, enum op_kind kind, const char *from, const char *to, const char *what,
-			 struct err *err)
+static enum rc two_paths(struct task *task, enum op_kind kind, const char *from, const char *to,
+			 const char *what, struct err *err)
 {
 	struct op_wait w;
 
@@ -228,19 +230,19 @@ enum rc file_stat(struct task *task, const char *path, bool follow, struct stat 
 	if (rc != OK)
 		return rc;
 	*stat_ret = (struct stat){
-		.st_dev = makedev(sx.stx_dev_major, sx.stx_dev_minor),
-		.st_ino = sx.stx_ino,
-		.st_mode = sx.stx_mode,
-		.st_nlink = sx.stx_nlink,
-		.st_uid = sx.stx_uid,
-		.st_gid = sx.stx_gid,
-		.st_rdev = makedev(sx.stx_rdev_major, sx.stx_rdev_minor),
-		.st_size = (off_t)sx.stx_size,
-		.st_blksize = sx.stx_blksize,
-		.st_blocks = (blkcnt_t)sx.stx_blocks,
-		.st_atim = stat_time(sx.stx_atime),
-		.st_mtim = stat_time(sx.stx_mtime),
-		.st_ctim = stat_time(sx.stx_ctime),
+	    .st_dev = makedev(sx.stx_dev_major, sx.stx_dev_minor),
+	    .st_ino = sx.stx_ino,
+	    .st_mode = sx.stx_mode,
+	    .st_nlink = sx.stx_nlink,
+	    .st_uid = sx.stx_uid,
+	    .st_gid = sx.stx_gid,
+	    .st_rdev = makedev(sx.stx_rdev_major, sx.stx_rdev_minor),
+	    .st_size = (off_t)sx.stx_size,
+	    .st_blksize = sx.stx_blksize,
+	    .st_blocks = (blkcnt_t)sx.stx_blocks,
+	    .st_atim = stat_time(sx.stx_atime),
+	    .st_mtim = stat_time(sx.stx_mtime),
+	    .st_ctim = stat_time(sx.stx_ctime),
 	};
 	return OK;
 }
@@ -250,7 +252,8 @@ void file_close(struct shard *shard, int fd)
 	shard->backend->close_fd(shard, fd);
 }
 
-/* Reads to the end in pieces that double, since what /proc says of a size is 0 and a file may grow meanwhile. */
+/* Reads to the end in pieces that double, since what /proc says of a size is 0 and a file may grow meanwhile.
+ */
 static enum rc slurp_fd(struct task *task, int fd, size_t size_max, struct slice *bytes_ret, struct err *err)
 {
 	size_t room = size_max < 16384 ? size_max + 1 : 16384, len = 0, got;
@@ -279,7 +282,8 @@ static enum rc slurp_fd(struct task *task, int fd, size_t size_max, struct slice
 	return OK;
 }
 
-enum rc file_slurp(struct task *task, const char *path, size_t size_max, struct slice *bytes_ret, struct err *err)
+enum rc file_slurp(struct task *task, const char *path, size_t size_max, struct slice *bytes_ret,
+		   struct err *err)
 {
 	enum rc rc;
 	int fd;

@@ -1,4 +1,5 @@
-/* Listeners: a multishot accept that is started again whenever it ends, and a pause when descriptors run out. */
+/* Listeners: a multishot accept that is started again whenever it ends, and a pause when descriptors run out.
+ */
 #include "shard.h"
 
 #define PAUSE_MS 200 /* after EMFILE: the descriptors of others have to be closed first */
@@ -40,7 +41,8 @@ static bool is_shortage(int os)
 	return os == EMFILE || os == ENFILE || os == ENOBUFS || os == ENOMEM;
 }
 
-/* Whether an error is that of one connection, which was gone before we took it (accept(2), "Error handling"). */
+/* Whether an error is that of one connection, which was gone before we took it (accept(2), "Error handling").
+ */
 static bool is_passing(int os)
 {
 	switch (os) {
@@ -93,13 +95,15 @@ static void accept_done(struct op *op)
 }
 
 enum rc listener_new(struct shard *shard, int fd, void (*on_accept)(void *arg, int fd),
-		     void (*on_error)(void *arg, int os), void *arg, struct listener **listener_ret, struct err *err)
+		     void (*on_error)(void *arg, int os), void *arg, struct listener **listener_ret,
+		     struct err *err)
 {
 	struct listener *l = malloc(sizeof(*l)); /* one per listening socket */
 
 	if (!l)
 		return err_memory(err);
-	*l = (struct listener){.shard = shard, .on_accept = on_accept, .on_error = on_error, .arg = arg, .fd = fd};
+	*l = (struct listener){
+	    .shard = shard, .on_accept = on_accept, .on_error = on_error, .arg = arg, .fd = fd};
 	timer_init(&l->pause, pause_over);
 	list_append(&shard->listeners, &l->open);
 	shard->backend->prepare_listener(shard, fd);

@@ -1,9 +1,9 @@
-/* The mailbox: a stack that any thread pushes onto and the shard takes whole, turned round when it is read, so that
- * mail from one sender arrives in the order it was posted.
+/* The mailbox: a stack that any thread pushes onto and the shard takes whole, turned round when it is read,
+ * so that mail from one sender arrives in the order it was posted.
  *
- * Who posts wakes the receiver only if it sleeps. The receiver first says that it will sleep, then looks once more;
- * the sender first pushes, then looks whether the receiver sleeps. With both in one total order (seq_cst), at least
- * one of them sees the other. */
+ * Who posts wakes the receiver only if it sleeps. The receiver first says that it will sleep, then looks once
+ * more; the sender first pushes, then looks whether the receiver sleeps. With both in one total order
+ * (seq_cst), at least one of them sees the other. */
 #include "shard.h"
 
 void mailbox_init(struct mailbox *box)

@@ -1,16 +1,16 @@
-/* The offload pool: a few threads per shard, started when first needed, for what can only block. A call is a job on
- * the heap, since the caller may leave before it has run; rare enough for that.
+/* The offload pool: a few threads per shard, started when first needed, for what can only block. A call is a
+ * job on the heap, since the caller may leave before it has run; rare enough for that.
  *
- * The pool is shared between its threads and the shard, and freed by whoever leaves last: a thread inside a call
- * that never returns must not keep the shard from ending. */
+ * The pool is shared between its threads and the shard, and freed by whoever leaves last: a thread inside a
+ * call that never returns must not keep the shard from ending. */
 #include "shard.h"
 
 #include <pthread.h>
 #include <signal.h>
 
-#define THREADS_MAX   8
-#define QUEUE_MAX     256
-#define THREAD_STACK  (256u * 1024)
+#define THREADS_MAX  8
+#define QUEUE_MAX    256
+#define THREAD_STACK (256u * 1024)
 
 struct job {
 	struct mail mail; /* at_peer: job_home */
@@ -147,7 +147,8 @@ static bool pool_add(struct offload *pool, struct job *job)
 	return added;
 }
 
-enum rc offload_call(struct task *task, void (*f)(void *arg), void *arg, void (*free_arg)(void *arg), struct err *err)
+enum rc offload_call(struct task *task, void (*f)(void *arg), void *arg, void (*free_arg)(void *arg),
+		     struct err *err)
 {
 	struct shard *shard = task->shard;
 	struct offload *pool;
@@ -161,7 +162,8 @@ enum rc offload_call(struct task *task, void (*f)(void *arg), void *arg, void (*
 			free_arg(arg);
 		return rc;
 	}
-	*job = (struct job){.mail.at_peer = job_home, .f = f, .arg = arg, .free_arg = free_arg, .caller = &wait};
+	*job =
+	    (struct job){.mail.at_peer = job_home, .f = f, .arg = arg, .free_arg = free_arg, .caller = &wait};
 	if (shard->backend->no_threads) {
 		f(arg);
 		free(job);

@@ -28,13 +28,15 @@ static enum rc no_permission(struct err *err)
 	long number;
 
 	if (file_number("/proc/sys/kernel/io_uring_disabled", "", &number) && number)
-		return err_set(err, FAIL, "io_uring is switched off by the administrator: kernel.io_uring_disabled is "
-			       "%ld; set it to 0%s, or choose the epoll engine", number,
-			       number == 1 ? ", or put this user into the group of kernel.io_uring_group" : "");
+		return err_set(
+		    err, FAIL,
+		    "io_uring is switched off by the administrator: kernel.io_uring_disabled is %ld; set it to 0%s, or choose the epoll engine",
+		    number, number == 1 ? ", or put this user into the group of kernel.io_uring_group" : "");
 	if (file_number("/proc/self/status", "Seccomp:", &number) && number)
-		return err_set(err, FAIL, "io_uring is forbidden by the container's seccomp profile, as Docker's and "
-			       "Kubernetes' default is: allow io_uring_setup, io_uring_enter and io_uring_register "
-			       "(see config/), or choose the epoll engine");
+		return err_set(
+		    err, FAIL,
+		    "io_uring is forbidden by the container's seccomp profile, as Docker's and Kubernetes' "
+		    "default is: allow io_uring_setup, io_uring_enter and io_uring_register (see config/), or choose the epoll engine");
 	return err_set(err, FAIL, "io_uring is not permitted here (EPERM); a security module may forbid it");
 }
 
@@ -47,15 +49,17 @@ static enum rc setup_failed(struct err *err, int os)
 	case EACCES:
 		return no_permission(err);
 	case ENOMEM:
-		return err_set(err, FAIL, "io_uring gets no memory: the limit on locked memory is too low; raise it "
-			       "(ulimit -l, LimitMEMLOCK=, --ulimit memlock) or grant CAP_IPC_LOCK");
+		return err_set(
+		    err, FAIL,
+		    "io_uring gets no memory: the limit on locked memory is too low; raise it (ulimit -l, LimitMEMLOCK=, --ulimit memlock) or grant CAP_IPC_LOCK");
 	case ENOSYS:
 	case EINVAL:
 		if (uname(&name))
 			name.release[0] = '\0';
-		return err_set(err, FAIL, "this kernel (%s) is too old, or was built without io_uring: Linux 6.1 or newer "
-			       "is needed%s", name.release,
-			       os == ENOSYS ? "; some container profiles answer like that too" : "");
+		return err_set(
+		    err, FAIL,
+		    "this kernel (%s) is too old, or was built without io_uring: Linux 6.1 or newer is needed%s",
+		    name.release, os == ENOSYS ? "; some container profiles answer like that too" : "");
 	default:
 		return err_os(err, FAIL, os, "io_uring_setup");
 	}
@@ -67,22 +71,27 @@ static enum rc check_ops(struct io_uring *ring, struct err *err)
 		int op;
 		const char *name;
 	} needed[] = {
-		{IORING_OP_ACCEPT, "ACCEPT"},	    {IORING_OP_RECV, "RECV"},	  {IORING_OP_SENDMSG, "SENDMSG"},
-		{IORING_OP_CONNECT, "CONNECT"},	    {IORING_OP_CLOSE, "CLOSE"},	  {IORING_OP_OPENAT, "OPENAT"},
-		{IORING_OP_READV, "READV"},	    {IORING_OP_WRITEV, "WRITEV"}, {IORING_OP_FSYNC, "FSYNC"},
-		{IORING_OP_FALLOCATE, "FALLOCATE"}, {IORING_OP_STATX, "STATX"},	  {IORING_OP_RENAMEAT, "RENAMEAT"},
-		{IORING_OP_UNLINKAT, "UNLINKAT"},   {IORING_OP_LINKAT, "LINKAT"}, {IORING_OP_MKDIRAT, "MKDIRAT"},
-		{IORING_OP_POLL_ADD, "POLL_ADD"},   {IORING_OP_MSG_RING, "MSG_RING"}, {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"},
+	    {IORING_OP_ACCEPT, "ACCEPT"},     {IORING_OP_RECV, "RECV"},
+	    {IORING_OP_SENDMSG, "SENDMSG"},   {IORING_OP_CONNECT, "CONNECT"},
+	    {IORING_OP_CLOSE, "CLOSE"},       {IORING_OP_OPENAT, "OPENAT"},
+	    {IORING_OP_READV, "READV"},       {IORING_OP_WRITEV, "WRITEV"},
+	    {IORING_OP_FSYNC, "FSYNC"},       {IORING_OP_FALLOCATE, "FALLOCATE"},
+	    {IORING_OP_STATX, "STATX"},       {IORING_OP_RENAMEAT, "RENAMEAT"},
+	    {IORING_OP_UNLINKAT, "UNLINKAT"}, {IORING_OP_LINKAT, "LINKAT"},
+	    {IORING_OP_MKDIRAT, "MKDIRAT"},   {IORING_OP_POLL_ADD, "POLL_ADD"},
+	    {IORING_OP_MSG_RING, "MSG_RING"}, {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"},
 	};
 	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
 	enum rc rc = OK;
 
 	if (!probe)
-		return err_set(err, FAIL, "io_uring does not tell what it can do: the kernel is older than 6.1, or a "
-			       "profile forbids io_uring_register");
+		return err_set(
+		    err, FAIL,
+		    "io_uring does not tell what it can do: the kernel is older than 6.1, or a profile forbids io_uring_register");
 	for (size_t i = 0; i < ARRAY_COUNT(needed) && rc == OK; i++)
 		if (!io_uring_opcode_supported(probe, needed[i].op))
-			rc = err_set(err, FAIL, "io_uring lacks %s: Linux 6.1 or newer is needed", needed[i].name);
+			rc = err_set(err, FAIL, "io_uring lacks %s: Linux 6.1 or newer is needed",
+				     needed[i].name);
 	io_uring_free_probe(probe);
 	return rc;
 }
@@ -119,7 +128,8 @@ static unsigned quota_cpus(void)
 	while (f && fgets(line, sizeof(line), f))
 		if (!strncmp(line, "0::/", 4)) {
 			line[strcspn(line, "\n")] = '\0';
-			if (snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", line + 3) >= (int)sizeof(path))
+			if (snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", line + 3) >=
+			    (int)sizeof(path))
 				path[0] = '\0';
 		}
 	if (f)

@@ -28,16 +28,16 @@ struct buf;
 enum backend_kind { BACKEND_URING, BACKEND_SIM };
 
 struct shard_options {
-	unsigned id;	/* 0 .. count - 1 */
+	unsigned id;    /* 0 .. count - 1 */
 	unsigned count; /* shards of this process */
-	int cpu;	/* pin the thread here; -1: leave it */
+	int cpu;        /* pin the thread here; -1: leave it */
 	enum backend_kind backend;
-	unsigned buf_size;	/* bytes of a receive buffer; 0: 8192 */
-	unsigned buf_count;	/* buffers offered to the kernel at a time, a power of two; 0: 512 */
-	size_t buf_memory_max;	/* bytes of all receive buffers, those that messages hold included; 0: 64 MiB */
+	unsigned buf_size;        /* bytes of a receive buffer; 0: 8192 */
+	unsigned buf_count;       /* buffers offered to the kernel at a time, a power of two; 0: 512 */
+	size_t buf_memory_max;    /* bytes of all receive buffers, held ones included; 0: 64 MiB */
 	unsigned fiber_count_max; /* 0: 4096 */
-	unsigned ring_entries;	/* of the submission queue, a power of two; 0: 512 */
-	void *world;		/* the simulated world of BACKEND_SIM */
+	unsigned ring_entries;    /* of the submission queue, a power of two; 0: 512 */
+	void *world;              /* the simulated world of BACKEND_SIM */
 };
 
 /* Can the kernel run us? Names what is missing (kernel too old, seccomp profile, kernel.io_uring_disabled,
@@ -69,8 +69,9 @@ unsigned shard_slot_new(void);
 void *shard_slot(const struct shard *shard, unsigned slot);
 void shard_slot_set(struct shard *shard, unsigned slot, void *value);
 
-/* fn is called at the end of each round of the loop, before what the round asked for goes to the kernel. Fibers that it
- * makes ready still run in this round. Not in the last round. At most SHARD_HOOKS_MAX for a shard. */
+/* fn is called at the end of each round of the loop, before what the round asked for goes to the kernel.
+ * Fibers that it makes ready still run in this round. Not in the last round. At most SHARD_HOOKS_MAX for a
+ * shard. */
 #define SHARD_HOOKS_MAX 4
 void shard_at_round_end(struct shard *shard, void (*fn)(struct shard *shard, void *arg), void *arg);
 
@@ -97,10 +98,10 @@ void shard_stats(const struct shard *shard, struct shard_stats *stats_ret);
 #define UNTIL_NEVER UINT64_MAX
 struct task {
 	struct shard *shard;
-	struct arena *arena; /* results of what the task asks for */
-	uint64_t until;	     /* shard_now() terms; every park ends by then with DEFER */
-	bool cancelled;	     /* set by task_cancel(); every park from then on is CANCELLED at once */
-	struct fiber *fiber; /* parked or running; NULL at rest. Set by the reactor */
+	struct arena *arena;    /* results of what the task asks for */
+	uint64_t until;         /* shard_now() terms; every park ends by then with DEFER */
+	bool cancelled;         /* set by task_cancel(); every park from then on is CANCELLED at once */
+	struct fiber *fiber;    /* parked or running; NULL at rest. Set by the reactor */
 	struct task_wait *wait; /* what the parked fiber waits for; the reactor's */
 };
 
@@ -183,8 +184,8 @@ void mail_inject(struct shard *to, struct mail *mail);
  * still run, so arg must be heap memory with a free function of its own, which is called when both the
  * caller has returned from offload_call() with something else than OK and f has ended. With OK the caller
  * frees. DEFER when queue_max calls wait already. */
-NODISCARD enum rc offload_call(struct task *task, void (*f)(void *arg), void *arg, void (*free_arg)(void *arg),
-			       struct err *err);
+NODISCARD enum rc offload_call(struct task *task, void (*f)(void *arg), void *arg,
+			       void (*free_arg)(void *arg), struct err *err);
 
 /* ---- Buffers and streams --------------------------------------------------------------------------- */
 
@@ -211,23 +212,25 @@ void buf_unref(struct buf *buf);
  * receive pauses, which is the back pressure. Output is gathered by the caller and sent at once.
  *
  * A layer (TLS) may sit between: it is given what arrives and what is to be sent. A stream has one end: once
- * the layer or the peer has closed, it is over, and what the peer might send after is never read as clear text. */
+ * the layer or the peer has closed, it is over, and what the peer might send after is never read as clear
+ * text. */
 struct stream;
 struct stream_layer;
 
 /* Takes over the descriptor(s). fd_out is fd_in for a socket. on_input, if not NULL, is called on the loop
  * whenever new input (or the end) is there while no fiber waits in stream_fill(): how a session without a
  * fiber learns that it has work. */
-NODISCARD enum rc stream_new(struct shard *shard, int fd_in, int fd_out, void (*on_input)(struct stream *, void *),
-			     void *arg, struct stream **stream_ret, struct err *err);
+NODISCARD enum rc stream_new(struct shard *shard, int fd_in, int fd_out,
+			     void (*on_input)(struct stream *, void *), void *arg, struct stream **stream_ret,
+			     struct err *err);
 /* Cancels what is under way; memory and descriptor go when the last operation has come home. Never parks. No
- * fiber may be inside a call on the stream: who wants to end another's wait cancels its task, and lets it close.
- * reset: drop unsent output and send RST instead of FIN. */
+ * fiber may be inside a call on the stream: who wants to end another's wait cancels its task, and lets it
+ * close. reset: drop unsent output and send RST instead of FIN. */
 void stream_close(struct stream *stream, bool reset);
-/* The same, politely: what was sent is followed by the end of our side at once, and what the peer still sends is
- * dropped until it closes too, or the time is over. After a last reply to a client that may be sending: closing
- * with input unread makes the system send RST, which can take the reply from under the client (RFC 1122,
- * section 4.2.2.13). */
+/* The same, politely: what was sent is followed by the end of our side at once, and what the peer still sends
+ * is dropped until it closes too, or the time is over. After a last reply to a client that may be sending:
+ * closing with input unread makes the system send RST, which can take the reply from under the client (RFC
+ * 1122, section 4.2.2.13). */
 void stream_close_lingering(struct stream *stream, uint64_t timeout_ms);
 
 /* The contiguous input at the front; empty when none is there yet. Never parks. */
@@ -243,14 +246,14 @@ bool stream_at_end(const struct stream *stream); /* no input left, and none will
  * when more than this many bytes are unread. Default 64 KiB. */
 void stream_set_window(struct stream *stream, size_t bytes);
 
-/* Parks until there is input that came since this function last returned: OK, and stream_peek() shows some, which
- * may be what the caller has looked at already. FAIL: the end of the stream (err->os 0) or an error;
+/* Parks until there is input that came since this function last returned: OK, and stream_peek() shows some,
+ * which may be what the caller has looked at already. FAIL: the end of the stream (err->os 0) or an error;
  * what is unread can still be read. DEFER: deadline. */
 NODISCARD enum rc stream_fill(struct task *task, struct stream *stream, struct err *err);
 /* Sends all bytes. Parks until the kernel has them. iov is the caller's and is left as it was. FAIL: the peer
  * is gone. */
-NODISCARD enum rc stream_writev(struct task *task, struct stream *stream, const struct iovec *iov, unsigned iov_count,
-				struct err *err);
+NODISCARD enum rc stream_writev(struct task *task, struct stream *stream, const struct iovec *iov,
+				unsigned iov_count, struct err *err);
 NODISCARD enum rc stream_write(struct task *task, struct stream *stream, struct slice bytes, struct err *err);
 /* Sends without parking, from the loop, when the whole fits into the socket's buffer at once; what does not
  * fit is dropped and false returned. For a last word (421) to a client that gets no fiber. */
@@ -283,8 +286,8 @@ void stream_push(struct stream *stream, struct buf *buf); /* takes the reference
 
 struct listener;
 /* Accepts from a bound, listening socket (its own, or one shared by SO_REUSEPORT) until listener_close().
- * on_accept runs on the loop and owns fd. The listening descriptor stays the caller's. Running out of descriptors pauses accepting and is told through
- * on_error, once until it is over. */
+ * on_accept runs on the loop and owns fd. The listening descriptor stays the caller's. Running out of
+ * descriptors pauses accepting and is told through on_error, once until it is over. */
 NODISCARD enum rc listener_new(struct shard *shard, int fd, void (*on_accept)(void *arg, int fd),
 			       void (*on_error)(void *arg, int os), void *arg, struct listener **listener_ret,
 			       struct err *err);
@@ -300,8 +303,8 @@ NODISCARD enum rc connect_unix(struct task *task, struct slice path, int *fd_ret
  * time one of the wanted events is there, until watch_close(). */
 struct watch;
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
-NODISCARD enum rc watch_new(struct shard *shard, int fd, void (*fn)(void *arg, int fd, unsigned events), void *arg,
-			    struct watch **watch_ret);
+NODISCARD enum rc watch_new(struct shard *shard, int fd, void (*fn)(void *arg, int fd, unsigned events),
+			    void *arg, struct watch **watch_ret);
 void watch_set(struct watch *watch, unsigned events);
 void watch_close(struct watch *watch); /* the descriptor stays the owner's */
 
@@ -309,17 +312,19 @@ void watch_close(struct watch *watch); /* the descriptor stays the owner's */
 
 /* All park. Results as the system call of that name; err->os has its errno. FAIL for a definite no (ENOENT,
  * EACCES...), DEFER for what may pass (ENOSPC, EIO, EMFILE, deadline). A file operation that has begun is
- * waited for even when the task is cancelled, since its memory is in the kernel's hands: it does not take long. */
-NODISCARD enum rc file_open(struct task *task, const char *path, int flags, mode_t mode, int *fd_ret, struct err *err);
-/* Reads or writes all of the bytes at the offset (UINT64_MAX: where the file stands), unless the end of the file
- * comes first. */
-NODISCARD enum rc file_read(struct task *task, int fd, void *bytes, size_t len, uint64_t offset, size_t *got_ret,
+ * waited for even when the task is cancelled, since its memory is in the kernel's hands: it does not take
+ * long. */
+NODISCARD enum rc file_open(struct task *task, const char *path, int flags, mode_t mode, int *fd_ret,
 			    struct err *err);
-NODISCARD enum rc file_writev(struct task *task, int fd, const struct iovec *iov, unsigned iov_count, uint64_t offset,
-			      struct err *err);
-/* The same with flags of pwritev2(): RWF_DSYNC makes it durable too. With O_DIRECT in the descriptor, addresses,
- * lengths and offset have to be aligned as the file system wants. A short write is continued; err->os tells why
- * it could not be. */
+/* Reads or writes all of the bytes at the offset (UINT64_MAX: where the file stands), unless the end of the
+ * file comes first. */
+NODISCARD enum rc file_read(struct task *task, int fd, void *bytes, size_t len, uint64_t offset,
+			    size_t *got_ret, struct err *err);
+NODISCARD enum rc file_writev(struct task *task, int fd, const struct iovec *iov, unsigned iov_count,
+			      uint64_t offset, struct err *err);
+/* The same with flags of pwritev2(): RWF_DSYNC makes it durable too. With O_DIRECT in the descriptor,
+ * addresses, lengths and offset have to be aligned as the file system wants. A short write is continued;
+ * err->os tells why it could not be. */
 NODISCARD enum rc file_writev_flags(struct task *task, int fd, const struct iovec *iov, unsigned iov_count,
 				    uint64_t offset, int rwf_flags, struct err *err);
 NODISCARD enum rc file_sync(struct task *task, int fd, bool data_only, struct err *err);
@@ -329,7 +334,8 @@ NODISCARD enum rc file_rename(struct task *task, const char *from, const char *t
 NODISCARD enum rc file_link(struct task *task, const char *from, const char *to, struct err *err);
 NODISCARD enum rc file_unlink(struct task *task, const char *path, struct err *err);
 NODISCARD enum rc file_mkdir(struct task *task, const char *path, mode_t mode, struct err *err);
-NODISCARD enum rc file_stat(struct task *task, const char *path, bool follow, struct stat *stat_ret, struct err *err);
+NODISCARD enum rc file_stat(struct task *task, const char *path, bool follow, struct stat *stat_ret,
+			    struct err *err);
 void file_close(struct shard *shard, int fd); /* does not wait */
 /* The whole file, at most size_max bytes (more: FAIL), into task->arena; tainted as told. */
 NODISCARD enum rc file_slurp(struct task *task, const char *path, size_t size_max, struct slice *bytes_ret,

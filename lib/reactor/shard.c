@@ -1,5 +1,6 @@
-/* The shard: its loop, its slots, its peers. One round of the loop: mail, timers, fibers, then everything that was
- * asked for goes to the kernel in one call, which also waits, and whatever came home is told to its owners. */
+/* The shard: its loop, its slots, its peers. One round of the loop: mail, timers, fibers, then everything
+ * that was asked for goes to the kernel in one call, which also waits, and whatever came home is told to its
+ * owners. */
 #include "shard.h"
 
 #include <sched.h>

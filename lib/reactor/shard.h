@@ -20,15 +20,15 @@
 /* Lives at the top of its own stack: one mapping holds all of a fiber. */
 struct fiber {
 	struct link ready; /* in shard->ready, or in shard->stacks when idle */
-	void *sp;	   /* while it does not run */
+	void *sp;          /* while it does not run */
 	struct shard *shard;
 	void (*f)(void *arg);
 	void *arg;
 	struct link all; /* in shard->fibers */
-	char *stack; /* lowest usable byte, above the guard page */
+	char *stack;     /* lowest usable byte, above the guard page */
 	size_t stack_size;
-	void *fake_stack;	/* AddressSanitizer's */
-	void *tsan;		/* ThreadSanitizer's */
+	void *fake_stack; /* AddressSanitizer's */
+	void *tsan;       /* ThreadSanitizer's */
 	unsigned valgrind_id;
 };
 
@@ -39,15 +39,15 @@ struct heap_entry {
 
 struct mailbox {
 	_Atomic(struct mail *) head; /* newest first; any thread pushes, the shard takes all */
-	atomic_bool sleeping;	     /* the shard is about to wait, or waits: who posts must wake it */
+	atomic_bool sleeping;        /* the shard is about to wait, or waits: who posts must wake it */
 };
 
 struct buf_pool {
 	struct buf *free;
-	struct buf **offered;	   /* by number; NULL: nothing offered under it */
-	uint16_t *hungry;	   /* numbers that wait for a buffer */
+	struct buf **offered; /* by number; NULL: nothing offered under it */
+	uint16_t *hungry;     /* numbers that wait for a buffer */
 	unsigned hungry_count;
-	unsigned offered_count;	   /* in the kernel's hands */
+	unsigned offered_count;    /* in the kernel's hands */
 	unsigned count, count_max; /* buffers that exist; that may */
 	unsigned free_count;
 	struct buf_slab *slabs;
@@ -67,7 +67,7 @@ struct shard {
 	struct fiber *running;
 	struct link stacks; /* idle fibers */
 	struct link fibers; /* all */
-	void *loop_sp;	    /* of the loop, while a fiber runs */
+	void *loop_sp;      /* of the loop, while a fiber runs */
 	void *loop_fake_stack;
 	const void *loop_stack;
 	size_t loop_stack_size;
@@ -80,11 +80,12 @@ struct shard {
 	struct shard *const *peers;
 	unsigned peer_count;
 	int wake_fd; /* eventfd, for threads without a ring */
-	atomic_int ring_fd; /* where peers send their wake-ups; -1: no ring, use wake_fd. Written by this shard */
+	atomic_int
+	    ring_fd; /* where peers send their wake-ups; -1: no ring, use wake_fd. Written by this shard */
 
 	struct buf_pool bufs;
 	struct link streams, listeners, watches; /* open, to be freed at the end if nobody closed them */
-	struct link streams_idle; /* freed structs, for reuse */
+	struct link streams_idle;                /* freed structs, for reuse */
 	unsigned streams_idle_count;
 	struct offload *offload;
 
@@ -124,7 +125,8 @@ struct task_wait {
 };
 
 /* Parks until task_wake(). stop NULL: just wakes. hard: neither deadline nor cancellation ends it. */
-enum rc task_park(struct task *task, struct task_wait *wait, void (*stop)(struct task_wait *, enum rc), bool hard);
+enum rc task_park(struct task *task, struct task_wait *wait, void (*stop)(struct task_wait *, enum rc),
+		  bool hard);
 void task_wake(struct task_wait *wait, enum rc rc);
 
 /* An operation whose memory is on the fiber's stack: it is always waited for. */

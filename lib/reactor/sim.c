@@ -1,6 +1,6 @@
-/* The simulated world: its clock, its events, and the backend that a shard sees. Time stands still while anybody has
- * something to do; when everybody waits it jumps to the next event. So an hour passes in no time, and the same seed
- * gives the same run. */
+/* The simulated world: its clock, its events, and the backend that a shard sees. Time stands still while
+ * anybody has something to do; when everybody waits it jumps to the next event. So an hour passes in no time,
+ * and the same seed gives the same run. */
 #include "sim_world.h"
 
 #include <stdio.h>
@@ -20,7 +20,8 @@ uint64_t world_random(struct world *world, uint64_t below)
 	return below ? z % below : z;
 }
 
-void event_add(struct world *world, struct sim_event *event, uint64_t at, void (*fn)(struct world *, struct sim_event *))
+void event_add(struct world *world, struct sim_event *event, uint64_t at,
+	       void (*fn)(struct world *, struct sim_event *))
 {
 	struct link *before = world->events.prev;
 
@@ -113,11 +114,11 @@ static void sim_submit(struct shard *shard, struct op *op)
 	list_init(&sop->waiting);
 	list_init(&sop->event.link);
 	if (is_disk(op))
-		event_add(world, &sop->event, world->now + 1 + world_random(world, world->options.disk_delay_max),
-			  disk_event);
+		event_add(world, &sop->event,
+			  world->now + 1 + world_random(world, world->options.disk_delay_max), disk_event);
 	else if (op->kind == OP_CONNECT)
-		event_add(world, &sop->event, world->now + 1 + world_random(world, world->options.net_delay_max),
-			  connect_event);
+		event_add(world, &sop->event,
+			  world->now + 1 + world_random(world, world->options.net_delay_max), connect_event);
 	else
 		list_append(&world->waiting, &sop->waiting);
 }
@@ -139,7 +140,8 @@ static void sim_cancel(struct shard *shard, struct op *op)
 	}
 }
 
-/* Tells the first operation that can end. Looked for from the start each time: done() may change everything. */
+/* Tells the first operation that can end. Looked for from the start each time: done() may change everything.
+ */
 static bool tell_one(struct world *world)
 {
 	LIST_EACH (l, &world->waiting) {
@@ -260,7 +262,8 @@ static void sim_offer(struct shard *shard, struct buf *buf, unsigned number)
 	struct world *world = world_of(shard);
 
 	ASSERT(world->offer_count < world->offer_size);
-	world->offers[(world->offer_first + world->offer_count++) % world->offer_size] = (struct offer){buf, number};
+	world->offers[(world->offer_first + world->offer_count++) % world->offer_size] =
+	    (struct offer){buf, number};
 }
 
 static bool sim_is_socket(struct shard *shard, int fd)
@@ -323,26 +326,26 @@ static void sim_close_fd(struct shard *shard, int fd)
 }
 
 const struct backend backend_sim = {
-	.name = "simulation",
-	.no_threads = true,
-	.open = sim_open,
-	.close = sim_close,
-	.submit = sim_submit,
-	.cancel = sim_cancel,
-	.run = sim_run,
-	.wake = sim_wake,
-	.now = sim_now,
-	.wall = sim_wall,
-	.random = sim_random,
-	.offer = sim_offer,
-	.is_socket = sim_is_socket,
-	.send_now = sim_send_now,
-	.socket = sim_socket,
-	.bind = sim_bind,
-	.prepare_listener = sim_prepare_listener,
-	.shutdown = sim_shutdown,
-	.set_reset = sim_set_reset,
-	.close_fd = sim_close_fd,
+    .name = "simulation",
+    .no_threads = true,
+    .open = sim_open,
+    .close = sim_close,
+    .submit = sim_submit,
+    .cancel = sim_cancel,
+    .run = sim_run,
+    .wake = sim_wake,
+    .now = sim_now,
+    .wall = sim_wall,
+    .random = sim_random,
+    .offer = sim_offer,
+    .is_socket = sim_is_socket,
+    .send_now = sim_send_now,
+    .socket = sim_socket,
+    .bind = sim_bind,
+    .prepare_listener = sim_prepare_listener,
+    .shutdown = sim_shutdown,
+    .set_reset = sim_set_reset,
+    .close_fd = sim_close_fd,
 };
 
 /* ---- Descriptors ---- */
@@ -358,7 +361,8 @@ int sim_fd_new(struct world *world, struct sim_socket *socket, struct sim_inode 
 {
 	for (int i = 0; i < SIM_FD_MAX; i++)
 		if (!world->fds[i].open) {
-			world->fds[i] = (struct sim_fd){.socket = socket, .inode = inode, .flags = flags, .open = true};
+			world->fds[i] =
+			    (struct sim_fd){.socket = socket, .inode = inode, .flags = flags, .open = true};
 			return SIM_FD_BASE + i;
 		}
 	return -EMFILE;

@@ -1,5 +1,5 @@
-/* The simulated disk: each file has two images, what programs see and what a power cut leaves, and between them the
- * changes that no sync has covered. */
+/* The simulated disk: each file has two images, what programs see and what a power cut leaves, and between
+ * them the changes that no sync has covered. */
 #include "sim_world.h"
 
 #include <stdio.h>
@@ -31,7 +31,8 @@ static void change_apply(struct image *image, const struct change *change, uint6
 	memcpy(image->bytes + change->offset, change->bytes, len);
 }
 
-static struct change *change_add(struct world *world, struct sim_inode *inode, uint64_t offset, uint64_t len, bool resize)
+static struct change *change_add(struct world *world, struct sim_inode *inode, uint64_t offset, uint64_t len,
+				 bool resize)
 {
 	struct change *change = calloc(1, sizeof(*change) + (resize ? 0 : len));
 
@@ -253,9 +254,12 @@ static int do_stat(struct world *world, const struct op *op)
 
 	if (!name)
 		return -ENOENT;
-	*op->statx = (struct statx){.stx_mode = (uint16_t)name->inode->mode, .stx_size = name->inode->now.len,
-				    .stx_ino = name->inode->number, .stx_nlink = name->inode->names,
-				    .stx_blksize = 4096, .stx_blocks = (name->inode->now.len + 511) / 512};
+	*op->statx = (struct statx){.stx_mode = (uint16_t)name->inode->mode,
+				    .stx_size = name->inode->now.len,
+				    .stx_ino = name->inode->number,
+				    .stx_nlink = name->inode->names,
+				    .stx_blksize = 4096,
+				    .stx_blocks = (name->inode->now.len + 511) / 512};
 	return 0;
 }
 
@@ -364,7 +368,8 @@ static void inode_power_cut(struct world *world, struct sim_inode *inode)
 		if (fate == 0)
 			change_apply(&inode->durable, change, change->len);
 		else if (fate == 1 && !change->resize)
-			change_apply(&inode->durable, change, world_random(world, change->len / SECTOR + 1) * SECTOR);
+			change_apply(&inode->durable, change,
+				     world_random(world, change->len / SECTOR + 1) * SECTOR);
 		inode->changes = change->next;
 		free(change);
 	}

@@ -1,5 +1,5 @@
-/* The simulated network: connected sockets whose bytes travel in packets of random size, each for a random time, in
- * order. */
+/* The simulated network: connected sockets whose bytes travel in packets of random size, each for a random
+ * time, in order. */
 #include "sim_world.h"
 
 #include <poll.h>
@@ -85,7 +85,8 @@ ssize_t net_send(struct world *world, int fd, const struct iovec *iov, unsigned 
 				len = iov[i].iov_len - off;
 			if (len > peer->room)
 				len = peer->room;
-			memcpy(packet_send(world, peer, (uint32_t)len)->bytes, (char *)iov[i].iov_base + off, len);
+			memcpy(packet_send(world, peer, (uint32_t)len)->bytes, (char *)iov[i].iov_base + off,
+			       len);
 			off += len;
 			sent += len;
 		}
@@ -283,7 +284,8 @@ void world_black_hole(struct world *world, const struct ip_addr *at)
 void net_clear(struct world *world)
 {
 	LIST_EACH (l, &world->events) {
-		struct packet *packet = CONTAINER_OF(LIST_ITEM(l, struct sim_event, link), struct packet, event);
+		struct packet *packet =
+		    CONTAINER_OF(LIST_ITEM(l, struct sim_event, link), struct packet, event);
 
 		list_remove(l);
 		packet->to->flying--;

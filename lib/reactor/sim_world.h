@@ -36,13 +36,13 @@ struct packet {
 
 struct sim_socket {
 	struct sim_socket *peer; /* NULL: gone, or not connected */
-	struct link input;	 /* packets that have arrived */
-	struct link backlog;	 /* a listener's: sockets that wait to be accepted */
-	struct link link;	 /* in a backlog */
-	uint64_t arrival;	 /* of the last packet sent to us: none overtakes another */
-	uint32_t room;		 /* that may still be sent to us */
-	struct ip_addr at;	 /* a listener's */
-	unsigned flying;	 /* packets on their way to us */
+	struct link input;       /* packets that have arrived */
+	struct link backlog;     /* a listener's: sockets that wait to be accepted */
+	struct link link;        /* in a backlog */
+	uint64_t arrival;        /* of the last packet sent to us: none overtakes another */
+	uint32_t room;           /* that may still be sent to us */
+	struct ip_addr at;       /* a listener's */
+	unsigned flying;         /* packets on their way to us */
 	bool listens, black_hole, ended, reset, shut, resets, closed;
 };
 
@@ -110,7 +110,8 @@ static inline struct world *world_of(struct shard *shard)
 	return shard->options.world;
 }
 
-void event_add(struct world *world, struct sim_event *event, uint64_t at, void (*fn)(struct world *, struct sim_event *));
+void event_add(struct world *world, struct sim_event *event, uint64_t at,
+	       void (*fn)(struct world *, struct sim_event *));
 struct sim_fd *sim_fd(struct world *world, int fd); /* NULL: EBADF */
 int sim_fd_new(struct world *world, struct sim_socket *socket, struct sim_inode *inode, int flags);
 

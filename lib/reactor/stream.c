@@ -1,24 +1,26 @@
 /* Streams: input received ahead into shared buffers, output sent at once, and one end.
  *
- * A socket has a multishot receive under way from its first moment; other descriptors (pipes, terminals, files) a
- * single read. The struct is freed when it was closed and that operation has come home, never before: the kernel
- * still knows its address. Operations that send are on the stack of the fiber that waits for them. */
+ * A socket has a multishot receive under way from its first moment; other descriptors (pipes, terminals,
+ * files) a single read. The struct is freed when it was closed and that operation has come home, never
+ * before: the kernel still knows its address. Operations that send are on the stack of the fiber that waits
+ * for them. */
 #include "shard.h"
 
 #include <poll.h>
 
-#define WINDOW_DEFAULT	 (64u * 1024)
-#define MERGE_MAX	 1024u /* up to here a copy is cheaper than a buffer of one's own */
+#define WINDOW_DEFAULT   (64u * 1024)
+#define MERGE_MAX        1024u /* up to here a copy is cheaper than a buffer of one's own */
 #define STREAMS_IDLE_MAX 1024
-#define SEND_IOV_MAX	 16 /* of one operation, after the first sent only a part */
-#define IOV_COUNT_MAX	 1024 /* the system's */
-/* When so many fibers run in a round, their sends go to the kernel together, at its end; a lone one is sent at
- * once. 100 echoing connections: 13.3 us a round trip (both ends) through the ring, 15.2 us by a call each. */
-#define BATCH_MIN	 4
+#define SEND_IOV_MAX     16   /* of one operation, after the first sent only a part */
+#define IOV_COUNT_MAX    1024 /* the system's */
+/* When so many fibers run in a round, their sends go to the kernel together, at its end; a lone one is sent
+ * at once. 100 echoing connections: 13.3 us a round trip (both ends) through the ring, 15.2 us by a call
+ * each. */
+#define BATCH_MIN 4
 
 struct bufq {
 	struct buf *head, *tail;
-	size_t off;	/* consumed from head */
+	size_t off;     /* consumed from head */
 	size_t pending; /* unread bytes over all */
 };
 
@@ -30,7 +32,7 @@ struct stream {
 	void (*on_input)(struct stream *, void *);
 	void *arg;
 	struct task_wait *filler; /* the fiber in stream_fill() */
-	struct bufq raw, plain;	  /* as it came; what a layer made of it */
+	struct bufq raw, plain;   /* as it came; what a layer made of it */
 	const struct stream_layer_ops *layer_ops;
 	void *layer;
 	struct buf *read_buf; /* of a descriptor that is no socket */
@@ -39,10 +41,10 @@ struct stream {
 	int fd_in, fd_out;
 	int error; /* errno of the receive */
 	bool is_socket;
-	bool fresh;	  /* input has come since stream_raw_fill() last returned */
-	bool ended;	  /* nothing more will come */
+	bool fresh;       /* input has come since stream_raw_fill() last returned */
+	bool ended;       /* nothing more will come */
 	bool layer_ended; /* the layer said so */
-	bool paused;	  /* more than the window is unread: no receive is under way, or it is being cancelled */
+	bool paused; /* more than the window is unread: no receive is under way, or it is being cancelled */
 	bool closed;
 	bool lingering; /* closed by us, but what the peer still sends is read and dropped */
 	struct timer linger;
@@ -69,8 +71,8 @@ static void bufq_append(struct bufq *q, struct buf *buf)
 	q->pending += buf->len;
 }
 
-/* Whether the bytes fit behind the last ones, in the same buffer. Whoever holds that buffer holds other bytes of
- * it. Without this, a client that sends byte by byte would make us keep a buffer for each. */
+/* Whether the bytes fit behind the last ones, in the same buffer. Whoever holds that buffer holds other bytes
+ * of it. Without this, a client that sends byte by byte would make us keep a buffer for each. */
 static bool bufq_merge(struct bufq *q, const struct buf *buf)
 {
 	struct buf *tail = q->tail;
@@ -163,7 +165,8 @@ static void stream_finish(struct stream *s)
 	free(s);
 }
 
-/* A closed stream's receive has come home. Lingering, it goes on for as long as there is something to drop. */
+/* A closed stream's receive has come home. Lingering, it goes on for as long as there is something to drop.
+ */
 static void recv_closed(struct stream *s, int result)
 {
 	/* ECANCELED while lingering: the window's, just before the end. */
@@ -179,7 +182,8 @@ static void recv_closed(struct stream *s, int result)
 	stream_finish(s);
 }
 
-/* Whoever waits for input learns that there is some, or that there will be none. The stream may be gone after. */
+/* Whoever waits for input learns that there is some, or that there will be none. The stream may be gone
+ * after. */
 static void tell_reader(struct stream *s)
 {
 	if (s->filler)
@@ -290,8 +294,8 @@ void streams_feed(struct shard *shard)
 
 /* ---- Life ---- */
 
-enum rc stream_new(struct shard *shard, int fd_in, int fd_out, void (*on_input)(struct stream *, void *), void *arg,
-		   struct stream **stream_ret, struct err *err)
+enum rc stream_new(struct shard *shard, int fd_in, int fd_out, void (*on_input)(struct stream *, void *),
+		   void *arg, struct stream **stream_ret, struct err *err)
 {
 	struct stream *s;
 
@@ -303,8 +307,12 @@ enum rc stream_new(struct shard *shard, int fd_in, int fd_out, void (*on_input)(
 		if (!s)
 			return err_memory(err);
 	}
-	*s = (struct stream){.shard = shard, .on_input = on_input, .arg = arg, .window = WINDOW_DEFAULT,
-			     .fd_in = fd_in, .fd_out = fd_out};
+	*s = (struct stream){.shard = shard,
+			     .on_input = on_input,
+			     .arg = arg,
+			     .window = WINDOW_DEFAULT,
+			     .fd_in = fd_in,
+			     .fd_out = fd_out};
 	s->is_socket = shard->backend->is_socket(shard, fd_in);
 	list_init(&s->starved);
 	list_append(&shard->streams, &s->open);
@@ -438,7 +446,8 @@ enum rc stream_raw_fill(struct task *task, struct stream *s, struct err *err)
 	ASSERT(!s->filler);
 	if (task->cancelled)
 		return CANCELLED;
-	/* The reader wants more than the window before it can consume: then so be it, it has a limit of its own. */
+	/* The reader wants more than the window before it can consume: so be it, it has a limit of its own.
+	 */
 	if (s->paused && !s->recv.under_way)
 		recv_start(s);
 	/* Fresh input that was consumed already, by whoever came before us, is none. */
@@ -561,8 +570,8 @@ static enum rc write_failed(struct err *err, enum rc rc, int os)
 }
 
 /* Through the ring, which waits in the kernel for room. */
-static enum rc write_rest(struct task *task, struct stream *s, const struct iovec *iov, unsigned iov_count, size_t done,
-			  size_t len, struct err *err)
+static enum rc write_rest(struct task *task, struct stream *s, const struct iovec *iov, unsigned iov_count,
+			  size_t done, size_t len, struct err *err)
 {
 	struct iovec rest[SEND_IOV_MAX];
 	struct op_wait w;
@@ -615,7 +624,8 @@ enum rc stream_raw_writev(struct task *task, struct stream *s, const struct iove
 	return write_rest(task, s, iov, iov_count, sent > 0 ? (size_t)sent : 0, len, err);
 }
 
-enum rc stream_writev(struct task *task, struct stream *s, const struct iovec *iov, unsigned iov_count, struct err *err)
+enum rc stream_writev(struct task *task, struct stream *s, const struct iovec *iov, unsigned iov_count,
+		      struct err *err)
 {
 	if (s->layer_ops)
 		return s->layer_ops->writev(task, s, s->layer, iov, iov_count, err);

@@ -10,7 +10,8 @@ uint64_t task_until(const struct task *task, uint64_t timeout_ms)
 {
 	uint64_t now = shard_now(task->shard), until;
 
-	if (__builtin_mul_overflow(timeout_ms, NS_PER_MS, &until) || __builtin_add_overflow(until, now, &until))
+	if (__builtin_mul_overflow(timeout_ms, NS_PER_MS, &until) ||
+	    __builtin_add_overflow(until, now, &until))
 		return task->until;
 	return until < task->until ? until : task->until;
 }
@@ -42,7 +43,8 @@ static void wait_timeout(struct timer *timer)
 	wait_stop(CONTAINER_OF(timer, struct task_wait, timer), DEFER);
 }
 
-enum rc task_park(struct task *task, struct task_wait *wait, void (*stop)(struct task_wait *, enum rc), bool hard)
+enum rc task_park(struct task *task, struct task_wait *wait, void (*stop)(struct task_wait *, enum rc),
+		  bool hard)
 {
 	struct shard *shard = task->shard;
 
@@ -93,7 +95,8 @@ enum rc task_sleep(struct task *task, uint64_t until)
 	if (task->cancelled)
 		return CANCELLED;
 	timer_init(&sleep.timer, sleep_over);
-	/* Set before the deadline's own timer: when both are for the same moment, the sleep is over in time. */
+	/* Set before the deadline's own timer: when both are for the same moment, the sleep is over in time.
+	 */
 	if (until <= task->until)
 		timer_set(task->shard, &sleep.timer, until);
 	rc = task_park(task, &sleep.wait, NULL, false);

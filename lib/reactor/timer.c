@@ -1,6 +1,7 @@
-/* Timers: a heap of four children a node, whose entries hold the time beside the pointer, so that sifting does not
- * touch the timers it compares. Nearly all timers are deadlines that lie further ahead than those already there,
- * and are cancelled long before they fire: setting one is then an append and one comparison. */
+/* Timers: a heap of four children a node, whose entries hold the time beside the pointer, so that sifting
+ * does not touch the timers it compares. Nearly all timers are deadlines that lie further ahead than those
+ * already there, and are cancelled long before they fire: setting one is then an append and one comparison.
+ */
 #include "shard.h"
 
 #define ARITY 4

@@ -1,8 +1,8 @@
-/* The io_uring backend. One ring per shard, made by the thread that uses it; everything asked for in a round goes to
- * the kernel in one call, which also waits and runs the kernel's deferred work.
+/* The io_uring backend. One ring per shard, made by the thread that uses it; everything asked for in a round
+ * goes to the kernel in one call, which also waits and runs the kernel's deferred work.
  *
- * The kernel is never given the address of an operation, but a number and a generation: what comes home late, or
- * twice, finds its generation gone and is dropped. */
+ * The kernel is never given the address of an operation, but a number and a generation: what comes home late,
+ * or twice, finds its generation gone and is dropped. */
 #include "shard.h"
 
 #include <limits.h>
@@ -16,16 +16,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GROUP	      0	    /* of provided buffers: one is enough */
-#define BATCH	      64    /* completions copied out of the ring at a time */
-#define WORKERS_MAX   4	    /* io-wq threads a shard may have of each kind */
-#define OP_FTRUNCATE  55    /* IORING_OP_FTRUNCATE, Linux 6.9; newer than this liburing's headers */
+#define GROUP         0           /* of provided buffers: one is enough */
+#define BATCH         64          /* completions copied out of the ring at a time */
+#define WORKERS_MAX   4           /* io-wq threads a shard may have of each kind */
+#define OP_FTRUNCATE  55          /* IORING_OP_FTRUNCATE, Linux 6.9; newer than this liburing's headers */
 #define FOR_NOBODY    0xffffffffu /* in place of a number: nobody waits for this completion */
 #define FOR_WAKE      0xfffffffeu /* the generation is the peer that we could not wake through its ring */
-#define CLOSE_WAIT_MS 1000  /* how long the end of a shard waits for what it cancelled */
+#define CLOSE_WAIT_MS 1000        /* how long the end of a shard waits for what it cancelled */
 
 struct op_slot {
-	struct op *op;	     /* NULL: free */
+	struct op *op; /* NULL: free */
 	uint32_t generation;
 	uint32_t next_free;
 };
@@ -67,7 +67,8 @@ static void take_backlog(struct uring *u)
 		u->backlog_size = size;
 	}
 	count = 0;
-	io_uring_for_each_cqe (&u->ring, head, cqe) {
+	io_uring_for_each_cqe(&u->ring, head, cqe)
+	{
 		if (u->backlog_count == u->backlog_size)
 			break;
 		u->backlog[u->backlog_count++] = *cqe;
@@ -86,7 +87,8 @@ static struct io_uring_sqe *sqe_get(struct shard *shard)
 		shard->stats.sq_full++;
 		if (io_uring_submit(&u->ring) < 0) {
 			take_backlog(u);
-			(void)io_uring_get_events(&u->ring); /* runs deferred work; errors show at the next submit */
+			(void)io_uring_get_events(
+			    &u->ring); /* runs deferred work; errors show at the next submit */
 		}
 		sqe = io_uring_get_sqe(&u->ring);
 	}
@@ -152,8 +154,8 @@ static void prep_rw(struct io_uring_sqe *sqe, const struct op *op)
 		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe, op->fd, op->iov->iov_base,
 				 (unsigned)op->iov->iov_len, op->offset);
 	else
-		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, op->fd, op->iov, op->iov_count,
-				 op->offset);
+		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, op->fd, op->iov,
+				 op->iov_count, op->offset);
 	sqe->rw_flags = (int)op->flags;
 }
 
@@ -192,10 +194,12 @@ static void prep(struct uring *u, struct io_uring_sqe *sqe, struct op *op)
 		break;
 	case OP_SEND:
 		if (op->iov_count == 1) {
-			io_uring_prep_send(sqe, op->fd, op->iov->iov_base, op->iov->iov_len, MSG_NOSIGNAL | MSG_WAITALL);
+			io_uring_prep_send(sqe, op->fd, op->iov->iov_base, op->iov->iov_len,
+					   MSG_NOSIGNAL | MSG_WAITALL);
 			break;
 		}
-		*op->msg = (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)op->iov, .msg_iovlen = op->iov_count};
+		*op->msg = (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)op->iov,
+					   .msg_iovlen = op->iov_count};
 		io_uring_prep_sendmsg(sqe, op->fd, op->msg, MSG_NOSIGNAL | MSG_WAITALL);
 		break;
 	case OP_CONNECT:
@@ -291,7 +295,8 @@ static void complete(struct shard *shard, const struct io_uring_cqe *cqe)
 	}
 	shard->stats.completions++;
 	if (cqe->flags & IORING_CQE_F_BUFFER)
-		buf = buf_taken(shard, cqe->flags >> IORING_CQE_BUFFER_SHIFT, cqe->res > 0 ? (size_t)cqe->res : 0);
+		buf = buf_taken(shard, cqe->flags >> IORING_CQE_BUFFER_SHIFT,
+				cqe->res > 0 ? (size_t)cqe->res : 0);
 	if (place >= u->slot_count || u->slots[place].generation != generation || !u->slots[place].op) {
 		if (buf)
 			buf_unref(buf);
@@ -369,8 +374,10 @@ static void uring_run(struct shard *shard, uint64_t until)
 		if (until == UNTIL_NEVER || until - now > 3600 * NS_PER_S)
 			until = until > now ? now + 3600 * NS_PER_S : now;
 		now = until > now ? until - now : 0;
-		ts = (struct __kernel_timespec){.tv_sec = (int64_t)(now / NS_PER_S), .tv_nsec = (long)(now % NS_PER_S)};
-		(void)io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL); /* ETIME, EINTR: a round */
+		ts.tv_sec = (int64_t)(now / NS_PER_S);
+		ts.tv_nsec = (long)(now % NS_PER_S);
+		(void)io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts,
+						       NULL); /* ETIME, EINTR: a round */
 	} else {
 		(void)io_uring_submit_and_get_events(&u->ring); /* EBUSY: room is made now */
 	}
@@ -422,9 +429,9 @@ static bool accept_is_broken(void)
 static enum rc ring_make(struct shard *shard, struct uring *u, struct err *err)
 {
 	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
-			 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-		.cq_entries = shard->options.ring_entries * 8,
+	    .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+		     IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+	    .cq_entries = shard->options.ring_entries * 8,
 	};
 	unsigned workers[2] = {WORKERS_MAX, WORKERS_MAX};
 	struct io_uring_probe *probe;
@@ -436,7 +443,7 @@ static enum rc ring_make(struct shard *shard, struct uring *u, struct err *err)
 			return err_os(err, DEFER, -rc, "io_uring_setup");
 		return FAIL;
 	}
-	(void)io_uring_ring_dontfork(&u->ring); /* only spares a child the pages */
+	(void)io_uring_ring_dontfork(&u->ring);    /* only spares a child the pages */
 	(void)io_uring_register_ring_fd(&u->ring); /* only spares the kernel a look-up */
 	(void)io_uring_register_iowq_max_workers(&u->ring, workers);
 	probe = io_uring_get_probe_ring(&u->ring);
@@ -492,8 +499,9 @@ static enum rc uring_open(struct shard *shard, struct err *err)
 	return OK;
 }
 
-/* A ring outlives its process for a moment, and its listeners go on taking connections, only to reset them; also
- * the kernel still writes where it was told to. So all is cancelled and waited for, and nobody is told. */
+/* A ring outlives its process for a moment, and its listeners go on taking connections, only to reset them;
+ * also the kernel still writes where it was told to. So all is cancelled and waited for, and nobody is told.
+ */
 static void end_all(struct shard *shard, struct uring *u)
 {
 	uint64_t until = shard->backend->now(shard) + CLOSE_WAIT_MS * NS_PER_MS;
@@ -584,7 +592,8 @@ static bool uring_is_socket(struct shard *shard, int fd)
 
 static ssize_t uring_send_now(struct shard *shard, int fd, const struct iovec *iov, unsigned iov_count)
 {
-	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = iov_count < 1024 ? iov_count : 1024};
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov,
+			     .msg_iovlen = iov_count < IOV_MAX ? iov_count : IOV_MAX};
 	ssize_t n;
 
 	struct pollfd room = {.fd = fd, .events = POLLOUT};
@@ -617,7 +626,8 @@ static int uring_bind(struct shard *shard, int fd, const struct sockaddr *sa, so
 	int one = 1;
 
 	(void)shard;
-	/* Choose the port at connect(), when the peer is known: else ports run out at one per local address. */
+	/* Choose the port at connect(), when the peer is known: else ports run out at one per local address.
+	 */
 	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	return bind(fd, sa, len) ? -errno : 0;
 }
@@ -659,23 +669,23 @@ static void uring_close_fd(struct shard *shard, int fd)
 }
 
 const struct backend backend_uring = {
-	.name = "io_uring",
-	.open = uring_open,
-	.close = uring_close,
-	.submit = uring_submit,
-	.cancel = uring_cancel,
-	.run = uring_run,
-	.wake = uring_wake,
-	.now = uring_now,
-	.wall = uring_wall,
-	.random = uring_random,
-	.offer = uring_offer,
-	.is_socket = uring_is_socket,
-	.send_now = uring_send_now,
-	.socket = uring_socket,
-	.bind = uring_bind,
-	.prepare_listener = uring_prepare_listener,
-	.shutdown = uring_shutdown,
-	.set_reset = uring_set_reset,
-	.close_fd = uring_close_fd,
+    .name = "io_uring",
+    .open = uring_open,
+    .close = uring_close,
+    .submit = uring_submit,
+    .cancel = uring_cancel,
+    .run = uring_run,
+    .wake = uring_wake,
+    .now = uring_now,
+    .wall = uring_wall,
+    .random = uring_random,
+    .offer = uring_offer,
+    .is_socket = uring_is_socket,
+    .send_now = uring_send_now,
+    .socket = uring_socket,
+    .bind = uring_bind,
+    .prepare_listener = uring_prepare_listener,
+    .shutdown = uring_shutdown,
+    .set_reset = uring_set_reset,
+    .close_fd = uring_close_fd,
 };

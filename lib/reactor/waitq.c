@@ -117,7 +117,8 @@ enum rc group_wait(struct task *parent, struct group *group)
 	if (rc != OK) {
 		group_cancel(group);
 		while (group->running)
-			(void)waitq_wait_hard(parent, &group->done, true); /* hard: only the last child ends it */
+			(void)waitq_wait_hard(parent, &group->done,
+					      true); /* hard: only the last child ends it */
 		rc = CANCELLED;
 	}
 	parent->until = until;

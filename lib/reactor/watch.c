@@ -1,5 +1,5 @@
-/* Watches: readiness of descriptors that a library reads and writes by itself. Each report is one poll, started
- * again after the library had its turn, so a descriptor that is still ready is reported again. */
+/* Watches: readiness of descriptors that a library reads and writes by itself. Each report is one poll,
+ * started again after the library had its turn, so a descriptor that is still ready is reported again. */
 #include "shard.h"
 
 #include <poll.h>

@@ -37,7 +37,8 @@ static void run_start(struct shard *shard, void *arg)
 }
 
 /* Runs f(task, arg) on a fiber of a new shard; statistics of the shard at its end are returned. */
-static inline struct shard_stats run_with(struct shard_options options, void (*f)(struct task *, void *arg), void *arg)
+static inline struct shard_stats run_with(struct shard_options options, void (*f)(struct task *, void *arg),
+					  void *arg)
 {
 	struct run run = {.f = f, .arg = arg};
 	struct shard_stats stats;

@@ -340,9 +340,9 @@ static void test_slots(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_many),	  cmocka_unit_test(test_refused), cmocka_unit_test(test_timers),
-		cmocka_unit_test(test_deadlines), cmocka_unit_test(test_order),	  cmocka_unit_test(test_family),
-		cmocka_unit_test(test_both),	  cmocka_unit_test(test_slots),
+	    cmocka_unit_test(test_many),      cmocka_unit_test(test_refused), cmocka_unit_test(test_timers),
+	    cmocka_unit_test(test_deadlines), cmocka_unit_test(test_order),   cmocka_unit_test(test_family),
+	    cmocka_unit_test(test_both),      cmocka_unit_test(test_slots),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,7 +274,8 @@ static void shortage(struct task *task, void *arg)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = (rlim_t)highest + 1 + 5;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	assert_int_equal(listener_new(task->shard, fd, shortage_accept, shortage_error, &s, &listener, NULL), OK);
+	assert_int_equal(listener_new(task->shard, fd, shortage_accept, shortage_error, &s, &listener, NULL),
+			 OK);
 	for (int i = 0; i < 20; i++)
 		assert_int_equal(connect(clients[i], (struct sockaddr *)&sin, len), 0);
 	while (!s.errors)
@@ -283,7 +284,7 @@ static void shortage(struct task *task, void *arg)
 	assert_int_equal(s.os, EMFILE);
 	assert_int_equal(task_sleep(task, shard_now(task->shard) + 500 * NS_PER_MS), OK);
 	assert_int_equal(s.errors, 1); /* told once, although it was tried again */
-	while (s.accepted < 20) { /* descriptors are freed: it goes on by itself */
+	while (s.accepted < 20) {      /* descriptors are freed: it goes on by itself */
 		for (unsigned i = 0; i < s.accepted; i++) {
 			if (s.fds[i] >= 0)
 				close(s.fds[i]);
@@ -326,8 +327,9 @@ static int drop_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files),	cmocka_unit_test(test_pipe_read), cmocka_unit_test(test_watches),
-		cmocka_unit_test(test_processes), cmocka_unit_test(test_shortage),
+	    cmocka_unit_test(test_files),    cmocka_unit_test(test_pipe_read),
+	    cmocka_unit_test(test_watches),  cmocka_unit_test(test_processes),
+	    cmocka_unit_test(test_shortage),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, drop_dir);

@@ -91,8 +91,10 @@ static void test_two_shards(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(shard_new(&(struct shard_options){.id = i, .count = 2, .cpu = -1, .buf_count = 8},
-					   &two.shards[i], NULL), OK);
+		assert_int_equal(
+		    shard_new(&(struct shard_options){.id = i, .count = 2, .cpu = -1, .buf_count = 8},
+			      &two.shards[i], NULL),
+		    OK);
 	shard_connect(two.shards, 2);
 	for (unsigned i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, two_thread, two.shards[i]);
@@ -268,10 +270,10 @@ static void test_leave(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_two_shards),
-		cmocka_unit_test(test_offload),
-		cmocka_unit_test(test_crowd),
-		cmocka_unit_test(test_leave),
+	    cmocka_unit_test(test_two_shards),
+	    cmocka_unit_test(test_offload),
+	    cmocka_unit_test(test_crowd),
+	    cmocka_unit_test(test_leave),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

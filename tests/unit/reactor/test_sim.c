@@ -140,8 +140,9 @@ static void talking(struct task *task, void *arg)
 	talk->task = task;
 	group_init(&talk->servers);
 	group_init(&clients);
-	assert_int_equal(listener_new(task->shard, world_listen(talk->world, &at), talk_accept, NULL, talk, &listener,
-				      NULL), OK);
+	assert_int_equal(listener_new(task->shard, world_listen(talk->world, &at), talk_accept, NULL, talk,
+				      &listener, NULL),
+			 OK);
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(group_spawn(task, &clients, talk_client, talk), OK);
 	assert_int_equal(group_wait(task, &clients), OK);
@@ -224,7 +225,7 @@ static void test_ends(void **state)
 #define RECORD 2048u
 struct disk {
 	struct world *world;
-	unsigned synced, written; /* records */
+	unsigned synced, written;  /* records */
 	unsigned kept, lost, torn; /* of those that were only written */
 };
 
@@ -246,7 +247,8 @@ static void disk_write(struct task *task, void *arg)
 	for (disk->written = 0; disk->written < 10; disk->written++) {
 		record_make(record, disk->written);
 		assert_int_equal(file_writev_flags(task, fd, &iov, 1, disk->written * RECORD,
-						   disk->written == 4 ? RWF_DSYNC : 0, NULL), OK);
+						   disk->written == 4 ? RWF_DSYNC : 0, NULL),
+				 OK);
 		if (disk->written == 5)
 			assert_int_equal(file_sync(task, fd, true, NULL), OK);
 	}
@@ -341,8 +343,8 @@ static void test_disk_faults(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hour), cmocka_unit_test(test_stuck),     cmocka_unit_test(test_talk),
-		cmocka_unit_test(test_ends), cmocka_unit_test(test_power_cut), cmocka_unit_test(test_disk_faults),
+	    cmocka_unit_test(test_hour), cmocka_unit_test(test_stuck),     cmocka_unit_test(test_talk),
+	    cmocka_unit_test(test_ends), cmocka_unit_test(test_power_cut), cmocka_unit_test(test_disk_faults),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

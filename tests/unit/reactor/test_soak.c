@@ -1,6 +1,6 @@
-/* Many connections whose two sides do as chance wills: write, read in bites, keep buffers, sleep, close in all ways,
- * and are cancelled from outside at any moment. What is read is always what was written, nothing hangs, and no buffer
- * is left. On the kernel with little of everything, and in the simulated world. */
+/* Many connections whose two sides do as chance wills: write, read in bites, keep buffers, sleep, close in
+ * all ways, and are cancelled from outside at any moment. What is read is always what was written, nothing
+ * hangs, and no buffer is left. On the kernel with little of everything, and in the simulated world. */
 #include "harness.h"
 
 #include <netinet/in.h>
@@ -171,7 +171,8 @@ static void soaking(struct task *task, void *arg)
 	while (soak->running) {
 		struct side *side = &soak->sides[pick(&soak->chance, 2 * PAIRS)];
 
-		assert_int_equal(task_sleep(task, shard_now(task->shard) + pick(&soak->chance, NS_PER_MS)), OK);
+		assert_int_equal(task_sleep(task, shard_now(task->shard) + pick(&soak->chance, NS_PER_MS)),
+				 OK);
 		if (side->task && !pick(&soak->chance, 8))
 			task_cancel(side->task);
 	}
@@ -201,7 +202,8 @@ static void test_kernel(void **state)
 	for (uint64_t seed = 1; seed <= 5; seed++) {
 		soak((struct shard_options){.cpu = -1}, NULL, seed);
 		soak((struct shard_options){.cpu = -1, .ring_entries = 2}, NULL, seed);
-		soak((struct shard_options){.cpu = -1, .buf_count = 4, .buf_size = 1024, .buf_memory_max = 1}, NULL, seed);
+		soak((struct shard_options){.cpu = -1, .buf_count = 4, .buf_size = 1024, .buf_memory_max = 1},
+		     NULL, seed);
 	}
 }
 
@@ -225,8 +227,8 @@ static void test_simulated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kernel),
-		cmocka_unit_test(test_simulated),
+	    cmocka_unit_test(test_kernel),
+	    cmocka_unit_test(test_simulated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

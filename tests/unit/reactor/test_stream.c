@@ -86,7 +86,8 @@ static void echo(struct task *task, void *arg)
 	group_init(&group);
 	assert_int_equal(group_spawn(task, &group, echo_child, p.b), OK);
 	for (size_t len = 1; len < sizeof(bytes); len += 97, at += len - 97) {
-		struct iovec iov[3] = {{bytes, len / 3}, {bytes + len / 3, 0}, {bytes + len / 3, len - len / 3}};
+		struct iovec iov[3] = {
+		    {bytes, len / 3}, {bytes + len / 3, 0}, {bytes + len / 3, len - len / 3}};
 
 		fill_pattern(bytes, at, len);
 		assert_int_equal(stream_writev(task, p.a, iov, 3, &err), OK);
@@ -163,8 +164,9 @@ static void test_large_few_buffers(void **state)
 	struct shard_stats stats;
 
 	(void)state;
-	stats = run_with((struct shard_options){.cpu = -1, .buf_count = 2, .buf_size = 512, .buf_memory_max = 1}, large,
-			 NULL);
+	stats =
+	    run_with((struct shard_options){.cpu = -1, .buf_count = 2, .buf_size = 512, .buf_memory_max = 1},
+		     large, NULL);
 	assert_true(stats.enobufs > 0);
 }
 
@@ -388,7 +390,8 @@ static void listening(struct task *task, void *arg)
 	(void)arg;
 	group_init(&served.group);
 	group_init(&clients);
-	assert_int_equal(listener_new(task->shard, fd, served_accept, NULL, &served, &served.listener, &err), OK);
+	assert_int_equal(listener_new(task->shard, fd, served_accept, NULL, &served, &served.listener, &err),
+			 OK);
 	for (unsigned i = 0; i < CONNECTIONS; i++)
 		assert_int_equal(group_spawn(task, &clients, client, &at), OK);
 	assert_int_equal(group_wait(task, &clients), OK);
@@ -421,7 +424,8 @@ static void test_listening(void **state)
 	(void)state;
 	stats = run_fn(listening, NULL);
 	assert_int_equal(stats.bufs_held, 0);
-	stats = run_with((struct shard_options){.cpu = -1, .ring_entries = 2, .buf_count = 4}, listening, NULL);
+	stats =
+	    run_with((struct shard_options){.cpu = -1, .ring_entries = 2, .buf_count = 4}, listening, NULL);
 	assert_true(stats.sq_full > 0);
 	assert_int_equal(stats.bufs_held, 0);
 }
@@ -460,7 +464,8 @@ static void last_word(struct task *task, void *arg)
 		stream_close_lingering(s, 5000);
 		for (int i = 0; i < 5; i++) {
 			assert_int_equal(task_sleep(task, shard_now(task->shard) + NS_PER_MS), OK);
-			assert_true(send(c, noise, 1000, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN);
+			assert_true(send(c, noise, 1000, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
+				    errno == EAGAIN);
 		}
 		while ((n = recv(c, reply, sizeof(reply), 0)) > 0)
 			all += n;
@@ -511,7 +516,8 @@ static void sessions(struct task *task, void *arg)
 
 	(void)arg;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	assert_int_equal(stream_new(task->shard, fds[0], fds[0], session_input, &session, &session.s, NULL), OK);
+	assert_int_equal(stream_new(task->shard, fds[0], fds[0], session_input, &session, &session.s, NULL),
+			 OK);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_int_equal(write(fds[1], "abc", 3), 3);
 		while (session.called == i)
@@ -533,11 +539,16 @@ static void test_sessions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_echo),	      cmocka_unit_test(test_large),
-		cmocka_unit_test(test_large_few_buffers), cmocka_unit_test(test_large_tiny_ring),
-		cmocka_unit_test(test_closing),	      cmocka_unit_test(test_keep),
-		cmocka_unit_test(test_pipes),	      cmocka_unit_test(test_listening),
-		cmocka_unit_test(test_last_word),     cmocka_unit_test(test_sessions),
+	    cmocka_unit_test(test_echo),
+	    cmocka_unit_test(test_large),
+	    cmocka_unit_test(test_large_few_buffers),
+	    cmocka_unit_test(test_large_tiny_ring),
+	    cmocka_unit_test(test_closing),
+	    cmocka_unit_test(test_keep),
+	    cmocka_unit_test(test_pipes),
+	    cmocka_unit_test(test_listening),
+	    cmocka_unit_test(test_last_word),
+	    cmocka_unit_test(test_sessions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
