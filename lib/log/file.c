@@ -99,14 +99,14 @@ static void make_parents(const struct conf *conf, const char *path)
 /* Puts the open file under the stream's number, and gives the number it came with back. */
 static enum rc put_under(enum log_stream stream, int fd, struct err *err)
 {
-	int *number = &log_process.fds[stream], rc;
+	int number = log_process.fds[stream], rc;
 
-	if (*number < 0) {
-		*number = fd;
+	if (number < 0) {
+		log_process.fds[stream] = fd;
 		return OK;
 	}
 	/* dup3() closes what was there and puts the new file in its place in one step, for all threads. */
-	rc = dup3(fd, *number, O_CLOEXEC);
+	rc = dup3(fd, number, O_CLOEXEC);
 	(void)close(fd); /* the file lives on under the other number */
 	return rc >= 0 ? OK : err_os(err, DEFER, 0, "dup3");
 }

@@ -49,11 +49,12 @@ size_t log_escape(char *bytes, size_t room, struct slice text, bool topbit, bool
 
 /* ---- file.c ---- */
 
-/* The descriptors of the process: numbers that never change after log_open(). Written by log_open() before shards run,
- * or with what they had; what stands behind a number is changed with dup3() by whoever finds that it has to be. */
+/* The descriptors of the process: numbers that never change once they are there. Written by log_open() (a reload may bring
+ * the first file), read by all shards; what stands behind a number is changed with dup3() by whoever finds that it has
+ * to be. Nothing else depends on them, so any order will do. */
 struct log_process {
-	int fds[STREAM_COUNT]; /* -1: not opened */
-	bool to_stderr;
+	_Atomic int fds[STREAM_COUNT]; /* -1: not opened */
+	_Atomic bool to_stderr;
 	/* The newest configuration that was opened: a shard that still has an older one leaves the files alone, or the
 	 * two would take them back and forth. Relaxed: it only ever grows, and being late does no harm. */
 	_Atomic uint64_t serial;

@@ -157,6 +157,9 @@ static enum rc check_file(struct log_shard *log, unsigned number, struct err *er
 
 	if (number >= STREAM_COUNT || buffer->checked == now)
 		return OK;
+	/* A shard may log under a new configuration before log_open() has been through with it. */
+	if (log_process.fds[number] < 0)
+		return err_set(err, DEFER, "it was not opened");
 	if (log->conf->serial < atomic_load_explicit(&log_process.serial, memory_order_relaxed) ||
 	    !log_conf_of(log->conf)->path.ptr)
 		return OK;

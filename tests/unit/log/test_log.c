@@ -359,6 +359,30 @@ static void reloaded(void **state)
 	conf_unref(old_conf);
 }
 
+/* Lines that come before their files were opened wait for them. The first of the tests: nothing is open yet. */
+static void log_early(struct task *task, struct conf *conf)
+{
+	log_write(task->shard, conf, LOG_TO_MAIN | LOG_TO_REJECT, NULL, SLICE("early"));
+	assert_int_equal(log_flush(task), DEFER);
+	assert_false(log_healthy(task->shard));
+	open_ok(conf);
+	log_until(task, conf, is_healthy, "late");
+	assert_int_equal(log_flush(task), OK);
+}
+
+static void opened_late(void **state)
+{
+	struct conf *conf = conf_of("log_file_path = $spool_directory/late/%slog\n", NULL, 0);
+
+	(void)state;
+	run_fn(conf, log_early);
+	check_lines("late/rejectlog", (const char *const[]){"early", NULL});
+	char *text = slurp(in_dir("late/mainlog"));
+	assert_memory_equal(behind_stamp(text), "early\n", 6);
+	free(text);
+	conf_unref(conf);
+}
+
 /* ---- Syslog, standard output ---- */
 
 static int syslog_fd;
@@ -550,6 +574,7 @@ static void cost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(opened_late),
 		cmocka_unit_test(bad_options), cmocka_unit_test(selectors),   cmocka_unit_test(timestamps),
 		cmocka_unit_test(lines),       cmocka_unit_test(decorations), cmocka_unit_test(long_lines),
 		cmocka_unit_test(cannot_open), cmocka_unit_test(disk_full),   cmocka_unit_test(renamed),
