@@ -1,5 +1,5 @@
-/* Sections of driver instances (routers, transports, authenticators): "name:", then settings. The lines of an instance
- * are collected first, so that "driver = x" may stand anywhere among them. */
+/* Sections of driver instances (routers, transports, authenticators): "name:", then settings. The lines of an
+ * instance are collected first, so that "driver = x" may stand anywhere among them. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +65,8 @@ static bool grow(struct arena *arena, void **items, unsigned count, unsigned *ro
 	return true;
 }
 
-/* ---- Making an instance ------------------------------------------------------------------------------------ */
+/* ---- Making an instance
+ * ------------------------------------------------------------------------------------ */
 
 static const struct conf_driver *driver_find(const struct conf_section *section, struct slice name)
 {
@@ -104,7 +105,8 @@ static enum rc choose_driver(const struct drivers *drivers, const struct collect
 		if (driver)
 			return conf_error(err, &line->place, "\"driver\" option set for the second time");
 		if (!setting.has_value)
-			return conf_error(err, &line->place, "unexpected end of line (data missing) after driver");
+			return conf_error(err, &line->place,
+					  "unexpected end of line (data missing) after driver");
 		if (setting.value.len > 0 && setting.value.ptr[0] == '"') {
 			rc = setting_unquote(conf, &setting, &setting.value, err);
 			if (rc != OK)
@@ -137,11 +139,14 @@ static const char *nearest_option(const struct conf_section *section, const stru
 	return conf_nearest(name, names, count);
 }
 
-/* The row of that name, private ones first, and its number among all; an alias gives the row it stands for. */
-static const struct conf_option *find_row(const struct conf_section *section, const struct conf_driver *driver,
-					  struct slice name, unsigned *number_ret)
+/* The row of that name, private ones first, and its number among all; an alias gives the row it stands for.
+ */
+static const struct conf_option *find_row(const struct conf_section *section,
+					  const struct conf_driver *driver, struct slice name,
+					  unsigned *number_ret)
 {
-	const struct conf_option *options = driver->options, *row = option_find(options, driver->option_count, name);
+	const struct conf_option *options = driver->options,
+				 *row = option_find(options, driver->option_count, name);
 	unsigned count = driver->option_count, base = section->generic_count;
 
 	if (!row) {
@@ -153,15 +158,17 @@ static const struct conf_option *find_row(const struct conf_section *section, co
 	if (!row)
 		return NULL;
 	for (unsigned i = 0; (row->flags & OPTION_ALIAS) && i < count; i++) {
-		if (options[i].offset == row->offset && !(options[i].flags & (OPTION_ALIAS | OPTION_NO_EFFECT)))
+		if (options[i].offset == row->offset &&
+		    !(options[i].flags & (OPTION_ALIAS | OPTION_NO_EFFECT)))
 			row = &options[i];
 	}
 	*number_ret = base + (unsigned)(row - options);
 	return row;
 }
 
-static enum rc apply_line(const struct drivers *drivers, struct conf_instance *instance, const struct conf_line *line,
-			  uint8_t *was_set, struct slice *texts, struct err *err)
+static enum rc apply_line(const struct drivers *drivers, struct conf_instance *instance,
+			  const struct conf_line *line, uint8_t *was_set, struct slice *texts,
+			  struct err *err)
 {
 	struct conf *conf = drivers->reader->conf;
 	const struct conf_driver *driver = instance->driver;
@@ -246,16 +253,18 @@ static enum rc make_instance(struct drivers *drivers, const struct collected *co
 	return OK;
 }
 
-/* ---- The section --------------------------------------------------------------------------------------------- */
+/* ---- The section
+ * --------------------------------------------------------------------------------------------- */
 
 static enum rc begin_instance(struct drivers *drivers, const struct conf_line *line, struct slice name,
 			      struct slice rest, struct collected *collected, struct err *err)
 {
 	if (rest.len > 0)
-		return conf_error(err, &line->place, "extra characters follow driver name %.*s", SLICE_ARG(name));
-	if (map_get(&drivers->names, name))
-		return conf_error(err, &line->place, "there are two %s called \"%.*s\"", drivers->section->name,
+		return conf_error(err, &line->place, "extra characters follow driver name %.*s",
 				  SLICE_ARG(name));
+	if (map_get(&drivers->names, name))
+		return conf_error(err, &line->place, "there are two %s called \"%.*s\"",
+				  drivers->section->name, SLICE_ARG(name));
 	*collected = (struct collected){.name = name, .place = line->place};
 	return OK;
 }
@@ -274,7 +283,8 @@ enum rc drivers_read(struct conf_reader *reader, const struct conf_section *sect
 		return err_memory(err);
 	map_init(&drivers.names, &reader->scratch, false);
 	while (rc == OK && conf_next_line(reader, &line, err) == OK) {
-		bool starts = starts_instance(&line, &name, &rest), macro = !starts && conf_line_is_macro(&line);
+		bool starts = starts_instance(&line, &name, &rest),
+		     macro = !starts && conf_line_is_macro(&line);
 
 		if (starts || macro) {
 			if (now.name.len > 0)

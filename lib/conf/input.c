@@ -1,6 +1,7 @@
-/* Input: files and includes, physical lines with their macros replaced, .ifdef and its kin, continuation; what comes
- * out is logical lines. Each step is done in the order that the language defines: macros first, then comments,
- * then inclusions and conditions (both may stand in the middle of a continued line), then continuation. */
+/* Input: files and includes, physical lines with their macros replaced, .ifdef and its kin, continuation;
+ * what comes out is logical lines. Each step is done in the order that the language defines: macros first,
+ * then comments, then inclusions and conditions (both may stand in the middle of a continued line), then
+ * continuation. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -63,9 +64,11 @@ static enum rc file_check(const struct conf_reader *reader, const char *name, co
 	if (!S_ISREG(st->st_mode) && !(reader->trusted && S_ISFIFO(st->st_mode)))
 		return conf_error(err, from, "configuration file %s is not a regular file", name);
 	if (!reader->trusted && !owner_ok(st))
-		return conf_error(err, from, "configuration file %s has the wrong owner, group, or mode", name);
+		return conf_error(err, from, "configuration file %s has the wrong owner, group, or mode",
+				  name);
 	if (st->st_size > CONF_FILE_SIZE_MAX)
-		return conf_error(err, from, "configuration file %s has more than %u bytes", name, CONF_FILE_SIZE_MAX);
+		return conf_error(err, from, "configuration file %s has more than %u bytes", name,
+				  CONF_FILE_SIZE_MAX);
 	for (unsigned i = 0; i < reader->depth; i++) {
 		if (reader->files[i].dev == st->st_dev && reader->files[i].ino == st->st_ino)
 			return conf_error(err, from, "%s includes itself", name);
@@ -74,7 +77,8 @@ static enum rc file_check(const struct conf_reader *reader, const char *name, co
 }
 
 /* err->os is ENOENT when there is no such file. */
-enum rc input_open(struct conf_reader *reader, const char *name, const struct conf_place *from, struct err *err)
+enum rc input_open(struct conf_reader *reader, const char *name, const struct conf_place *from,
+		   struct err *err)
 {
 	struct input_file *file;
 	struct slice bytes;
@@ -83,14 +87,15 @@ enum rc input_open(struct conf_reader *reader, const char *name, const struct co
 	int fd, os;
 
 	if (reader->depth >= CONF_INCLUDE_DEPTH_MAX)
-		return conf_error(err, from, "includes are nested deeper than %u files", CONF_INCLUDE_DEPTH_MAX);
+		return conf_error(err, from, "includes are nested deeper than %u files",
+				  CONF_INCLUDE_DEPTH_MAX);
 	if (reader->opened++ >= CONF_INCLUDES_MAX)
 		return conf_error(err, from, "more than %u files are included", CONF_INCLUDES_MAX);
 	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		os = errno;
-		(void)conf_error(err, from, "failed to open %sconfiguration file %s: %s", from ? "included " : "", name,
-				 strerror(os));
+		(void)conf_error(err, from, "failed to open %sconfiguration file %s: %s",
+				 from ? "included " : "", name, strerror(os));
 		if (err)
 			err->os = os;
 		return FAIL;
@@ -103,7 +108,8 @@ enum rc input_open(struct conf_reader *reader, const char *name, const struct co
 		(void)fcntl(fd, F_SETFL, O_RDONLY); /* a file or a pipe it is: now reading may wait */
 		rc = read_all(reader, fd, size, &bytes);
 		if (rc == FAIL)
-			(void)conf_error(err, from, "failed to read configuration file %s: %s", name, strerror(errno));
+			(void)conf_error(err, from, "failed to read configuration file %s: %s", name,
+					 strerror(errno));
 		else if (rc == DEFER)
 			(void)err_memory(err);
 	}
@@ -129,7 +135,8 @@ static enum rc include(struct conf_reader *reader, struct slice arg, bool if_exi
 	if (arg.len == 0)
 		return conf_error(err, &place, ".include without a file name");
 	if (arg.ptr[0] != '/' && if_exists)
-		return conf_error(err, &place, ".include specifies a non-absolute path \"%.*s\"", SLICE_ARG(arg));
+		return conf_error(err, &place, ".include specifies a non-absolute path \"%.*s\"",
+				  SLICE_ARG(arg));
 	path = arg;
 	if (arg.ptr[0] != '/') {
 		dir = slice_of(place.file);
@@ -187,7 +194,8 @@ static bool directive(struct slice line, struct slice word, struct slice *arg_re
 }
 
 /* *taken_ret: it was one. replaced: a macro was replaced in this line, which is all that .ifdef asks. */
-static enum rc condition(struct conf_reader *reader, struct slice line, bool replaced, bool *taken_ret, struct err *err)
+static enum rc condition(struct conf_reader *reader, struct slice line, bool replaced, bool *taken_ret,
+			 struct err *err)
 {
 	struct conf_place place = here(reader);
 	struct slice arg;
@@ -202,8 +210,8 @@ static enum rc condition(struct conf_reader *reader, struct slice line, bool rep
 	if (!*taken_ret)
 		return OK;
 	if (reader->cond_depth == 0)
-		return conf_error(err, &place, "%.*s without matching .ifdef",
-				  (int)(line.len - arg.len), line.ptr);
+		return conf_error(err, &place, "%.*s without matching .ifdef", (int)(line.len - arg.len),
+				  line.ptr);
 	if (line.ptr[2] == 'n')
 		reader->cond_depth--;
 	else if (directive(line, SLICE(".elifdef"), &arg))
@@ -219,7 +227,8 @@ static enum rc condition(struct conf_reader *reader, struct slice line, bool rep
 
 enum step { STEP_LINE, STEP_SKIP, STEP_END, STEP_FAULT };
 
-/* One physical line, trimmed, macros replaced; whatever is no text for the logical line is dealt with here. */
+/* One physical line, trimmed, macros replaced; whatever is no text for the logical line is dealt with here.
+ */
 static enum step physical_line(struct conf_reader *reader, bool at_start, struct slice *line_ret)
 {
 	struct err *err = &reader->fault;

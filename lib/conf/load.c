@@ -12,19 +12,21 @@
 #define SNAPSHOT_SIZE_MAX (512ul * 1024 * 1024)
 
 const char *const conf_section_names[CONF_SECTION_COUNT] = {
-	[CONF_SECTION_ACL] = "acl",
-	[CONF_SECTION_ROUTERS] = "routers",
-	[CONF_SECTION_TRANSPORTS] = "transports",
-	[CONF_SECTION_AUTHENTICATORS] = "authenticators",
-	[CONF_SECTION_RETRY] = "retry",
-	[CONF_SECTION_REWRITE] = "rewrite",
-	[CONF_SECTION_LOCAL_SCAN] = "local_scan",
+    [CONF_SECTION_ACL] = "acl",
+    [CONF_SECTION_ROUTERS] = "routers",
+    [CONF_SECTION_TRANSPORTS] = "transports",
+    [CONF_SECTION_AUTHENTICATORS] = "authenticators",
+    [CONF_SECTION_RETRY] = "retry",
+    [CONF_SECTION_REWRITE] = "rewrite",
+    [CONF_SECTION_LOCAL_SCAN] = "local_scan",
 };
 
-/* Written by whoever loads a configuration, from any thread: only uniqueness matters, so no order is asked for. */
+/* Written by whoever loads a configuration, from any thread: only uniqueness matters, so no order is asked
+ * for. */
 static uint64_t serial_last;
 
-/* ---- Errors and remarks -------------------------------------------------------------------------------------- */
+/* ---- Errors and remarks
+ * -------------------------------------------------------------------------------------- */
 
 enum rc conf_error(struct err *err, const struct conf_place *place, const char *format, ...)
 {
@@ -40,10 +42,11 @@ enum rc conf_error(struct err *err, const struct conf_place *place, const char *
 	if (str.failed)
 		return err_memory(err), FAIL;
 	if (place && place->line > 0)
-		return err_set(err, FAIL, "configuration error in line %u of %s:\n  %.*s", place->line, place->file,
-			       SLICE_ARG(str_slice(&str)));
+		return err_set(err, FAIL, "configuration error in line %u of %s:\n  %.*s", place->line,
+			       place->file, SLICE_ARG(str_slice(&str)));
 	if (place)
-		return err_set(err, FAIL, "configuration error in %s:\n  %.*s", place->file, SLICE_ARG(str_slice(&str)));
+		return err_set(err, FAIL, "configuration error in %s:\n  %.*s", place->file,
+			       SLICE_ARG(str_slice(&str)));
 	return err_set(err, FAIL, "configuration error:\n  %.*s", SLICE_ARG(str_slice(&str)));
 }
 
@@ -65,7 +68,8 @@ void conf_warn(struct conf *conf, const struct conf_place *place, const char *fo
 		list_append(&conf->warnings, &warning->link);
 }
 
-/* ---- Making the snapshot --------------------------------------------------------------------------------------- */
+/* ---- Making the snapshot
+ * --------------------------------------------------------------------------------------- */
 
 static struct conf *conf_new(const struct conf_language *registry)
 {
@@ -111,7 +115,8 @@ struct conf *conf_ref(struct conf *conf)
 
 void conf_unref(struct conf *conf)
 {
-	/* The one who frees must see what the others did with it before they let go: release there, acquire here. */
+	/* The one who frees must see what the others did with it before they let go: release there, acquire
+	 * here. */
 	if (conf && __atomic_sub_fetch(&conf->refs, 1, __ATOMIC_ACQ_REL) == 0)
 		conf_free(conf);
 }
@@ -139,10 +144,12 @@ void conf_row_hide(struct conf *conf, const struct conf_option *option)
 
 bool conf_row_hidden(const struct conf *conf, const struct conf_option *option)
 {
-	return map_get(&conf_state(conf)->hidden, slice_make((const char *)&option, sizeof(option), CLEAN)) != NULL;
+	return map_get(&conf_state(conf)->hidden, slice_make((const char *)&option, sizeof(option), CLEAN)) !=
+	       NULL;
 }
 
-/* ---- Expansion while loading ------------------------------------------------------------------------------------- */
+/* ---- Expansion while loading
+ * ------------------------------------------------------------------------------------- */
 
 static bool early_variable(const struct conf *conf, struct slice name, struct slice *ret)
 {
@@ -186,7 +193,8 @@ enum rc conf_expand_early(struct conf *conf, struct slice text, struct slice *re
 	bool known = true;
 
 	while (known && rest.len > 0) {
-		const char *dollar = memchr(rest.ptr, '$', rest.len), *slash = memchr(rest.ptr, '\\', rest.len);
+		const char *dollar = memchr(rest.ptr, '$', rest.len),
+			   *slash = memchr(rest.ptr, '\\', rest.len);
 		uint32_t plain = dollar ? (uint32_t)(dollar - rest.ptr) : rest.len;
 
 		str_add(&str, slice_sub(rest, 0, plain));
@@ -201,12 +209,14 @@ enum rc conf_expand_early(struct conf *conf, struct slice text, struct slice *re
 	if (!known && conf->registry->expand_early)
 		return conf->registry->expand_early(conf, text, ret, err);
 	if (!known)
-		return err_set(err, FAIL, "\"%.*s\" cannot be expanded while the configuration is read", SLICE_ARG(text));
+		return err_set(err, FAIL, "\"%.*s\" cannot be expanded while the configuration is read",
+			       SLICE_ARG(text));
 	*ret = str_slice(&str);
 	return ret->ptr ? OK : err_memory(err);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------ */
+/* ---- Reading
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* The first file of the colon list that exists, by its absolute name. */
 static enum rc open_main_file(struct conf_reader *reader, const char *files, struct err *err)
@@ -246,7 +256,8 @@ static enum rc open_main_file(struct conf_reader *reader, const char *files, str
 	return err_set(err, FAIL, "non-existent configuration file(s): %s", files);
 }
 
-static enum rc define_args(struct conf_reader *reader, const struct conf_load_options *options, struct err *err)
+static enum rc define_args(struct conf_reader *reader, const struct conf_load_options *options,
+			   struct err *err)
 {
 	enum rc rc = OK;
 
@@ -264,7 +275,8 @@ static enum rc skip_section(struct conf_reader *reader, enum conf_section_id id,
 	struct conf_line line;
 	enum rc rc = OK;
 
-	conf_warn(reader->conf, &reader->section_place, "section \"%s\" is not yet in effect", conf_section_names[id]);
+	conf_warn(reader->conf, &reader->section_place, "section \"%s\" is not yet in effect",
+		  conf_section_names[id]);
 	while (rc == OK && conf_next_line(reader, &line, err) == OK) {
 		if (macros && conf_line_is_macro(&line))
 			rc = conf_define_macro(reader, &line, err);
@@ -284,8 +296,8 @@ static enum rc section_read(struct conf_reader *reader, bool *seen, struct err *
 		id++;
 	if (id == CONF_SECTION_COUNT) {
 		const char *nearest = conf_nearest(name, conf_section_names, CONF_SECTION_COUNT);
-		return conf_error(err, &place, "\"%.*s\" is not a known configuration section name%.*s", SLICE_ARG(name),
-				  SLICE_ARG(option_hint(conf, nearest)));
+		return conf_error(err, &place, "\"%.*s\" is not a known configuration section name%.*s",
+				  SLICE_ARG(name), SLICE_ARG(option_hint(conf, nearest)));
 	}
 	if (seen[id])
 		return conf_error(err, &place, "\"%s\" section is repeated in the configuration file",
@@ -321,7 +333,8 @@ static enum rc check_all(struct conf *conf, struct err *err)
 				continue;
 			if (slice_starts(why.text, SLICE("configuration error")))
 				return err_set(err, FAIL, "%.*s", SLICE_ARG(why.text));
-			return conf_error(err, &(struct conf_place){conf->file, 0}, "%.*s", SLICE_ARG(why.text));
+			return conf_error(err, &(struct conf_place){conf->file, 0}, "%.*s",
+					  SLICE_ARG(why.text));
 		}
 	}
 	if (conf->registry->sections)
@@ -330,7 +343,8 @@ static enum rc check_all(struct conf *conf, struct err *err)
 	return rc;
 }
 
-static enum rc read_everything(struct conf_reader *reader, const struct conf_load_options *options, struct err *err)
+static enum rc read_everything(struct conf_reader *reader, const struct conf_load_options *options,
+			       struct err *err)
 {
 	bool seen[CONF_SECTION_COUNT] = {false};
 	enum rc rc = main_options_init(reader->conf, err);
@@ -351,7 +365,8 @@ static enum rc read_everything(struct conf_reader *reader, const struct conf_loa
 					SLICE_ARG(reader->line.text));
 	}
 	if (reader->failed && err) {
-		*err = reader->fault; /* comes first: what a section made of half its lines is of no interest */
+		*err =
+		    reader->fault; /* comes first: what a section made of half its lines is of no interest */
 		return FAIL;
 	}
 	if (rc != OK || reader->failed)
@@ -359,8 +374,8 @@ static enum rc read_everything(struct conf_reader *reader, const struct conf_loa
 	return check_all(reader->conf, err);
 }
 
-enum rc conf_load(const struct conf_language *registry, const struct conf_load_options *options, struct conf **conf_ret,
-		  struct err *err)
+enum rc conf_load(const struct conf_language *registry, const struct conf_load_options *options,
+		  struct conf **conf_ret, struct err *err)
 {
 	/* Too large for the stack of whoever loads. */
 	struct conf_reader *reader = calloc(1, sizeof(*reader));

@@ -1,4 +1,5 @@
-/* Macros: definition, redefinition, substitution, and the predefined ones that tell a file what this program knows. */
+/* Macros: definition, redefinition, substitution, and the predefined ones that tell a file what this program
+ * knows. */
 
 #include <stdio.h>
 
@@ -82,7 +83,8 @@ static struct slice expand_builtins(const struct macro_table *table, struct aren
 }
 
 /* All occurrences of one macro; what was put in is not looked at again for this one. */
-static struct slice expand_one(const struct macro *macro, struct arena *arena, struct slice text, bool *replaced_ret)
+static struct slice expand_one(const struct macro *macro, struct arena *arena, struct slice text,
+			       bool *replaced_ret)
 {
 	struct str str;
 	const char *hit = memmem(text.ptr, text.len, macro->name.ptr, macro->name.len);
@@ -105,8 +107,8 @@ static struct slice expand_one(const struct macro *macro, struct arena *arena, s
 	return str_slice(&str);
 }
 
-struct slice macro_expand(const struct macro_table *table, struct arena *arena, struct slice line, bool at_start,
-			  bool *replaced_ret)
+struct slice macro_expand(const struct macro_table *table, struct arena *arena, struct slice line,
+			  bool at_start, bool *replaced_ret)
 {
 	struct slice head = slice_sub(line, 0, 0), text = line;
 
@@ -129,7 +131,8 @@ struct slice macro_expand(const struct macro_table *table, struct arena *arena, 
 	return str_slice(&str);
 }
 
-static struct macro *table_add(struct conf *conf, struct macro_table *table, struct slice name, struct slice text)
+static struct macro *table_add(struct conf *conf, struct macro_table *table, struct slice name,
+			       struct slice text)
 {
 	struct macro *macro = arena_make(&conf->arena, struct macro);
 
@@ -148,24 +151,26 @@ static struct macro *table_add(struct conf *conf, struct macro_table *table, str
 	return macro;
 }
 
-/* A new name may not contain an older one: the older one's substitution would tear it apart wherever it is used. */
+/* A new name may not contain an older one: the older one's substitution would tear it apart wherever it is
+ * used. */
 static enum rc define_new(struct conf *conf, struct macro_table *table, struct slice name, struct slice text,
 			  const struct conf_place *place, struct err *err)
 {
 	for (const struct macro *m = table->first; m; m = m->next) {
 		if (slice_search(name, m->name) >= 0)
-			return conf_error(err, place,
-					  "\"%.*s\" cannot be defined as a macro because previously defined macro "
-					  "\"%.*s\" is a substring",
-					  SLICE_ARG(name), SLICE_ARG(m->name));
+			return conf_error(
+			    err, place,
+			    "\"%.*s\" cannot be defined as a macro because previously defined macro "
+			    "\"%.*s\" is a substring",
+			    SLICE_ARG(name), SLICE_ARG(m->name));
 	}
 	if (table->count >= CONF_MACROS_MAX)
 		return conf_error(err, place, "more than %u macros", CONF_MACROS_MAX);
 	return table_add(conf, table, name, text) ? OK : err_memory(err);
 }
 
-enum rc macro_define(struct conf *conf, struct macro_table *table, struct slice text, const struct conf_place *place,
-		     struct err *err)
+enum rc macro_define(struct conf *conf, struct macro_table *table, struct slice text,
+		     const struct conf_place *place, struct err *err)
 {
 	struct slice name, value;
 	struct macro *old;
@@ -255,8 +260,8 @@ static void define_joined(struct conf *conf, const char *prefix, const char *mid
 	conf_macro(conf, text);
 }
 
-void macro_define_options(struct conf *conf, const char *prefix, const char *driver, const struct conf_option *options,
-			  unsigned count)
+void macro_define_options(struct conf *conf, const char *prefix, const char *driver,
+			  const struct conf_option *options, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		define_joined(conf, prefix, driver, options[i].name);
@@ -270,7 +275,8 @@ static void define_section(struct conf *conf, const struct conf_section *section
 	} names[] = {
 	    {CONF_SECTION_ROUTERS, "_OPT_ROUTERS_", "_OPT_ROUTER_", "_DRIVER_ROUTER_"},
 	    {CONF_SECTION_TRANSPORTS, "_OPT_TRANSPORTS_", "_OPT_TRANSPORT_", "_DRIVER_TRANSPORT_"},
-	    {CONF_SECTION_AUTHENTICATORS, "_OPT_AUTHENTICATORS_", "_OPT_AUTHENTICATOR_", "_DRIVER_AUTHENTICATOR_"},
+	    {CONF_SECTION_AUTHENTICATORS, "_OPT_AUTHENTICATORS_", "_OPT_AUTHENTICATOR_",
+	     "_DRIVER_AUTHENTICATOR_"},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
@@ -280,7 +286,8 @@ static void define_section(struct conf *conf, const struct conf_section *section
 		macro_define_options(conf, names[i].generic, "", section->generic, section->generic_count);
 		for (const struct conf_driver *const *d = section->drivers; *d; d++) {
 			define_joined(conf, names[i].driver, "", (*d)->name);
-			macro_define_options(conf, names[i].private, (*d)->name, (*d)->options, (*d)->option_count);
+			macro_define_options(conf, names[i].private, (*d)->name, (*d)->options,
+					     (*d)->option_count);
 		}
 	}
 }

@@ -7,29 +7,31 @@
 
 #include "reader.h"
 
-/* ---- This room's own options ---------------------------------------------------------------------------- */
+/* ---- This room's own options ----------------------------------------------------------------------------
+ */
 
 static const struct conf_option main_rows[] = {
-	OPT_STRING(struct conf_main, add_environment, NULL, "NAME=value items added to the environment"),
-	OPT_GID_LIST(struct conf_main, admin_groups, NULL, "their members are admin users"),
-	OPT_BOOL(struct conf_main, commandline_checks_require_admin, "no", "-be, -bv and others are for admins only"),
-	OPT_BOOL(struct conf_main, disable_ipv6, "no", "no IPv6 anywhere"),
-	OPT_GID(struct conf_main, exim_group, NULL, "the group to run as"),
-	OPT_STRING(struct conf_main, exim_path, NULL, "how this program is called"),
-	OPT_UID(struct conf_main, exim_user, NULL, "the user to run as"),
-	OPT_STRING(struct conf_main, exim_version, NULL, "the version that is told"),
-	OPT_STRING(struct conf_main, keep_environment, NULL, "variables that stay in the environment"),
-	OPT_STRING(struct conf_main, localhost_number, NULL, "0 to 16: makes message ids unique among hosts"),
-	OPT_UID_LIST(struct conf_main, never_users, NULL, "no delivery runs as one of these"),
-	OPT_STRING(struct conf_main, primary_hostname, NULL, "this host's name"),
-	OPT_BOOL(struct conf_main, prod_requires_admin, "yes", "-M, -R and others are for admins only"),
-	OPT_STRING(struct conf_main, qualify_domain, NULL, "added to unqualified senders"),
-	OPT_STRING(struct conf_main, qualify_recipient, NULL, "added to unqualified recipients"),
-	OPT_BOOL(struct conf_main, queue_list_requires_admin, "yes", "-bp shows others' mail to admins only"),
-	OPT_INT(struct conf_main, shards, "0", "threads, each with its own ring; 0: one for each CPU"),
-	OPT_STRING(struct conf_main, spool_directory, "/var/spool/sluice", "the queue, hints and logs"),
-	OPT_GID_LIST(struct conf_main, trusted_groups, NULL, "their members are trusted users"),
-	OPT_UID_LIST(struct conf_main, trusted_users, NULL, "may name any sender"),
+    OPT_STRING(struct conf_main, add_environment, NULL, "NAME=value items added to the environment"),
+    OPT_GID_LIST(struct conf_main, admin_groups, NULL, "their members are admin users"),
+    OPT_BOOL(struct conf_main, commandline_checks_require_admin, "no",
+	     "-be, -bv and others are for admins only"),
+    OPT_BOOL(struct conf_main, disable_ipv6, "no", "no IPv6 anywhere"),
+    OPT_GID(struct conf_main, exim_group, NULL, "the group to run as"),
+    OPT_STRING(struct conf_main, exim_path, NULL, "how this program is called"),
+    OPT_UID(struct conf_main, exim_user, NULL, "the user to run as"),
+    OPT_STRING(struct conf_main, exim_version, NULL, "the version that is told"),
+    OPT_STRING(struct conf_main, keep_environment, NULL, "variables that stay in the environment"),
+    OPT_STRING(struct conf_main, localhost_number, NULL, "0 to 16: makes message ids unique among hosts"),
+    OPT_UID_LIST(struct conf_main, never_users, NULL, "no delivery runs as one of these"),
+    OPT_STRING(struct conf_main, primary_hostname, NULL, "this host's name"),
+    OPT_BOOL(struct conf_main, prod_requires_admin, "yes", "-M, -R and others are for admins only"),
+    OPT_STRING(struct conf_main, qualify_domain, NULL, "added to unqualified senders"),
+    OPT_STRING(struct conf_main, qualify_recipient, NULL, "added to unqualified recipients"),
+    OPT_BOOL(struct conf_main, queue_list_requires_admin, "yes", "-bp shows others' mail to admins only"),
+    OPT_INT(struct conf_main, shards, "0", "threads, each with its own ring; 0: one for each CPU"),
+    OPT_STRING(struct conf_main, spool_directory, "/var/spool/sluice", "the queue, hints and logs"),
+    OPT_GID_LIST(struct conf_main, trusted_groups, NULL, "their members are trusted users"),
+    OPT_UID_LIST(struct conf_main, trusted_users, NULL, "may name any sender"),
 };
 
 /* uname's name, and when that is not qualified, what the name service makes of it. May block. */
@@ -80,7 +82,8 @@ static enum rc check_localhost_number(struct conf *conf, struct conf_main *group
 		return conf_error(err, place, "localhost_number value is not a number: %.*s",
 				  SLICE_ARG(group->localhost_number));
 	if (number > 16)
-		return conf_error(err, place, "localhost_number is greater than the maximum allowed value (16)");
+		return conf_error(err, place,
+				  "localhost_number is greater than the maximum allowed value (16)");
 	group->localhost_number_value = number;
 	return OK;
 }
@@ -100,21 +103,23 @@ static enum rc main_check(struct conf *conf, void *arg, struct err *err)
 		rc = expand_in_place(conf, "spool_directory", &group->spool_directory, err);
 	if (rc == OK && (group->spool_directory.len == 0 || group->spool_directory.ptr[0] != '/'))
 		rc = conf_error(err, conf_option_place(conf, "spool_directory"),
-				"spool_directory \"%.*s\" is not an absolute path", SLICE_ARG(group->spool_directory));
+				"spool_directory \"%.*s\" is not an absolute path",
+				SLICE_ARG(group->spool_directory));
 	if (rc == OK && (group->shards < 0 || group->shards > 1024))
 		rc = conf_error(err, conf_option_place(conf, "shards"), "shards is to be between 0 and 1024");
 	return rc == OK ? check_localhost_number(conf, group, err) : rc;
 }
 
 const struct conf_group conf_main_group = {
-	.id = CONF_MAIN,
-	.size = sizeof(struct conf_main),
-	.options = main_rows,
-	.option_count = ARRAY_COUNT(main_rows),
-	.check = main_check,
+    .id = CONF_MAIN,
+    .size = sizeof(struct conf_main),
+    .options = main_rows,
+    .option_count = ARRAY_COUNT(main_rows),
+    .check = main_check,
 };
 
-/* ---- The list of all options ---------------------------------------------------------------------------- */
+/* ---- The list of all options ----------------------------------------------------------------------------
+ */
 
 static int by_name(const void *a, const void *b)
 {
@@ -164,7 +169,8 @@ static enum rc add_group(struct conf *conf, const struct conf_group *group, stru
 		struct slice name = slice_of(group->options[i].name);
 
 		if (map_get(seen, name))
-			return err_set(err, FAIL, "main option \"%s\" is registered twice", group->options[i].name);
+			return err_set(err, FAIL, "main option \"%s\" is registered twice",
+				       group->options[i].name);
 		if (!map_set(seen, name, (void *)&group->options[i]))
 			return err_memory(err);
 		rc = add_option(conf, &group->options[i], bytes, err);
@@ -177,7 +183,8 @@ static void find_alias(struct conf_state *state, struct main_option *alias)
 {
 	for (unsigned i = 0; i < state->option_count; i++) {
 		struct main_option *other = &state->options[i];
-		if (!(other->option->flags & (OPTION_ALIAS | OPTION_NO_EFFECT)) && other->field == alias->field)
+		if (!(other->option->flags & (OPTION_ALIAS | OPTION_NO_EFFECT)) &&
+		    other->field == alias->field)
 			alias->same = other;
 	}
 }
@@ -228,15 +235,16 @@ const struct conf_place *conf_option_place(const struct conf *conf, const char *
 	return option && option->set ? &option->place : NULL;
 }
 
-/* ---- Named lists ------------------------------------------------------------------------------------------ */
+/* ---- Named lists ------------------------------------------------------------------------------------------
+ */
 
 static const struct {
 	const char *word, *said;
 } list_kinds[LIST_KIND_COUNT] = {
-	[LIST_DOMAIN] = {"domainlist", "domain"},
-	[LIST_HOST] = {"hostlist", "host"},
-	[LIST_ADDRESS] = {"addresslist", "address"},
-	[LIST_LOCAL_PART] = {"localpartlist", "local part"},
+    [LIST_DOMAIN] = {"domainlist", "domain"},
+    [LIST_HOST] = {"hostlist", "host"},
+    [LIST_ADDRESS] = {"addresslist", "address"},
+    [LIST_LOCAL_PART] = {"localpartlist", "local part"},
 };
 
 /* Is the line one, and of which kind? *rest_ret is what follows the word. */
@@ -281,8 +289,8 @@ static enum rc list_read(struct conf *conf, const struct conf_line *line, struct
 	if (rest.len == 0 || rest.ptr[0] != '=')
 		return conf_error(err, &line->place, "missing '=' after \"%.*s\"", SLICE_ARG(list->name));
 	if (map_get(lists, list->name))
-		return conf_error(err, &line->place, "duplicate name \"%.*s\" for a named %s list", SLICE_ARG(list->name),
-				  list_kinds[list->kind].said);
+		return conf_error(err, &line->place, "duplicate name \"%.*s\" for a named %s list",
+				  SLICE_ARG(list->name), list_kinds[list->kind].said);
 	list->text = slice_trim(slice_from(rest, 1));
 	setting.name = list->name;
 	setting.value = list->text;
@@ -296,7 +304,8 @@ static enum rc list_read(struct conf *conf, const struct conf_line *line, struct
 
 static enum rc lists_compile(struct conf *conf, struct err *err)
 {
-	enum rc (*compile)(struct conf *, struct conf_named_list *, struct err *) = conf->registry->named_list;
+	enum rc (*compile)(struct conf *, struct conf_named_list *, struct err *) =
+	    conf->registry->named_list;
 
 	for (unsigned kind = 0; compile && kind < LIST_KIND_COUNT; kind++) {
 		uint32_t at = 0;
@@ -312,12 +321,14 @@ static enum rc lists_compile(struct conf *conf, struct err *err)
 	return OK;
 }
 
-const struct conf_named_list *conf_named_list(const struct conf *conf, enum conf_list_kind kind, struct slice name)
+const struct conf_named_list *conf_named_list(const struct conf *conf, enum conf_list_kind kind,
+					      struct slice name)
 {
 	return map_get(&conf->named_lists[kind], name);
 }
 
-/* ---- The section ------------------------------------------------------------------------------------------ */
+/* ---- The section ------------------------------------------------------------------------------------------
+ */
 
 static const char *nearest_option(const struct conf_state *state, struct slice name, struct arena *arena)
 {
@@ -359,8 +370,8 @@ static enum rc option_line(struct conf_reader *reader, const struct conf_line *l
 		option = find_named(conf, setting.plain, &setting);
 	if (!option) {
 		const char *nearest = nearest_option(reader->state, setting.plain, &reader->scratch);
-		return conf_error(err, &line->place, "main option \"%.*s\" unknown%.*s", SLICE_ARG(setting.plain),
-				  SLICE_ARG(option_hint(conf, nearest)));
+		return conf_error(err, &line->place, "main option \"%.*s\" unknown%.*s",
+				  SLICE_ARG(setting.plain), SLICE_ARG(option_hint(conf, nearest)));
 	}
 	if (option->same)
 		option = option->same;

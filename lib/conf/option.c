@@ -96,18 +96,20 @@ enum rc setting_unquote(struct conf *conf, const struct setting *setting, struct
 	return OK;
 }
 
-/* ---- From the parts to the field ------------------------------------------------------------------------ */
+/* ---- From the parts to the field ------------------------------------------------------------------------
+ */
 
-static enum rc setting_text(struct conf *conf, const struct setting *setting, const struct conf_option *option,
-			    struct slice *ret, struct err *err)
+static enum rc setting_text(struct conf *conf, const struct setting *setting,
+			    const struct conf_option *option, struct slice *ret, struct err *err)
 {
 	bool boolean = option->type->boolean, anything = option->flags & OPTION_NO_EFFECT;
 
 	if (setting->negated && !boolean && !anything)
 		return conf_error(err, &setting->place, "negation prefix applied to a non-boolean option");
 	if (!setting->has_value && setting->rest.len > 0)
-		return conf_error(err, &setting->place, boolean ? "extra characters follow boolean option %.*s"
-								 : "missing '=' after %.*s",
+		return conf_error(err, &setting->place,
+				  boolean ? "extra characters follow boolean option %.*s"
+					  : "missing '=' after %.*s",
 				  SLICE_ARG(setting->name));
 	if (setting->negated && setting->has_value)
 		return conf_error(err, &setting->place, "extra characters follow boolean option %.*s",
@@ -127,13 +129,14 @@ static enum rc setting_text(struct conf *conf, const struct setting *setting, co
 }
 
 /* What two settings of a repeatable option mean together. */
-static struct slice join(struct conf *conf, const struct conf_option *option, struct slice before, struct slice text)
+static struct slice join(struct conf *conf, const struct conf_option *option, struct slice before,
+			 struct slice text)
 {
 	const char *between = "\n";
 
 	if (strcmp(option->name, "condition") == 0)
-		return arena_printf(&conf->arena, "${if and{{bool_lax{%.*s}}{bool_lax{%.*s}}}}", SLICE_ARG(before),
-				    SLICE_ARG(text));
+		return arena_printf(&conf->arena, "${if and{{bool_lax{%.*s}}{bool_lax{%.*s}}}}",
+				    SLICE_ARG(before), SLICE_ARG(text));
 	if (strcmp(option->name, "headers_remove") == 0)
 		between = ":";
 	else if (strcmp(option->name, "set") == 0)
@@ -141,7 +144,8 @@ static struct slice join(struct conf *conf, const struct conf_option *option, st
 	return arena_printf(&conf->arena, "%.*s%s%.*s", SLICE_ARG(before), between, SLICE_ARG(text));
 }
 
-enum rc option_apply(struct conf *conf, const struct setting *setting, struct option_slot *slot, struct err *err)
+enum rc option_apply(struct conf *conf, const struct setting *setting, struct option_slot *slot,
+		     struct err *err)
 {
 	const struct conf_option *option = slot->option;
 	struct slice text;
@@ -149,7 +153,8 @@ enum rc option_apply(struct conf *conf, const struct setting *setting, struct op
 	enum rc rc;
 
 	if (*slot->set && !(option->flags & OPTION_REPEATABLE))
-		return conf_error(err, &setting->place, "\"%s\" option set for the second time", option->name);
+		return conf_error(err, &setting->place, "\"%s\" option set for the second time",
+				  option->name);
 	rc = setting_text(conf, setting, option, &text, err);
 	if (rc != OK)
 		return rc;
@@ -193,7 +198,8 @@ const struct conf_option *option_find(const struct conf_option *options, unsigne
 	return NULL;
 }
 
-/* ---- "Did you mean" -------------------------------------------------------------------------------------- */
+/* ---- "Did you mean" --------------------------------------------------------------------------------------
+ */
 
 #define NEAREST_LEN_MAX 64
 

@@ -30,8 +30,8 @@ static void add_printable(struct str *out, struct slice text)
 	}
 }
 
-static void print_option(struct printer *p, const char *name, const struct conf_option *option, const void *field,
-			 bool hidden)
+static void print_option(struct printer *p, const char *name, const struct conf_option *option,
+			 const void *field, bool hidden)
 {
 	struct str value = str_make(&p->scratch);
 	bool set = option->type->print(option, field, &value);
@@ -40,7 +40,8 @@ static void print_option(struct printer *p, const char *name, const struct conf_
 	if (!text.ptr)
 		p->out->failed = true;
 	if (hidden && !p->admin) {
-		str_printf(p->out, "%s%s<value not displayable>\n", p->no_names ? "" : name, p->no_names ? "" : " = ");
+		str_printf(p->out, "%s%s<value not displayable>\n", p->no_names ? "" : name,
+			   p->no_names ? "" : " = ");
 		return;
 	}
 	if (option->type->boolean && set && (slice_eq(text, SLICE("yes")) || slice_eq(text, SLICE("no")))) {
@@ -71,11 +72,13 @@ static void print_main(struct printer *p)
 	}
 }
 
-/* ---- Drivers --------------------------------------------------------------------------------------------------- */
+/* ---- Drivers
+ * --------------------------------------------------------------------------------------------------- */
 
 static int row_by_name(const void *a, const void *b)
 {
-	return strcmp((*(const struct conf_option *const *)a)->name, (*(const struct conf_option *const *)b)->name);
+	return strcmp((*(const struct conf_option *const *)a)->name,
+		      (*(const struct conf_option *const *)b)->name);
 }
 
 static void print_driver_name(struct printer *p, const struct conf_instance *instance)
@@ -84,8 +87,8 @@ static void print_driver_name(struct printer *p, const struct conf_instance *ins
 }
 
 /* In the order of the alphabet; the generic ones have "driver" among them. */
-static void print_rows(struct printer *p, const struct conf_instance *instance, const struct conf_option *options,
-		       unsigned count, bool generic)
+static void print_rows(struct printer *p, const struct conf_instance *instance,
+		       const struct conf_option *options, unsigned count, bool generic)
 {
 	const struct conf_option **rows = arena_array(&p->scratch, const struct conf_option *, count + 1);
 	bool driver_done = !generic;
@@ -102,7 +105,8 @@ static void print_rows(struct printer *p, const struct conf_instance *instance, 
 			print_driver_name(p, instance);
 			driver_done = true;
 		}
-		if (strcmp(rows[i]->name, "driver") == 0 || (rows[i]->flags & (OPTION_ALIAS | OPTION_NO_EFFECT)))
+		if (strcmp(rows[i]->name, "driver") == 0 ||
+		    (rows[i]->flags & (OPTION_ALIAS | OPTION_NO_EFFECT)))
 			continue;
 		print_option(p, rows[i]->name, rows[i], (const char *)instance + rows[i]->offset,
 			     conf_row_hidden(p->conf, rows[i]));
@@ -111,20 +115,22 @@ static void print_rows(struct printer *p, const struct conf_instance *instance, 
 		print_driver_name(p, instance);
 }
 
-static void print_instance(struct printer *p, const struct conf_section *section, const struct conf_instance *instance)
+static void print_instance(struct printer *p, const struct conf_section *section,
+			   const struct conf_instance *instance)
 {
 	print_rows(p, instance, section->generic, section->generic_count, true);
 	print_rows(p, instance, instance->driver->options, instance->driver->option_count, false);
 }
 
-/* "routers", "router_list", "router NAME": FAIL when it is none of these, with a text when there is no such instance. */
+/* "routers", "router_list", "router NAME": FAIL when it is none of these, with a text when there is no such
+ * instance. */
 static enum rc print_section(struct printer *p, enum conf_section_id id, struct slice what, struct err *err)
 {
 	const struct conf_section *section = conf_section_of(p->conf, id);
 	const struct conf_instances *instances = conf_instances(p->conf, id);
 	struct slice plural = slice_of(conf_section_names[id]), word = slice_sub(plural, 0, plural.len - 1);
-	bool all = slice_eq(what, plural), list = slice_starts(what, word) &&
-						  slice_eq(slice_from(what, word.len), SLICE("_list"));
+	bool all = slice_eq(what, plural),
+	     list = slice_starts(what, word) && slice_eq(slice_from(what, word.len), SLICE("_list"));
 
 	if (slice_starts(what, word) && what.len > word.len && what.ptr[word.len] == ' ') {
 		struct slice name = slice_trim(slice_from(what, word.len));
@@ -150,7 +156,8 @@ static enum rc print_section(struct printer *p, enum conf_section_id id, struct 
 	return OK;
 }
 
-/* ---- Lists, macros, the environment -------------------------------------------------------------------------------- */
+/* ---- Lists, macros, the environment
+ * -------------------------------------------------------------------------------- */
 
 static enum rc print_named_lists(struct printer *p, struct slice name, struct err *err)
 {
@@ -174,7 +181,8 @@ static enum rc print_named_lists(struct printer *p, struct slice name, struct er
 	}
 	if (found)
 		return OK;
-	return err_set(err, FAIL, "no address, domain, host, or local part list called \"%.*s\" exists", SLICE_ARG(name));
+	return err_set(err, FAIL, "no address, domain, host, or local part list called \"%.*s\" exists",
+		       SLICE_ARG(name));
 }
 
 static void print_macro(struct printer *p, const struct macro *macro, bool text)
@@ -225,7 +233,8 @@ static void print_environment(struct printer *p)
 	}
 }
 
-/* ---- The file as it was read ------------------------------------------------------------------------------------------ */
+/* ---- The file as it was read
+ * ------------------------------------------------------------------------------------------ */
 
 /* "name:" and nothing behind it: the first line of an ACL or a driver. */
 static bool is_label(struct slice text)
@@ -253,10 +262,12 @@ static enum rc print_config(struct printer *p, struct err *err)
 			file = s->line.place.file;
 			str_printf(p->out, "# %u \"%s\"\n", s->line.place.line, file);
 		}
-		if (slice_starts_nocase(text, SLICE("begin")) && text.len > 5 && ascii_is_space(text.ptr[5])) {
+		if (slice_starts_nocase(text, SLICE("begin")) && text.len > 5 &&
+		    ascii_is_space(text.ptr[5])) {
 			struct slice name = slice_trim(slice_from(text, 5));
 
-			labels = !slice_eq_nocase(name, SLICE("retry")) && !slice_eq_nocase(name, SLICE("rewrite"));
+			labels = !slice_eq_nocase(name, SLICE("retry")) &&
+				 !slice_eq_nocase(name, SLICE("rewrite"));
 			str_printf(p->out, "\nbegin %.*s\n%s", SLICE_ARG(name), labels ? "" : "\n");
 			indent = labels ? 4 : 2;
 			begun = true;
@@ -270,7 +281,8 @@ static enum rc print_config(struct printer *p, struct err *err)
 	return OK;
 }
 
-/* ---- Who asks for what --------------------------------------------------------------------------------------------------- */
+/* ---- Who asks for what
+ * --------------------------------------------------------------------------------------------------- */
 
 static enum rc print_word(struct printer *p, struct slice what, struct err *err)
 {
@@ -291,7 +303,8 @@ static enum rc print_word(struct printer *p, struct slice what, struct err *err)
 		str_printf(p->out, "%s\n", p->conf->file);
 		return OK;
 	}
-	if (slice_eq(what, SLICE("macros")) || slice_eq(what, SLICE("macro_list")) || slice_starts(what, SLICE("macro ")))
+	if (slice_eq(what, SLICE("macros")) || slice_eq(what, SLICE("macro_list")) ||
+	    slice_starts(what, SLICE("macro ")))
 		return print_macros(p, what, err);
 	if (slice_eq(what, SLICE("environment"))) {
 		print_environment(p);

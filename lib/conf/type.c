@@ -32,8 +32,8 @@ static enum rc bool_read(struct conf *conf, const struct conf_option *option, st
 		return OK;
 	}
 	if (!conf_parse_bool(text, field))
-		return err_set(err, FAIL, "\"%.*s\" is not a valid value for the \"%s\" option", SLICE_ARG(text),
-			       option->name);
+		return err_set(err, FAIL, "\"%.*s\" is not a valid value for the \"%s\" option",
+			       SLICE_ARG(text), option->name);
 	return OK;
 }
 
@@ -45,7 +45,7 @@ static bool bool_print(const struct conf_option *option, const void *field, stru
 }
 
 const struct conf_type conf_bool = {
-	.name = "a boolean", .size = sizeof(bool), .read = bool_read, .print = bool_print, .boolean = true};
+    .name = "a boolean", .size = sizeof(bool), .read = bool_read, .print = bool_print, .boolean = true};
 
 /* ---- Numbers ------------------------------------------------------------------------------------------ */
 
@@ -125,12 +125,13 @@ bool conf_parse_int(struct slice text, int64_t *number_ret)
 	return read_integer(text, number_ret) == NUMBER_OK;
 }
 
-static enum rc number_error(enum number result, const char *kind, const struct conf_option *option, struct slice text,
-			    struct err *err)
+static enum rc number_error(enum number result, const char *kind, const struct conf_option *option,
+			    struct slice text, struct err *err)
 {
 	switch (result) {
 	case NUMBER_TOO_BIG:
-		return err_set(err, FAIL, "absolute value of integer \"%.*s\" is too large (overflow)", SLICE_ARG(text));
+		return err_set(err, FAIL, "absolute value of integer \"%.*s\" is too large (overflow)",
+			       SLICE_ARG(text));
 	case NUMBER_EXTRA:
 		return err_set(err, FAIL, "extra characters follow %s value for %s", kind, option->name);
 	default:
@@ -254,11 +255,11 @@ static bool fixed_print(const struct conf_option *option, const void *field, str
 
 static const int64_t fixed_unset = -1;
 const struct conf_type conf_int = {
-	.name = "an integer", .size = sizeof(int64_t), .read = int_read, .print = int_print};
+    .name = "an integer", .size = sizeof(int64_t), .read = int_read, .print = int_print};
 const struct conf_type conf_size = {
-	.name = "an integer", .size = sizeof(int64_t), .read = size_read, .print = size_print};
+    .name = "an integer", .size = sizeof(int64_t), .read = size_read, .print = size_print};
 const struct conf_type conf_octal = {
-	.name = "an octal integer", .size = sizeof(int64_t), .read = octal_read, .print = octal_print};
+    .name = "an octal integer", .size = sizeof(int64_t), .read = octal_read, .print = octal_print};
 const struct conf_type conf_fixed = {.name = "a fixed-point number",
 				     .size = sizeof(int64_t),
 				     .read = fixed_read,
@@ -287,8 +288,8 @@ bool conf_parse_time(struct slice text, int64_t *seconds_ret)
 			if (units[i].letter == rest.ptr[0])
 				factor = units[i].seconds;
 		}
-		if (factor == 0 || __builtin_mul_overflow(n, factor, &n) || __builtin_add_overflow(total, n, &total) ||
-		    total > INT_MAX)
+		if (factor == 0 || __builtin_mul_overflow(n, factor, &n) ||
+		    __builtin_add_overflow(total, n, &total) || total > INT_MAX)
 			return false;
 		rest = slice_from(rest, 1);
 	}
@@ -346,8 +347,8 @@ static char list_separator(struct slice *text)
 }
 
 #define TIMELIST_MAX 64
-static enum rc timelist_read(struct conf *conf, const struct conf_option *option, struct slice text, void *field,
-			     struct err *err)
+static enum rc timelist_read(struct conf *conf, const struct conf_option *option, struct slice text,
+			     void *field, struct err *err)
 {
 	struct conf_timelist *list = field;
 	char separator = list_separator(&text);
@@ -384,7 +385,7 @@ static bool timelist_print(const struct conf_option *option, const void *field, 
 }
 
 const struct conf_type conf_time = {
-	.name = "a time interval", .size = sizeof(int64_t), .read = time_read, .print = time_print};
+    .name = "a time interval", .size = sizeof(int64_t), .read = time_read, .print = time_print};
 const struct conf_type conf_timelist = {.name = "a list of time intervals",
 					.size = sizeof(struct conf_timelist),
 					.read = timelist_read,
@@ -392,8 +393,8 @@ const struct conf_type conf_timelist = {.name = "a list of time intervals",
 
 /* ---- Strings ------------------------------------------------------------------------------------------ */
 
-static enum rc string_read(struct conf *conf, const struct conf_option *option, struct slice text, void *field,
-			   struct err *err)
+static enum rc string_read(struct conf *conf, const struct conf_option *option, struct slice text,
+			   void *field, struct err *err)
 {
 	(void)conf, (void)option, (void)err;
 	*(struct slice *)field = text;
@@ -412,7 +413,7 @@ static bool string_print(const struct conf_option *option, const void *field, st
 }
 
 const struct conf_type conf_string = {
-	.name = "a string", .size = sizeof(struct slice), .read = string_read, .print = string_print};
+    .name = "a string", .size = sizeof(struct slice), .read = string_read, .print = string_print};
 
 /* ---- Users and groups ---------------------------------------------------------------------------------- */
 
@@ -493,7 +494,8 @@ static void id_print(uint32_t id, bool group, struct str *str)
 	struct group gr, *gr_found = NULL;
 
 	if (group)
-		(void)getgrgid_r(id, &gr, bytes, sizeof(bytes), &gr_found); /* not found: the number is shown */
+		(void)getgrgid_r(id, &gr, bytes, sizeof(bytes),
+				 &gr_found); /* not found: the number is shown */
 	else
 		(void)getpwuid_r(id, &pw, bytes, sizeof(bytes), &pw_found);
 	if (gr_found)
@@ -527,8 +529,8 @@ static bool gid_print(const struct conf_option *option, const void *field, struc
 	return owner_print(field, true, str);
 }
 
-static enum rc id_list_read(struct conf *conf, const struct conf_option *option, struct slice text, bool group,
-			    void *field, struct err *err)
+static enum rc id_list_read(struct conf *conf, const struct conf_option *option, struct slice text,
+			    bool group, void *field, struct err *err)
 {
 	struct conf_id_list list = {.set = true};
 	struct slice rest, item;
@@ -552,21 +554,22 @@ static enum rc id_list_read(struct conf *conf, const struct conf_option *option,
 	for (rest = text; rest.len > 0 && slice_split(&rest, separator, &item);) {
 		item = slice_trim(item);
 		if (item.len > 0 && !find_id(item, group, &ids[list.count++]))
-			return err_set(err, FAIL, "%s %.*s was not found", group ? "group" : "user", SLICE_ARG(item));
+			return err_set(err, FAIL, "%s %.*s was not found", group ? "group" : "user",
+				       SLICE_ARG(item));
 	}
 	list.ids = ids;
 	*(struct conf_id_list *)field = list;
 	return OK;
 }
 
-static enum rc uid_list_read(struct conf *conf, const struct conf_option *option, struct slice text, void *field,
-			     struct err *err)
+static enum rc uid_list_read(struct conf *conf, const struct conf_option *option, struct slice text,
+			     void *field, struct err *err)
 {
 	return id_list_read(conf, option, text, false, field, err);
 }
 
-static enum rc gid_list_read(struct conf *conf, const struct conf_option *option, struct slice text, void *field,
-			     struct err *err)
+static enum rc gid_list_read(struct conf *conf, const struct conf_option *option, struct slice text,
+			     void *field, struct err *err)
 {
 	return id_list_read(conf, option, text, true, field, err);
 }
@@ -603,9 +606,9 @@ bool conf_id_listed(const struct conf_id_list *list, uint32_t id)
 }
 
 const struct conf_type conf_uid = {
-	.name = "a user", .size = sizeof(struct conf_owner), .read = uid_read, .print = uid_print};
+    .name = "a user", .size = sizeof(struct conf_owner), .read = uid_read, .print = uid_print};
 const struct conf_type conf_gid = {
-	.name = "a group", .size = sizeof(struct conf_owner), .read = gid_read, .print = gid_print};
+    .name = "a group", .size = sizeof(struct conf_owner), .read = gid_read, .print = gid_print};
 const struct conf_type conf_uid_list = {.name = "a list of users",
 					.size = sizeof(struct conf_id_list),
 					.read = uid_list_read,

@@ -13,10 +13,11 @@ const char *const log_stream_names[STREAM_COUNT] = {"main", "reject", "panic"};
 /* One for the process: its descriptors are the process's too. See inside.h for who writes it. */
 struct log_process log_process = {.fds = {-1, -1, -1}};
 
-/* ---- Names ------------------------------------------------------------------------------------------------- */
+/* ---- Names
+ * ------------------------------------------------------------------------------------------------- */
 
-/* The panic log's name goes without the date, and without the byte that set it off: the one behind it when it stood
- * at the start of a path component, else the one in front. */
+/* The panic log's name goes without the date, and without the byte that set it off: the one behind it when it
+ * stood at the start of a path component, else the one in front. */
 static void drop_date(char *path, size_t *len, const char **rest)
 {
 	if (*len > 0 && path[*len - 1] == '/') {
@@ -27,7 +28,8 @@ static void drop_date(char *path, size_t *len, const char **rest)
 	}
 }
 
-bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, enum log_stream stream, const struct tm *tm)
+bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, enum log_stream stream,
+	      const struct tm *tm)
 {
 	char form[LOG_PATH_MAX];
 	const char *rest = form;
@@ -48,16 +50,18 @@ bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, enum log_str
 		else if (stream == STREAM_PANIC)
 			drop_date(path, &len, &rest);
 		else if (rest[-1] == 'D')
-			len += (size_t)snprintf(path + len, 16, "%04d%02d%02d", tm->tm_year + 1900, tm->tm_mon + 1,
-						tm->tm_mday);
+			len += (size_t)snprintf(path + len, 16, "%04d%02d%02d", tm->tm_year + 1900,
+						tm->tm_mon + 1, tm->tm_mday);
 		else
-			len += (size_t)snprintf(path + len, 16, "%04d%02d", tm->tm_year + 1900, tm->tm_mon + 1);
+			len +=
+			    (size_t)snprintf(path + len, 16, "%04d%02d", tm->tm_year + 1900, tm->tm_mon + 1);
 	}
 	path[len] = 0;
 	return !*rest;
 }
 
-/* ---- Ownership --------------------------------------------------------------------------------------------- */
+/* ---- Ownership
+ * --------------------------------------------------------------------------------------------- */
 
 /* What root makes shall be writable once root is dropped. */
 static void give_away(const struct conf *conf, int fd)
@@ -135,8 +139,8 @@ enum rc log_file_reopen(const struct conf *conf, enum log_stream stream, const s
 	return put_under(stream, fd, err);
 }
 
-enum rc log_file_check(struct task *task, const struct conf *conf, enum log_stream stream, const struct tm *tm,
-		       struct err *err)
+enum rc log_file_check(struct task *task, const struct conf *conf, enum log_stream stream,
+		       const struct tm *tm, struct err *err)
 {
 	char *path = (char *)arena_alloc(task->arena, LOG_PATH_MAX, 1);
 	struct stat there, here;

@@ -27,7 +27,8 @@ static inline const struct log_conf *log_conf_of(const struct conf *conf)
 }
 
 /* ---- selector.c ---- */
-NODISCARD enum rc log_selectors_read(struct conf *conf, struct slice text, uint64_t *selectors, struct err *err);
+NODISCARD enum rc log_selectors_read(struct conf *conf, struct slice text, uint64_t *selectors,
+				     struct err *err);
 
 /* ---- line.c ---- */
 
@@ -36,37 +37,41 @@ struct log_clock {
 	uint64_t second; /* since the epoch; 0: none yet */
 	struct tm tm;
 	char stamp[24]; /* "2026-11-21 10:00:00" */
-	char zone[8];	/* " +0100" */
+	char zone[8];   /* " +0100" */
 };
 void log_clock_set(struct log_clock *clock, uint64_t wall_ns);
 
 #define LOG_LINE_ROOM (LOG_LINE_MAX + 256) /* with its time, pid and id */
-/* Writes a whole line, newline included, to bytes[LOG_LINE_ROOM]; returns its length. stamp_ret: of the time in front. */
-size_t log_line_format(char *bytes, const struct conf *conf, struct log_clock *clock, uint64_t wall_ns, int pid,
-		       const struct message_id *id, struct slice text, size_t *stamp_ret);
+/* Writes a whole line, newline included, to bytes[LOG_LINE_ROOM]; returns its length. stamp_ret: of the time
+ * in front. */
+size_t log_line_format(char *bytes, const struct conf *conf, struct log_clock *clock, uint64_t wall_ns,
+		       int pid, const struct message_id *id, struct slice text, size_t *stamp_ret);
 /* Escapes text to bytes[room], keeping newlines when told; returns the length. */
 size_t log_escape(char *bytes, size_t room, struct slice text, bool topbit, bool keep_newlines);
 
 /* ---- file.c ---- */
 
-/* The descriptors of the process: numbers that never change once they are there. Written by log_open() (a reload may bring
- * the first file), read by all shards; what stands behind a number is changed with dup3() by whoever finds that it has
- * to be. Nothing else depends on them, so any order will do. */
+/* The descriptors of the process: numbers that never change once they are there. Written by log_open() (a
+ * reload may bring the first file), read by all shards; what stands behind a number is changed with dup3() by
+ * whoever finds that it has to be. Nothing else depends on them, so any order will do. */
 struct log_process {
 	_Atomic int fds[STREAM_COUNT]; /* -1: not opened */
 	_Atomic bool to_stderr;
-	/* The newest configuration that was opened: a shard that still has an older one leaves the files alone, or the
-	 * two would take them back and forth. Relaxed: it only ever grows, and being late does no harm. */
+	/* The newest configuration that was opened: a shard that still has an older one leaves the files
+	 * alone, or the two would take them back and forth. Relaxed: it only ever grows, and being late does
+	 * no harm. */
 	_Atomic uint64_t serial;
 };
 extern struct log_process log_process;
 
 #define LOG_PATH_MAX 4096
 /* The name of a log file at that time; false when it is too long. */
-bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, enum log_stream stream, const struct tm *tm);
+bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, enum log_stream stream,
+	      const struct tm *tm);
 extern const char *const log_stream_names[STREAM_COUNT];
 /* Opens it by the name of this moment and puts it under its number. Blocks. */
-NODISCARD enum rc log_file_reopen(const struct conf *conf, enum log_stream stream, const struct tm *tm, struct err *err);
+NODISCARD enum rc log_file_reopen(const struct conf *conf, enum log_stream stream, const struct tm *tm,
+				  struct err *err);
 /* Parks. The same if the name leads elsewhere by now. */
 NODISCARD enum rc log_file_check(struct task *task, const struct conf *conf, enum log_stream stream,
 				 const struct tm *tm, struct err *err);
@@ -74,11 +79,12 @@ NODISCARD enum rc log_file_check(struct task *task, const struct conf *conf, enu
 /* ---- syslog.c ---- */
 
 struct log_syslog {
-	int fd; /* -1: not connected */
+	int fd;            /* -1: not connected */
 	uint64_t retry_at; /* monotonic ns: not before */
 	uint64_t lost;
 };
-/* Sends one line (no newline at its end) without waiting; what cannot be sent is counted. LOG_INFO and so on. */
+/* Sends one line (no newline at its end) without waiting; what cannot be sent is counted. LOG_INFO and so on.
+ */
 void log_syslog_send(struct log_syslog *out, const struct log_conf *conf, int priority, int pid, uint64_t now,
 		     uint64_t wall_ns, struct slice line);
 void log_syslog_close(struct log_syslog *out);

@@ -1,4 +1,5 @@
-/* What a line looks like: its time, the process, the message, and text in which nothing can break the line. */
+/* What a line looks like: its time, the process, the message, and text in which nothing can break the line.
+ */
 
 #include "inside.h"
 
@@ -17,8 +18,8 @@ void log_clock_set(struct log_clock *clock, uint64_t wall_ns)
 	localtime_r(&t, &clock->tm);
 	snprintf(clock->stamp, sizeof(clock->stamp), "%04u-%02u-%02u %02u:%02u:%02u",
 		 (unsigned)(clock->tm.tm_year + 1900) % 10000, (unsigned)(clock->tm.tm_mon + 1) % 100,
-		 (unsigned)clock->tm.tm_mday % 100, (unsigned)clock->tm.tm_hour % 100, (unsigned)clock->tm.tm_min % 100,
-		 (unsigned)clock->tm.tm_sec % 100);
+		 (unsigned)clock->tm.tm_mday % 100, (unsigned)clock->tm.tm_hour % 100,
+		 (unsigned)clock->tm.tm_min % 100, (unsigned)clock->tm.tm_sec % 100);
 	offset = clock->tm.tm_gmtoff / 60;
 	snprintf(clock->zone, sizeof(clock->zone), " %c%02u%02u", offset < 0 ? '-' : '+',
 		 (unsigned)(labs(offset) / 60) % 100, (unsigned)(labs(offset) % 60));
@@ -89,8 +90,8 @@ static size_t add(char *bytes, size_t at, const char *text)
 	return at + len;
 }
 
-size_t log_line_format(char *bytes, const struct conf *conf, struct log_clock *clock, uint64_t wall_ns, int pid,
-		       const struct message_id *id, struct slice text, size_t *stamp_ret)
+size_t log_line_format(char *bytes, const struct conf *conf, struct log_clock *clock, uint64_t wall_ns,
+		       int pid, const struct message_id *id, struct slice text, size_t *stamp_ret)
 {
 	const struct log_conf *group = log_conf_of(conf);
 	size_t at, len;

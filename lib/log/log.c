@@ -1,5 +1,5 @@
-/* The log of a shard: lines are gathered in buffers, which a fiber writes when a round of the loop ends; whatever is
- * logged while it writes waits in a second set. */
+/* The log of a shard: lines are gathered in buffers, which a fiber writes when a round of the loop ends;
+ * whatever is logged while it writes waits in a second set. */
 
 #include "inside.h"
 
@@ -26,9 +26,9 @@ struct bytes {
 struct buffer {
 	struct bytes fill; /* lines go here */
 	struct bytes out;  /* being written; not empty after a failure */
-	bool broken;	   /* the last write failed, perhaps in the middle of a line */
-	bool told;	   /* of the present trouble, in the panic log and syslog */
-	uint64_t lost;	   /* lines that found fill full */
+	bool broken;       /* the last write failed, perhaps in the middle of a line */
+	bool told;         /* of the present trouble, in the panic log and syslog */
+	uint64_t lost;     /* lines that found fill full */
 	uint64_t checked;  /* second of the last look at the file's name */
 };
 
@@ -40,7 +40,7 @@ struct log_shard {
 	struct buffer buffers[BUFFER_COUNT]; /* the streams, then standard output or error */
 	struct log_syslog syslog;
 	uint64_t lines_in, lines_out; /* in: logged; out: of these, written or lost */
-	bool writing;		      /* a fiber is at it */
+	bool writing;                 /* a fiber is at it */
 	bool unhealthy;
 	struct timer retry;
 	struct waitq flushed;
@@ -67,7 +67,8 @@ static struct log_shard *of(const struct shard *shard)
 	return slot == UINT_MAX ? NULL : shard_slot(shard, slot);
 }
 
-/* ---- Buffers ------------------------------------------------------------------------------------------------- */
+/* ---- Buffers
+ * ------------------------------------------------------------------------------------------------- */
 
 static bool bytes_add(struct bytes *bytes, const char *ptr, size_t len)
 {
@@ -106,7 +107,8 @@ static void buffer_add(struct buffer *buffer, const char *ptr, size_t len)
 		buffer->lost++;
 }
 
-/* ---- Writing --------------------------------------------------------------------------------------------------- */
+/* ---- Writing
+ * --------------------------------------------------------------------------------------------------- */
 
 static int buffer_fd(const struct log_shard *log, unsigned number)
 {
@@ -142,8 +144,8 @@ static void tell_lost(struct log_shard *log, struct buffer *buffer)
 		return;
 	snprintf(text, sizeof(text), "%llu log lines were lost while the log could not be written",
 		 (unsigned long long)lost);
-	len = log_line_format(log->line, log->conf, &log->clock, shard_wall(log->shard), log->pid, NULL, slice_of(text),
-			      &stamp);
+	len = log_line_format(log->line, log->conf, &log->clock, shard_wall(log->shard), log->pid, NULL,
+			      slice_of(text), &stamp);
 	if (bytes_add(&buffer->fill, log->line, len))
 		buffer->lost = 0;
 }
@@ -270,7 +272,8 @@ static void at_retry(struct timer *timer)
 	start_writer(CONTAINER_OF(timer, struct log_shard, retry));
 }
 
-/* ---- When a log cannot be written -------------------------------------------------------------------------------- */
+/* ---- When a log cannot be written
+ * -------------------------------------------------------------------------------- */
 
 static void trouble(struct log_shard *log, unsigned number, struct err *why)
 {
@@ -283,8 +286,8 @@ static void trouble(struct log_shard *log, unsigned number, struct err *why)
 	log->buffers[number].told = true;
 	snprintf(text, sizeof(text), "the %s log cannot be written: %.*s", name, SLICE_ARG(why->text));
 	if (number != STREAM_PANIC && log_process.fds[STREAM_PANIC] >= 0) {
-		len = log_line_format(log->line, log->conf, &log->clock, shard_wall(log->shard), log->pid, NULL,
-				      slice_of(text), &stamp);
+		len = log_line_format(log->line, log->conf, &log->clock, shard_wall(log->shard), log->pid,
+				      NULL, slice_of(text), &stamp);
 		buffer_add(&log->buffers[STREAM_PANIC], log->line, len);
 	}
 	log_syslog_send(&log->syslog, log_conf_of(log->conf), LOG_CRIT, log->pid, shard_now(log->shard),
@@ -298,7 +301,8 @@ bool log_healthy(const struct shard *shard)
 	return !log || !log->unhealthy;
 }
 
-/* ---- Logging ------------------------------------------------------------------------------------------------------ */
+/* ---- Logging
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* Sessions that began under an older configuration still log with it; the files follow the newest. */
 static void adopt(struct log_shard *log, const struct conf *conf)
@@ -325,7 +329,8 @@ static void to_syslog(struct log_shard *log, const struct log_conf *group, unsig
 	}
 }
 
-static void to_files(struct log_shard *log, const struct log_conf *group, unsigned where, size_t len, size_t whole)
+static void to_files(struct log_shard *log, const struct log_conf *group, unsigned where, size_t len,
+		     size_t whole)
 {
 	for (unsigned i = 0; group->path.ptr && i < STREAM_COUNT; i++) {
 		if (where & 1u << i)
@@ -336,7 +341,8 @@ static void to_files(struct log_shard *log, const struct log_conf *group, unsign
 }
 
 static_assert(LOG_TO_MAIN == 1 << STREAM_MAIN && LOG_TO_REJECT == 1 << STREAM_REJECT &&
-	      LOG_TO_PANIC == 1 << STREAM_PANIC, "the bits are the streams");
+		  LOG_TO_PANIC == 1 << STREAM_PANIC,
+	      "the bits are the streams");
 
 void log_write_more(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
 		    struct slice text, struct slice more)
@@ -360,7 +366,8 @@ void log_write_more(struct shard *shard, const struct conf *conf, unsigned where
 	}
 	whole = len;
 	if (more.len > 0 && (where & LOG_TO_REJECT)) {
-		whole += log_escape(log->line + len, sizeof(log->line) - len - 1, more, group->print_topbitchars, true);
+		whole += log_escape(log->line + len, sizeof(log->line) - len - 1, more,
+				    group->print_topbitchars, true);
 		if (log->line[whole - 1] != '\n')
 			log->line[whole++] = '\n';
 	}
@@ -414,7 +421,8 @@ void log_printf(struct shard *shard, const struct conf *conf, unsigned where, co
 		free(text);
 }
 
-/* ---- Begin and end ---------------------------------------------------------------------------------------------------- */
+/* ---- Begin and end
+ * ---------------------------------------------------------------------------------------------------- */
 
 enum rc log_attach(struct shard *shard, struct err *err)
 {
@@ -464,7 +472,8 @@ static void write_rest(struct log_shard *log, unsigned number)
 		size_t done = 0;
 
 		while (parts[i] && done < parts[i]->len) {
-			ssize_t put = write(buffer_fd(log, number), parts[i]->ptr + done, parts[i]->len - done);
+			ssize_t put =
+			    write(buffer_fd(log, number), parts[i]->ptr + done, parts[i]->len - done);
 			if (put < 0 && errno == EINTR)
 				continue;
 			if (put <= 0)

@@ -72,7 +72,8 @@ enum rc log_open(struct conf *conf, bool to_stderr, struct err *err)
 	return OK;
 }
 
-/* ---- Outside shards --------------------------------------------------------------------------------------------- */
+/* ---- Outside shards
+ * --------------------------------------------------------------------------------------------- */
 
 static bool leads_there(const struct log_conf *group, enum log_stream stream, const struct tm *tm)
 {
@@ -80,7 +81,8 @@ static bool leads_there(const struct log_conf *group, enum log_stream stream, co
 	struct stat there, here;
 
 	return log_path(path, group, stream, tm) && stat(path, &there) == 0 &&
-	       fstat(log_process.fds[stream], &here) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+	       fstat(log_process.fds[stream], &here) == 0 && there.st_dev == here.st_dev &&
+	       there.st_ino == here.st_ino;
 }
 
 static bool put(int fd, const char *bytes, size_t len)
@@ -123,7 +125,8 @@ static void put_direct(const struct conf *conf, unsigned where, const char *line
 		lost |= !put(log_process.fds[i], line, len);
 	}
 	if (console || lost)
-		(void)put(group->to_stdout ? STDOUT_FILENO : STDERR_FILENO, line, len); /* nobody left to tell */
+		(void)put(group->to_stdout ? STDOUT_FILENO : STDERR_FILENO, line,
+			  len); /* nobody left to tell */
 	log_syslog_close(&out);
 }
 
@@ -141,7 +144,8 @@ void log_direct(const struct conf *conf, unsigned where, const char *format, ...
 		va_end(args);
 		now_in_words(&clock, &wall);
 		if (conf && atomic_load_explicit(&log_process.serial, memory_order_relaxed) != 0) {
-			len = log_line_format(line, conf, &clock, wall, (int)getpid(), NULL, slice_of(text), &stamp);
+			len = log_line_format(line, conf, &clock, wall, (int)getpid(), NULL, slice_of(text),
+					      &stamp);
 			put_direct(conf, where, line, len, stamp, &clock, wall);
 		} else {
 			len = (size_t)snprintf(line, LOG_LINE_ROOM, "%s ", clock.stamp);

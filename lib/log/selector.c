@@ -5,26 +5,92 @@
 #include <stdio.h>
 
 const char *const log_selector_names[LOG_SELECTOR_COUNT] = {
-	"8bitmime", "acl_warn_skipped", "address_rewrite", "all_parents", "arguments", "connection_id",
-	"connection_reject", "delay_delivery", "deliver_time", "delivery_size", "dkim", "dkim_verbose",
-	"dmarc", "dmarc_verbose", "dnslist_defer", "dnssec", "etrn", "host_lookup_failed", "ident_timeout",
-	"incoming_interface", "incoming_port", "lost_incoming_connection", "millisec", "msg_id",
-	"msg_id_created", "outgoing_interface", "outgoing_port", "pid", "pipelining", "protocol_detail",
-	"proxy", "queue_run", "queue_time", "queue_time_exclusive", "queue_time_overall", "receive_time",
-	"received_recipients", "received_sender", "rejected_header", "rejected_headers", "retry_defer",
-	"return_path_on_delivery", "sender_on_delivery", "sender_verify_fail", "size_reject", "skip_delivery",
-	"smtp_confirmation", "smtp_connection", "smtp_incomplete_transaction", "smtp_mailauth", "smtp_no_mail",
-	"smtp_protocol_error", "smtp_syntax_error", "spf", "spf_verbose", "subject",
-	"tls_certificate_verified", "tls_cipher", "tls_on_connect", "tls_peerdn", "tls_resumption", "tls_sni",
-	"unknown_in_list",
+    "8bitmime",
+    "acl_warn_skipped",
+    "address_rewrite",
+    "all_parents",
+    "arguments",
+    "connection_id",
+    "connection_reject",
+    "delay_delivery",
+    "deliver_time",
+    "delivery_size",
+    "dkim",
+    "dkim_verbose",
+    "dmarc",
+    "dmarc_verbose",
+    "dnslist_defer",
+    "dnssec",
+    "etrn",
+    "host_lookup_failed",
+    "ident_timeout",
+    "incoming_interface",
+    "incoming_port",
+    "lost_incoming_connection",
+    "millisec",
+    "msg_id",
+    "msg_id_created",
+    "outgoing_interface",
+    "outgoing_port",
+    "pid",
+    "pipelining",
+    "protocol_detail",
+    "proxy",
+    "queue_run",
+    "queue_time",
+    "queue_time_exclusive",
+    "queue_time_overall",
+    "receive_time",
+    "received_recipients",
+    "received_sender",
+    "rejected_header",
+    "rejected_headers",
+    "retry_defer",
+    "return_path_on_delivery",
+    "sender_on_delivery",
+    "sender_verify_fail",
+    "size_reject",
+    "skip_delivery",
+    "smtp_confirmation",
+    "smtp_connection",
+    "smtp_incomplete_transaction",
+    "smtp_mailauth",
+    "smtp_no_mail",
+    "smtp_protocol_error",
+    "smtp_syntax_error",
+    "spf",
+    "spf_verbose",
+    "subject",
+    "tls_certificate_verified",
+    "tls_cipher",
+    "tls_on_connect",
+    "tls_peerdn",
+    "tls_resumption",
+    "tls_sni",
+    "unknown_in_list",
 };
 
 /* What is wanted when nothing is said. */
 static const enum log_selector defaults[] = {
-	LOG_ACL_WARN_SKIPPED, LOG_CONNECTION_REJECT, LOG_DELAY_DELIVERY, LOG_DKIM, LOG_DNSLIST_DEFER, LOG_ETRN,
-	LOG_HOST_LOOKUP_FAILED, LOG_LOST_INCOMING_CONNECTION, LOG_MSG_ID, LOG_OUTGOING_INTERFACE, LOG_QUEUE_RUN,
-	LOG_QUEUE_TIME_EXCLUSIVE, LOG_REJECTED_HEADER, LOG_RETRY_DEFER, LOG_SENDER_VERIFY_FAIL, LOG_SIZE_REJECT,
-	LOG_SKIP_DELIVERY, LOG_TLS_CERTIFICATE_VERIFIED, LOG_TLS_CIPHER,
+    LOG_ACL_WARN_SKIPPED,
+    LOG_CONNECTION_REJECT,
+    LOG_DELAY_DELIVERY,
+    LOG_DKIM,
+    LOG_DNSLIST_DEFER,
+    LOG_ETRN,
+    LOG_HOST_LOOKUP_FAILED,
+    LOG_LOST_INCOMING_CONNECTION,
+    LOG_MSG_ID,
+    LOG_OUTGOING_INTERFACE,
+    LOG_QUEUE_RUN,
+    LOG_QUEUE_TIME_EXCLUSIVE,
+    LOG_REJECTED_HEADER,
+    LOG_RETRY_DEFER,
+    LOG_SENDER_VERIFY_FAIL,
+    LOG_SIZE_REJECT,
+    LOG_SKIP_DELIVERY,
+    LOG_TLS_CERTIFICATE_VERIFIED,
+    LOG_TLS_CIPHER,
 };
 
 /* Words of other versions that mean nothing here. */
@@ -32,7 +98,8 @@ static bool is_ignored(struct conf *conf, struct slice word)
 {
 	if (!slice_eq(word, SLICE("taint")))
 		return false;
-	conf_warn(conf, conf_option_place(conf, "log_selector"), "log_selector: \"taint\" has no effect: tainted data is always refused and logged");
+	conf_warn(conf, conf_option_place(conf, "log_selector"),
+		  "log_selector: \"taint\" has no effect: tainted data is always refused and logged");
 	return true;
 }
 
@@ -64,9 +131,9 @@ static enum rc apply(struct conf *conf, uint64_t *selectors, bool on, struct sli
 	if (is_ignored(conf, word))
 		return OK;
 	nearest = conf_nearest(word, log_selector_names, LOG_SELECTOR_COUNT);
-	return conf_error(err, conf_option_place(conf, "log_selector"), "unknown log_selector setting: %c%.*s%s%s%s",
-			  on ? '+' : '-', SLICE_ARG(word), nearest ? "; did you mean \"" : "", nearest ? nearest : "",
-			  nearest ? "\"?" : "");
+	return conf_error(err, conf_option_place(conf, "log_selector"),
+			  "unknown log_selector setting: %c%.*s%s%s%s", on ? '+' : '-', SLICE_ARG(word),
+			  nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
 enum rc log_selectors_read(struct conf *conf, struct slice text, uint64_t *selectors, struct err *err)
@@ -80,9 +147,10 @@ enum rc log_selectors_read(struct conf *conf, struct slice text, uint64_t *selec
 		enum rc rc;
 
 		if (!on && text.ptr[0] != '-')
-			return conf_error(err, conf_option_place(conf, "log_selector"),
-					  "malformed log_selector setting: + or - expected but found \"%.*s\"",
-					  SLICE_ARG(text));
+			return conf_error(
+			    err, conf_option_place(conf, "log_selector"),
+			    "malformed log_selector setting: + or - expected but found \"%.*s\"",
+			    SLICE_ARG(text));
 		text = slice_ltrim(slice_from(text, 1));
 		while (len < text.len && (ascii_is_alnum(text.ptr[len]) || text.ptr[len] == '_'))
 			len++;

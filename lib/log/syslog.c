@@ -1,4 +1,5 @@
-/* syslog: datagrams to the local daemon, sent without waiting (RFC 3164 form, which is what /dev/log takes). */
+/* syslog: datagrams to the local daemon, sent without waiting (RFC 3164 form, which is what /dev/log takes).
+ */
 
 #include "inside.h"
 
@@ -8,9 +9,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define RETRY_MS      1000
-#define PIECE_MAX     870 /* bytes of a line in one datagram, so that with its head it stays below 1024 */
-#define PIECES_MAX    64
+#define RETRY_MS   1000
+#define PIECE_MAX  870 /* bytes of a line in one datagram, so that with its head it stays below 1024 */
+#define PIECES_MAX 64
 
 static bool connect_to(struct log_syslog *out, const struct log_conf *conf, uint64_t now)
 {
@@ -50,9 +51,9 @@ static void send_one(struct log_syslog *out, const struct log_conf *conf, int pr
 	}
 	if (conf->syslog_pid)
 		snprintf(process, sizeof(process), "[%d]", pid);
-	len = snprintf(bytes, sizeof(bytes), "<%d>%s %2d %02d:%02d:%02d %.*s%s: %.*s", conf->facility | priority,
-		       months[tm->tm_mon], tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec,
-		       SLICE_ARG(conf->syslog_processname), process, SLICE_ARG(text));
+	len = snprintf(bytes, sizeof(bytes), "<%d>%s %2d %02d:%02d:%02d %.*s%s: %.*s",
+		       conf->facility | priority, months[tm->tm_mon], tm->tm_mday, tm->tm_hour, tm->tm_min,
+		       tm->tm_sec, SLICE_ARG(conf->syslog_processname), process, SLICE_ARG(text));
 	if (len < 0)
 		return;
 	if ((size_t)len >= sizeof(bytes))
@@ -60,10 +61,12 @@ static void send_one(struct log_syslog *out, const struct log_conf *conf, int pr
 	if (send(out->fd, bytes, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return;
 	out->lost++;
-	if (errno != EAGAIN && errno != ENOBUFS && errno != EINTR) { /* the daemon was restarted, or is gone */
+	if (errno != EAGAIN && errno != ENOBUFS &&
+	    errno != EINTR) { /* the daemon was restarted, or is gone */
 		log_syslog_close(out);
 		out->retry_at = 0;
-		if (connect_to(out, conf, now) && send(out->fd, bytes, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		if (connect_to(out, conf, now) &&
+		    send(out->fd, bytes, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 			out->lost--;
 	}
 }
@@ -88,8 +91,8 @@ static bool next_piece(struct slice *rest, struct slice *piece_ret, char *cut_re
 }
 
 /* One message says how many were lost, once there is someone to tell. */
-static void tell_lost(struct log_syslog *out, const struct log_conf *conf, int priority, int pid, uint64_t now,
-		      const struct tm *tm)
+static void tell_lost(struct log_syslog *out, const struct log_conf *conf, int priority, int pid,
+		      uint64_t now, const struct tm *tm)
 {
 	char text[80];
 	uint64_t lost = out->lost;

@@ -1,5 +1,5 @@
-/* The configuration reader on any bytes: it ends with a snapshot or an error that has a text, and what it printed of the
- * snapshot with -bP has no unprintable bytes. */
+/* The configuration reader on any bytes: it ends with a snapshot or an error that has a text, and what it
+ * printed of the snapshot with -bP has no unprintable bytes. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,22 +17,28 @@ struct head {
 	struct conf_timelist times;
 };
 static const struct conf_option options[] = {
-	OPT_STRING(struct head, transport, NULL, ""),
-	CONF_ROW(struct head, condition, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
-	CONF_ROW(struct head, headers_add, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
-	OPT_BOOL(struct head, more, "yes", ""),
-	OPT_INT(struct head, number, NULL, ""),
-	OPT_SIZE(struct head, size, NULL, ""),
-	OPT_OCTAL(struct head, octal, NULL, ""),
-	OPT_TIME(struct head, seconds, NULL, ""),
-	OPT_FIXED(struct head, fixed, NULL, ""),
-	OPT_TIMELIST(struct head, times, NULL, ""),
+    OPT_STRING(struct head, transport, NULL, ""),
+    CONF_ROW(struct head, condition, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
+    CONF_ROW(struct head, headers_add, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
+    OPT_BOOL(struct head, more, "yes", ""),
+    OPT_INT(struct head, number, NULL, ""),
+    OPT_SIZE(struct head, size, NULL, ""),
+    OPT_OCTAL(struct head, octal, NULL, ""),
+    OPT_TIME(struct head, seconds, NULL, ""),
+    OPT_FIXED(struct head, fixed, NULL, ""),
+    OPT_TIMELIST(struct head, times, NULL, ""),
 };
-static const struct conf_driver driver = {
-	.name = "accept", .size = sizeof(struct head), .options = options + 3, .option_count = ARRAY_COUNT(options) - 3};
+static const struct conf_driver driver = {.name = "accept",
+					  .size = sizeof(struct head),
+					  .options = options + 3,
+					  .option_count = ARRAY_COUNT(options) - 3};
 static const struct conf_driver *const drivers[] = {&driver, NULL};
-static const struct conf_section routers = {.id = CONF_SECTION_ROUTERS, .name = "routers", .drivers = drivers,
-					    .generic = options, .generic_count = 3, .head_size = sizeof(struct head)};
+static const struct conf_section routers = {.id = CONF_SECTION_ROUTERS,
+					    .name = "routers",
+					    .drivers = drivers,
+					    .generic = options,
+					    .generic_count = 3,
+					    .head_size = sizeof(struct head)};
 
 static enum rc acl_read(struct conf_reader *reader, void **section_ret, struct err *err)
 {
@@ -61,7 +67,8 @@ static void print_all(const struct conf *conf, struct arena *arena)
 		if (conf_print(conf, slice_of(words[i]), true, false, &str, &err) != OK)
 			continue;
 		for (uint32_t at = 0; !config && at < str.len; at++)
-			ASSERT(str.ptr[at] == '\n' || ((unsigned char)str.ptr[at] >= 32 && (unsigned char)str.ptr[at] < 127));
+			ASSERT(str.ptr[at] == '\n' ||
+			       ((unsigned char)str.ptr[at] >= 32 && (unsigned char)str.ptr[at] < 127));
 	}
 }
 
@@ -79,7 +86,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (fd < 0)
 		abort();
-	if (write(fd, first, sizeof(first) - 1) != (ssize_t)sizeof(first) - 1 || write(fd, data, size) != (ssize_t)size)
+	if (write(fd, first, sizeof(first) - 1) != (ssize_t)sizeof(first) - 1 ||
+	    write(fd, data, size) != (ssize_t)size)
 		abort();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	load.file = path;

@@ -1,5 +1,5 @@
-/* What the tests of this room share: a small language (a group of main options, routers with two drivers, an acl section
- * of raw lines), and loading from text. */
+/* What the tests of this room share: a small language (a group of main options, routers with two drivers, an
+ * acl section of raw lines), and loading from text. */
 #ifndef CONF_TEST_H
 #define CONF_TEST_H
 
@@ -50,21 +50,22 @@ struct test_group {
 	struct slice errors_reply_to;
 };
 static const struct conf_option test_options[] = {
-	OPT_BOOL(struct test_group, queue_only, "no", ""),
-	OPT_BOOL(struct test_group, smtp_enforce_sync, "yes", ""),
-	OPT_INT(struct test_group, smtp_accept_max, "20", ""),
-	OPT_SIZE(struct test_group, check_spool_space, "10M", ""),
-	OPT_TIME(struct test_group, auto_thaw, "0s", ""),
-	OPT_FIXED(struct test_group, deliver_queue_load_max, NULL, ""),
-	OPT_TIMELIST(struct test_group, delay_warning, "1d", ""),
-	OPT_OCTAL(struct test_group, modemask, "022", ""),
-	OPT_STRING(struct test_group, errors_reply_to, NULL, ""),
-	{"auto_unfreeze", &conf_time, offsetof(struct test_group, auto_thaw), NULL, NULL, OPTION_ALIAS},
-	OPT_NO_EFFECT("test_nothing", "a test"),
+    OPT_BOOL(struct test_group, queue_only, "no", ""),
+    OPT_BOOL(struct test_group, smtp_enforce_sync, "yes", ""),
+    OPT_INT(struct test_group, smtp_accept_max, "20", ""),
+    OPT_SIZE(struct test_group, check_spool_space, "10M", ""),
+    OPT_TIME(struct test_group, auto_thaw, "0s", ""),
+    OPT_FIXED(struct test_group, deliver_queue_load_max, NULL, ""),
+    OPT_TIMELIST(struct test_group, delay_warning, "1d", ""),
+    OPT_OCTAL(struct test_group, modemask, "022", ""),
+    OPT_STRING(struct test_group, errors_reply_to, NULL, ""),
+    {"auto_unfreeze", &conf_time, offsetof(struct test_group, auto_thaw), NULL, NULL, OPTION_ALIAS},
+    OPT_NO_EFFECT("test_nothing", "a test"),
 };
-static const struct conf_group test_conf_group = {
-	.id = CONF_SMTP, .size = sizeof(struct test_group), .options = test_options,
-	.option_count = ARRAY_COUNT(test_options)};
+static const struct conf_group test_conf_group = {.id = CONF_SMTP,
+						  .size = sizeof(struct test_group),
+						  .options = test_options,
+						  .option_count = ARRAY_COUNT(test_options)};
 
 struct test_router {
 	struct conf_instance instance;
@@ -78,17 +79,17 @@ struct test_redirect {
 	bool allow_fail;
 };
 static const struct conf_option router_generic[] = {
-	OPT_STRING(struct test_router, transport, NULL, ""),
-	CONF_ROW(struct test_router, condition, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
-	CONF_ROW(struct test_router, headers_add, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
-	CONF_ROW(struct test_router, headers_remove, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
-	CONF_ROW(struct test_router, set, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
-	OPT_BOOL(struct test_router, more, "yes", ""),
-	OPT_UID(struct test_router, user, NULL, ""),
+    OPT_STRING(struct test_router, transport, NULL, ""),
+    CONF_ROW(struct test_router, condition, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
+    CONF_ROW(struct test_router, headers_add, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
+    CONF_ROW(struct test_router, headers_remove, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
+    CONF_ROW(struct test_router, set, struct slice, &conf_string, NULL, "", OPTION_REPEATABLE),
+    OPT_BOOL(struct test_router, more, "yes", ""),
+    OPT_UID(struct test_router, user, NULL, ""),
 };
 static const struct conf_option redirect_options[] = {
-	OPT_STRING(struct test_redirect, data, NULL, ""),
-	OPT_BOOL(struct test_redirect, allow_fail, "no", ""),
+    OPT_STRING(struct test_redirect, data, NULL, ""),
+    OPT_BOOL(struct test_redirect, allow_fail, "no", ""),
 };
 static enum rc redirect_check(struct conf *conf, void *instance, struct err *err)
 {
@@ -98,13 +99,18 @@ static enum rc redirect_check(struct conf *conf, void *instance, struct err *err
 	return OK;
 }
 static const struct conf_driver test_accept = {.name = "accept", .size = sizeof(struct test_router)};
-static const struct conf_driver test_redirect = {
-	.name = "redirect", .size = sizeof(struct test_redirect), .options = redirect_options,
-	.option_count = ARRAY_COUNT(redirect_options), .check = redirect_check};
+static const struct conf_driver test_redirect = {.name = "redirect",
+						 .size = sizeof(struct test_redirect),
+						 .options = redirect_options,
+						 .option_count = ARRAY_COUNT(redirect_options),
+						 .check = redirect_check};
 static const struct conf_driver *const test_drivers[] = {&test_accept, &test_redirect, NULL};
-static const struct conf_section test_routers = {
-	.id = CONF_SECTION_ROUTERS, .name = "routers", .drivers = test_drivers, .generic = router_generic,
-	.generic_count = ARRAY_COUNT(router_generic), .head_size = sizeof(struct test_router)};
+static const struct conf_section test_routers = {.id = CONF_SECTION_ROUTERS,
+						 .name = "routers",
+						 .drivers = test_drivers,
+						 .generic = router_generic,
+						 .generic_count = ARRAY_COUNT(router_generic),
+						 .head_size = sizeof(struct test_router)};
 
 /* A section of raw lines: keeps their number and the last of them. "bad" is an error, "stop" leaves early. */
 struct test_acl {
@@ -137,7 +143,7 @@ static enum rc test_acl_read(struct conf_reader *reader, void **section_ret, str
 	return OK;
 }
 static const struct conf_section test_acl_section = {
-	.id = CONF_SECTION_ACL, .name = "acl", .read = test_acl_read};
+    .id = CONF_SECTION_ACL, .name = "acl", .read = test_acl_read};
 
 static const struct conf_group *const test_groups[] = {&test_conf_group, NULL};
 static const struct conf_section *const test_sections[] = {&test_routers, &test_acl_section, NULL};
@@ -149,8 +155,10 @@ static enum rc test_named_list(struct conf *conf, struct conf_named_list *list, 
 	list->compiled = list;
 	return OK;
 }
-static const struct conf_language test_language = {
-	.groups = test_groups, .sections = test_sections, .named_list = test_named_list, .macros = conf_feature_macros};
+static const struct conf_language test_language = {.groups = test_groups,
+						   .sections = test_sections,
+						   .named_list = test_named_list,
+						   .macros = conf_feature_macros};
 
 /* The folder that this test's files live in, and the main one of them. */
 struct place {
@@ -180,8 +188,8 @@ static inline void place_remove(const struct place *place)
 	assert_int_equal(system(command), 0);
 }
 /* Loads f; on FAIL the error's text with the folder's name replaced by @. */
-static inline struct conf *load_file(const struct place *place, struct arena *arena, const char *const *macros,
-				     char *error, size_t error_size)
+static inline struct conf *load_file(const struct place *place, struct arena *arena,
+				     const char *const *macros, char *error, size_t error_size)
 {
 	struct conf_load_options options = {.file = place->file, .macros = macros, .trusted = true};
 	struct err err = err_make(arena);

@@ -20,8 +20,8 @@ static struct conf *load_text(struct place *place, const char *text)
 }
 
 /* conf_print() of a word, compared with what is wanted; @ stands for the folder. */
-static void check_print(const struct place *place, const struct conf *conf, const char *what, bool admin, bool no_names,
-			enum rc rc, const char *want)
+static void check_print(const struct place *place, const struct conf *conf, const char *what, bool admin,
+			bool no_names, enum rc rc, const char *want)
 {
 	struct arena arena;
 	struct str str, expect;
@@ -45,19 +45,20 @@ static void check_print(const struct place *place, const struct conf *conf, cons
 	arena_done(&arena);
 }
 
-static const char printed[] = "SECRET = x\n"
-			      "hide qualify_domain = a.SECRET\n"
-			      "queue_only\n"
-			      "hide domainlist d = one\n"
-			      "addresslist d = two@\n"
-			      "begin routers\n"
-			      "first:\n driver = redirect\n data = \"a\\tb\"\n hide transport = t\n no_more\n user = 12345\n"
-			      "Q = 1\n"
-			      "second:\n transport = t2\n  condition = a\n driver = accept\ncondition = b\n"
-			      " headers_add = A: b\n headers_add = C: \\\n  d\n headers_remove = x\n headers_remove = y\n"
-			      " set = r_a = b\n set = r_c = d\n user = $local_part\n"
-			      "begin acl\nacl_check:\n  accept domains = a : b\n  message = x\n"
-			      "begin retry\n* * F,2h,10m\n";
+static const char printed[] =
+    "SECRET = x\n"
+    "hide qualify_domain = a.SECRET\n"
+    "queue_only\n"
+    "hide domainlist d = one\n"
+    "addresslist d = two@\n"
+    "begin routers\n"
+    "first:\n driver = redirect\n data = \"a\\tb\"\n hide transport = t\n no_more\n user = 12345\n"
+    "Q = 1\n"
+    "second:\n transport = t2\n  condition = a\n driver = accept\ncondition = b\n"
+    " headers_add = A: b\n headers_add = C: \\\n  d\n headers_remove = x\n headers_remove = y\n"
+    " set = r_a = b\n set = r_c = d\n user = $local_part\n"
+    "begin acl\nacl_check:\n  accept domains = a : b\n  message = x\n"
+    "begin retry\n* * F,2h,10m\n";
 
 static void prints(void **state)
 {
@@ -68,7 +69,8 @@ static void prints(void **state)
 	place_make(&place);
 	conf = load_text(&place, printed);
 	check_print(&place, conf, "qualify_domain", true, false, OK, "qualify_domain = a.x\n");
-	check_print(&place, conf, "qualify_domain", false, false, OK, "qualify_domain = <value not displayable>\n");
+	check_print(&place, conf, "qualify_domain", false, false, OK,
+		    "qualify_domain = <value not displayable>\n");
 	check_print(&place, conf, "qualify_domain", true, true, OK, "a.x\n");
 	check_print(&place, conf, "qualify_domain", false, true, OK, "<value not displayable>\n");
 	check_print(&place, conf, "queue_only", true, true, OK, "queue_only\n");
@@ -86,7 +88,8 @@ static void prints_lists(void **state)
 	place_make(&place);
 	conf = load_text(&place, "hide domainlist d = one\naddresslist d = two\nA = 1\nZ = 2\n");
 	check_print(&place, conf, "+d", true, false, OK, "addresslist d = two\ndomainlist d = one\n");
-	check_print(&place, conf, "+d", false, false, OK, "addresslist d = two\ndomainlist d = <value not displayable>\n");
+	check_print(&place, conf, "+d", false, false, OK,
+		    "addresslist d = two\ndomainlist d = <value not displayable>\n");
 	check_print(&place, conf, "+d", true, true, OK, "two\none\n");
 	check_print(&place, conf, "+x", true, false, FAIL,
 		    "no address, domain, host, or local part list called \"x\" exists");
@@ -94,7 +97,8 @@ static void prints_lists(void **state)
 	check_print(&place, conf, "macro _HAVE_TLS", true, false, OK, "_HAVE_TLS=y\n");
 	check_print(&place, conf, "macro B", true, false, FAIL, "macro B not found");
 	check_print(&place, conf, "macro A", false, false, FAIL, "macros are shown to admin users only");
-	check_print(&place, conf, "config", false, false, FAIL, "the configuration is shown to admin users only");
+	check_print(&place, conf, "config", false, false, FAIL,
+		    "the configuration is shown to admin users only");
 	check_print(&place, conf, "config_file", false, false, OK, "@/f\n");
 	check_print(&place, conf, "local_scan", false, false, OK, "local_scan() options are not supported\n");
 	conf_unref(conf);
@@ -113,8 +117,9 @@ static void prints_drivers(void **state)
 				     "set = r_a = b;r_c = d\n"
 				     "transport = <value not displayable>\n"
 				     "user = $local_part\n";
-	static const char first[] = "condition = \ndriver = redirect\nheaders_add = \nheaders_remove = \nno_more\nset = \n"
-				    "transport = t\nuser = 12345\nno_allow_fail\ndata = a\\tb\n";
+	static const char first[] =
+	    "condition = \ndriver = redirect\nheaders_add = \nheaders_remove = \nno_more\nset = \n"
+	    "transport = t\nuser = 12345\nno_allow_fail\ndata = a\\tb\n";
 	char all[2048];
 
 	(void)state;
@@ -143,15 +148,18 @@ static void prints_config(void **state)
 	(void)state;
 	place_make(&place);
 	place_write(&place, "inc", "queue_only\n", 11);
-	conf = load_text(&place, "# c\nA = b\nqualify_domain = A\n\n  domainlist x = \\\n # c\n  y\n.include inc\n"
-				 ".ifdef A\nno_smtp_enforce_sync\n.endif\n"
-				 "begin routers\n x:\n driver = accept\n\tmore\nbegin acl\na:\n  accept domains = x : y\n"
-				 "  message = x \\\n yy\nb:\nbegin retry\n* * F,2h,10m\n");
-	check_print(&place, conf, "config", true, false, OK,
-		    "# sluice configuration (" SLUICE_VERSION ")\n# 2 \"@/f\"\nA = b\nqualify_domain = b\ndomainlist x = y\n"
-		    "# 1 \"@/inc\"\nqueue_only\n# 10 \"@/f\"\nno_smtp_enforce_sync\n\nbegin routers\n\n  x:\n"
-		    "    driver = accept\n    more\n\nbegin acl\n\n  a:\n    accept domains = x : y\n    message = x yy\n\n"
-		    "  b:\n\nbegin retry\n\n  * * F,2h,10m\n");
+	conf = load_text(
+	    &place, "# c\nA = b\nqualify_domain = A\n\n  domainlist x = \\\n # c\n  y\n.include inc\n"
+		    ".ifdef A\nno_smtp_enforce_sync\n.endif\n"
+		    "begin routers\n x:\n driver = accept\n\tmore\nbegin acl\na:\n  accept domains = x : y\n"
+		    "  message = x \\\n yy\nb:\nbegin retry\n* * F,2h,10m\n");
+	check_print(
+	    &place, conf, "config", true, false, OK,
+	    "# sluice configuration (" SLUICE_VERSION
+	    ")\n# 2 \"@/f\"\nA = b\nqualify_domain = b\ndomainlist x = y\n"
+	    "# 1 \"@/inc\"\nqueue_only\n# 10 \"@/f\"\nno_smtp_enforce_sync\n\nbegin routers\n\n  x:\n"
+	    "    driver = accept\n    more\n\nbegin acl\n\n  a:\n    accept domains = x : y\n    message = x yy\n\n"
+	    "  b:\n\nbegin retry\n\n  * * F,2h,10m\n");
 	conf_unref(conf);
 	place_remove(&place);
 }
@@ -162,14 +170,16 @@ static void macros_by_argument(void **state)
 	static const struct {
 		const char *args[3], *file, *error;
 	} rows[] = {
-		{{"A=1", "B"}, "A = 2\nA == 3\nB = x\nqualify_domain = A-B-", NULL},
-		{{" A = 1 ", "B = "}, "qualify_domain = A-B-", NULL},
-		{{"=1"}, "", "macro name set by -D must start with an upper case letter"},
-		{{"ab=1"}, "", "macro name set by -D must start with an upper case letter"},
-		{{"A-B=1"}, "", "malformed -D option: \"A-B=1\""},
-		{{"A=1", "A=2"}, "", "macro \"A\" is set twice by -D"},
-		{{"A=1"}, "XAX = 2", "configuration error in line 1 of @/f:\n  \"XAX\" cannot be defined as a macro because "
-				     "previously defined macro \"A\" is a substring"},
+	    {{"A=1", "B"}, "A = 2\nA == 3\nB = x\nqualify_domain = A-B-", NULL},
+	    {{" A = 1 ", "B = "}, "qualify_domain = A-B-", NULL},
+	    {{"=1"}, "", "macro name set by -D must start with an upper case letter"},
+	    {{"ab=1"}, "", "macro name set by -D must start with an upper case letter"},
+	    {{"A-B=1"}, "", "malformed -D option: \"A-B=1\""},
+	    {{"A=1", "A=2"}, "", "macro \"A\" is set twice by -D"},
+	    {{"A=1"},
+	     "XAX = 2",
+	     "configuration error in line 1 of @/f:\n  \"XAX\" cannot be defined as a macro because "
+	     "previously defined macro \"A\" is a substring"},
 	};
 	struct place place;
 	struct arena arena;
@@ -197,7 +207,8 @@ static void macros_by_argument(void **state)
 	place_remove(&place);
 }
 
-/* Files that others could have changed are not believed, and macros not taken, unless the caller may do as he likes. */
+/* Files that others could have changed are not believed, and macros not taken, unless the caller may do as he
+ * likes. */
 static enum rc load_untrusted(const struct place *place, const char *const *macros, char *error, size_t size)
 {
 	struct conf_load_options options = {.file = place->file, .macros = macros};
@@ -228,7 +239,8 @@ static void untrusted(void **state)
 	place_write(&place, "inc", "smtp_accept_max = 3\n", 20);
 	snprintf(path, sizeof(path), "%s/inc", place.dir);
 	assert_int_equal(load_untrusted(&place, NULL, error, sizeof(error)), OK);
-	assert_int_equal(load_untrusted(&place, (const char *const[]){"A=1", NULL}, error, sizeof(error)), FAIL);
+	assert_int_equal(load_untrusted(&place, (const char *const[]){"A=1", NULL}, error, sizeof(error)),
+			 FAIL);
 	assert_string_equal(error, "only trusted callers may define macros with -D");
 	for (size_t i = 0; i < ARRAY_COUNT(bad_modes); i++) {
 		assert_int_equal(chmod(path, bad_modes[i]), 0);
@@ -346,7 +358,8 @@ static void limits(void **state)
 		place_write(&place, name, text, len);
 	}
 	assert_null(load_file(&place, &arena, NULL, error, sizeof(error)));
-	assert_string_equal(error, "configuration error in line 1 of @/d31:\n  includes are nested deeper than 32 files");
+	assert_string_equal(
+	    error, "configuration error in line 1 of @/d31:\n  includes are nested deeper than 32 files");
 	/* Each file includes the next twice. */
 	for (int i = 0; i < 31; i++) {
 		snprintf(name, sizeof(name), i ? "d%d" : "f", i);
@@ -374,7 +387,8 @@ static void limits(void **state)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, ".ifdef A\n");
 	place_write(&place, "f", text, len);
 	assert_null(load_file(&place, &arena, NULL, error, sizeof(error)));
-	assert_string_equal(error, "configuration error in line 201 of @/f:\n  .ifdefs are nested deeper than 200");
+	assert_string_equal(error,
+			    "configuration error in line 201 of @/f:\n  .ifdefs are nested deeper than 200");
 	arena_done(&arena);
 	place_remove(&place);
 }
@@ -388,7 +402,9 @@ static void warnings(void **state)
 
 	(void)state;
 	place_make(&place);
-	conf = load_text(&place, "tls_advertise_hosts = a\n\ntest_nothing\nacl_data_smtp_prdr = a\nperl_startup = x\nbegin rewrite\n");
+	conf = load_text(
+	    &place,
+	    "tls_advertise_hosts = a\n\ntest_nothing\nacl_data_smtp_prdr = a\nperl_startup = x\nbegin rewrite\n");
 	LIST_EACH (l, &conf->warnings) {
 		struct conf_warning *w = LIST_ITEM(l, struct conf_warning, link);
 		len += (size_t)snprintf(got + len, sizeof(got) - len, "%.*s\n", SLICE_ARG(w->text));
@@ -428,8 +444,8 @@ static void instances(void **state)
 	assert_true(slice_eq(first->data, SLICE("a\tb")));
 	assert_true(first->head.user.set && first->head.user.id == 12345);
 	assert_false(first->head.more);
-	assert_int_equal(first->head.instance.was_set[0], 1); /* transport */
-	assert_int_equal(first->head.instance.was_set[1], 0); /* condition */
+	assert_int_equal(first->head.instance.was_set[0], 1);                           /* transport */
+	assert_int_equal(first->head.instance.was_set[1], 0);                           /* condition */
 	assert_int_equal(first->head.instance.was_set[ARRAY_COUNT(router_generic)], 1); /* data */
 	assert_int_equal(first->head.instance.was_set[ARRAY_COUNT(router_generic) + 1], 0);
 	assert_null(conf_instance_find(conf, CONF_SECTION_ROUTERS, SLICE("third")));
@@ -528,11 +544,20 @@ static void values(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(prints),	  cmocka_unit_test(prints_lists),	cmocka_unit_test(prints_drivers),
-		cmocka_unit_test(prints_config),  cmocka_unit_test(macros_by_argument), cmocka_unit_test(untrusted),
-		cmocka_unit_test(main_files),	  cmocka_unit_test(includes),		cmocka_unit_test(limits),
-		cmocka_unit_test(warnings),	  cmocka_unit_test(instances),		cmocka_unit_test(references),
-		cmocka_unit_test(nearest),	  cmocka_unit_test(values),
+	    cmocka_unit_test(prints),
+	    cmocka_unit_test(prints_lists),
+	    cmocka_unit_test(prints_drivers),
+	    cmocka_unit_test(prints_config),
+	    cmocka_unit_test(macros_by_argument),
+	    cmocka_unit_test(untrusted),
+	    cmocka_unit_test(main_files),
+	    cmocka_unit_test(includes),
+	    cmocka_unit_test(limits),
+	    cmocka_unit_test(warnings),
+	    cmocka_unit_test(instances),
+	    cmocka_unit_test(references),
+	    cmocka_unit_test(nearest),
+	    cmocka_unit_test(values),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

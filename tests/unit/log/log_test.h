@@ -1,4 +1,5 @@
-/* What the tests of this room share: a folder, a configuration in it, a shard that runs one function on a fiber. */
+/* What the tests of this room share: a folder, a configuration in it, a shard that runs one function on a
+ * fiber. */
 #ifndef LOG_TEST_H
 #define LOG_TEST_H
 

@@ -36,17 +36,17 @@ static void open_ok(struct conf *conf)
 static const struct {
 	const char *text, *error;
 } bad[] = {
-	{"log_selector = +foo", "unknown log_selector setting: +foo"},
-	{"log_selector = +piid", "unknown log_selector setting: +piid; did you mean \"pid\"?"},
-	{"log_selector = pid", "malformed log_selector setting: + or - expected but found \"pid\""},
-	{"log_selector = +pid dkim", "malformed log_selector setting: + or - expected but found \"dkim\""},
-	{"log_selector = +", "unknown log_selector setting: +"},
-	{"syslog_facility = foo", "failed to interpret syslog_facility \"foo\""},
-	{"log_file_path = a/%slog",
-	 "log_file_path: \"a/%slog\" is neither an absolute path nor syslog, stdout or stderr"},
-	{"log_file_path = $nosuch/%slog",
-	 "failed to expand log_file_path: \"$nosuch/%slog\" cannot be expanded while the configuration is read"},
-	{"syslog_processname = 012345678901234567890123456789012", "syslog_processname is longer than 32 bytes"},
+    {"log_selector = +foo", "unknown log_selector setting: +foo"},
+    {"log_selector = +piid", "unknown log_selector setting: +piid; did you mean \"pid\"?"},
+    {"log_selector = pid", "malformed log_selector setting: + or - expected but found \"pid\""},
+    {"log_selector = +pid dkim", "malformed log_selector setting: + or - expected but found \"dkim\""},
+    {"log_selector = +", "unknown log_selector setting: +"},
+    {"syslog_facility = foo", "failed to interpret syslog_facility \"foo\""},
+    {"log_file_path = a/%slog",
+     "log_file_path: \"a/%slog\" is neither an absolute path nor syslog, stdout or stderr"},
+    {"log_file_path = $nosuch/%slog",
+     "failed to expand log_file_path: \"$nosuch/%slog\" cannot be expanded while the configuration is read"},
+    {"syslog_processname = 012345678901234567890123456789012", "syslog_processname is longer than 32 bytes"},
 };
 
 static void bad_options(void **state)
@@ -56,7 +56,8 @@ static void bad_options(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
 		assert_null(conf_of(bad[i].text, error, sizeof(error)));
-		snprintf(want, sizeof(want), "configuration error in line 3 of %s:\n  %s", in_dir("conf"), bad[i].error);
+		snprintf(want, sizeof(want), "configuration error in line 3 of %s:\n  %s", in_dir("conf"),
+			 bad[i].error);
 		assert_string_equal(error, want);
 	}
 }
@@ -99,9 +100,11 @@ static void write_lines(struct task *task, struct conf *conf)
 
 	log_write(shard, conf, LOG_TO_MAIN, NULL, SLICE("plain"));
 	log_write(shard, conf, LOG_TO_MAIN, &id, SLICE("<= a@b"));
-	log_write(shard, conf, LOG_TO_MAIN, &(struct message_id){""}, SLICE("H=a\r\nb\0c\033d\t\x7f\xc3\xa9 \\"));
+	log_write(shard, conf, LOG_TO_MAIN, &(struct message_id){""},
+		  SLICE("H=a\r\nb\0c\033d\t\x7f\xc3\xa9 \\"));
 	log_printf(shard, conf, LOG_TO_MAIN | LOG_TO_REJECT, NULL, "rejected %d", 550);
-	log_write_more(shard, conf, LOG_TO_MAIN | LOG_TO_REJECT, NULL, SLICE("rejected"), SLICE("P Received: x\n  To: \001y"));
+	log_write_more(shard, conf, LOG_TO_MAIN | LOG_TO_REJECT, NULL, SLICE("rejected"),
+		       SLICE("P Received: x\n  To: \001y"));
 	log_printf(shard, conf, LOG_TO_MAIN | LOG_TO_PANIC, &id, "panic %s", "now");
 	assert_true(log_healthy(shard));
 	assert_int_equal(log_flush(task), OK);
@@ -117,7 +120,8 @@ static void check_lines(const char *name, const char *const *want)
 		if (!end)
 			fail_msg("%s: no line for \"%s\"", name, *want);
 		*end = 0;
-		assert_string_equal(**want == '|' ? line : behind_stamp(line), **want == '|' ? *want + 1 : *want);
+		assert_string_equal(**want == '|' ? line : behind_stamp(line),
+				    **want == '|' ? *want + 1 : *want);
 		line = end + 1;
 	}
 	assert_string_equal(line, "");
@@ -135,28 +139,30 @@ static void lines(void **state)
 	assert_int_equal(st.st_mode & 0777, 0640);
 	assert_int_equal(stat(in_dir("log/paniclog"), &st), -1); /* made when needed */
 	run_fn(conf, write_lines);
-	check_lines("log/mainlog", (const char *const[]){
-					   "plain", "1abcde-00000000001-2abc <= a@b",
-					   "H=a\\r\\nb\\000c\\033d\\t\\177\\303\\251 \\", "rejected 550", "rejected",
-					   "1abcde-00000000001-2abc panic now", "left for the end", NULL});
-	check_lines("log/rejectlog",
-		    (const char *const[]){"rejected 550", "rejected", "|P Received: x", "|  To: \\001y", NULL});
+	check_lines("log/mainlog",
+		    (const char *const[]){"plain", "1abcde-00000000001-2abc <= a@b",
+					  "H=a\\r\\nb\\000c\\033d\\t\\177\\303\\251 \\", "rejected 550",
+					  "rejected", "1abcde-00000000001-2abc panic now", "left for the end",
+					  NULL});
+	check_lines("log/rejectlog", (const char *const[]){"rejected 550", "rejected", "|P Received: x",
+							   "|  To: \\001y", NULL});
 	check_lines("log/paniclog", (const char *const[]){"1abcde-00000000001-2abc panic now", NULL});
 	conf_unref(conf);
 }
 
 static void one_line(struct task *task, struct conf *conf)
 {
-	log_write(task->shard, conf, LOG_TO_MAIN | LOG_TO_REJECT, &(struct message_id){"1abcde-00000000001-2abc"},
-		  SLICE("caf\xc3\xa9"));
+	log_write(task->shard, conf, LOG_TO_MAIN | LOG_TO_REJECT,
+		  &(struct message_id){"1abcde-00000000001-2abc"}, SLICE("caf\xc3\xa9"));
 	assert_int_equal(log_flush(task), OK);
 }
 
 static void decorations(void **state)
 {
-	struct conf *conf = conf_of("log_selector = +pid +millisec\nlog_timezone\nprint_topbitchars\nno_write_rejectlog\n"
-				    "log_file_path = $spool_directory/$primary_hostname/%s",
-				    NULL, 0);
+	struct conf *conf =
+	    conf_of("log_selector = +pid +millisec\nlog_timezone\nprint_topbitchars\nno_write_rejectlog\n"
+		    "log_file_path = $spool_directory/$primary_hostname/%s",
+		    NULL, 0);
 	char *text, want[128];
 	unsigned ms, zone;
 
@@ -230,7 +236,8 @@ static void cannot_open(void **state)
 	assert_int_equal(mkdir(in_dir("adir/mainlog"), 0755), 0);
 	conf = conf_of("log_file_path = $spool_directory/adir/%slog", NULL, 0);
 	assert_int_equal(log_open(conf, false, &err), FAIL);
-	snprintf(want, sizeof(want), "Cannot open main log file \"%s\": Is a directory", in_dir("adir/mainlog"));
+	snprintf(want, sizeof(want), "Cannot open main log file \"%s\": Is a directory",
+		 in_dir("adir/mainlog"));
 	assert_int_equal(err.text.len, strlen(want));
 	assert_memory_equal(err.text.ptr, want, err.text.len);
 	arena_done(&arena);
@@ -238,7 +245,8 @@ static void cannot_open(void **state)
 }
 
 /* Logs a line and gives the writer its time, until the condition holds; ten seconds at most. */
-static void log_until(struct task *task, struct conf *conf, bool (*condition)(struct task *), const char *text)
+static void log_until(struct task *task, struct conf *conf, bool (*condition)(struct task *),
+		      const char *text)
 {
 	for (int i = 0; !condition(task); i++) {
 		assert_in_range(i, 0, 500);
@@ -281,7 +289,8 @@ static void disk_full(void **state)
 	open_ok(conf);
 	run_fn(conf, fill_disk);
 	text = slurp(in_dir("full/mainlog"));
-	assert_memory_equal(behind_stamp(text + 1), "first\n", 6); /* behind the newline that mends a cut line */
+	assert_memory_equal(behind_stamp(text + 1), "first\n",
+			    6); /* behind the newline that mends a cut line */
 	assert_non_null(strstr(text, " log lines were lost while the log could not be written\n"));
 	free(text);
 	text = slurp(in_dir("full/paniclog"));
@@ -332,7 +341,8 @@ static void renamed(void **state)
 	conf_unref(conf);
 }
 
-/* Another configuration: the old one's files stay as they are, the new one's are used, whoever still logs with the old. */
+/* Another configuration: the old one's files stay as they are, the new one's are used, whoever still logs
+ * with the old. */
 static struct conf *old_conf;
 static void log_both(struct task *task, struct conf *conf)
 {
@@ -359,7 +369,8 @@ static void reloaded(void **state)
 	conf_unref(old_conf);
 }
 
-/* Lines that come before their files were opened wait for them. The first of the tests: nothing is open yet. */
+/* Lines that come before their files were opened wait for them. The first of the tests: nothing is open yet.
+ */
 static void log_early(struct task *task, struct conf *conf)
 {
 	log_write(task->shard, conf, LOG_TO_MAIN | LOG_TO_REJECT, NULL, SLICE("early"));
@@ -415,9 +426,10 @@ static void check_datagram(int priority, const char *want)
 
 static void to_syslog(void **state)
 {
-	struct conf *conf = conf_of("log_file_path = syslog\nsyslog_facility = local0\nsyslog_processname = sluice\n"
-				    "no_syslog_timestamp\nno_syslog_duplication\nsyslog_socket = SOCKET",
-				    NULL, 0);
+	struct conf *conf =
+	    conf_of("log_file_path = syslog\nsyslog_facility = local0\nsyslog_processname = sluice\n"
+		    "no_syslog_timestamp\nno_syslog_duplication\nsyslog_socket = SOCKET",
+		    NULL, 0);
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	char text[256], want[1024];
 
@@ -467,8 +479,10 @@ static void to_stdout(void **state)
 	dup2(saved, 1);
 	close(saved);
 	close(fd);
-	check_lines("stdout", (const char *const[]){"1abcde-00000000001-2abc caf\\303\\251", "direct 1", NULL});
-	check_lines("std/mainlog", (const char *const[]){"1abcde-00000000001-2abc caf\\303\\251", "direct 1", NULL});
+	check_lines("stdout",
+		    (const char *const[]){"1abcde-00000000001-2abc caf\\303\\251", "direct 1", NULL});
+	check_lines("std/mainlog",
+		    (const char *const[]){"1abcde-00000000001-2abc caf\\303\\251", "direct 1", NULL});
 	check_lines("std/rejectlog", (const char *const[]){"1abcde-00000000001-2abc caf\\303\\251", NULL});
 	conf_unref(conf);
 }
@@ -546,9 +560,11 @@ static void many_lines(struct task *task, struct conf *conf)
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
 	for (int i = 0; i < LINES; i++) {
-		log_write(task->shard, conf, LOG_TO_MAIN, &id,
-			  SLICE("<= sender@some.example.org H=mail.example.org [192.0.2.1] P=esmtps "
-				"X=TLS1.3:TLS_AES_256_GCM_SHA384:256 CV=no S=4711 id=20261121100000.4711@example.org"));
+		log_write(
+		    task->shard, conf, LOG_TO_MAIN, &id,
+		    SLICE(
+			"<= sender@some.example.org H=mail.example.org [192.0.2.1] P=esmtps "
+			"X=TLS1.3:TLS_AES_256_GCM_SHA384:256 CV=no S=4711 id=20261121100000.4711@example.org"));
 		if (i % 100 == 99)
 			assert_int_equal(task_yield(task), OK);
 	}
@@ -574,12 +590,12 @@ static void cost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(opened_late),
-		cmocka_unit_test(bad_options), cmocka_unit_test(selectors),   cmocka_unit_test(timestamps),
-		cmocka_unit_test(lines),       cmocka_unit_test(decorations), cmocka_unit_test(long_lines),
-		cmocka_unit_test(cannot_open), cmocka_unit_test(disk_full),   cmocka_unit_test(renamed),
-		cmocka_unit_test(reloaded),    cmocka_unit_test(to_syslog),   cmocka_unit_test(to_stdout),
-		cmocka_unit_test(direct),      cmocka_unit_test(captures),    cmocka_unit_test(cost),
+	    cmocka_unit_test(opened_late), cmocka_unit_test(bad_options), cmocka_unit_test(selectors),
+	    cmocka_unit_test(timestamps),  cmocka_unit_test(lines),       cmocka_unit_test(decorations),
+	    cmocka_unit_test(long_lines),  cmocka_unit_test(cannot_open), cmocka_unit_test(disk_full),
+	    cmocka_unit_test(renamed),     cmocka_unit_test(reloaded),    cmocka_unit_test(to_syslog),
+	    cmocka_unit_test(to_stdout),   cmocka_unit_test(direct),      cmocka_unit_test(captures),
+	    cmocka_unit_test(cost),
 	};
 	return cmocka_run_group_tests(tests, dir_make, dir_remove);
 }

@@ -1,4 +1,5 @@
-/* Several shards write one set of files while it is renamed again and again: every line arrives once, and whole. */
+/* Several shards write one set of files while it is renamed again and again: every line arrives once, and
+ * whole. */
 
 #include "log_test.h"
 
@@ -20,7 +21,8 @@ static void log_lines(struct task *task, struct conf *conf)
 	unsigned number = next++;
 
 	for (int i = 0; i < LINES; i++) {
-		log_printf(task->shard, conf, LOG_TO_MAIN, NULL, "line %u %d of this shard, which is the end of it", number, i);
+		log_printf(task->shard, conf, LOG_TO_MAIN, NULL,
+			   "line %u %d of this shard, which is the end of it", number, i);
 		if (i % 7 == 6)
 			assert_int_equal(task_yield(task), OK);
 	}
@@ -54,7 +56,8 @@ static void note(const char *path, unsigned char *seen)
 
 		assert_non_null(end);
 		*end = 0;
-		if (sscanf(line + 19, " line %u %u of this shard, which is the end of it%n", &shard, &number, &len) == 2) {
+		if (sscanf(line + 19, " line %u %u of this shard, which is the end of it%n", &shard, &number,
+			   &len) == 2) {
 			assert_int_equal(line[19 + len], 0);
 			assert_in_range(shard, 0, SHARDS - 1);
 			assert_in_range(number, 0, LINES - 1);
