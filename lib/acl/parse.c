@@ -118,7 +118,7 @@ enum rc acl_parse(struct conf *conf, struct arena *arena, struct acl_source *sou
 	*list_ret = (struct acl_list){.name = name};
 	while ((rc = source->next(source, &line, err)) == OK) {
 		struct slice rest = line.text, first;
-		struct acl_item *item;
+		struct acl_item *item = NULL;
 		enum acl_verb verb;
 
 		if (is_label(line.text)) {

@@ -193,7 +193,7 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 
 	(void)session_scope(s);
 	s->helo_counts = s->rset_counts = false;
-	if (s->connection_messages_max && s->message_count++ >= s->connection_messages_max) {
+	if (++s->message_count > s->connection_messages_max && s->connection_messages_max) {
 		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL command%.*s: too many messages in one connection",
 			    SLICE_ARG(client_phrase(s)));
 		reply(s, 421, "4.7.0", SLICE("too many messages in this connection"));
