@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <sys/statvfs.h>
 
 static enum rc real_open(const struct spool_disk *disk, struct task *task, const char *path, int flags,
@@ -114,6 +115,23 @@ static bool real_space(const struct spool_disk *disk, const char *path, int64_t 
 	*inodes_ret =
 	    s.f_files ? (int64_t)s.f_favail : -1; /* no number at all: the file system does not count */
 	return true;
+}
+
+uint64_t disk_total(const char *directory)
+{
+	char parent[512];
+	struct statvfs s;
+	char *slash;
+
+	if (snprintf(parent, sizeof(parent), "%s", directory) >= (int)sizeof(parent))
+		return 0;
+	while (statvfs(parent, &s)) {
+		slash = strrchr(parent, '/');
+		if (errno != ENOENT || !slash || slash == parent)
+			return 0;
+		*slash = 0;
+	}
+	return (uint64_t)s.f_blocks * s.f_frsize;
 }
 
 const struct spool_disk spool_disk_real = {

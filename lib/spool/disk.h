@@ -34,4 +34,7 @@ struct spool_disk {
 
 extern const struct spool_disk spool_disk_real;
 
+/* Bytes of the real file system that the directory is on, or, if it is still to be made, its parent. 0: unknown. */
+uint64_t disk_total(const char *directory);
+
 #endif

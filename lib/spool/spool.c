@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define SEGMENT_SIZE_DEFAULT (64u * 1024 * 1024)
+#define SEGMENT_SIZE_SMALL   (1024u * 1024)
 #define DIRECTORY_LEN_MAX    400
 
 /* ---- Opening ----------------------------------------------------------------------------------------- */
@@ -286,11 +287,26 @@ enum rc spool_open_on(const struct spool_disk *disk, struct task *task, const st
 	return OK;
 }
 
+/* A small file system is to hold many segments too: a 64th of it each, if that is less. By its whole size and not by
+ * what is free, so that it is the same at each start. */
+static uint64_t default_segment_size(const char *directory)
+{
+	uint64_t total = disk_total(directory), size = SEGMENT_SIZE_DEFAULT;
+
+	while (total && size > SEGMENT_SIZE_SMALL && size > total / 64)
+		size /= 2;
+	return size;
+}
+
 enum rc spool_open(struct task *task, const struct spool_options *options,
 		   void (*found)(void *arg, struct spool_entry *entry), void *arg, struct spool **spool_ret,
 		   struct err *err)
 {
-	return spool_open_on(&spool_disk_real, task, options, found, arg, spool_ret, err);
+	struct spool_options own = *options;
+
+	if (!own.segment_size)
+		own.segment_size = default_segment_size(own.directory);
+	return spool_open_on(&spool_disk_real, task, &own, found, arg, spool_ret, err);
 }
 
 void spool_close(struct task *task, struct spool *spool)

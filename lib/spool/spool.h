@@ -21,7 +21,7 @@ struct spool;
 
 struct spool_options {
 	const char *directory; /* absolute; made (0750) if missing */
-	uint64_t segment_size; /* bytes; 0: 64 MiB */
+	uint64_t segment_size; /* bytes; 0: 64 MiB, or a 64th of a small file system */
 	uint64_t
 	    space_min; /* keep so many bytes of the file system free; less: DEFER (option check_spool_space) */
 	uint64_t inodes_min; /* the same for inodes */
@@ -51,7 +51,8 @@ struct spool_entry {
 NODISCARD enum rc spool_open(struct task *task, const struct spool_options *options,
 			     void (*found)(void *arg, struct spool_entry *entry), void *arg,
 			     struct spool **spool_ret, struct err *err);
-/* Waits for what is under way and syncs. Parks. */
+/* Waits for what is under way and syncs; before the shard stops, since the spool has a fiber that runs. No call on the
+ * spool may be under way. Parks. */
 void spool_close(struct task *task, struct spool *spool);
 
 /* ---- Writing --------------------------------------------------------------------------------------- */
