@@ -5,7 +5,6 @@
 
 /* RFC 5321 section 4.5.3.1.3 has 256 for a path with its angle brackets; a little more is harmless. */
 #define ADDRESS_LEN_MAX 256
-#define COMMENT_DEPTH_MAX 64
 
 struct scan {
 	struct slice text;
@@ -99,8 +98,8 @@ static bool read_quoted(struct scan *scan)
 /* A backslash with something printable behind it: old programs quote like that outside of quotes. */
 static bool escapes(const struct scan *scan)
 {
-	return peek(scan) == '\\' && scan->at + 1 < scan->text.len && (unsigned char)scan->text.ptr[scan->at + 1] >= ' ' &&
-	       scan->text.ptr[scan->at + 1] != 127;
+	return peek(scan) == '\\' && scan->at + 1 < scan->text.len &&
+	       (unsigned char)scan->text.ptr[scan->at + 1] >= ' ' && scan->text.ptr[scan->at + 1] != 127;
 }
 
 static enum rc read_local_part(struct scan *scan)
@@ -167,7 +166,8 @@ static enum rc read_domain(struct scan *scan)
 			}
 			return fail(scan, "domain missing or malformed");
 		}
-		for (; (c = peek(scan)) >= 0 && (ascii_is_alnum((char)c) || c == '-' || (utf8 && c >= 0x80)); scan->at++)
+		for (; (c = peek(scan)) >= 0 && (ascii_is_alnum((char)c) || c == '-' || (utf8 && c >= 0x80));
+		     scan->at++)
 			put(scan, c);
 		labels++;
 		skip_space(scan);
@@ -231,7 +231,8 @@ static enum rc read_spec(struct scan *scan, bool in_angles, uint32_t *local_len_
 	if (routed)
 		return fail(scan, "domain missing in source-routed address");
 	if (in_angles && c != '>')
-		return err_set(scan->err, FAIL, "\"@\" or \".\" expected after \"%.*s\"", (int)scan->out_len, scan->out);
+		return err_set(scan->err, FAIL, "\"@\" or \".\" expected after \"%.*s\"", (int)scan->out_len,
+			       scan->out);
 	return OK;
 }
 
@@ -273,7 +274,8 @@ static enum rc skip_phrase(struct scan *scan)
 		scan->out_len = 0;
 		if (read_local_part(scan) != OK) {
 			if (scan->err)
-				err_set(scan->err, FAIL, "%.*s (expected word or \"<\")", SLICE_ARG(scan->err->text));
+				err_set(scan->err, FAIL, "%.*s (expected word or \"<\")",
+					SLICE_ARG(scan->err->text));
 			return FAIL;
 		}
 	}
@@ -296,7 +298,8 @@ static enum rc scan_address(struct scan *scan, uint32_t *local_len_ret, bool *qu
 	return read_angle_address(scan, local_len_ret, qualified_ret);
 }
 
-enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, struct address_parts *ret, struct err *err)
+enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, struct address_parts *ret,
+		      struct err *err)
 {
 	struct scan scan = {.text = text, .flags = flags, .err = err};
 	struct slice none = {"", 0, text.taint};
@@ -318,8 +321,8 @@ enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, st
 		return FAIL;
 	skip_space(&scan);
 	if (scan.at < text.len)
-		return err_set(err, FAIL, "malformed address: %.*s may not follow %.*s", (int)(text.len - scan.at),
-			       text.ptr + scan.at, (int)scan.at, text.ptr);
+		return err_set(err, FAIL, "malformed address: %.*s may not follow %.*s",
+			       (int)(text.len - scan.at), text.ptr + scan.at, (int)scan.at, text.ptr);
 	if (scan.out_len > ADDRESS_LEN_MAX)
 		return err_set(err, FAIL, "address is ridiculously long: %.64s...", scan.out);
 	if (!qualified && scan.out_len && !(flags & ADDRESS_ALLOW_UNQUALIFIED))
@@ -403,7 +406,8 @@ bool address_next_item(struct slice *rest, struct slice *gap_ret, struct slice *
 	return false;
 }
 
-enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret, struct err *err)
+enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret,
+		     struct err *err)
 {
 	struct slice gap, item;
 

@@ -2,7 +2,7 @@
 #include "message/message.h"
 
 #define FRAG_ROOM_FIRST 8
-#define READ_SIZE	(64 * 1024)
+#define READ_SIZE       (64 * 1024)
 /* What $message_body and $message_body_end may show at most, kept when the rest goes to the disk. */
 #define START_SIZE_MAX (2 * 1024 * 1024)
 
@@ -86,7 +86,8 @@ struct slice body_start(const struct message *message, struct arena *arena, uint
 		str_add(&str, slice_sub(body->start, 0, size));
 	if (body->spilled <= str.len)
 		for (uint32_t i = 0; i < body->frag_count && str.len < size; i++) {
-			uint32_t take = size - str.len < body->frags[i].len ? size - str.len : body->frags[i].len;
+			uint32_t take =
+			    size - str.len < body->frags[i].len ? size - str.len : body->frags[i].len;
 			str_add(&str, slice_make(body->frags[i].ptr, take, TAINTED));
 		}
 	return str_slice(&str);
@@ -107,7 +108,8 @@ enum rc body_keep_start(struct message *message, uint32_t size)
 
 enum rc body_spill(struct task *task, struct spool *spool, struct message *message, struct err *err)
 {
-	const struct message_options *options = message->conf ? conf_group(message->conf, CONF_MESSAGE) : NULL;
+	const struct message_options *options =
+	    message->conf ? conf_group(message->conf, CONF_MESSAGE) : NULL;
 	struct body *body = &message->body;
 	uint64_t bytes = 0;
 	enum rc rc;
@@ -164,12 +166,14 @@ enum rc body_next(struct task *task, struct body_reader *reader, struct slice *p
 	if (reader->offset >= message->body.size)
 		return FAIL;
 	if (!message->entry)
-		return err_set(err, DEFER, "the body of a message that is still arriving cannot be read back");
+		return err_set(err, DEFER,
+			       "the body of a message that is still arriving cannot be read back");
 	if (!reader->block)
 		reader->block = arena_bytes(task->arena, READ_SIZE);
 	if (!reader->block)
 		return err_memory(err);
-	rc = spool_body(task, message->spool, message->entry, reader->offset, reader->block, READ_SIZE, &got, err);
+	rc = spool_body(task, message->spool, message->entry, reader->offset, reader->block, READ_SIZE, &got,
+			err);
 	if (rc != OK)
 		return rc;
 	if (got == 0)

@@ -7,7 +7,8 @@ void dot_stuffer_init(struct dot_stuffer *stuffer)
 	*stuffer = (struct dot_stuffer){.line_start = true};
 }
 
-unsigned dot_stuffer_next(struct dot_stuffer *stuffer, struct slice *piece, struct iovec *iov, unsigned iov_max)
+unsigned dot_stuffer_next(struct dot_stuffer *stuffer, struct slice *piece, struct iovec *iov,
+			  unsigned iov_max)
 {
 	unsigned count = 0;
 

@@ -6,12 +6,24 @@ void client_clear(struct client *client)
 	struct arena *arena = client->arena;
 
 	*client = (struct client){
-		.host_name = SLICE_EMPTY, .helo = SLICE_EMPTY, .ident = SLICE_EMPTY, .authenticated_id = SLICE_EMPTY,
-		.authenticator_name = SLICE_EMPTY, .authenticated_sender = SLICE_EMPTY,
-		.authenticator_pubname = SLICE_EMPTY, .protocol_base = SLICE_EMPTY, .tls_cipher = SLICE_EMPTY,
-		.tls_peerdn = SLICE_EMPTY, .tls_sni = SLICE_EMPTY, .tls_version = SLICE_EMPTY,
-		.tls_cipher_std = SLICE_EMPTY, .tls_ourcert = SLICE_EMPTY, .tls_peercert = SLICE_EMPTY,
-		.active_hostname = SLICE_EMPTY, .login = SLICE_EMPTY, .arena = arena,
+	    .host_name = SLICE_EMPTY,
+	    .helo = SLICE_EMPTY,
+	    .ident = SLICE_EMPTY,
+	    .authenticated_id = SLICE_EMPTY,
+	    .authenticator_name = SLICE_EMPTY,
+	    .authenticated_sender = SLICE_EMPTY,
+	    .authenticator_pubname = SLICE_EMPTY,
+	    .protocol_base = SLICE_EMPTY,
+	    .tls_cipher = SLICE_EMPTY,
+	    .tls_peerdn = SLICE_EMPTY,
+	    .tls_sni = SLICE_EMPTY,
+	    .tls_version = SLICE_EMPTY,
+	    .tls_cipher_std = SLICE_EMPTY,
+	    .tls_ourcert = SLICE_EMPTY,
+	    .tls_peercert = SLICE_EMPTY,
+	    .active_hostname = SLICE_EMPTY,
+	    .login = SLICE_EMPTY,
+	    .arena = arena,
 	};
 }
 
@@ -56,7 +68,8 @@ struct slice client_fullhost(const struct client *client, struct arena *arena, b
 	if (client->host_name.len) {
 		str_add(&str, client->host_name);
 		str_addc(&str, ' ');
-		if (client->helo.len && !slice_eq_nocase(client->helo, client->host_name) && !helo_is_address(client)) {
+		if (client->helo.len && !slice_eq_nocase(client->helo, client->host_name) &&
+		    !helo_is_address(client)) {
 			str_addc(&str, '(');
 			str_add(&str, client->helo);
 			str_add(&str, SLICE(") "));
@@ -150,10 +163,23 @@ struct client *client_copy(struct arena *arena, const struct client *client)
 	copy->arena = arena;
 	copy->acl_m = NULL; /* what is set before there is a message ends with the connection */
 	struct slice *strings[] = {
-		&copy->host_name, &copy->helo, &copy->ident, &copy->authenticated_id, &copy->authenticator_name,
-		&copy->authenticated_sender, &copy->authenticator_pubname, &copy->protocol_base, &copy->tls_cipher,
-		&copy->tls_cipher_std, &copy->tls_peerdn, &copy->tls_sni, &copy->tls_version, &copy->tls_ourcert,
-		&copy->tls_peercert, &copy->active_hostname, &copy->login,
+	    &copy->host_name,
+	    &copy->helo,
+	    &copy->ident,
+	    &copy->authenticated_id,
+	    &copy->authenticator_name,
+	    &copy->authenticated_sender,
+	    &copy->authenticator_pubname,
+	    &copy->protocol_base,
+	    &copy->tls_cipher,
+	    &copy->tls_cipher_std,
+	    &copy->tls_peerdn,
+	    &copy->tls_sni,
+	    &copy->tls_version,
+	    &copy->tls_ourcert,
+	    &copy->tls_peercert,
+	    &copy->active_hostname,
+	    &copy->login,
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(strings); i++)
 		if (!copy_in_place(arena, strings[i]))

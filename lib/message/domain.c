@@ -20,7 +20,8 @@ bool domain_valid(struct slice domain, bool allow_utf8)
 			label = 0;
 			continue;
 		}
-		if (!ascii_is_alnum((char)c) && c != '_' && !(c == '-' && label) && !(c >= 0x80 && allow_utf8))
+		if (!ascii_is_alnum((char)c) && c != '_' && !(c == '-' && label) &&
+		    !(c >= 0x80 && allow_utf8))
 			return false;
 		if (++label > LABEL_LEN_MAX)
 			return false;
@@ -30,7 +31,8 @@ bool domain_valid(struct slice domain, bool allow_utf8)
 
 /* libidn2 answers in memory of its own, which is copied and freed at once: the only names that come here are those
  * that really are international. */
-static enum rc convert(struct arena *arena, struct slice domain, bool to_ascii, struct slice *ret, struct err *err)
+static enum rc convert(struct arena *arena, struct slice domain, bool to_ascii, struct slice *ret,
+		       struct err *err)
 {
 	char *text, *converted = NULL;
 	int result;
@@ -66,7 +68,8 @@ enum rc domain_to_ascii(struct arena *arena, struct slice domain, struct slice *
 enum rc domain_to_utf8(struct arena *arena, struct slice domain, struct slice *ret, struct err *err)
 {
 	for (uint32_t i = 0; i + 4 <= domain.len; i++)
-		if ((i == 0 || domain.ptr[i - 1] == '.') && slice_starts_nocase(slice_from(domain, i), SLICE("xn--")))
+		if ((i == 0 || domain.ptr[i - 1] == '.') &&
+		    slice_starts_nocase(slice_from(domain, i), SLICE("xn--")))
 			return convert(arena, domain, false, ret, err);
 	*ret = domain;
 	return OK;

@@ -7,8 +7,8 @@
 struct reader {
 	struct message *message;
 	struct slice rest;
-	unsigned line;	  /* the number of the line last taken */
-	int rank;	  /* of the option line last read */
+	unsigned line; /* the number of the line last taken */
+	int rank;      /* of the option line last read */
 	uint32_t kept_room;
 };
 
@@ -111,7 +111,8 @@ static bool read_usec(struct slice value, uint64_t *ns_ret)
 {
 	uint64_t number;
 
-	if (value.len < 2 || value.len > 7 || value.ptr[0] != '.' || !parse_u64(slice_from(value, 1), &number))
+	if (value.len < 2 || value.len > 7 || value.ptr[0] != '.' ||
+	    !parse_u64(slice_from(value, 1), &number))
 		return false;
 	for (uint32_t i = value.len; i < 7; i++)
 		number *= 10;
@@ -185,7 +186,8 @@ static bool keep_line(struct reader *r, struct slice line)
 		m->unsupported_lines = more;
 		r->kept_room = room;
 	}
-	m->unsupported_lines[m->unsupported_count++] = (struct envelope_line){line, (uint32_t)(r->rank < 0 ? 0 : r->rank)};
+	m->unsupported_lines[m->unsupported_count++] =
+	    (struct envelope_line){line, (uint32_t)(r->rank < 0 ? 0 : r->rank)};
 	return true;
 }
 
@@ -370,7 +372,8 @@ static bool read_option(struct reader *r, struct slice line)
 		struct acl_variable *one = NULL;
 		if (!read_variable(r, value, &one))
 			return false;
-		return acl_variable_set(&r->message->arena, number < 10 ? &r->message->client->acl_c : &r->message->acl_m,
+		return acl_variable_set(&r->message->arena,
+					number < 10 ? &r->message->client->acl_c : &r->message->acl_m,
 					slice_of(digits), one->value);
 	}
 	rank = envelope_rank(name);
@@ -461,7 +464,8 @@ static bool read_recipient(struct slice line, struct recipient *recipient)
 			return false;
 		line = slice_sub(line, 0, line.len - digits - 1);
 		if (marks & 1) {
-			if (!take_counted(&line, &recipient->errors_to, &number) || number < -1 || number > INT32_MAX)
+			if (!take_counted(&line, &recipient->errors_to, &number) || number < -1 ||
+			    number > INT32_MAX)
 				return false;
 			recipient->parent = (int32_t)number;
 		}
@@ -498,7 +502,8 @@ static bool read_recipients(struct reader *r)
 		m->recipient_room = (uint32_t)count;
 	}
 	for (uint64_t i = 0; i < count; i++)
-		if (!next_line(r, &line) || !read_recipient(line, &recipient) || !message_add_recipient(m, &recipient))
+		if (!next_line(r, &line) || !read_recipient(line, &recipient) ||
+		    !message_add_recipient(m, &recipient))
 			return false;
 	for (uint64_t i = 0; i < count; i++)
 		if (m->recipients[i].parent >= (int64_t)count)

@@ -64,7 +64,8 @@ static void keep_until(struct writer *w, uint32_t rank)
 {
 	const struct message *message = w->message;
 
-	for (; w->kept < message->unsupported_count && message->unsupported_lines[w->kept].rank < rank; w->kept++) {
+	for (; w->kept < message->unsupported_count && message->unsupported_lines[w->kept].rank < rank;
+	     w->kept++) {
 		str_add(w->str, message->unsupported_lines[w->kept].text);
 		str_addc(w->str, '\n');
 	}
@@ -114,7 +115,8 @@ static void address_line(struct writer *w, uint32_t rank, struct slice name, con
 	str_addc(w->str, '\n');
 }
 
-static void variable_lines(struct writer *w, uint32_t rank, struct slice name, const struct acl_variable *variable)
+static void variable_lines(struct writer *w, uint32_t rank, struct slice name,
+			   const struct acl_variable *variable)
 {
 	for (; variable; variable = variable->next) {
 		begin(w, rank, name, variable->value.taint);
@@ -156,7 +158,8 @@ static void client_lines(struct writer *w, const struct client *client)
 
 static void tls_lines(struct writer *w, const struct client *client)
 {
-	flag_line(w, RANK_TLS_VERIFIED, SLICE("tls_certificate_verified\n"), client->tls_certificate_verified);
+	flag_line(w, RANK_TLS_VERIFIED, SLICE("tls_certificate_verified\n"),
+		  client->tls_certificate_verified);
 	text_line(w, RANK_TLS_CIPHER, SLICE("tls_cipher "), client->tls_cipher);
 	certificate_line(w, RANK_TLS_PEERCERT, SLICE("tls_peercert "), client->tls_peercert);
 	text_line(w, RANK_TLS_PEERDN, SLICE("tls_peerdn "), client->tls_peerdn);
@@ -183,7 +186,8 @@ static void option_lines(struct writer *w)
 		str_addc(w->str, '\n');
 	}
 	if (m->received_complete) {
-		number_line(w, RANK_RECEIVED_COMPLETE, SLICE("received_time_complete "), m->received_complete / NS_PER_S);
+		number_line(w, RANK_RECEIVED_COMPLETE, SLICE("received_time_complete "),
+			    m->received_complete / NS_PER_S);
 		if (!w->str->failed)
 			w->str->len--;
 		add_usec(w->str, m->received_complete);
@@ -199,7 +203,8 @@ static void option_lines(struct writer *w)
 	if (m->body.lf || m->body.line_count)
 		number_line(w, RANK_BODY_LINECOUNT, SLICE("body_linecount "), m->body.line_count);
 	if (m->body.line_length_max)
-		number_line(w, RANK_MAX_LINELENGTH, SLICE("max_received_linelength "), m->body.line_length_max);
+		number_line(w, RANK_MAX_LINELENGTH, SLICE("max_received_linelength "),
+			    m->body.line_length_max);
 	if (m->body.zero_count)
 		number_line(w, RANK_BODY_ZEROCOUNT, SLICE("body_zerocount "), m->body.zero_count);
 	if (client)
@@ -212,7 +217,8 @@ static void option_lines(struct writer *w)
 		number_line(w, RANK_FROZEN, SLICE("frozen "), m->frozen_since);
 	flag_line(w, RANK_N, SLICE("N\n"), m->dont_deliver);
 	if (client) {
-		flag_line(w, RANK_LOOKUP_DEFERRED, SLICE("host_lookup_deferred\n"), client->host_lookup_deferred);
+		flag_line(w, RANK_LOOKUP_DEFERRED, SLICE("host_lookup_deferred\n"),
+			  client->host_lookup_deferred);
 		flag_line(w, RANK_LOOKUP_FAILED, SLICE("host_lookup_failed\n"), client->host_lookup_failed);
 	}
 	flag_line(w, RANK_LOCAL, SLICE("local\n"), m->local);
@@ -323,7 +329,7 @@ static bool add_recipient(struct str *str, const struct recipient *r)
 
 static void add_headers(struct str *str, const struct header_block *block)
 {
-	LIST_EACH(l, &block->list) {
+	LIST_EACH (l, &block->list) {
 		const struct header *header = LIST_ITEM(l, struct header, link);
 
 		add_u3(str, header->text.len);

@@ -50,9 +50,9 @@ static void delete_all(struct work *w, struct slice name)
 static bool has_resent(const struct message *message)
 {
 	static const struct slice names[] = {
-		SLICE_INIT("Resent-Date"), SLICE_INIT("Resent-From"), SLICE_INIT("Resent-Sender"),
-		SLICE_INIT("Resent-To"),   SLICE_INIT("Resent-Cc"),   SLICE_INIT("Resent-Bcc"),
-		SLICE_INIT("Resent-Message-Id"), SLICE_INIT("Resent-Reply-To"),
+	    SLICE_INIT("Resent-Date"),       SLICE_INIT("Resent-From"),     SLICE_INIT("Resent-Sender"),
+	    SLICE_INIT("Resent-To"),         SLICE_INIT("Resent-Cc"),       SLICE_INIT("Resent-Bcc"),
+	    SLICE_INIT("Resent-Message-Id"), SLICE_INIT("Resent-Reply-To"),
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
@@ -77,7 +77,8 @@ static struct header *qualify(struct work *w, struct header *header, struct slic
 		ptrdiff_t at;
 
 		str_add(&str, gap);
-		if (address_parse(w->arena, item, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
+		if (address_parse(w->arena, item,
+				  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
 				  &parts, NULL) != OK ||
 		    parts.domain.len || !parts.full.len) {
 			str_add(&str, item);
@@ -87,7 +88,8 @@ static struct header *qualify(struct work *w, struct header *header, struct slic
 		 * inside of it: then the item is made anew. */
 		at = slice_search(item, parts.full);
 		if (slice_find(item, '<') >= 0)
-			at = slice_search(slice_from(item, (size_t)slice_find(item, '<')), parts.full) + slice_find(item, '<');
+			at = slice_search(slice_from(item, (size_t)slice_find(item, '<')), parts.full) +
+			     slice_find(item, '<');
 		str_add(&str, at < 0 ? parts.full : slice_sub(item, 0, (size_t)at + parts.full.len));
 		str_addc(&str, '@');
 		str_add(&str, domain);
@@ -98,14 +100,16 @@ static struct header *qualify(struct work *w, struct header *header, struct slic
 	str_add(&str, gap);
 	if (!changed)
 		return header;
-	return str_slice(&str).ptr ? header_replace(w->arena, &w->message->headers, header, str_slice(&str)) : NULL;
+	return str_slice(&str).ptr ? header_replace(w->arena, &w->message->headers, header, str_slice(&str))
+				   : NULL;
 }
 
 static void qualify_all(struct work *w)
 {
 	const struct fixup *f = w->fixup;
 
-	for (struct header *h = header_next(&w->message->headers, NULL); h; h = header_next(&w->message->headers, h)) {
+	for (struct header *h = header_next(&w->message->headers, NULL); h;
+	     h = header_next(&w->message->headers, h)) {
 		bool sender = h->type == 'F' || h->type == 'R' || h->type == 'S';
 		bool recipient = h->type == 'T' || h->type == 'C' || h->type == 'B';
 
@@ -140,10 +144,12 @@ static bool stripped_is(struct slice local_part, struct slice list, bool at_end,
 		if (!item.len)
 			continue;
 		for (uint32_t i = 0; i + item.len <= local_part.len; i++) {
-			struct slice rest = at_end ? slice_sub(local_part, 0, i) : slice_from(local_part, i + item.len);
+			struct slice rest =
+			    at_end ? slice_sub(local_part, 0, i) : slice_from(local_part, i + item.len);
 			bool anchored = at_end ? i + item.len == local_part.len : i == 0;
 
-			if ((any || anchored) && slice_eq_nocase(slice_sub(local_part, i, item.len), item) && next(f, rest, user))
+			if ((any || anchored) && slice_eq_nocase(slice_sub(local_part, i, item.len), item) &&
+			    next(f, rest, user))
 				return true;
 		}
 	}
@@ -158,7 +164,8 @@ static bool is_user(const struct fixup *f, struct slice local_part, struct slice
 
 static bool is_user_suffixed(const struct fixup *f, struct slice local_part, struct slice user)
 {
-	return is_user(f, local_part, user) || stripped_is(local_part, f->from_suffix, true, user, is_user, f);
+	return is_user(f, local_part, user) ||
+	       stripped_is(local_part, f->from_suffix, true, user, is_user, f);
 }
 
 static bool same_user(const struct fixup *f, struct slice local_part, struct slice user)
@@ -175,14 +182,16 @@ static bool from_is(const struct work *w, const struct header *from, struct slic
 	struct address_parts parts;
 
 	if (!address_next_item(&rest, &gap, &item) ||
-	    address_parse(w->arena, item, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
+	    address_parse(w->arena, item,
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
 			  NULL) != OK)
 		return false;
 	if (address_next_item(&rest, &gap, &item))
 		return false;
 	if (at < 0)
 		return slice_eq_nocase(parts.full, address);
-	if (!slice_eq_nocase(parts.domain.len ? parts.domain : w->fixup->qualify_domain, slice_from(address, (size_t)at + 1)))
+	if (!slice_eq_nocase(parts.domain.len ? parts.domain : w->fixup->qualify_domain,
+			     slice_from(address, (size_t)at + 1)))
 		return false;
 	return same_user(w->fixup, parts.local_part, slice_sub(address, 0, (size_t)at));
 }
@@ -226,7 +235,8 @@ static struct slice own_address(struct work *w)
 		return SLICE_EMPTY;
 	if (f->submission_domain.ptr && !f->submission_domain.len)
 		return f->authenticated_id;
-	return join(w, f->authenticated_id, f->submission_domain.ptr ? f->submission_domain : f->qualify_domain);
+	return join(w, f->authenticated_id,
+		    f->submission_domain.ptr ? f->submission_domain : f->qualify_domain);
 }
 
 static struct slice own_name(const struct work *w)
@@ -251,7 +261,8 @@ static void complete_login(struct work *w)
 		str_add(&str, header_name(from));
 		str_addz(&str, ": ");
 		str_add(&str, mailbox(w, f->name, own_address(w)));
-		if (!str_slice(&str).ptr || !header_replace(w->arena, &w->message->headers, from, str_slice(&str)))
+		if (!str_slice(&str).ptr ||
+		    !header_replace(w->arena, &w->message->headers, from, str_slice(&str)))
 			w->failed = true;
 	}
 }
@@ -346,7 +357,8 @@ enum rc message_fix(struct message *message, const struct fixup *fixup, struct e
 
 	drop_transit_fields(&w);
 	/* A message that was sent again is known by its new id: the old one is a field like others. */
-	for (struct header *h = NULL; w.resent && (h = header_find(&message->headers, SLICE("Message-Id"), h));)
+	for (struct header *h = NULL;
+	     w.resent && (h = header_find(&message->headers, SLICE("Message-Id"), h));)
 		h->type = ' ';
 	if (doubted && !fixup->sender_retain) {
 		delete_all(&w, SLICE("Sender"));

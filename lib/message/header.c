@@ -135,7 +135,8 @@ struct header *header_find(const struct header_block *block, struct slice name, 
 
 	for (; l != &block->list; l = l->next) {
 		struct header *header = LIST_ITEM(l, struct header, link);
-		if (header->type != '*' && header->name_len == name.len && slice_eq_nocase(header_name(header), name))
+		if (header->type != '*' && header->name_len == name.len &&
+		    slice_eq_nocase(header_name(header), name))
 			return header;
 	}
 	return NULL;
@@ -158,7 +159,8 @@ void header_delete(struct header *header)
 	header->type = '*';
 }
 
-struct header *header_replace(struct arena *arena, struct header_block *block, struct header *old, struct slice text)
+struct header *header_replace(struct arena *arena, struct header_block *block, struct header *old,
+			      struct slice text)
 {
 	struct header *header = header_make(arena, text);
 

@@ -47,8 +47,8 @@ static bool add_field(struct arena *arena, struct header_block *block, struct sl
 	return header;
 }
 
-enum rc header_block_parse(struct arena *arena, struct slice bytes, struct header_block *block, uint32_t *used_ret,
-			   struct err *err)
+enum rc header_block_parse(struct arena *arena, struct slice bytes, struct header_block *block,
+			   uint32_t *used_ret, struct err *err)
 {
 	/* One line may be without line end, and gets one. */
 	char *out = arena_bytes(arena, (size_t)bytes.len + 1), *start = out;
@@ -70,7 +70,8 @@ enum rc header_block_parse(struct arena *arena, struct slice bytes, struct heade
 		if (folded ? out == start : (next_name_len = header_name_length(line)) == 0)
 			break; /* no header line: the body begins here, without an empty line */
 		if (!folded) {
-			if (!add_field(arena, block, slice_make(start, (size_t)(out - start), bytes.taint), name_len))
+			if (!add_field(arena, block, slice_make(start, (size_t)(out - start), bytes.taint),
+				       name_len))
 				return err_memory(err);
 			start = out;
 			name_len = next_name_len;

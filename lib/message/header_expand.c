@@ -12,8 +12,9 @@ static struct slice charset_of(const struct scope *sc)
 {
 	const struct message_options *options = sc->conf ? conf_group(sc->conf, CONF_MESSAGE) : NULL;
 
-	return options && options->headers_charset.ptr && options->headers_charset.len ? options->headers_charset
-											: SLICE("UTF-8");
+	return options && options->headers_charset.ptr && options->headers_charset.len
+		   ? options->headers_charset
+		   : SLICE("UTF-8");
 }
 
 static bool check_length(const struct scope *sc)
@@ -52,7 +53,8 @@ static void add_one(struct str *str, const struct header *header, enum header_fo
 	}
 }
 
-enum rc header_expand(struct scope *sc, struct slice name, enum header_form form, struct slice *ret, struct err *err)
+enum rc header_expand(struct scope *sc, struct slice name, enum header_form form, struct slice *ret,
+		      struct err *err)
 {
 	const struct message *message = visible(sc);
 	struct slice charset = charset_of(sc), text;

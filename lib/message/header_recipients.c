@@ -41,7 +41,8 @@ static bool take(struct collect *c, const struct address_parts *parts)
 
 static bool take_field(struct collect *c, const struct header *header)
 {
-	unsigned flags = ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | (c->fixup->strip_dot ? ADDRESS_STRIP_DOT : 0) |
+	unsigned flags = ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL |
+			 (c->fixup->strip_dot ? ADDRESS_STRIP_DOT : 0) |
 			 (c->fixup->allow_utf8 ? ADDRESS_ALLOW_UTF8 : 0);
 	struct slice rest = header_value(header), gap, item;
 	struct err err = err_make(&c->message->arena);
@@ -58,18 +59,22 @@ static bool take_field(struct collect *c, const struct header *header)
 	return true;
 }
 
-enum rc message_recipients_from_headers(struct message *message, const struct fixup *fixup, const struct slice *except,
-					unsigned except_count,
-					void (*malformed)(void *arg, struct slice item, struct slice why), void *arg)
+enum rc message_recipients_from_headers(struct message *message, const struct fixup *fixup,
+					const struct slice *except, unsigned except_count,
+					void (*malformed)(void *arg, struct slice item, struct slice why),
+					void *arg)
 {
 	struct collect c = {message, fixup, except, except_count, {0}, malformed, arg};
 	bool resent = false;
 
 	map_init(&c.seen, &message->arena, false);
-	for (struct header *h = header_next(&message->headers, NULL); h; h = header_next(&message->headers, h))
+	for (struct header *h = header_next(&message->headers, NULL); h;
+	     h = header_next(&message->headers, h))
 		resent |= slice_starts_nocase(header_name(h), SLICE("Resent-"));
-	for (struct header *h = header_next(&message->headers, NULL); h; h = header_next(&message->headers, h)) {
-		if (!strchr("TCB", h->type) || slice_starts_nocase(header_name(h), SLICE("Resent-")) != resent)
+	for (struct header *h = header_next(&message->headers, NULL); h;
+	     h = header_next(&message->headers, h)) {
+		if (!strchr("TCB", h->type) ||
+		    slice_starts_nocase(header_name(h), SLICE("Resent-")) != resent)
 			continue;
 		if (!take_field(&c, h))
 			return DEFER;

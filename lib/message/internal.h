@@ -12,7 +12,8 @@ NODISCARD enum rc header_expand_all(struct scope *sc, bool raw, struct slice *re
 NODISCARD enum rc header_expand_reply(struct scope *sc, struct slice *ret, struct err *err);
 
 /* The getters of the two variable tables. */
-typedef enum rc variable_getter(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err);
+typedef enum rc variable_getter(struct scope *sc, const struct variable *variable, struct slice *ret,
+				struct err *err);
 variable_getter get_message_body, get_message_sizes, get_message_times, get_recipients, get_headers;
 
 #endif

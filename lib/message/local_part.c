@@ -28,7 +28,8 @@ static bool needs_quotes(struct slice s)
 		return true;
 	for (uint32_t i = 0; i < s.len; i++) {
 		char c = s.ptr[i];
-		if (c == '.' ? s.ptr[i - 1] == '.' : !ascii_is_alnum(c) && !memchr("!#$%&'*+-/=?^_`{|}~", c, 19))
+		if (c == '.' ? s.ptr[i - 1] == '.'
+			     : !ascii_is_alnum(c) && !memchr("!#$%&'*+-/=?^_`{|}~", c, 19))
 			return true;
 	}
 	return false;

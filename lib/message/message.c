@@ -78,7 +78,8 @@ bool message_add_recipient(struct message *message, const struct recipient *reci
 bool message_add_nonrecipient(struct message *message, struct slice address)
 {
 	if (message->nonrecipient_count == message->nonrecipient_room) {
-		uint32_t room = message->nonrecipient_room ? message->nonrecipient_room * 2 : RECIPIENT_ROOM_FIRST;
+		uint32_t room =
+		    message->nonrecipient_room ? message->nonrecipient_room * 2 : RECIPIENT_ROOM_FIRST;
 		struct slice *more = arena_array(&message->arena, struct slice, room);
 
 		if (!more)
@@ -110,7 +111,8 @@ void message_read_headers(struct message *message)
 
 	message->received_hops = 0;
 	message->message_id_header = SLICE_EMPTY;
-	for (struct header *h = header_next(&message->headers, NULL); h; h = header_next(&message->headers, h)) {
+	for (struct header *h = header_next(&message->headers, NULL); h;
+	     h = header_next(&message->headers, h)) {
 		bool again = h->type == 'I' && slice_starts_nocase(h->text, SLICE("Resent-"));
 
 		if (h->type == 'P') {

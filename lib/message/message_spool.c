@@ -15,8 +15,8 @@ enum rc message_commit(struct task *task, struct spool *spool, struct message *m
 	if (rc != OK)
 		return err_memory(err);
 	iov = (struct iovec){str.ptr, str.len};
-	rc = spool_commit(task, spool, &message->id, message->received / NS_PER_S, &iov, 1, body->spill, body->frags,
-			  body->frag_count, &entry, err);
+	rc = spool_commit(task, spool, &message->id, message->received / NS_PER_S, &iov, 1, body->spill,
+			  body->frags, body->frag_count, &entry, err);
 	if (rc != OK)
 		return rc;
 	body->spill = NULL; /* it is the entry's now */

@@ -30,8 +30,8 @@ static void add_from(struct str *str, const struct client *client, bool with_por
 	}
 }
 
-enum rc received_default(const struct message *message, const struct client *client, const struct conf_main *conf,
-			 struct slice sender, bool with_port, struct str *str)
+enum rc received_default(const struct message *message, const struct client *client,
+			 const struct conf_main *conf, struct slice sender, bool with_port, struct str *str)
 {
 	struct slice protocol = message->protocol;
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <iconv.h>
 
-#define WORD_LEN_MAX	75 /* RFC 2047 section 2 */
+#define WORD_LEN_MAX    75 /* RFC 2047 section 2 */
 #define CHARSET_LEN_MAX 40
 
 struct word {
@@ -132,7 +132,8 @@ static bool recode(struct str *str, struct slice bytes, struct slice from, struc
 }
 
 /* One word's content. charset NULL: as it is, without translation. */
-static bool word_decode(struct arena *arena, struct str *str, const struct word *word, const struct slice *charset)
+static bool word_decode(struct arena *arena, struct str *str, const struct word *word,
+			const struct slice *charset)
 {
 	struct str bytes = str_make(arena);
 	struct slice decoded;
@@ -149,7 +150,8 @@ static bool word_decode(struct arena *arena, struct str *str, const struct word 
 	return true;
 }
 
-struct slice rfc2047_decode_to(struct arena *arena, struct slice text, bool check_length, const struct slice *charset)
+struct slice rfc2047_decode_to(struct arena *arena, struct slice text, bool check_length,
+			       const struct slice *charset)
 {
 	struct str str = str_make(arena);
 	struct slice rest = text;
@@ -166,7 +168,8 @@ struct slice rfc2047_decode_to(struct arena *arena, struct slice text, bool chec
 
 		rest = slice_from(rest, plain.len);
 		/* White space between two encoded words is not shown (RFC 2047 section 6.2). */
-		if (!(after_word && at >= 0 && slice_trim(plain).len == 0 && word_parse(rest, check_length, &word)))
+		if (!(after_word && at >= 0 && slice_trim(plain).len == 0 &&
+		      word_parse(rest, check_length, &word)))
 			str_add(&str, plain);
 		if (at < 0)
 			break;

@@ -66,7 +66,8 @@ static enum rc body_part(struct scope *sc, uint64_t offset, uint32_t size, struc
 	return ret->ptr ? OK : err_memory(err);
 }
 
-enum rc get_message_body(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+enum rc get_message_body(struct scope *sc, const struct variable *variable, struct slice *ret,
+			 struct err *err)
 {
 	const struct message_options *options = options_of(sc);
 	uint32_t visible = options ? (uint32_t)options->message_body_visible : 500;
@@ -87,7 +88,8 @@ enum rc get_message_body(struct scope *sc, const struct variable *variable, stru
 	text = flatten(sc->task->arena, text, options && options->message_body_newlines);
 	if (!text.ptr)
 		return err_memory(err);
-	*ret = slice_sub(text, variable->arg == BODY_END && text.len > visible ? text.len - visible : 0, visible);
+	*ret = slice_sub(text, variable->arg == BODY_END && text.len > visible ? text.len - visible : 0,
+			 visible);
 	return OK;
 }
 
@@ -97,7 +99,8 @@ static uint64_t header_lines(const struct message *message)
 {
 	uint64_t lines = 0;
 
-	for (struct header *h = header_next(&message->headers, NULL); h; h = header_next(&message->headers, h))
+	for (struct header *h = header_next(&message->headers, NULL); h;
+	     h = header_next(&message->headers, h))
 		for (uint32_t i = 0; i < h->text.len; i++)
 			lines += h->text.ptr[i] == '\n';
 	return lines;
@@ -107,7 +110,8 @@ static uint64_t header_bytes(const struct message *message)
 {
 	uint64_t bytes = 0;
 
-	for (struct header *h = header_next(&message->headers, NULL); h; h = header_next(&message->headers, h))
+	for (struct header *h = header_next(&message->headers, NULL); h;
+	     h = header_next(&message->headers, h))
 		bytes += h->text.len;
 	return bytes;
 }
@@ -122,7 +126,8 @@ uint64_t body_lf_size(const struct body *body)
 	return body->lf || body->size < body->line_count ? body->size : body->size - body->line_count;
 }
 
-enum rc get_message_sizes(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+enum rc get_message_sizes(struct scope *sc, const struct variable *variable, struct slice *ret,
+			  struct err *err)
 {
 	const struct message *m = sc->message;
 	bool arrived = m && (m->headers.count || m->body.size);
@@ -130,12 +135,16 @@ enum rc get_message_sizes(struct scope *sc, const struct variable *variable, str
 	switch ((enum message_number)variable->arg) {
 	case MESSAGE_SIZE:
 		/* Before the data: what SIZE= said, or -1. */
-		return number(sc, arrived ? (int64_t)message_size(m) : m && m->size_declared ? (int64_t)m->size_declared : -1,
+		return number(sc,
+			      arrived                 ? (int64_t)message_size(m)
+			      : m && m->size_declared ? (int64_t)m->size_declared
+						      : -1,
 			      ret, err);
 	case MESSAGE_BODY_SIZE:
 		return number(sc, m ? (int64_t)body_lf_size(&m->body) : 0, ret, err);
 	case MESSAGE_LINECOUNT:
-		return number(sc, arrived ? (int64_t)(header_lines(m) + 1 + m->body.line_count) : 0, ret, err);
+		return number(sc, arrived ? (int64_t)(header_lines(m) + 1 + m->body.line_count) : 0, ret,
+			      err);
 	case BODY_LINECOUNT:
 		return number(sc, m ? (int64_t)m->body.line_count : 0, ret, err);
 	case BODY_ZEROCOUNT:
@@ -150,7 +159,8 @@ enum rc get_message_sizes(struct scope *sc, const struct variable *variable, str
 	return OK;
 }
 
-enum rc get_message_times(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+enum rc get_message_times(struct scope *sc, const struct variable *variable, struct slice *ret,
+			  struct err *err)
 {
 	uint64_t received = sc->message ? sc->message->received / NS_PER_S : 0, now;
 

@@ -6,7 +6,8 @@ static void again(struct arena *arena, const struct address_parts *parts, unsign
 	struct address_parts second;
 	struct slice plain, quoted;
 
-	ASSERT(!memchr(parts->full.ptr, '\n', parts->full.len) && !memchr(parts->full.ptr, 0, parts->full.len));
+	ASSERT(!memchr(parts->full.ptr, '\n', parts->full.len) &&
+	       !memchr(parts->full.ptr, 0, parts->full.len));
 	ASSERT(parts->full.taint == TAINTED);
 	if (!parts->full.len)
 		return;

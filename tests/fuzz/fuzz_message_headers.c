@@ -31,10 +31,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	struct fixup fixup = {
-		.qualify_domain = SLICE("q.example"), .qualify_recipient = SLICE("qr.example"),
-		.primary_hostname = SLICE("mx.example"), .remove_return_path = true, .local = true,
-		.qualify_sender = true, .qualify_recipients = true, .from_check = true, .login = SLICE("user"),
-		.name = SLICE("A User"), .from_prefix = SLICE("*-"), .from_suffix = SLICE("+*"), .now = 1,
+	    .qualify_domain = SLICE("q.example"),
+	    .qualify_recipient = SLICE("qr.example"),
+	    .primary_hostname = SLICE("mx.example"),
+	    .remove_return_path = true,
+	    .local = true,
+	    .qualify_sender = true,
+	    .qualify_recipients = true,
+	    .from_check = true,
+	    .login = SLICE("user"),
+	    .name = SLICE("A User"),
+	    .from_prefix = SLICE("*-"),
+	    .from_suffix = SLICE("+*"),
+	    .now = 1,
 	};
 	struct message *message;
 	uint32_t used;
@@ -42,8 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (size > 65536)
 		return 0;
 	message = message_new(NULL, 256ul * 1024 * 1024);
-	ASSERT(header_block_parse(&message->arena, slice_make((const char *)bytes, size, TAINTED), &message->headers, &used,
-				  NULL) == OK);
+	ASSERT(header_block_parse(&message->arena, slice_make((const char *)bytes, size, TAINTED),
+				  &message->headers, &used, NULL) == OK);
 	ASSERT(used <= size);
 	read_back(message);
 	ASSERT(message_id_parse(SLICE("1xUZSM-000000003OG-2TAU"), &message->id));

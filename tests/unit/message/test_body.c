@@ -93,8 +93,10 @@ static void test_no_memory(void **state)
 static void test_small(void **state)
 {
 	struct message *message = message_new(NULL, 0);
-	struct recipient recipient = {.address = SLICE("someone@destination.example"), .parent = -1,
-				      .orcpt = SLICE_EMPTY, .errors_to = SLICE_EMPTY};
+	struct recipient recipient = {.address = SLICE("someone@destination.example"),
+				      .parent = -1,
+				      .orcpt = SLICE_EMPTY,
+				      .errors_to = SLICE_EMPTY};
 	struct client client = {.arena = &message->arena};
 	struct str raw = str_make(&message->arena);
 	uint32_t used;
@@ -104,7 +106,8 @@ static void test_small(void **state)
 	for (int i = 0; i < 10; i++)
 		str_printf(&raw, "X-Header-Number-%d: a value of some length, as they are\r\n", i);
 	str_addz(&raw, "\r\n");
-	assert_int_equal(header_block_parse(&message->arena, str_slice(&raw), &message->headers, &used, NULL), OK);
+	assert_int_equal(header_block_parse(&message->arena, str_slice(&raw), &message->headers, &used, NULL),
+			 OK);
 	for (int i = 0; i < 3; i++)
 		assert_true(message_add_recipient(message, &recipient));
 	for (int i = 0; i < 8; i++)
@@ -122,7 +125,8 @@ static void test_small(void **state)
 /* ---- Spellings ------------------------------------------------------------------------------------------------ */
 
 static const char *const bodies[] = {
-	"", "\r\n", ".", ".\r\n", "..\r\n", "a.b\r\n.c\r\n\r\n.\r\n..x", "abc\r\n", "abc", "\r\n.\r\n.\r\n", ".\r\n.\r\n.", "a\r\n.\r",
+    "",    "\r\n",           ".",           ".\r\n",    "..\r\n", "a.b\r\n.c\r\n\r\n.\r\n..x", "abc\r\n",
+    "abc", "\r\n.\r\n.\r\n", ".\r\n.\r\n.", "a\r\n.\r",
 };
 
 static void stuff_plain(struct str *str, struct slice body)
@@ -175,7 +179,8 @@ static void test_dot_stuffing(void **state)
 				stuff_piece(&stuffer, &got, slice_from(body, b), 8);
 				str_add(&got, dot_stuffer_end(&stuffer));
 				if (!slice_eq(str_slice(&want), str_slice(&got)))
-					fail_msg("%s cut at %u and %u: %.*s", bodies[i], a, b, SLICE_ARG(str_slice(&got)));
+					fail_msg("%s cut at %u and %u: %.*s", bodies[i], a, b,
+						 SLICE_ARG(str_slice(&got)));
 				arena_done(&arena);
 			}
 	}
@@ -186,11 +191,11 @@ static void test_line_ends(void **state)
 	static const struct {
 		const char *crlf, *lf, *again; /* from lf back to CRLF */
 	} rows[] = {
-		{"a\r\nb\r\n", "a\nb\n", "a\r\nb\r\n"},
-		{"\r\n\r\n", "\n\n", "\r\n\r\n"},
-		{"a\rb\r\r\n", "a\rb\r\n", "a\r\nb\r\n"}, /* a bare CR, and one in front of a line end */
-		{"a\nb", "a\nb", "a\r\nb"},
-		{"", "", ""},
+	    {"a\r\nb\r\n", "a\nb\n", "a\r\nb\r\n"},
+	    {"\r\n\r\n", "\n\n", "\r\n\r\n"},
+	    {"a\rb\r\r\n", "a\rb\r\n", "a\r\nb\r\n"}, /* a bare CR, and one in front of a line end */
+	    {"a\nb", "a\nb", "a\r\nb"},
+	    {"", "", ""},
 	};
 
 	(void)state;
@@ -217,8 +222,9 @@ static void test_line_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pieces), cmocka_unit_test(test_merge),	    cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_small),  cmocka_unit_test(test_dot_stuffing), cmocka_unit_test(test_line_ends),
+	    cmocka_unit_test(test_pieces),       cmocka_unit_test(test_merge),
+	    cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_small),
+	    cmocka_unit_test(test_dot_stuffing), cmocka_unit_test(test_line_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

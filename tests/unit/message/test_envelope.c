@@ -12,27 +12,28 @@
 
 /* As Exim 4.98 writes them, but for the first, which has every line. */
 static const char *const samples[] = {
-	"1xUZSM-000000003OG-2TAU-H\nnews user 12 -1\n<s@x.example>\n1795222794 3\n"
-	"-received_time_usec .588782\n-received_time_complete 1795222794.090241\n--helo_name cl.example\n"
-	"--host_address [192.0.2.7]:1234\n--host_name host.example\n-host_auth plain\n-host_auth_pubname PLAIN\n"
-	"--interface_address [2001:db8::1]:25\n-active_hostname mx.example\n--ident ident\n-received_protocol esmtpsa\n"
-	"--aclc _greeting 5\nhello\n-aclc 0 0\n\n-aclm 1 7\na\nb\n\nc\n\n-debug_selector 0x1\n-debuglog_name x\n"
-	"-spool_file_wireformat\n-max_received_linelength 22\n-body_zerocount 1\n--auth_id me\n--auth_sender me@x\n"
-	"-allow_unqualified_recipient\n-deliver_firsttime\n-frozen 1795222795\n-N\n-host_lookup_failed\n-local\n-localerror\n"
-	"-local_scan xyz\n-spam_bar +++\n-spam_score 3.1\n-spam_score_int 31\n-manual_thaw\n-sender_set_untrusted\n"
-	"-bmi_verdicts v\n-tls_certificate_verified\n-tls_cipher TLS1.3:X:256\n--tls_peercert -----BEGIN\\nabc\\n\n"
-	"--tls_peerdn CN=x\n--tls_sni sni.example\n-tls_ourcert -----BEGIN\\n\n-tls_ocsp 4\n-tls_resumption C\n-tls_ver TLS1.3\n"
-	"-smtputf8\n-utf8_downcvt\n-dsn_envid abc+2Bd\n-dsn_ret 2\n"
-	"YY d@x\nNN a@x\nNN e@x\n3\nA.b@C.d rfc822;a@c.d 12,20 err@x 5,0#3\ne@f  0,2  0,-1#3\nplain@qr.example\n\n"
-	"039P Received: from host\n\tby mx;\n\tsome date\n006* To: u\n017T To: u@qr.example\n014  Subject: x\n y\n"
-	"012  X-Foo : bar\n009B Bcc: q@z\n",
-	HEAD "-received_time_usec .588782\n-received_time_complete 1795222794.590241\n--helo_name cl.example\n"
-	     "--host_address [192.0.2.7]:1234\n-received_protocol esmtp\n-body_linecount 2\n-max_received_linelength 22\n"
-	     "-allow_unqualified_recipient\n-deliver_firsttime\n-tls_resumption A\n" TAIL,
-	/* A line that no one knows stays behind the one that it followed. */
-	HEAD "-body_linecount 2\n-future_thing 1\n--future_other x y\n-deliver_firsttime\n" TAIL,
-	/* The old id; a bounce; no recipients left; no headers. */
-	"1abcDE-000123-Xy-H\nexim 101 102\n<>\n1 0\n-body_linecount 0\nNN a@b\n0\n\n",
+    "1xUZSM-000000003OG-2TAU-H\nnews user 12 -1\n<s@x.example>\n1795222794 3\n"
+    "-received_time_usec .588782\n-received_time_complete 1795222794.090241\n--helo_name cl.example\n"
+    "--host_address [192.0.2.7]:1234\n--host_name host.example\n-host_auth plain\n-host_auth_pubname PLAIN\n"
+    "--interface_address [2001:db8::1]:25\n-active_hostname mx.example\n--ident ident\n-received_protocol esmtpsa\n"
+    "--aclc _greeting 5\nhello\n-aclc 0 0\n\n-aclm 1 7\na\nb\n\nc\n\n-debug_selector 0x1\n-debuglog_name x\n"
+    "-spool_file_wireformat\n-max_received_linelength 22\n-body_zerocount 1\n--auth_id me\n--auth_sender me@x\n"
+    "-allow_unqualified_recipient\n-deliver_firsttime\n-frozen 1795222795\n-N\n-host_lookup_failed\n-local\n-localerror\n"
+    "-local_scan xyz\n-spam_bar +++\n-spam_score 3.1\n-spam_score_int 31\n-manual_thaw\n-sender_set_untrusted\n"
+    "-bmi_verdicts v\n-tls_certificate_verified\n-tls_cipher TLS1.3:X:256\n--tls_peercert -----BEGIN\\nabc\\n\n"
+    "--tls_peerdn CN=x\n--tls_sni sni.example\n-tls_ourcert -----BEGIN\\n\n-tls_ocsp 4\n-tls_resumption C\n-tls_ver TLS1.3\n"
+    "-smtputf8\n-utf8_downcvt\n-dsn_envid abc+2Bd\n-dsn_ret 2\n"
+    "YY d@x\nNN a@x\nNN e@x\n3\nA.b@C.d rfc822;a@c.d 12,20 err@x 5,0#3\ne@f  0,2  0,-1#3\nplain@qr.example\n\n"
+    "039P Received: from host\n\tby mx;\n\tsome date\n006* To: u\n017T To: u@qr.example\n014  Subject: x\n y\n"
+    "012  X-Foo : bar\n009B Bcc: q@z\n",
+    HEAD
+    "-received_time_usec .588782\n-received_time_complete 1795222794.590241\n--helo_name cl.example\n"
+    "--host_address [192.0.2.7]:1234\n-received_protocol esmtp\n-body_linecount 2\n-max_received_linelength 22\n"
+    "-allow_unqualified_recipient\n-deliver_firsttime\n-tls_resumption A\n" TAIL,
+    /* A line that no one knows stays behind the one that it followed. */
+    HEAD "-body_linecount 2\n-future_thing 1\n--future_other x y\n-deliver_firsttime\n" TAIL,
+    /* The old id; a bounce; no recipients left; no headers. */
+    "1abcDE-000123-Xy-H\nexim 101 102\n<>\n1 0\n-body_linecount 0\nNN a@b\n0\n\n",
 };
 
 static void test_round_trip(void **state)
@@ -84,7 +85,8 @@ static void test_fields(void **state)
 	assert_int_equal(value->taint, CLEAN);
 	assert_true(slice_eq(m->client->tls_peercert, SLICE("-----BEGIN\nabc\n")));
 	assert_false(m->body.lf);
-	assert_true(m->frozen && m->manual_thaw && m->local && m->sender_local && m->dont_deliver && m->smtputf8);
+	assert_true(m->frozen && m->manual_thaw && m->local && m->sender_local && m->dont_deliver &&
+		    m->smtputf8);
 	assert_int_equal(m->dsn_ret, 2);
 	assert_int_equal(m->nonrecipient_count, 3);
 	assert_int_equal(m->recipient_count, 3);
@@ -106,12 +108,15 @@ static void test_older_forms(void **state)
 	struct message *m = message_new(NULL, 0);
 
 	(void)state;
-	assert_int_equal(envelope_read(m,
-				       SLICE("1abcDE-000123-Xy-H\nroot 0 0\n<>\n1795222794 0\n-host_address 192.0.2.7.99\n"
-					     "-interface_address 192.0.2.1\n-acl 3 2\nab\n-acl 12 1\nx\nXX\n3\na@b err@c 5,1#1\nc@d 0\n"
-					     "digits@x1\n\n"),
-				       NULL),
-			 OK);
+	assert_int_equal(
+	    envelope_read(
+		m,
+		SLICE(
+		    "1abcDE-000123-Xy-H\nroot 0 0\n<>\n1795222794 0\n-host_address 192.0.2.7.99\n"
+		    "-interface_address 192.0.2.1\n-acl 3 2\nab\n-acl 12 1\nx\nXX\n3\na@b err@c 5,1#1\nc@d 0\n"
+		    "digits@x1\n\n"),
+		NULL),
+	    OK);
 	assert_int_equal(m->client->ip.port, 99);
 	assert_int_equal(m->client->local.port, 0);
 	assert_int_equal(m->client->local.family, 4);
@@ -129,45 +134,45 @@ static void test_older_forms(void **state)
 static void test_broken(void **state)
 {
 	static const char *const broken[] = {
-		"",
-		"\n",
-		"1xUZSM-000000003OG-2TAU-D\nroot 0 0\n<>\n1 0\n" TAIL,
-		"1xUZSM-000000003OG-2TA-H\nroot 0 0\n<>\n1 0\n" TAIL,
-		"1xUZSM-000000003OG-2TAU-H\nroot 0\n<>\n1 0\n" TAIL,
-		"1xUZSM-000000003OG-2TAU-H\nroot x 0\n<>\n1 0\n" TAIL,
-		"1xUZSM-000000003OG-2TAU-H\nroot 0 0\ns@x\n1 0\n" TAIL,
-		"1xUZSM-000000003OG-2TAU-H\nroot 0 0\n<>\n1\n" TAIL,
-		"1xUZSM-000000003OG-2TAU-H\nroot 0 0\n<>\n99999999999999999999 0\n" TAIL,
-		"1xUZSM-000000003OG-2TAU-H\nroot 0 0\n<>\n18446744073709551615 0\n" TAIL,
-		HEAD "-\n" TAIL,
-		HEAD "-- x\n" TAIL,
-		HEAD "-aclm x\n" TAIL,
-		HEAD "-aclm x 5\nab\n" TAIL + 0,
-		HEAD "-aclm x 99999\nab\n" TAIL,
-		HEAD "-aclm x 18446744073709551615\nab\n" TAIL,
-		HEAD "-acl 20 1\na\n" TAIL,
-		HEAD "-host_address [1.2.3.4]:99999\n" TAIL,
-		HEAD "-host_address [1.2.3\n" TAIL,
-		HEAD "-dsn_ret 3\n" TAIL,
-		HEAD "-received_time_usec 5\n" TAIL,
-		HEAD "XX\n",
-		HEAD "XX\n2\na@b\n\n",
-		HEAD "XX\n1\na@b\n",
-		HEAD "XX\n1\n\n\n",
-		HEAD "XX\n-1\na@b\n\n",
-		HEAD "XX\n4294967296\na@b\n\n",
-		HEAD "XX\n1\na@b x 9,1#1\n\n",
-		HEAD "XX\n1\na@b x 1,7#1\n\n",	/* a parent that is not there */
-		HEAD "XX\n1\na@b x 1,-2#1\n\n",
-		HEAD "XX\n1\na@b x 1,256  0,-1#3\n\n",
-		HEAD "YN a@b\n1\na@b\n\n",
-		HEAD "ZZ a@b\n1\na@b\n\n",
-		HEAD "XX\n1\na@b\n\n12  Subject: hi\n",
-		HEAD "XX\n1\na@b\n\n013  Subject: hi\n",
-		HEAD "XX\n1\na@b\n\n011  Subject: hi\n",
-		HEAD "XX\n1\na@b\n\n000  \n",
-		HEAD "XX\n1\na@b\n\n012? Subject: hi\n",
-		HEAD "XX\n1\na@b\n\n99999999999999999999  Subject: hi\n",
+	    "",
+	    "\n",
+	    "1xUZSM-000000003OG-2TAU-D\nroot 0 0\n<>\n1 0\n" TAIL,
+	    "1xUZSM-000000003OG-2TA-H\nroot 0 0\n<>\n1 0\n" TAIL,
+	    "1xUZSM-000000003OG-2TAU-H\nroot 0\n<>\n1 0\n" TAIL,
+	    "1xUZSM-000000003OG-2TAU-H\nroot x 0\n<>\n1 0\n" TAIL,
+	    "1xUZSM-000000003OG-2TAU-H\nroot 0 0\ns@x\n1 0\n" TAIL,
+	    "1xUZSM-000000003OG-2TAU-H\nroot 0 0\n<>\n1\n" TAIL,
+	    "1xUZSM-000000003OG-2TAU-H\nroot 0 0\n<>\n99999999999999999999 0\n" TAIL,
+	    "1xUZSM-000000003OG-2TAU-H\nroot 0 0\n<>\n18446744073709551615 0\n" TAIL,
+	    HEAD "-\n" TAIL,
+	    HEAD "-- x\n" TAIL,
+	    HEAD "-aclm x\n" TAIL,
+	    HEAD "-aclm x 5\nab\n" TAIL + 0,
+	    HEAD "-aclm x 99999\nab\n" TAIL,
+	    HEAD "-aclm x 18446744073709551615\nab\n" TAIL,
+	    HEAD "-acl 20 1\na\n" TAIL,
+	    HEAD "-host_address [1.2.3.4]:99999\n" TAIL,
+	    HEAD "-host_address [1.2.3\n" TAIL,
+	    HEAD "-dsn_ret 3\n" TAIL,
+	    HEAD "-received_time_usec 5\n" TAIL,
+	    HEAD "XX\n",
+	    HEAD "XX\n2\na@b\n\n",
+	    HEAD "XX\n1\na@b\n",
+	    HEAD "XX\n1\n\n\n",
+	    HEAD "XX\n-1\na@b\n\n",
+	    HEAD "XX\n4294967296\na@b\n\n",
+	    HEAD "XX\n1\na@b x 9,1#1\n\n",
+	    HEAD "XX\n1\na@b x 1,7#1\n\n", /* a parent that is not there */
+	    HEAD "XX\n1\na@b x 1,-2#1\n\n",
+	    HEAD "XX\n1\na@b x 1,256  0,-1#3\n\n",
+	    HEAD "YN a@b\n1\na@b\n\n",
+	    HEAD "ZZ a@b\n1\na@b\n\n",
+	    HEAD "XX\n1\na@b\n\n12  Subject: hi\n",
+	    HEAD "XX\n1\na@b\n\n013  Subject: hi\n",
+	    HEAD "XX\n1\na@b\n\n011  Subject: hi\n",
+	    HEAD "XX\n1\na@b\n\n000  \n",
+	    HEAD "XX\n1\na@b\n\n012? Subject: hi\n",
+	    HEAD "XX\n1\na@b\n\n99999999999999999999  Subject: hi\n",
 	};
 
 	(void)state;
@@ -210,8 +215,11 @@ static void test_no_line_injection(void **state)
 {
 	struct message *m = message_new(NULL, 0), *again = message_new(NULL, 0);
 	struct client client = {.arena = &m->arena};
-	struct recipient recipient = {.address = SLICE("a@b"), .original = SLICE("a@b"), .parent = -1,
-				      .orcpt = SLICE_EMPTY, .errors_to = SLICE_EMPTY};
+	struct recipient recipient = {.address = SLICE("a@b"),
+				      .original = SLICE("a@b"),
+				      .parent = -1,
+				      .orcpt = SLICE_EMPTY,
+				      .errors_to = SLICE_EMPTY};
 	struct str str = str_make(&m->arena);
 
 	(void)state;
@@ -278,8 +286,12 @@ static void test_many_recipients(void **state)
 	assert_true(message_id_parse(SLICE("1xUZSM-000000003OG-2TAU"), &m->id));
 	for (unsigned i = 0; i < 20000; i++) {
 		struct slice address = arena_printf(&m->arena, "user%u@x%u.example", i, i % 7);
-		struct recipient recipient = {.address = address, .original = address, .parent = -1, .done = i % 2,
-					      .orcpt = SLICE_EMPTY, .errors_to = SLICE_EMPTY};
+		struct recipient recipient = {.address = address,
+					      .original = address,
+					      .parent = -1,
+					      .done = i % 2,
+					      .orcpt = SLICE_EMPTY,
+					      .errors_to = SLICE_EMPTY};
 		assert_true(message_add_recipient(m, &recipient));
 	}
 	assert_int_equal(envelope_write(m, &str), OK);
@@ -297,10 +309,10 @@ static void test_many_recipients(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_older_forms), cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_cut_and_nul), cmocka_unit_test(test_no_line_injection),
-		cmocka_unit_test(test_done),	    cmocka_unit_test(test_many_recipients),
+	    cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_fields),
+	    cmocka_unit_test(test_older_forms), cmocka_unit_test(test_broken),
+	    cmocka_unit_test(test_cut_and_nul), cmocka_unit_test(test_no_line_injection),
+	    cmocka_unit_test(test_done),        cmocka_unit_test(test_many_recipients),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

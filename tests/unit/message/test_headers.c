@@ -16,26 +16,27 @@ static const struct {
 	uint32_t used;
 	const char *fields; /* each with its type in front */
 } blocks[] = {
-	{"", 0, 0, ""},
-	{"\r\nbody", 0, 2, ""},
-	{"\nbody", 0, 1, ""},
-	{"A: b\r\n\r\nbody: x\r\n", 0, 8, " A: b\n"},
-	{"A: b\n\nbody\n", 0, 6, " A: b\n"},
-	{"A: b", 0, 4, " A: b\n"},
-	{"From: x\r\n y\r\n\tz\r\nTO: q\r\n\r\n", 0, 26, "FFrom: x\n y\n\tz\nTTO: q\n"},
-	{"A : b\r\n\r\n", 0, 9, " A : b\n"},
-	/* Not a header line: the body begins here. */
-	{"A: b\r\nno header\r\n\r\nx", 0, 6, " A: b\n"},
-	{" A: b\r\n\r\n", 0, 0, ""},
-	{": b\r\n\r\n", 0, 0, ""},
-	{"A b: c\r\n", 0, 0, ""},
-	{"\xc3\xa9: c\r\n", 0, 0, ""},
-	/* Neither a bare CR nor a NUL gets through. */
-	{"A: b\rc\r\n\r\n", 0, 10, " A: b c\n"},
-	{"A: b\r\r\n\r\n", 0, 9, " A: b \n"},
-	{"A: b\0c\r\n\r\n", 10, 10, " A: b?c\n"},
-	{"Received: x\nResent-To: y\nReply-To: z\nSender: s\nBcc: b\nCC: c\nMessage-Id: i\nResent-Received: n\n\n", 0, 94,
-	 "PReceived: x\nTResent-To: y\nRReply-To: z\nSSender: s\nBBcc: b\nCCC: c\nIMessage-Id: i\n Resent-Received: n\n"},
+    {"", 0, 0, ""},
+    {"\r\nbody", 0, 2, ""},
+    {"\nbody", 0, 1, ""},
+    {"A: b\r\n\r\nbody: x\r\n", 0, 8, " A: b\n"},
+    {"A: b\n\nbody\n", 0, 6, " A: b\n"},
+    {"A: b", 0, 4, " A: b\n"},
+    {"From: x\r\n y\r\n\tz\r\nTO: q\r\n\r\n", 0, 26, "FFrom: x\n y\n\tz\nTTO: q\n"},
+    {"A : b\r\n\r\n", 0, 9, " A : b\n"},
+    /* Not a header line: the body begins here. */
+    {"A: b\r\nno header\r\n\r\nx", 0, 6, " A: b\n"},
+    {" A: b\r\n\r\n", 0, 0, ""},
+    {": b\r\n\r\n", 0, 0, ""},
+    {"A b: c\r\n", 0, 0, ""},
+    {"\xc3\xa9: c\r\n", 0, 0, ""},
+    /* Neither a bare CR nor a NUL gets through. */
+    {"A: b\rc\r\n\r\n", 0, 10, " A: b c\n"},
+    {"A: b\r\r\n\r\n", 0, 9, " A: b \n"},
+    {"A: b\0c\r\n\r\n", 10, 10, " A: b?c\n"},
+    {"Received: x\nResent-To: y\nReply-To: z\nSender: s\nBcc: b\nCC: c\nMessage-Id: i\nResent-Received: n\n\n",
+     0, 94,
+     "PReceived: x\nTResent-To: y\nRReply-To: z\nSSender: s\nBBcc: b\nCCC: c\nIMessage-Id: i\n Resent-Received: n\n"},
 };
 
 static void test_parse(void **state)
@@ -50,9 +51,10 @@ static void test_parse(void **state)
 		uint64_t bytes = 0;
 
 		arena_init(&arena, 0);
-		assert_int_equal(header_block_parse(&arena, arena_copy(&arena, slice_make(blocks[i].raw, len, TAINTED)),
-						    &block, &used, NULL),
-				 OK);
+		assert_int_equal(
+		    header_block_parse(&arena, arena_copy(&arena, slice_make(blocks[i].raw, len, TAINTED)),
+				       &block, &used, NULL),
+		    OK);
 		all = str_make(&arena);
 		for (struct header *h = header_next(&block, NULL); h; h = header_next(&block, h)) {
 			str_addc(&all, h->type);
@@ -92,7 +94,8 @@ static void test_edit(void **state)
 
 	(void)state;
 	arena_init(&arena, 0);
-	assert_int_equal(header_block_parse(&arena, SLICE("X: 1\nY: 2\n\tmore\nx : 3\n\n"), &block, &used, NULL), OK);
+	assert_int_equal(
+	    header_block_parse(&arena, SLICE("X: 1\nY: 2\n\tmore\nx : 3\n\n"), &block, &used, NULL), OK);
 	a = header_find(&block, SLICE("x"), NULL);
 	b = header_find(&block, SLICE("X"), a);
 	assert_true(a && b && a != b);
@@ -117,29 +120,29 @@ static void test_decode(void **state)
 	static const struct {
 		const char *text, *decoded;
 	} words[] = {
-		{"plain", "plain"},
-		{"=?utf-8?Q?caf=C3=A9?=", "caf\xc3\xa9"},
-		{"=?iso-8859-1?B?6Q==?=", "\xc3\xa9"},
-		{"=?iso-8859-1?b?6Q?=", "\xc3\xa9"},
-		{"=?utf-8?Q?a?= =?utf-8?Q?b?= c =?utf-8?q?a_b?=", "ab c a b"},
-		{"=?utf-8?Q?a?=\n =?utf-8?Q?b?=", "ab"},
-		{"x =?utf-8?Q?a?= y", "x a y"},
-		{"=?us-ascii*en?Q?a?=", "a"},
-		{"=?utf-8?Q?a=00b?=", "a?b"},
-		/* Broken ones stay as they are. */
-		{"=?", "=?"},
-		{"=?utf-8?Q?", "=?utf-8?Q?"},
-		{"=?utf-8?Q?a", "=?utf-8?Q?a"},
-		{"=?utf-8?X?a?=", "=?utf-8?X?a?="},
-		{"=?utf-8?Q?a=?=", "=?utf-8?Q?a=?="},
-		{"=?utf-8?Q?a=4?=", "=?utf-8?Q?a=4?="},
-		{"=?utf-8?Q?a b?=", "=?utf-8?Q?a b?="},
-		{"=?utf-8?B?*?=", "=?utf-8?B?*?="},
-		{"=?utf-8?Q?=C3?=", "=?utf-8?Q?=C3?="},
-		{"=?no-such-set?Q?a?=", "=?no-such-set?Q?a?="},
-		{"=??Q?a?=", "=??Q?a?="},
-		{"=?utf-8?Q?a?= =?utf-8?Q?=?=", "a =?utf-8?Q?=?="},
-		{"=?=?utf-8?Q?a?=", "=?a"},
+	    {"plain", "plain"},
+	    {"=?utf-8?Q?caf=C3=A9?=", "caf\xc3\xa9"},
+	    {"=?iso-8859-1?B?6Q==?=", "\xc3\xa9"},
+	    {"=?iso-8859-1?b?6Q?=", "\xc3\xa9"},
+	    {"=?utf-8?Q?a?= =?utf-8?Q?b?= c =?utf-8?q?a_b?=", "ab c a b"},
+	    {"=?utf-8?Q?a?=\n =?utf-8?Q?b?=", "ab"},
+	    {"x =?utf-8?Q?a?= y", "x a y"},
+	    {"=?us-ascii*en?Q?a?=", "a"},
+	    {"=?utf-8?Q?a=00b?=", "a?b"},
+	    /* Broken ones stay as they are. */
+	    {"=?", "=?"},
+	    {"=?utf-8?Q?", "=?utf-8?Q?"},
+	    {"=?utf-8?Q?a", "=?utf-8?Q?a"},
+	    {"=?utf-8?X?a?=", "=?utf-8?X?a?="},
+	    {"=?utf-8?Q?a=?=", "=?utf-8?Q?a=?="},
+	    {"=?utf-8?Q?a=4?=", "=?utf-8?Q?a=4?="},
+	    {"=?utf-8?Q?a b?=", "=?utf-8?Q?a b?="},
+	    {"=?utf-8?B?*?=", "=?utf-8?B?*?="},
+	    {"=?utf-8?Q?=C3?=", "=?utf-8?Q?=C3?="},
+	    {"=?no-such-set?Q?a?=", "=?no-such-set?Q?a?="},
+	    {"=??Q?a?=", "=??Q?a?="},
+	    {"=?utf-8?Q?a?= =?utf-8?Q?=?=", "a =?utf-8?Q?=?="},
+	    {"=?=?utf-8?Q?a?=", "=?a"},
 	};
 	struct arena arena;
 
@@ -151,7 +154,8 @@ static void test_decode(void **state)
 			fail_msg("%s: %.*s", words[i].text, SLICE_ARG(got));
 	}
 	/* More than 75 characters: only decoded when that is not minded. */
-	struct slice text = SLICE("=?utf-8?Q?aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?=");
+	struct slice text =
+	    SLICE("=?utf-8?Q?aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?=");
 	assert_true(slice_eq(rfc2047_decode(&arena, text, true), text));
 	assert_int_equal(rfc2047_decode(&arena, text, false).len, text.len - 12);
 	arena_done(&arena);
@@ -167,8 +171,9 @@ static void test_encode(void **state)
 	assert_true(slice_eq(rfc2047_encode(&arena, SLICE("plain (x)"), SLICE("UTF-8")), SLICE("plain (x)")));
 	assert_true(slice_eq(rfc2047_encode(&arena, SLICE("caf\xc3\xa9 _x"), SLICE("UTF-8")),
 			     SLICE("=?UTF-8?Q?caf=C3=A9_=5Fx?=")));
-	text = arena_printf(&arena, "%s", "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
-					  "\xc3\xa9\xc3\xa9\xc3\xa9 and so on\nnext line\r");
+	text = arena_printf(&arena, "%s",
+			    "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+			    "\xc3\xa9\xc3\xa9\xc3\xa9 and so on\nnext line\r");
 	coded = rfc2047_encode(&arena, text, SLICE("UTF-8"));
 	assert_true(slice_find(coded, '\n') < 0);
 	assert_true(slice_eq(rfc2047_decode(&arena, coded, true), text));
@@ -182,12 +187,12 @@ static void test_date(void **state)
 		uint64_t seconds;
 		const char *text;
 	} dates[] = {
-		{"UTC", 0, "Thu, 01 Jan 1970 00:00:00 +0000"},
-		{"UTC", 1795224076, "Sat, 21 Nov 2026 01:21:16 +0000"},
-		{"XXX+3:30", 1795224076, "Fri, 20 Nov 2026 21:51:16 -0330"},
-		{"XXX-14", 1795224076, "Sat, 21 Nov 2026 15:21:16 +1400"},
-		{"UTC", 253402300799, "Fri, 31 Dec 9999 23:59:59 +0000"},
-		{"UTC", UINT64_MAX, "Thu, 01 Jan 1970 00:00:00 +0000"},
+	    {"UTC", 0, "Thu, 01 Jan 1970 00:00:00 +0000"},
+	    {"UTC", 1795224076, "Sat, 21 Nov 2026 01:21:16 +0000"},
+	    {"XXX+3:30", 1795224076, "Fri, 20 Nov 2026 21:51:16 -0330"},
+	    {"XXX-14", 1795224076, "Sat, 21 Nov 2026 15:21:16 +1400"},
+	    {"UTC", 253402300799, "Fri, 31 Dec 9999 23:59:59 +0000"},
+	    {"UTC", UINT64_MAX, "Thu, 01 Jan 1970 00:00:00 +0000"},
 	};
 	struct arena arena;
 
@@ -207,8 +212,8 @@ static void test_date(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),  cmocka_unit_test(test_no_memory), cmocka_unit_test(test_edit),
-		cmocka_unit_test(test_decode), cmocka_unit_test(test_encode), cmocka_unit_test(test_date),
+	    cmocka_unit_test(test_parse),  cmocka_unit_test(test_no_memory), cmocka_unit_test(test_edit),
+	    cmocka_unit_test(test_decode), cmocka_unit_test(test_encode),    cmocka_unit_test(test_date),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,8 @@ static void must(enum rc rc, const struct err *err)
 
 static struct spool *open_spool(struct task *task, const char *directory)
 {
-	struct spool_options options = {.directory = directory, .segment_size = 8 * 1024 * 1024, .sync = true};
+	struct spool_options options = {
+	    .directory = directory, .segment_size = 8 * 1024 * 1024, .sync = true};
 	struct err err = err_make(task->arena);
 	struct spool *spool;
 
@@ -80,8 +81,11 @@ static struct spool *open_spool(struct task *task, const char *directory)
 
 static struct message *make(void)
 {
-	struct recipient recipient = {.address = SLICE("a@b"), .original = SLICE("a@b"), .parent = -1,
-				      .orcpt = SLICE_EMPTY, .errors_to = SLICE_EMPTY};
+	struct recipient recipient = {.address = SLICE("a@b"),
+				      .original = SLICE("a@b"),
+				      .parent = -1,
+				      .orcpt = SLICE_EMPTY,
+				      .errors_to = SLICE_EMPTY};
 	struct message *message = message_new(NULL, 0);
 	uint32_t used;
 
@@ -89,7 +93,9 @@ static struct message *make(void)
 	message->received = 1795222794588782000;
 	message->sender = SLICE("s@x");
 	assert_true(message_add_recipient(message, &recipient));
-	assert_int_equal(header_block_parse(&message->arena, SLICE("Subject: x\r\n\r\n"), &message->headers, &used, NULL), OK);
+	assert_int_equal(
+	    header_block_parse(&message->arena, SLICE("Subject: x\r\n\r\n"), &message->headers, &used, NULL),
+	    OK);
 	return message;
 }
 
@@ -121,7 +127,9 @@ static struct slice value_of(struct task *task, struct message *message, const c
 	scope.message = message;
 	for (unsigned i = 0; i < message_variables.count; i++)
 		if (strcmp(message_variables.rows[i].name, name) == 0)
-			assert_int_equal(message_variables.rows[i].get(&scope, &message_variables.rows[i], &value, NULL), OK);
+			assert_int_equal(
+			    message_variables.rows[i].get(&scope, &message_variables.rows[i], &value, NULL),
+			    OK);
 	return value;
 }
 
@@ -169,7 +177,7 @@ static void small_on(struct task *task, const char *directory)
 	spool_close(task, spool);
 }
 
-#define LINE	   "0123456789012345678901234567890123456789012345678901234567890\r\n"
+#define LINE       "0123456789012345678901234567890123456789012345678901234567890\r\n"
 #define LINE_COUNT 60000u
 
 /* Larger than memory likes: most of it was written while it came. */
@@ -258,7 +266,9 @@ static void test_malformed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_small), cmocka_unit_test(test_large), cmocka_unit_test(test_malformed),
+	    cmocka_unit_test(test_small),
+	    cmocka_unit_test(test_large),
+	    cmocka_unit_test(test_malformed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
