@@ -124,6 +124,7 @@ struct interpretation {
 	unsigned depth;	   /* of includes */
 	unsigned children;
 	struct str skipped; /* syntax errors that were left out */
+	struct file_reader reader;
 };
 
 static enum verdict broken(struct interpretation *in, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -304,7 +305,7 @@ static enum verdict include(struct interpretation *in, struct slice path)
 	name = arena_cstr(routing_arena(r), path);
 	if (!name)
 		return broken(in, "out of memory");
-	rc = file_slurp(r->sc->task, name, FILE_SIZE_MAX, &text, r->err);
+	rc = file_reader_slurp(r, &in->reader, name, FILE_SIZE_MAX, &text);
 	if (rc == FAIL && ((r->err->os == EACCES && in->d->ignore_eacces) || (r->err->os == ENOTDIR && in->d->ignore_enotdir)))
 		return LIST_EMPTY;
 	if (rc != OK)
@@ -372,7 +373,7 @@ static enum verdict interpret(struct interpretation *in, struct slice text)
 /* ---- The data -------------------------------------------------------------------------------------------------- */
 
 /* ENOENT may mean that a file system is not mounted: only a directory that is there makes it an answer. */
-static enum rc missing_file(struct routing *r, const D *d, const char *path)
+static enum rc missing_file(struct routing *r, const D *d, const struct file_reader *reader, const char *path)
 {
 	struct stat st;
 	char *parent = arena_cstr(routing_arena(r), slice_of(path));
@@ -381,7 +382,7 @@ static enum rc missing_file(struct routing *r, const D *d, const char *path)
 	if (d->ignore_enotdir || !slash)
 		return FAIL;
 	slash[slash == parent] = '\0';
-	if (file_stat(r->sc->task, parent, true, &st, r->err) == OK)
+	if (file_reader_stat(r, reader, parent, &st) == OK)
 		return FAIL;
 	return err_set(r->err, DEFER, "failed to stat directory %s for \"file\" of %.*s router", parent,
 		       SLICE_ARG(r->router->instance.name));
@@ -402,7 +403,7 @@ static enum rc check_file(struct routing *r, const D *d, const char *path, const
 	return OK;
 }
 
-static enum rc read_file(struct routing *r, const D *d, struct slice *text)
+static enum rc read_file(struct routing *r, const D *d, const struct file_reader *reader, struct slice *text)
 {
 	struct slice path;
 	struct stat st;
@@ -419,28 +420,28 @@ static enum rc read_file(struct routing *r, const D *d, struct slice *text)
 	name = arena_cstr(routing_arena(r), path);
 	if (!name)
 		return err_memory(r->err);
-	rc = file_stat(r->sc->task, name, true, &st, r->err);
+	rc = file_reader_stat(r, reader, name, &st);
 	if (rc == OK)
 		rc = check_file(r, d, name, &st);
 	if (rc == OK)
-		rc = file_slurp(r->sc->task, name, FILE_SIZE_MAX, text, r->err);
+		rc = file_reader_slurp(r, reader, name, FILE_SIZE_MAX, text);
 	if (rc == OK) {
 		text->taint = CLEAN;
 		return OK;
 	}
 	if (rc == FAIL && r->err->os == ENOENT)
-		return missing_file(r, d, name);
+		return missing_file(r, d, reader, name);
 	if (rc == FAIL && ((r->err->os == EACCES && d->ignore_eacces) || (r->err->os == ENOTDIR && d->ignore_enotdir)))
 		return FAIL;
 	return rc == FAIL ? DEFER : rc;
 }
 
-static enum rc read_data(struct routing *r, const D *d, struct slice *text)
+static enum rc read_data(struct routing *r, const D *d, const struct file_reader *reader, struct slice *text)
 {
 	enum rc rc;
 
 	if (d->file)
-		return read_file(r, d, text);
+		return read_file(r, d, reader, text);
 	rc = expand(r->sc, d->data, text, r->err);
 	return rc == FAIL && !r->err->forced ? DEFER : rc;
 }
@@ -495,7 +496,9 @@ static enum route_result redirect_route(struct routing *r)
 	enum verdict verdict;
 	struct slice text;
 
-	switch (read_data(r, d, &text)) {
+	if (file_reader_init(r, &in.reader) != OK)
+		return ROUTE_DEFER;
+	switch (read_data(r, d, &in.reader, &text)) {
 	case OK:
 		break;
 	case FAIL:

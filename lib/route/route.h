@@ -141,6 +141,14 @@ NODISCARD enum rc user_option(struct scope *sc, const struct expansion *option, 
 NODISCARD enum rc group_option(struct scope *sc, const struct expansion *option, bool *set_ret, uint32_t *gid_ret,
 			       struct err *err);
 
+/* How to look at a file with its user's rights, as redirect does with a user's own .forward: given by the privileged helper
+ * when there is one (lib/transport), once, before any shard runs. Without it files are read as ourselves. */
+struct user_files {
+	enum rc (*open)(struct task *task, uint32_t uid, uint32_t gid, const char *path, int *fd_ret, struct err *err);
+	enum rc (*stat)(struct task *task, uint32_t uid, uint32_t gid, const char *path, struct stat *stat_ret, struct err *err);
+};
+void route_use_user_files(const struct user_files *files);
+
 /* MX and address records for a domain, as dnslookup and the smtp transport need them (RFC 5321 section 5.1): */
 enum {
 	HOSTS_MX = 1, HOSTS_SRV = 2, HOSTS_A = 4, HOSTS_AAAA = 8, /* A and AAAA: of the domain itself, when there is no MX */

@@ -56,6 +56,17 @@ enum route_result router_change_domain(struct routing *r, struct slice domain);
 /* What a host search that found nothing means to a router with these words for it. */
 enum route_result router_after_timeout(struct routing *r, struct slice host);
 
+/* user_file.c: a file of redirection data, with the rights of whoever the router runs for. */
+struct file_reader {
+	bool switched; /* not as ourselves */
+	uint32_t uid, gid;
+};
+NODISCARD enum rc file_reader_init(struct routing *r, struct file_reader *reader);
+NODISCARD enum rc file_reader_stat(struct routing *r, const struct file_reader *reader, const char *path, struct stat *ret);
+/* At most size_max bytes; FAIL and DEFER as file_slurp(). */
+NODISCARD enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, const char *path, size_t size_max,
+				    struct slice *ret);
+
 /* An option value that means no: "", "0", "no", "false"; anything else is yes. */
 bool lax_truth(struct slice value);
 

@@ -21,6 +21,24 @@ bool helper_present(void)
 	return helper_fd >= 0;
 }
 
+/* What routers see of the helper: files of users. */
+static enum rc file_open_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, int *fd_ret, struct err *err)
+{
+	struct identity who = {.uid = uid, .gid = gid, .switched = true};
+
+	return user_open(task, &who, path, O_RDONLY | O_CLOEXEC, 0, fd_ret, err);
+}
+
+static enum rc file_stat_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, struct stat *stat_ret,
+			    struct err *err)
+{
+	struct identity who = {.uid = uid, .gid = gid, .switched = true};
+
+	return user_stat(task, &who, path, true, stat_ret, err);
+}
+
+static const struct user_files files_as_user = {.open = file_open_as, .stat = file_stat_as};
+
 enum rc transport_helper_start(struct err *err)
 {
 	int fds[2];
@@ -43,6 +61,7 @@ enum rc transport_helper_start(struct err *err)
 	}
 	close(fds[1]);
 	helper_fd = fds[0];
+	route_use_user_files(&files_as_user);
 	return OK;
 }
 
@@ -51,6 +70,7 @@ void transport_helper_stop(void)
 	if (helper_fd >= 0)
 		close(helper_fd); /* the helper sees the end and leaves */
 	helper_fd = -1;
+	route_use_user_files(NULL);
 }
 
 /* ---- One request --------------------------------------------------------------------------------------------------- */
