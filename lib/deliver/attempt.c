@@ -163,6 +163,10 @@ static void deferred_too_long(struct attempt *a)
 		struct address *address = LIST_ITEM(l, struct address, link);
 		struct fate *fate = fate_of(address);
 
+		if (fate->outcome.freeze) { /* a transport asks for it: pipe's freeze_signal, freeze_exec_fail */
+			a->freeze = true;
+			a->freeze_reason = fate->outcome.message;
+		}
 		if (!a->q->entry->frozen && !a->freeze && retry_too_old(&a->scope, address->full, &fate->outcome, age)) {
 			fate->outcome.rc = FAIL;
 			fate->outcome.user_message = fate->outcome.message;
