@@ -34,6 +34,7 @@ struct fake_disk {
 	unsigned fail_one_in;  /* writes that fail, wholly or half way; 0: none */
 	int64_t fail_write_at; /* this one, counted from 0; -1: none */
 	int fail_os;
+	bool cut_next_write; /* the power goes when it is half way */
 	unsigned writes;
 	uint64_t space; /* bytes that all files together may have */
 	bool refuse_direct;
@@ -175,6 +176,8 @@ static enum rc fake_write(const struct spool_disk *disk, struct task *task, int 
 	for (uint64_t s = offset / SECTOR; part && s <= (offset + part - 1) / SECTOR; s++)
 		f->dirty[s] = 1;
 	fake_wait(d, task); /* a cut in here finds it half done */
+	d->cut = d->cut || d->cut_next_write;
+	d->cut_next_write = false;
 	if (fake_is_cut(d, err) != OK)
 		return DEFER;
 	if (fails)

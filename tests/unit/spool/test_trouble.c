@@ -432,6 +432,70 @@ static void large_move_on(struct task *task, void *arg)
 	spool_close(task, w->spool);
 }
 
+struct exact {
+	struct world *w;
+	uint64_t number;
+};
+
+/* Body and commit take a block of 4096 bytes exactly, so that the next record begins another. */
+static void store_exact(struct task *task, void *arg)
+{
+	struct exact *exact = arg;
+	struct message_id id = id_of(exact->number);
+	struct iovec iov = {"envelope", 8};
+	static char body[SPOOL_BLOCK - 120 - 24];
+	struct frag frag = {NULL, body, sizeof(body)};
+	struct spool_entry *entry;
+	struct err err = err_make(NULL);
+
+	assert_int_equal(spool_commit(task, exact->w->spool, &id, 1, &iov, 1, NULL, &frag, 1, &entry, &err), DEFER);
+}
+
+/* Two messages in one group, of which the disk keeps the second only. A start goes on in their place with as many
+ * records as the first had: the second must not follow them as if it were theirs. Promise (8). */
+static void torn_group_stays_dead_on(struct task *task, void *arg)
+{
+	struct world *w = arg;
+	struct exact exact[2] = {{w, 100}, {w, 101}};
+	struct err err = err_make(task->arena);
+	struct group group;
+	struct fake_file *f;
+	bool first = true;
+
+	open_it(task, w);
+	(void)stored(task, w, 10);
+	w->disk->cut_next_write = true;
+	group_init(&group);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(group_spawn(task, &group, store_exact, &exact[i]), OK);
+	assert_int_equal(group_wait(task, &group), OK);
+	spool_close(task, w->spool);
+	f = segment_file(w, 0);
+	for (size_t s = 0; s * SECTOR < f->size; s++) {
+		if (!f->dirty[s])
+			continue;
+		if (first)
+			memcpy(f->now + s * SECTOR, f->durable + s * SECTOR, SECTOR);
+		first = false;
+		fake_make_durable(f, s * SECTOR, SECTOR);
+	}
+	assert_false(first);
+	fake_disk_restart(w->disk);
+	open_it(task, w);
+	assert_int_equal(spool_count(w->spool), 1);
+	w->spool->no_zeros = true; /* which would wipe out what this is about, if they came that far */
+	/* A RESUME and this outcome: two records, as body and commit were. */
+	must(spool_outcome(task, w->spool, spool_first(w->spool), SLICE("tried"), true, &err), &err);
+	w->disk->cut = true;
+	spool_close(task, w->spool);
+	fake_disk_restart(w->disk);
+	open_it(task, w);
+	assert_string_equal(w->damage, "");
+	assert_int_equal(spool_count(w->spool), 1);
+	assert_int_equal(spool_first(w->spool)->outcome_count, 1);
+	spool_close(task, w->spool);
+}
+
 struct waiting {
 	struct world *w;
 	struct task *task; /* of the one that is to be cancelled */
@@ -553,6 +617,7 @@ TEST(hole_in_the_middle)
 TEST(a_copy)
 TEST(segment_size_changes)
 TEST(large_move)
+TEST(torn_group_stays_dead)
 TEST(cancelled)
 TEST(read_only)
 
@@ -571,7 +636,8 @@ int main(void)
 	    cmocka_unit_test(a_copy),
 	    cmocka_unit_test(segment_size_changes),
 	    cmocka_unit_test(large_move),
-	    cmocka_unit_test(cancelled),
+	    cmocka_unit_test(torn_group_stays_dead),
+		cmocka_unit_test(cancelled),
 	    cmocka_unit_test(read_only),
 	    cmocka_unit_test(lock_is_exclusive),
 	};
