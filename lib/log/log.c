@@ -146,8 +146,10 @@ static void tell_lost(struct log_shard *log, struct buffer *buffer)
 		 (unsigned long long)lost);
 	len = log_line_format(log->line, log->conf, &log->clock, shard_wall(log->shard), log->pid, NULL,
 			      slice_of(text), &stamp);
-	if (bytes_add(&buffer->fill, log->line, len))
+	if (bytes_add(&buffer->fill, log->line, len)) {
 		buffer->lost = 0;
+		log->lines_in++; /* a flush from now on waits for it, too */
+	}
 }
 
 /* Is the descriptor still what the name says? Looked at once a second, for a name's date included. */

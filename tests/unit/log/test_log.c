@@ -276,6 +276,8 @@ static void fill_disk(struct task *task, struct conf *conf)
 	assert_int_equal(unlink(in_dir("full/mainlog")), 0);
 	log_until(task, conf, is_healthy, "again");
 	assert_int_equal(log_flush(task), OK);
+	/* What was lost is told behind the last line that was kept, as a line of its own. */
+	assert_int_equal(log_flush(task), OK);
 }
 
 static void disk_full(void **state)
