@@ -148,7 +148,7 @@ static void tell_lost(struct log_shard *log, struct buffer *buffer)
 			      slice_of(text), &stamp);
 	if (bytes_add(&buffer->fill, log->line, len)) {
 		buffer->lost = 0;
-		log->lines_in++; /* a flush from now on waits for it, too */
+		log->lines_in++; /* a later flush waits for it, too */
 	}
 }
 
@@ -447,12 +447,21 @@ enum rc log_attach(struct shard *shard, struct err *err)
 	return OK;
 }
 
+/* Is there a loss that the log does not tell of yet? */
+static bool untold(const struct log_shard *log)
+{
+	for (unsigned i = 0; i < BUFFER_COUNT; i++)
+		if (log->buffers[i].lost)
+			return true;
+	return false;
+}
+
 enum rc log_flush(struct task *task)
 {
 	struct log_shard *log = of(task->shard);
 	uint64_t lines = log ? log->lines_in : 0;
 
-	while (log && log->lines_out < lines && (log->writing || pending(log))) {
+	while (log && (log->lines_out < lines || untold(log)) && (log->writing || pending(log))) {
 		enum rc rc;
 
 		if (log->retry.place != 0)
