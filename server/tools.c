@@ -251,6 +251,14 @@ static void trace_print(struct scope *sc, const char *format, ...)
 	fputc('\n', stderr);
 }
 
+/* What would be logged is told, and not logged: this is not for real. */
+static void log_print(void *arg, unsigned where, struct slice line)
+{
+	(void)arg;
+	(void)where;
+	fprintf(stderr, "LOG: %.*s\n", SLICE_ARG(line));
+}
+
 int tool_test_host(struct once *o)
 {
 	struct smtp_stdio stdio = {.fd_in = 0, .fd_out = 1, .dry_run = true, .trace = trace_print};
@@ -278,6 +286,7 @@ int tool_test_host(struct once *o)
 			"**** This is not for real!\n\n", SLICE_ARG(text));
 	fflush(stdout);
 	o->task.until = UNTIL_NEVER;
+	log_capture(o->shard, log_print, NULL);
 	return smtp_serve_stdio(&o->task, o->smtp, &stdio, &err) == OK ? 0 : 1;
 }
 

@@ -4,7 +4,7 @@
 
 enum {
 	ARG_1 = 0, ARG_9 = 8, NARG, VERIFY_MESSAGE, DNSLIST_DOMAIN, DNSLIST_MATCHED, DNSLIST_TEXT, DNSLIST_VALUE, SENDER_RATE,
-	SENDER_RATE_LIMIT, SENDER_RATE_PERIOD, SENDER_FAILURE, RECIPIENT_FAILURE,
+	SENDER_RATE_LIMIT, SENDER_RATE_PERIOD, SENDER_FAILURE, RECIPIENT_FAILURE, HEADERS_ADDED,
 };
 
 static enum rc get(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
@@ -46,6 +46,10 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 	case SENDER_FAILURE:
 		*ret = sc->sender_verify_failure;
 		break;
+	case HEADERS_ADDED:
+		if (acl_memory(sc))
+			*ret = acl_memory(sc)->headers_added;
+		break;
 	case RECIPIENT_FAILURE:
 		*ret = sc->recipient_verify_failure;
 		break;
@@ -73,73 +77,51 @@ static const struct variable rows[] = {
 	{"sender_rate_period", get, SENDER_RATE_PERIOD},
 	{"sender_verify_failure", get, SENDER_FAILURE},
 	{"recipient_verify_failure", get, RECIPIENT_FAILURE},
+	{"headers_added", get, HEADERS_ADDED},
 };
 const struct variable_table acl_variables = {rows, ARRAY_COUNT(rows)};
 
-/* Runs the ACL that the arguments name. Its message is its value. */
-static enum rc call_acl(struct scope *sc, const struct expand_call *call, enum acl_result *result_ret, struct slice *text_ret,
+/* Runs the ACL that the arguments name. Its message is its value, whether it accepts or denies. Deferring is a forced
+ * failure; what else may come of it is a failure. */
+static enum rc call_acl(struct scope *sc, const struct expand_call *call, bool *accepted_ret, struct slice *text_ret,
 			struct err *err)
 {
-	struct slice words[ACL_ARGUMENT_MAX + 1];
+	static const char *const words[] = {[ACL_DROP] = "FAIL_DROP", [ACL_DEFER] = "DEFER", [ACL_DISCARD] = "DISCARD",
+					    [ACL_ERROR] = "ERROR"};
+	enum acl_result result;
+	struct slice args[ACL_ARGUMENT_MAX + 1];
 	struct acl_outcome outcome;
 
 	for (unsigned i = 0; i < call->arg_count; i++) {
-		enum rc rc = expand(sc, call->args[i], &words[i], err);
+		enum rc rc = expand(sc, call->args[i], &args[i], err);
 		if (rc != OK)
 			return rc;
 	}
 	acl_outcome_init(&outcome);
-	*result_ret = acl_run_named(sc, ACL_WHERE_UNKNOWN, words[0], words + 1, call->arg_count - 1, &outcome, err);
+	result = acl_run_named(sc, ACL_WHERE_UNKNOWN, args[0], args + 1, call->arg_count - 1, &outcome, err);
 	*text_ret = outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY;
-	return OK;
+	*accepted_ret = result == ACL_ACCEPT;
+	if (result == ACL_ACCEPT || result == ACL_DENY)
+		return OK;
+	(void)err_set(err, FAIL, "%s from acl \"%.*s\"", words[result], SLICE_ARG(args[0]));
+	err->forced = result == ACL_DEFER;
+	return sc->task->cancelled ? CANCELLED : FAIL;
 }
 
 static enum rc eval_item(struct scope *sc, const struct expand_call *call, struct slice *ret, struct err *err)
 {
-	enum acl_result result;
-	enum rc rc = call_acl(sc, call, &result, ret, err);
+	bool accepted;
 
-	if (rc != OK)
-		return rc;
-	switch (result) {
-	case ACL_ACCEPT:
-		return OK;
-	case ACL_DENY:
-	case ACL_DROP:
-		(void)err_set(err, FAIL, "%.*s from acl \"%.*s\"", SLICE_ARG(slice_of("refusal")), SLICE_ARG(call->text));
-		err->forced = true;
-		return FAIL;
-	case ACL_DEFER:
-		return err_set(err, DEFER, "defer from acl \"%.*s\"", SLICE_ARG(call->text));
-	default:
-		return err_set(err, FAIL, "%s from acl \"%.*s\"", result == ACL_DISCARD ? "DISCARD" : "ERROR", SLICE_ARG(call->text));
-	}
+	return call_acl(sc, call, &accepted, ret, err);
 }
 
 static enum rc eval_condition(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)
 {
-	enum acl_result result;
-	enum rc rc = call_acl(sc, call, &result, &sc->value, err);
-
-	if (rc != OK)
-		return rc;
-	switch (result) {
-	case ACL_ACCEPT:
-		*ret = true;
-		return OK;
-	case ACL_DENY:
-	case ACL_DROP:
-		*ret = false;
-		return OK;
-	case ACL_DEFER:
-		return err_set(err, DEFER, "defer from acl");
-	default:
-		return err_set(err, FAIL, "%s from acl", result == ACL_DISCARD ? "DISCARD" : "ERROR");
-	}
+	return call_acl(sc, call, ret, &sc->value, err);
 }
 
 static const struct expand_item item_acl = {.name = "acl", .arg_min = 1, .arg_max = ACL_ARGUMENT_MAX + 1, .eval = eval_item};
 static const struct expand_condition condition_acl = {.name = "acl", .arg_min = 1, .arg_max = ACL_ARGUMENT_MAX + 1,
-						      .eval = eval_condition};
+						      .flags = CONDITION_BRACED, .eval = eval_condition};
 const struct expand_item *const acl_items[] = {&item_acl, NULL};
 const struct expand_condition *const acl_conditions[] = {&condition_acl, NULL};

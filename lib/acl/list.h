@@ -9,6 +9,8 @@
 
 enum acl_verb { VERB_ACCEPT, VERB_DEFER, VERB_DENY, VERB_DISCARD, VERB_DROP, VERB_REQUIRE, VERB_WARN, VERB_NONE };
 
+extern const char *const acl_verb_names[]; /* by enum acl_verb */
+
 /* What testing one condition comes to. */
 enum acl_test { TEST_TRUE, TEST_FALSE, TEST_DEFER, TEST_ERROR, TEST_DROP /* false, and close */, TEST_DISCARD };
 
@@ -17,8 +19,9 @@ struct acl_item;
 struct acl_word {
 	const char *name;
 	enum { CONDITION, MODIFIER } kind;
-	/* How the value is compiled: expanded before use, taken as it is, a list, or "set name = value". */
-	enum { VALUE_EXPAND, VALUE_RAW, VALUE_DOMAINS, VALUE_HOSTS, VALUE_ADDRESSES, VALUE_LOCAL_PARTS, VALUE_SET, VALUE_NONE } value;
+	/* How the value is compiled: expanded before use, taken as it is, a list, or "set name = value", or words that are
+	 * expanded one by one, so that white space in what a stranger sent makes no further word. */
+	enum { VALUE_EXPAND, VALUE_RAW, VALUE_DOMAINS, VALUE_HOSTS, VALUE_ADDRESSES, VALUE_LOCAL_PARTS, VALUE_SET, VALUE_WORDS, VALUE_NONE } value;
 	uint32_t not_at; /* bits of enum acl_where: where it may not stand */
 	enum acl_test (*run)(struct acl_run *run, const struct acl_item *item, struct slice value);
 };
@@ -32,6 +35,8 @@ struct acl_item {
 	bool negated;
 	struct slice text;		 /* the value as written */
 	const struct expansion *value;	 /* VALUE_EXPAND, VALUE_SET */
+	const struct expansion *words[ACL_ARGUMENT_MAX + 1]; /* VALUE_WORDS */
+	unsigned word_count;
 	const struct match_list *list;
 	struct slice variable;		 /* VALUE_SET: "acl_m_x" */
 	struct conf_place place;
@@ -69,6 +74,7 @@ struct acl_frame {
 	struct slice arguments[ACL_ARGUMENT_MAX];
 	unsigned argument_count;
 	unsigned depth;
+	struct map *rates; /* of the outermost: what ratelimit counted in this command; NULL: nothing yet */
 };
 struct acl_run {
 	struct scope *sc;
@@ -93,7 +99,8 @@ struct acl_memory {
 	bool sender_verified_done;
 	enum rc sender_verified;
 	struct slice sender_verified_text;
-	struct map rates; /* ratelimit keys that were counted in this message already */
+	struct slice headers_added; /* $headers_added: by all ACLs so far, lines without the last LF */
+	struct map rates; /* ratelimit keys that were counted in this message, and their rates (double *) */
 };
 struct acl_memory *acl_memory(struct scope *sc);
 

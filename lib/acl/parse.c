@@ -1,12 +1,12 @@
 /* parse: statements from lines. A mistake names file, line and what was expected, and the file is not taken. */
 #include "list.h"
 
-static const char *const verb_names[] = {"accept", "defer", "deny", "discard", "drop", "require", "warn"};
+const char *const acl_verb_names[] = {"accept", "defer", "deny", "discard", "drop", "require", "warn"};
 
 static enum acl_verb verb_of(struct slice word)
 {
-	for (unsigned v = 0; v < ARRAY_COUNT(verb_names); v++)
-		if (slice_eq(word, slice_of(verb_names[v])))
+	for (unsigned v = 0; v < VERB_NONE; v++)
+		if (slice_eq(word, slice_of(acl_verb_names[v])))
 			return (enum acl_verb)v;
 	return VERB_NONE;
 }
@@ -28,8 +28,16 @@ static enum rc compile_value(struct conf *conf, struct arena *arena, struct acl_
 		[VALUE_DOMAINS] = LIST_DOMAIN, [VALUE_HOSTS] = LIST_HOST,
 		[VALUE_ADDRESSES] = LIST_ADDRESS, [VALUE_LOCAL_PARTS] = LIST_LOCAL_PART,
 	};
+	struct slice rest = item->text, word;
 
 	switch (item->word->value) {
+	case VALUE_WORDS:
+		while (item->word_count < ARRAY_COUNT(item->words) && slice_word(&rest, &word)) {
+			item->words[item->word_count] = expand_compile(conf->language, arena, word);
+			if (!item->words[item->word_count++])
+				return DEFER;
+		}
+		return OK;
 	case VALUE_EXPAND:
 	case VALUE_SET:
 		item->value = expand_compile(conf->language, arena, item->text);

@@ -26,38 +26,40 @@ static enum acl_test run_condition(struct acl_run *run, const struct acl_item *i
 /* A nested ACL: its verdict is the condition's truth. What it has to say is said unless this statement has its own text. */
 static enum acl_test run_acl(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
-	struct slice words[ACL_ARGUMENT_MAX + 1], rest = value, name = value;
-	const struct acl_section *section = conf_section(run->sc->conf, CONF_SECTION_ACL);
-	unsigned count = 0;
+	struct slice words[ACL_ARGUMENT_MAX + 1] = {SLICE_EMPTY};
 	enum acl_result result;
 
-	(void)item;
-	/* A name and arguments; text that begins with no known name is an ACL itself. */
-	while (count < ARRAY_COUNT(words) && slice_word(&rest, &words[count]))
-		count++;
-	if (count > 1 && section && map_get(&section->lists, words[0]))
-		name = words[0];
-	else
-		count = 1;
-	result = acl_run_named(run->sc, run->where, name, words + 1, count - 1, run->outcome, run->err);
+	(void)value;
+	for (unsigned i = 0; i < item->word_count; i++) {
+		enum rc rc = expand(run->sc, item->words[i], &words[i], run->err);
+		if (rc == FAIL && run->err->forced)
+			return TEST_TRUE;
+		if (rc != OK) {
+			err_prefix(run->err, "failed to expand ACL string \"%.*s\"", SLICE_ARG(expansion_text(item->words[i])));
+			return rc == FAIL ? TEST_ERROR : TEST_DEFER;
+		}
+	}
+	result = acl_run_named(run->sc, run->where, words[0], words + 1, item->word_count ? item->word_count - 1 : 0, run->outcome,
+			       run->err);
 	switch (result) {
 	case ACL_ACCEPT:
 		return TEST_TRUE;
 	case ACL_DENY:
-		run->user_text = run->outcome->user_message;
-		run->log_text = run->outcome->log_message;
-		return TEST_FALSE;
 	case ACL_DROP:
-		run->user_text = run->outcome->user_message;
-		run->log_text = run->outcome->log_message;
-		return TEST_DROP;
+	case ACL_DEFER:
+		if (!item->negated) {
+			run->user_text = run->outcome->user_message;
+			run->log_text = run->outcome->log_message;
+		}
+		return result == ACL_DENY ? TEST_FALSE : result == ACL_DROP ? TEST_DROP : TEST_DEFER;
 	case ACL_DISCARD:
 		if (run->statement->verb == VERB_ACCEPT || run->statement->verb == VERB_DISCARD)
 			return TEST_DISCARD;
-		(void)err_set(run->err, FAIL, "\"discard\" in a nested ACL, where the verb is neither accept nor discard");
+		run->outcome->user_message = run->outcome->log_message = (struct slice){NULL, 0, 0};
+		(void)err_set(run->err, FAIL,
+			      "nested ACL returned \"discard\" for \"%s\" command (only allowed with \"accept\" or \"discard\")",
+			      acl_verb_names[run->statement->verb]);
 		return TEST_ERROR;
-	case ACL_DEFER:
-		return TEST_DEFER;
 	default:
 		return TEST_ERROR;
 	}
@@ -88,6 +90,20 @@ static enum acl_test run_endpass(struct acl_run *run, const struct acl_item *ite
 	return TEST_TRUE;
 }
 
+/* The log of that name; an unknown one is told of, and counts as none. */
+static unsigned log_target(struct acl_run *run, struct slice name, struct slice text, const char *modifier)
+{
+	if (slice_eq(name, SLICE("main")))
+		return LOG_TO_MAIN;
+	if (slice_eq(name, SLICE("reject")))
+		return LOG_TO_REJECT;
+	if (slice_eq(name, SLICE("panic")))
+		return LOG_TO_PANIC;
+	log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
+		   "unknown log name in \"%.*s\" in \"%s\" in %s ACL", SLICE_ARG(text), modifier, acl_where_names[run->where]);
+	return 0;
+}
+
 static enum acl_test run_logwrite(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
 	unsigned where = 0;
@@ -100,13 +116,11 @@ static enum acl_test run_logwrite(struct acl_run *run, const struct acl_item *it
 			targets = slice_sub(value, 1, (size_t)end);
 			while (slice_split(&targets, ',', &target)) {
 				target = slice_trim(target);
-				where |= slice_eq(target, SLICE("main"))     ? LOG_TO_MAIN
-					 : slice_eq(target, SLICE("reject")) ? LOG_TO_REJECT
-					 : slice_eq(target, SLICE("panic"))  ? LOG_TO_PANIC
-									     : 0;
+				where |= log_target(run, target, value, "logwrite");
 			}
-			if (where)
-				value = slice_from(value, (size_t)end + 2);
+			if (!where)
+				return TEST_TRUE; /* a log that is not there was told of */
+			value = slice_from(value, (size_t)end + 2);
 		}
 	}
 	log_write(run->sc->task->shard, run->sc->conf, where ? where : LOG_TO_MAIN,
@@ -166,18 +180,11 @@ static enum acl_test run_log_reject_target(struct acl_run *run, const struct acl
 	struct slice word;
 
 	(void)item;
-	while (list_next(run->sc->task->arena, &value, &separator, &word)) {
-		if (slice_eq(word, SLICE("main")))
-			targets |= LOG_TO_MAIN;
-		else if (slice_eq(word, SLICE("reject")))
-			targets |= LOG_TO_REJECT;
-		else if (slice_eq(word, SLICE("panic")))
-			targets |= LOG_TO_PANIC;
-		else if (word.len) {
-			(void)err_set(run->err, FAIL, "unknown log name \"%.*s\" in \"log_reject_target\"", SLICE_ARG(word));
-			return TEST_ERROR;
-		}
-	}
+	while (list_next(run->sc->task->arena, &value, &separator, &word))
+		if (word.len)
+			targets |= log_target(run, word, word, "log_reject_target");
+	if (!targets)
+		targets = LOG_TO_MAIN; /* a refusal is never without a trace */
 	run->outcome->reject_targets = targets;
 	return TEST_TRUE;
 }
@@ -220,7 +227,7 @@ static enum acl_test run_udpsend(struct acl_run *run, const struct acl_item *ite
 }
 
 const struct acl_word acl_word_condition = {"condition", CONDITION, VALUE_EXPAND, 0, run_condition};
-const struct acl_word acl_word_acl = {"acl", CONDITION, VALUE_EXPAND, 0, run_acl};
+const struct acl_word acl_word_acl = {"acl", CONDITION, VALUE_WORDS, 0, run_acl};
 const struct acl_word acl_word_set = {"set", MODIFIER, VALUE_SET, 0, run_set};
 const struct acl_word acl_word_message = {"message", MODIFIER, VALUE_EXPAND, 0, NULL};
 const struct acl_word acl_word_log_message = {"log_message", MODIFIER, VALUE_EXPAND, 0, NULL};

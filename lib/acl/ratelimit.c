@@ -3,52 +3,93 @@
  *
  * A record in the "ratelimit" hints, in host order: double rate, uint64_t time of the last event in microseconds. The rate
  * after an event of weight c, t seconds after the last one, with period p: with a = exp(-t/p),
- * rate = (1-a) * c * p/t + a * rate, and at least c; the first event gives c. */
+ * rate = (1-a) * c * p/t + a * rate, and at least c; the first event gives c. A record that counts different events
+ * ("unique=") goes on with the time from which its set counts and the digests of the events seen since. */
 #include "list.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <wolfssl/options.h>
+#include <wolfssl/wolfcrypt/hash.h>
 
-enum rate_mode { PER_MAIL, PER_CONN, PER_BYTE, PER_RCPT, PER_ADDR, PER_CMD, PER_WHATEVER };
+#define UNIQUE_MAX 4096 /* events remembered for a key; when there are more, the set begins anew */
+
+enum rate_mode { PER_MAIL, PER_CONN, PER_BYTE, PER_RCPT, PER_ADDR, PER_CMD };
 struct rate_record {
 	double rate;
 	uint64_t time_us;
 };
+struct rate_set {
+	uint64_t since_us;
+	uint64_t seen[UNIQUE_MAX];
+};
 struct rate_update {
 	double limit, period, count;
 	uint64_t now_us;
-	bool strict, readonly;
+	bool strict, readonly, unique;
+	uint64_t event; /* digest of the unique key */
 	double rate_ret;
 	bool over_ret;
 };
+
+/* Adds the event to the set behind the record, which is as long as what it holds. false: it was there already. */
+static bool set_add(const struct rate_update *u, struct rate_set *set, size_t *count)
+{
+	if (*count && (double)(u->now_us - set->since_us) / 1e6 > u->period)
+		*count = 0;
+	for (size_t i = 0; i < *count; i++)
+		if (set->seen[i] == u->event)
+			return false;
+	if (*count == UNIQUE_MAX)
+		*count = 0;
+	if (!*count)
+		set->since_us = u->now_us;
+	set->seen[(*count)++] = u->event;
+	return true;
+}
+
+static double smoothed(const struct rate_update *u, const struct rate_record *record, double count)
+{
+	/* A clock that went back, or two events at once, count as the smallest interval. */
+	double interval = u->now_us > record->time_us ? (double)(u->now_us - record->time_us) / 1e6 / u->period : 1e-9;
+	double a, rate;
+
+	if (interval < 1e-9)
+		interval = 1e-9;
+	a = exp(-interval);
+	rate = (1.0 - a) * count / interval + a * record->rate;
+	return rate < count ? count : rate;
+}
 
 static ptrdiff_t update(void *arg, struct slice old, char *new_value)
 {
 	struct rate_update *u = arg;
 	struct rate_record record;
+	struct rate_set *set = (struct rate_set *)(void *)(new_value + sizeof(record));
+	size_t set_len = offsetof(struct rate_set, seen), count = 0;
+	double weight = u->readonly ? 0 : u->count;
+	bool known = old.ptr && old.len >= sizeof(record);
 
-	if (!old.ptr || old.len != sizeof(record)) {
-		record = (struct rate_record){u->count, u->now_us};
-	} else {
-		double interval;
+	if (known)
 		memcpy(&record, old.ptr, sizeof(record));
-		/* A clock that went back, or two events at once, count as the smallest interval. */
-		interval = u->now_us > record.time_us ? (double)(u->now_us - record.time_us) / 1e6 / u->period : 1e-9;
-		if (interval < 1e-9)
-			interval = 1e-9;
-		double a = exp(-interval);
-		record.rate = (1.0 - a) * u->count / interval + a * record.rate;
-		if (record.rate < u->count)
-			record.rate = u->count;
-		record.time_us = u->now_us;
+	if (u->unique && !u->readonly) {
+		if (known && old.len >= sizeof(record) + set_len && old.len <= sizeof(record) + sizeof(*set)) {
+			memcpy(set, old.ptr + sizeof(record), old.len - sizeof(record));
+			count = (old.len - sizeof(record) - set_len) / sizeof(set->seen[0]);
+		}
+		if (!set_add(u, set, &count))
+			weight = 0;
 	}
-	u->rate_ret = record.rate;
-	u->over_ret = record.rate >= u->limit;
+	u->rate_ret = known ? smoothed(u, &record, weight) : weight;
+	u->over_ret = u->rate_ret >= u->limit;
 	if (u->readonly || (u->over_ret && !u->strict))
 		return -1; /* leaky: what was over the limit is not counted */
+	record = (struct rate_record){u->rate_ret, u->now_us};
 	memcpy(new_value, &record, sizeof(record));
-	return sizeof(record);
+	return (ptrdiff_t)(sizeof(record) + (u->unique ? set_len + count * sizeof(set->seen[0]) : 0));
 }
+
+static_assert(sizeof(struct rate_record) + sizeof(struct rate_set) <= HINTS_VALUE_MAX, "a record fits into a hint");
 
 struct rate_words {
 	double limit, period;
@@ -57,6 +98,7 @@ struct rate_words {
 	bool mode_set, strict, leaky, readonly, unique;
 	double count;
 	bool count_set;
+	struct slice limit_text, period_text; /* as given: for the variables */
 	struct slice key, unique_key;
 };
 
@@ -82,52 +124,67 @@ static bool parse_number(struct slice text, double *number_ret)
 	return *end == 0 && isfinite(*number_ret) && *number_ret >= 0;
 }
 
-static bool parse_words(struct acl_run *run, struct slice value, struct rate_words *w)
-{
-	static const char *const modes[] = {"per_mail", "per_conn", "per_byte", "per_rcpt", "per_addr", "per_cmd"};
-	struct slice rest = value, word, before;
+static const char *const mode_names[] = {"per_mail", "per_conn", "per_byte", "per_rcpt", "per_addr", "per_cmd"};
 
-	*w = (struct rate_words){.mode = PER_MAIL, .count = 1, .key = {NULL, 0, 0}};
-	if (!slice_split(&rest, '/', &word) || !parse_number(slice_trim(word), &w->limit)) {
-		(void)err_set(run->err, FAIL, "first parameter is not a number");
-		return false;
-	}
-	if (!slice_split(&rest, '/', &word) || !conf_parse_time(slice_trim(word), &w->period_s) || w->period_s <= 0) {
-		(void)err_set(run->err, FAIL, "second parameter is not a time value");
-		return false;
-	}
-	w->period = (double)w->period_s;
-	for (before = rest; slice_split(&rest, '/', &word); before = rest) {
-		bool known = false;
-		word = slice_trim(word);
-		for (unsigned i = 0; i < ARRAY_COUNT(modes) && !known; i++)
-			if (slice_eq(word, slice_of(modes[i]))) {
-				if (w->mode_set) {
-					(void)err_set(run->err, FAIL, "conflicting per_* options");
-					return false;
-				}
-				w->mode = (enum rate_mode)i;
-				w->mode_set = known = true;
-			}
-		if (known)
-			continue;
-		if (slice_eq(word, SLICE("strict"))) {
-			w->strict = true;
-		} else if (slice_eq(word, SLICE("leaky"))) {
-			w->leaky = true;
-		} else if (slice_eq(word, SLICE("readonly")) || slice_eq(word, SLICE("noupdate"))) {
-			w->readonly = true;
-		} else if (slice_starts(word, SLICE("count="))) {
-			w->count_set = true;
-			if (!parse_number(slice_trim(slice_from(word, 6)), &w->count)) {
-				(void)err_set(run->err, FAIL, "\"count=\" is not a number");
+static bool refuse(struct acl_run *run, const char *what, struct slice word)
+{
+	(void)err_set(run->err, FAIL, "\"%.*s\" %s", SLICE_ARG(word), what);
+	return false;
+}
+
+/* One of the options behind the limit and the period. *key_ret: it is none, so the key begins here. */
+static bool parse_option(struct acl_run *run, struct slice word, struct rate_words *w, bool *key_ret)
+{
+	for (unsigned i = 0; i < ARRAY_COUNT(mode_names); i++)
+		if (slice_eq(word, slice_of(mode_names[i]))) {
+			if (w->mode_set) {
+				(void)err_set(run->err, FAIL, "conflicting per_* options");
 				return false;
 			}
-		} else if (slice_starts(word, SLICE("unique="))) {
-			w->unique = true;
-			w->unique_key = slice_trim(slice_from(word, 7));
-		} else {
-			/* The key, which may hold slashes: the rest of the line. */
+			w->mode = (enum rate_mode)i;
+			w->mode_set = true;
+			return true;
+		}
+	if (slice_eq(word, SLICE("strict"))) {
+		w->strict = true;
+	} else if (slice_eq(word, SLICE("leaky"))) {
+		w->leaky = true;
+	} else if (slice_eq(word, SLICE("readonly")) || slice_eq(word, SLICE("noupdate"))) {
+		w->readonly = true;
+	} else if (slice_starts(word, SLICE("count="))) {
+		w->count_set = true;
+		if (!parse_number(slice_trim(slice_from(word, 6)), &w->count))
+			return refuse(run, "is not a positive number", slice_from(word, 6));
+	} else if (slice_starts(word, SLICE("unique="))) {
+		w->unique = true;
+		w->unique_key = slice_trim(slice_from(word, 7));
+	} else {
+		*key_ret = true;
+	}
+	return true;
+}
+
+static bool parse_words(struct acl_run *run, struct slice value, struct rate_words *w)
+{
+	struct slice rest = value, word = SLICE_EMPTY, before;
+	bool is_key = false;
+
+	*w = (struct rate_words){.mode = PER_MAIL, .count = 1, .key = {NULL, 0, 0}};
+	(void)slice_split(&rest, '/', &word); /* false: nothing, which is no number */
+	w->limit_text = slice_trim(word);
+	if (!parse_number(w->limit_text, &w->limit))
+		return refuse(run, "is not a positive number", w->limit_text);
+	word = SLICE_EMPTY;
+	(void)slice_split(&rest, '/', &word);
+	w->period_text = slice_trim(word);
+	if (!conf_parse_time(w->period_text, &w->period_s) || w->period_s <= 0)
+		return refuse(run, "is not a time value", w->period_text);
+	w->period = (double)w->period_s;
+	for (before = rest; slice_split(&rest, '/', &word); before = rest) {
+		if (!parse_option(run, slice_trim(word), w, &is_key))
+			return false;
+		if (is_key) {
+			/* The key may hold slashes: it is the rest. */
 			w->key = slice_trim(before);
 			break;
 		}
@@ -137,6 +194,26 @@ static bool parse_words(struct acl_run *run, struct slice value, struct rate_wor
 		return false;
 	}
 	return true;
+}
+
+/* Where an event of the kind is not to be counted: there the rate is looked at only. */
+static bool counted_at(enum rate_mode mode, enum acl_where where)
+{
+	const uint32_t here = 1u << where, local = AT(NOT_SMTP) | AT(NOT_SMTP_START),
+		       message = AT(RCPT) | AT(PREDATA) | AT(MIME) | AT(DATA) | AT(PRDR) | local;
+
+	switch (mode) {
+	case PER_CONN:
+		return !(here & local);
+	case PER_MAIL:
+	case PER_BYTE:
+		return here & (message | AT(MAIL));
+	case PER_RCPT:
+	case PER_ADDR:
+		return here & message;
+	default:
+		return true;
+	}
 }
 
 static double weight(struct acl_run *run, const struct rate_words *w)
@@ -152,13 +229,25 @@ static double weight(struct acl_run *run, const struct rate_words *w)
 	return 1;
 }
 
+/* A strong digest, since strangers choose the events that are not to pass for each other. */
+static uint64_t event_digest(struct slice event)
+{
+	byte digest[WC_SHA256_DIGEST_SIZE];
+	uint64_t first;
+
+	if (wc_Sha256Hash((const byte *)event.ptr, event.len, digest) != 0)
+		return 0; /* all are one event: counted at most once a period */
+	memcpy(&first, digest, sizeof(first));
+	return first;
+}
+
+/* Update mode and limit are not part of it: one condition may look at what another counts. */
 static struct slice make_key(struct acl_run *run, const struct rate_words *w)
 {
-	static const char *const names[] = {"per_mail", "per_conn", "per_byte", "per_rcpt", "per_addr", "per_cmd"};
 	struct str key = str_make(run->sc->task->arena);
 	struct client *c = run->sc->client;
 
-	str_printf(&key, "%lld/%s/%s", (long long)w->period_s, names[w->mode], w->strict ? "strict/" : "");
+	str_printf(&key, "%lld/%s/%s", (long long)w->period_s, mode_names[w->mode], w->unique ? "unique/" : "");
 	if (w->key.ptr)
 		str_add(&key, w->key);
 	else if (c && c->ip.family)
@@ -166,40 +255,90 @@ static struct slice make_key(struct acl_run *run, const struct rate_words *w)
 	return str_slice(&key);
 }
 
+/* The rates that were counted already in this connection, this message or this command: asked again, they are not counted
+ * twice. NULL: nowhere to keep them. */
+static struct map *counted(struct acl_run *run, enum rate_mode mode, struct arena **arena_ret)
+{
+	struct scope *sc = run->sc;
+	struct acl_memory *memory = acl_memory(sc);
+	struct client *client = sc->client;
+	struct acl_frame *top = sc->acl;
+
+	switch (mode) {
+	case PER_CONN:
+		if (!client || !client->arena)
+			return NULL;
+		*arena_ret = client->arena;
+		if (!client->rates && (client->rates = arena_make(client->arena, struct map)))
+			map_init(client->rates, client->arena, false);
+		return client->rates;
+	case PER_MAIL:
+	case PER_BYTE:
+		*arena_ret = memory ? &sc->message->arena : NULL;
+		return memory ? &memory->rates : NULL;
+	default:
+		while (top->outer)
+			top = top->outer;
+		*arena_ret = sc->task->arena;
+		if (!top->rates && (top->rates = arena_make(sc->task->arena, struct map)))
+			map_init(top->rates, sc->task->arena, false);
+		return top->rates;
+	}
+}
+
+/* Asks the hints, unless the key's rate is known here already. */
+static enum rc rate_of(struct acl_run *run, enum rate_mode mode, struct slice key, struct rate_update *u)
+{
+	struct arena *arena = NULL;
+	struct map *known = u->readonly ? NULL : counted(run, mode, &arena);
+	double *rate = known ? map_get(known, key) : NULL;
+	enum rc rc;
+
+	if (rate) {
+		u->rate_ret = *rate;
+		u->over_ret = u->rate_ret >= u->limit;
+		return OK;
+	}
+	rc = hints_update(run->sc->task, HINTS_RATELIMIT, key, update, u, run->err);
+	if (rc != OK || !known)
+		return rc;
+	rate = arena_make(arena, double);
+	key = arena_copy(arena, key);
+	if (!rate || !key.ptr || !map_set(known, key, rate))
+		return err_memory(run->err);
+	*rate = u->rate_ret;
+	return OK;
+}
+
 static enum acl_test run_ratelimit(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
 	struct scope *sc = run->sc;
-	struct arena *arena = sc->task->arena;
 	struct rate_words w;
 	struct rate_update u;
-	struct acl_memory *memory = acl_memory(sc);
 	struct slice key;
-	enum rc rc;
 
 	(void)item;
 	if (!parse_words(run, value, &w)) {
-		err_prefix(run->err, "error in arguments to \"ratelimit\" condition: \"%.*s\"", SLICE_ARG(value));
+		err_prefix(run->err, "error in arguments to \"ratelimit\" condition");
 		return TEST_ERROR;
 	}
+	if (w.mode == PER_ADDR && !w.unique) {
+		w.unique = true;
+		w.unique_key = sc->address ? sc->address->full : SLICE_EMPTY;
+	}
+	if (!counted_at(w.mode, run->where))
+		w.readonly = true;
 	key = make_key(run, &w);
 	if (!key.ptr)
 		return TEST_DEFER;
 	u = (struct rate_update){.limit = w.limit, .period = w.period, .count = weight(run, &w), .strict = w.strict,
-				 .readonly = w.readonly, .now_us = shard_wall_exact(sc->task->shard) / 1000};
-	/* Asked again in the same message (the same connection, for per_conn), the same rate is not counted twice. */
-	if (!w.readonly && w.mode != PER_CMD && w.mode != PER_RCPT && w.mode != PER_ADDR && memory) {
-		if (map_get(&memory->rates, key))
-			u.readonly = true;
-		else if (!map_set(&memory->rates, arena_copy(&sc->message->arena, key), memory))
-			return TEST_DEFER;
-	}
-	rc = hints_update(sc->task, HINTS_RATELIMIT, key, update, &u, run->err);
-	if (rc != OK)
+				 .readonly = w.readonly, .now_us = shard_wall_exact(sc->task->shard) / 1000,
+				 .unique = w.unique, .event = w.unique ? event_digest(w.unique_key) : 0};
+	if (rate_of(run, w.mode, key, &u) != OK)
 		return TEST_DEFER;
-	sc->sender_rate = arena_printf(arena, "%.1f", u.rate_ret);
-	sc->sender_rate_limit = arena_printf(arena, "%.1f", w.limit);
-	sc->sender_rate_period = arena_printf(arena, "%llds", (long long)w.period_s);
-	/* Without an event there is no rate: a limit of nothing is never reached by nothing. */
+	sc->sender_rate = arena_printf(sc->task->arena, "%.1f", u.rate_ret);
+	sc->sender_rate_limit = w.limit_text;
+	sc->sender_rate_period = w.period_text;
 	return u.over_ret ? TEST_TRUE : TEST_FALSE;
 }
 

@@ -48,6 +48,7 @@ struct acl_memory *acl_memory(struct scope *sc)
 		return NULL;
 	memory = sc->message->extra[0];
 	if (!memory && (memory = arena_make(&sc->message->arena, struct acl_memory))) {
+		memory->headers_added = SLICE_EMPTY;
 		map_init(&memory->rates, &sc->message->arena, false);
 		sc->message->extra[0] = memory;
 	}
@@ -99,6 +100,7 @@ static enum acl_test statement_run(struct acl_run *run, const struct acl_stateme
 	run->statement = statement;
 	run->message = run->log_message = NULL;
 	run->user_text = run->log_text = (struct slice){NULL, 0, 0};
+	run->outcome->user_message = run->outcome->log_message = (struct slice){NULL, 0, 0};
 	run->endpass = false;
 	for (const struct acl_item *item = statement->items; item; item = item->next) {
 		enum acl_test test;
@@ -198,10 +200,27 @@ static void warn_skipped(struct acl_run *run)
 		   SLICE_ARG(run->err->text));
 }
 
+/* Whether the result of the conditions is one that the statement's messages are for. "accept" and "discard" have them for
+ * both: when they fail as the last statement of the list, that is what the denial at its end says. */
+static bool has_texts(enum acl_verb verb, enum acl_test test)
+{
+	bool fails = test == TEST_FALSE || test == TEST_DROP;
+
+	switch (verb) {
+	case VERB_ACCEPT:
+	case VERB_DISCARD:
+		return fails || test == TEST_TRUE;
+	case VERB_REQUIRE:
+		return fails;
+	default:
+		return test == TEST_TRUE;
+	}
+}
+
 /* true: the ACL is decided. */
 static bool decide(struct acl_run *run, const struct acl_statement *statement, enum acl_test test, enum acl_result *result_ret)
 {
-	bool fails = test == TEST_FALSE || test == TEST_DROP;
+	enum acl_result refused;
 
 	if (statement->verb == VERB_WARN) {
 		if (test == TEST_TRUE)
@@ -227,18 +246,24 @@ static bool decide(struct acl_run *run, const struct acl_statement *statement, e
 		*result_ret = ACL_DISCARD;
 		return true;
 	}
-	if (statement->verb == VERB_REQUIRE ? fails : (test == TEST_TRUE || (fails && run->endpass)))
+	if (has_texts(statement->verb, test)) {
+		/* Behind an endpass stands what is said when it fails. Who is accepted hears the statement's own message
+		 * only, not what a condition had to say. */
+		if (run->endpass && test == TEST_TRUE)
+			run->message = NULL;
+		if (statement->verb == VERB_ACCEPT && test == TEST_TRUE) {
+			run->user_text = run->log_text = (struct slice){NULL, 0, 0};
+			run->outcome->user_message = run->outcome->log_message = run->user_text;
+		}
 		texts(run);
-	if (test == TEST_DROP) {
-		*result_ret = ACL_DROP;
-		return true;
 	}
+	refused = test == TEST_DROP ? ACL_DROP : ACL_DENY;
 	switch (statement->verb) {
 	case VERB_ACCEPT:
-		*result_ret = test == TEST_TRUE ? ACL_ACCEPT : ACL_DENY;
+		*result_ret = test == TEST_TRUE ? ACL_ACCEPT : refused;
 		return test == TEST_TRUE || run->endpass;
 	case VERB_DISCARD:
-		*result_ret = test == TEST_TRUE ? ACL_DISCARD : ACL_DENY;
+		*result_ret = test == TEST_TRUE ? ACL_DISCARD : refused;
 		return test == TEST_TRUE || run->endpass;
 	case VERB_DEFER:
 		*result_ret = ACL_DEFER;
@@ -250,7 +275,7 @@ static bool decide(struct acl_run *run, const struct acl_statement *statement, e
 		*result_ret = ACL_DROP;
 		return test == TEST_TRUE;
 	case VERB_REQUIRE:
-		*result_ret = ACL_DENY;
+		*result_ret = refused;
 		return test != TEST_TRUE;
 	default:
 		return false;
@@ -353,6 +378,24 @@ static bool header_same(const struct acl_outcome *outcome, struct slice text)
 	return false;
 }
 
+/* For $headers_added, which later ACLs of the message can ask for. */
+static bool header_remember(struct acl_memory *memory, struct scope *sc, struct slice text)
+{
+	struct str all;
+
+	if (!memory)
+		return true;
+	all = str_make(&sc->message->arena);
+	str_add(&all, memory->headers_added);
+	if (memory->headers_added.len)
+		str_addc(&all, '\n');
+	str_add(&all, slice_rtrim(text));
+	if (all.failed)
+		return false;
+	memory->headers_added = str_slice(&all);
+	return true;
+}
+
 static bool header_one(struct acl_run *run, struct slice text, int how)
 {
 	struct arena *arena = run->sc->task->arena;
@@ -375,6 +418,8 @@ static bool header_one(struct acl_run *run, struct slice text, int how)
 		return true;
 	change = arena_make(arena, struct acl_header_change);
 	if (!change)
+		return false;
+	if (!header_remember(acl_memory(run->sc), run->sc, text))
 		return false;
 	change->text = text;
 	change->how = (typeof(change->how))how;

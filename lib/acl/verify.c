@@ -350,7 +350,7 @@ static enum acl_test helo_or_name(struct acl_run *run, enum verify_kind kind, co
 	if (rc == DEFER && words->defer_ok)
 		rc = OK;
 	if (rc == FAIL)
-		run->user_text = run->log_text = SLICE("host lookup failed");
+		run->log_text = SLICE("host lookup failed for reverse lookup check");
 	return acl_test_of(rc);
 }
 
@@ -369,7 +369,7 @@ static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item
 		return TEST_ERROR;
 	}
 	if ((kind->not_at & 1u << run->where) || ((kind->not_at == HEADERS_THERE) && !run->sc->message)) {
-		(void)err_set(run->err, FAIL, "cannot check %s in ACL for %s", kind->name, acl_where_names[run->where]);
+		(void)err_set(run->err, FAIL, "cannot verify %s in ACL for %s", kind->name, acl_where_names[run->where]);
 		return TEST_ERROR;
 	}
 	if (kind->kind != VERIFY_ARC && !parse_words(run, rest, &words)) {

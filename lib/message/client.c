@@ -161,6 +161,7 @@ struct client *client_copy(struct arena *arena, const struct client *client)
 		return NULL;
 	*copy = *client;
 	copy->arena = arena;
+	copy->rates = NULL;
 	copy->acl_m = NULL; /* what is set before there is a message ends with the connection */
 	struct slice *strings[] = {
 	    &copy->host_name,

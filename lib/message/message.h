@@ -138,6 +138,7 @@ struct client {
 	uint32_t uid, gid;	      /* of a local submitter */
 	struct slice login;
 	uint64_t connected;	      /* wall clock, ns */
+	struct map *rates;	      /* acl's own: the rates counted in this connection; NULL: none, and in copies */
 	struct arena *arena;	      /* where new strings of this client go */
 };
 /* Everything unknown; strings empty. */

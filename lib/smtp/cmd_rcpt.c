@@ -111,12 +111,15 @@ static bool within_recipients_max(struct smtp_session *s, struct transaction *t)
 static void rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, enum acl_result result,
 			  struct recipient *recipient)
 {
+	struct slice log = outcome->log_message.ptr ? outcome->log_message : outcome->user_message;
 	struct transaction *t = s->transaction;
 
+	if (!log.ptr)
+		log = SLICE_EMPTY;
 	if (result == ACL_DISCARD || t->discard_all) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "%.*s F=<%.*s> RCPT <%.*s>: discarded by %s ACL",
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "%.*s F=<%.*s> RCPT <%.*s>: discarded by %s ACL%s%.*s",
 			    SLICE_ARG(slice_ltrim(client_phrase(s))), SLICE_ARG(t->message->sender), SLICE_ARG(recipient->address),
-			    t->discard_all ? "MAIL" : "RCPT");
+			    t->discard_all ? "MAIL" : "RCPT", log.ptr && log.len ? ": " : "", SLICE_ARG(log));
 		t->discarded++;
 	} else {
 		recipient->address = arena_copy(&t->message->arena, recipient->address);

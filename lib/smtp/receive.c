@@ -144,7 +144,7 @@ static void line_step(struct smtp_session *s, struct receive *r, struct cursor *
 		r->message->body.zero_count++;
 		r->line_len++;
 		c->p++;
-	} else if (*at == '\n' && s->local) {
+	} else if (*at == '\n' && (s->local || s->dry_run)) {
 		/* A local program's line end. */
 		keep_piece(r, c);
 		keep(r, NULL, "\r\n", 2);
@@ -168,7 +168,7 @@ static void line_step(struct smtp_session *s, struct receive *r, struct cursor *
 /* Behind a dot at the start of a line, which has been left out. true: it was the end. */
 static bool dot_step(struct smtp_session *s, struct receive *r, struct cursor *c)
 {
-	bool lf = *c->p == '\n' && s->local;
+	bool lf = *c->p == '\n' && (s->local || s->dry_run);
 
 	r->state = IN_LINE;
 	if (lf || (*c->p == '\r' && c->p + 1 < c->end && c->p[1] == '\n')) {

@@ -104,7 +104,7 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 		if (!log.len)
 			log = err->text;
 		if (err->text.len)
-			log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "%.*s ACL: %.*s", SLICE_ARG(slice_of(acl_where_names[where])),
+			log_session(s, LOG_TO_PANIC, "%.*s ACL: %.*s", SLICE_ARG(slice_of(acl_where_names[where])),
 				    SLICE_ARG(err->text));
 		user = SLICE_EMPTY;
 	} else if (result == ACL_DEFER && !log.len) {

@@ -105,9 +105,11 @@ void reply_user(struct smtp_session *s, int code, const char *enhanced, struct s
 {
 	uint64_t given;
 
-	if (text.len >= 3 && parse_u64(slice_sub(text, 0, 3), &given) && (int)given / 100 == code / 100 &&
+	if (text.len >= 3 && parse_u64(slice_sub(text, 0, 3), &given) && given >= 200 && given < 600 &&
 	    (text.len == 3 || text.ptr[3] == ' ' || text.ptr[3] == '-')) {
-		code = (int)given;
+		/* A code of another class is not said: a refusal stays one. */
+		if ((int)given / 100 == code / 100)
+			code = (int)given;
 		text = slice_from(text, 4);
 	}
 	reply(s, code, enhanced, text);

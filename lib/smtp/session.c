@@ -253,7 +253,7 @@ static enum line line_next(struct smtp_session *s, struct slice *line_ret)
 		*line_ret = line;
 		if (!line.ptr)
 			return LINE_NO_MEMORY;
-		return bare && !s->local ? LINE_BARE_LF : LINE_HAVE;
+		return bare && !s->local && !s->dry_run ? LINE_BARE_LF : LINE_HAVE;
 	}
 }
 

@@ -1,0 +1,180 @@
+"""ACLs: verbs, conditions, modifiers and their messages, judged as Exim judges them (tests/e2e/acl_cases.txt); faults in
+the section that are told at load; rates that are counted once."""
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+from harness import Client, SluiceTest, configuration, POLICY
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MAIN = """primary_hostname = mx.test
+spool_directory = DIR/spool
+acl_smtp_rcpt = ${lookup{$local_part}lsearch{DIR/names}{$value}{sub_deny}}
+host_lookup =
+dns_ipv4_lookup = *
+begin acl
+"""
+REST = """
+sub_accept:
+  accept message = sub accept text
+sub_deny:
+  deny message = sub deny text
+    log_message = sub deny log
+sub_defer:
+  defer message = sub defer text
+sub_discard:
+  discard message = sub discard text
+sub_args:
+  deny message = $acl_narg: $acl_arg1,$acl_arg2,$acl_arg3,$acl_arg4.
+sub_drop:
+  drop message = 521 dropped
+sub_val:
+  accept message = $acl_arg2-$acl_arg1-$acl_narg
+begin routers
+r:
+  driver = accept
+  domains = client.test : good.test
+  transport = t
+rtest:
+  driver = redirect
+  domains = test
+  allow_fail
+  data = :fail: 553 5.1.9 unknown here
+begin transports
+t:
+  driver = appendfile
+  file = /dev/null
+  user = nobody
+"""
+
+
+def exim():
+    path = os.environ.get("SLUICE_ORACLE")
+    return path if path and os.access(path, os.X_OK) else None
+
+
+def cases():
+    """(name, lines of the ACL, replies)"""
+    found = []
+    with open(os.path.join(HERE, "acl_cases.txt")) as f:
+        for line in f:
+            line = line.rstrip("\n")
+            if re.match(r"t_\w+$", line):
+                found.append((line, [], []))
+            elif line.startswith("= "):
+                found[-1][2].append(line[2:])
+            elif line and line[0] != "#":
+                found[-1][1].append(line)
+    return found
+
+
+class Cases(unittest.TestCase):
+    def replies(self, command, conf, name):
+        """What RCPT is answered, without enhanced codes; "closed" when the connection ends with it."""
+        text = f"EHLO c.test\nMAIL FROM:<s@client.test>\nRCPT TO:<{name}@test>\nQUIT\n"
+        run = subprocess.run([command, "-C", conf, "-bh", "10.1.2.3"], input=text, capture_output=True, text=True,
+                             timeout=60)
+        lines = [re.sub(r"^(\d\d\d[ -])[245]\.\d+\.\d+ ", r"\1", line) for line in run.stdout.splitlines()
+                 if re.match(r"\d\d\d([ -]|$)", line)]
+        start = max(i for i, line in enumerate(lines) if line == "250 OK")
+        lines = lines[start + 1:]
+        return lines[:-1] if lines[-1].startswith("221 ") else lines + ["closed"]
+
+    def compare(self, command):
+        with tempfile.TemporaryDirectory() as tmp:
+            os.chmod(tmp, 0o755)  # Exim reads the names as its own user
+            conf = os.path.join(tmp, "conf")
+            with open(os.path.join(tmp, "names"), "w") as f:
+                f.writelines(f"{name}: {name}\n" for name, _, _ in cases())
+            acls = "".join(f"{name}:\n" + "".join(f"  {line.strip()}\n" for line in lines) for name, lines, _ in cases())
+            with open(conf, "w") as f:
+                f.write(MAIN.replace("DIR", tmp) + acls + REST)
+            for name, _, expected in cases():
+                with self.subTest(name):
+                    self.assertEqual(self.replies(command, conf, name), expected)
+
+    def test_cases(self):
+        self.compare(os.environ["SLUICE"])
+
+    @unittest.skipUnless(exim(), "no Exim here (SLUICE_ORACLE)")
+    def test_exim_says_the_same(self):
+        self.compare(exim())
+
+
+class Faults(unittest.TestCase):
+    def test_faults_are_told_with_their_line(self):
+        for acl, line, what in [
+                ("  nosuchverb", 4, 'unknown ACL verb "nosuchverb"'),
+                ("  deny nosuch = x", 4, "unknown ACL condition/modifier"),
+                ("  deny\n    hosts", 5, '"=" missing after ACL "hosts"'),
+                ("  deny !message = x", 4, "negation is not allowed"),
+                ("  deny\n  condition = yes\n  !set acl_m0 = x", 6, "negation is not allowed"),
+                ("  warn set foo = x", 4, "invalid variable name"),
+                ("  warn set acl_x_foo = x", 4, "invalid variable name"),
+                ("  accept endpass = yes", 4, '"endpass" takes no value'),
+                ("  accept\na:\n  deny", 5, "two ACLs")]:
+            with self.subTest(acl), tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+                conf.write("primary_hostname = mx.test\nbegin acl\na:\n" + acl + "\n")
+                conf.flush()
+                run = subprocess.run([os.environ["SLUICE"], "-C", conf.name, "-bV"], capture_output=True, text=True, timeout=60)
+                self.assertNotEqual(run.returncode, 0)
+                self.assertIn(what, run.stdout + run.stderr)
+                self.assertRegex(run.stdout + run.stderr, rf"(line |:){line}\b")
+
+
+class Rates(SluiceTest):
+    MAIN = """
+acl_smtp_connect = connect_acl
+log_selector = +smtp_connection
+"""
+    ACLS = """begin acl
+connect_acl:
+  warn   ratelimit = 100 / 1h / per_conn / strict / kc
+  accept
+"""
+    RATES = """
+rcpt_acl:
+  warn   ratelimit = 100 / 1h / KIND
+  accept message = rate $sender_rate of $sender_rate_limit in $sender_rate_period
+"""
+
+    def rates(self, kind, rcpts, mails=2):
+        policy = re.sub(r"begin acl\n.*?begin routers", lambda _: self.ACLS + self.RATES.replace("KIND", kind) +
+                        "begin routers", POLICY, flags=re.S)
+        server = self.sluice(configuration(self.MAIN, policy))
+        with Client(server.ports[0]) as c:
+            c.ehlo()
+            said = []
+            for _ in range(mails):
+                c.expect("MAIL FROM:<s@client.test>", 250)
+                said += [re.search(r"rate (\S+) of 100 in 1h", c.expect(f"RCPT TO:<{r}@test>", 250).text).group(1) for r in rcpts]
+                c.expect("RSET", 250)
+        return said
+
+    def test_a_connection_counts_once(self):
+        self.assertEqual(self.rates("per_conn / k", "aa"), ["1.0"] * 4)
+
+    def test_a_message_counts_once(self):
+        self.assertEqual(self.rates("per_mail / k", "ab"), ["1.0", "1.0", "2.0", "2.0"])
+
+    def test_each_recipient_counts(self):
+        self.assertEqual(self.rates("per_rcpt / k", "aa"), ["1.0", "2.0", "3.0", "4.0"])
+
+    def test_a_recipient_known_already_does_not_count(self):
+        self.assertEqual(self.rates("per_addr / k", "ab"), ["1.0", "2.0", "2.0", "2.0"])
+
+    def test_unique_events(self):
+        self.assertEqual(self.rates("per_cmd / unique=$local_part / k", "aab", mails=1), ["1.0", "1.0", "2.0"])
+
+    def test_readonly_sees_what_strict_counted(self):
+        # Whoever waited for the port to open has connected before.
+        self.assertGreaterEqual(float(self.rates("per_conn / readonly / kc", "a", mails=1)[0]), 0.9)
+
+    def test_readonly_counts_nothing(self):
+        self.assertEqual(self.rates("per_cmd / readonly / k", "aa", mails=1), ["0.0", "0.0"])
+
+
+if __name__ == "__main__":
+    unittest.main()
