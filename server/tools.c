@@ -104,11 +104,16 @@ static void print_hosts(const struct host_list *hosts)
 	}
 }
 
+static void print_parents(const struct address *a)
+{
+	for (const struct address *p = a->parent; p; p = p->parent)
+		printf("    <-- %.*s\n", SLICE_ARG(p->full));
+}
+
 static void print_routed(const struct address *a)
 {
 	printf("%.*s\n", SLICE_ARG(a->pipe.len ? a->pipe : a->file.len ? a->file : a->full));
-	for (const struct address *p = a->parent; p; p = p->parent)
-		printf("    <-- %.*s\n", SLICE_ARG(p->full));
+	print_parents(a);
 	printf("  router = %.*s, transport = %.*s\n", SLICE_ARG(a->router ? a->router->instance.name : SLICE("unset")),
 	       SLICE_ARG(a->transport ? a->transport->instance.name : SLICE("unset")));
 	print_hosts(a->hosts);
@@ -156,16 +161,18 @@ static int test_one(struct once *o, struct slice text)
 		case ROUTE_REROUTED:
 			break;
 		case ROUTE_DISCARDED:
-			printf("%.*s\n    mail to this address is discarded\n", SLICE_ARG(a->full));
+			printf("mail to %.*s is discarded\n", SLICE_ARG(a->full));
 			break;
 		case ROUTE_FAIL:
 			printf("%.*s is undeliverable", SLICE_ARG(a->full));
 			printf(": %.*s\n", SLICE_ARG(out.message.len ? out.message : err.text.len ? err.text : SLICE("Unrouteable address")));
+			print_parents(a);
 			status = 2;
 			break;
 		default:
 			printf("%.*s cannot be resolved at this time", SLICE_ARG(a->full));
 			printf(": %.*s\n", SLICE_ARG(out.message.len ? out.message : err.text));
+			print_parents(a);
 			if (!status)
 				status = 1;
 			break;
