@@ -204,7 +204,7 @@ void fixup_of(struct smtp_session *s, struct fixup *f)
 		.id_domain = id_option(s, s->options->message_id_header_domain),
 		.submission = t->controls & ACL_CONTROL_SUBMISSION,
 		.submission_domain = t->submission_domain,
-		.submission_name = t->submission_name,
+		.submission_name = t->submission_name.ptr ? t->submission_name : SLICE_EMPTY,
 		.authenticated_id = s->client.authenticated_id,
 		.now = m_seconds(s),
 	};
