@@ -7,7 +7,7 @@
 /* A standard chunk holds what a small message needs (envelope, header block, log line) with room to spare;
  * larger pieces get a chunk of their own. */
 #define CHUNK_SIZE     (16 * 1024)
-#define CHUNK_SMALL    512
+#define CHUNK_SMALL    192
 #define POOL_COUNT_MAX 256
 
 struct arena_chunk {
@@ -67,10 +67,15 @@ void arena_init(struct arena *arena, size_t size_max)
 	*arena = (struct arena){.size_max = size_max ? size_max : ARENA_SIZE_MAX};
 }
 
-void arena_init_small(struct arena *arena, size_t size_max)
+void arena_init_chunks(struct arena *arena, size_t size_max, uint32_t chunk_size)
 {
 	arena_init(arena, size_max);
-	arena->chunk_size = CHUNK_SMALL;
+	arena->chunk_size = chunk_size;
+}
+
+void arena_init_small(struct arena *arena, size_t size_max)
+{
+	arena_init_chunks(arena, size_max, CHUNK_SMALL);
 }
 
 void arena_done(struct arena *arena)

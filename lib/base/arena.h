@@ -21,9 +21,11 @@ struct arena {
 /* size_max in bytes; 0 stands for ARENA_SIZE_MAX. Cannot fail: memory is taken when it is asked for. */
 #define ARENA_SIZE_MAX (1024ul * 1024 * 1024)
 void arena_init(struct arena *arena, size_t size_max);
-/* The same in chunks of half a kilobyte, for what lives long in great numbers and holds a few strings: an idle
+/* The same in chunks of a few hundred bytes, for what lives long in great numbers and holds a few strings: an idle
  * connection. */
 void arena_init_small(struct arena *arena, size_t size_max);
+/* The same in chunks of a size of its own, which come from the allocator each time. */
+void arena_init_chunks(struct arena *arena, size_t size_max, uint32_t chunk_size);
 /* Everything that was allocated is gone; the arena can be used again (clear keeps one chunk at hand). */
 void arena_clear(struct arena *arena);
 void arena_done(struct arena *arena);

@@ -536,8 +536,9 @@ void session_serve(void *arg)
 	struct serving serving;
 
 	s->at_rest_soon = false;
-	arena_init(&serving.arena, 64ul * 1024 * 1024);
-	arena_init(&serving.out_arena, 1024 * 1024);
+	/* Small chunks: a storm of connections serves thousands at once, each with little to say. */
+	arena_init_chunks(&serving.arena, 64ul * 1024 * 1024, 2048);
+	arena_init_chunks(&serving.out_arena, 1024 * 1024, 1024);
 	serving.out = str_make(&serving.out_arena);
 	serving.scope.smtp_command = SLICE_EMPTY;
 	s->serving = &serving;
