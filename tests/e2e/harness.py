@@ -33,6 +33,8 @@ exim_user = USER
 {group}shards = 1
 local_interfaces = 127.0.0.1
 smtp_accept_max = 1000
+smtp_accept_queue_per_connection = 0
+smtp_max_synprot_errors = 100
 check_spool_space = 0
 check_spool_inodes = 0
 dns_ipv4_lookup = *
@@ -129,7 +131,11 @@ class Client:
         self.pending = b""
         self.transcript = []
         if banner:
-            self.banner = self.wait(220)
+            try:
+                self.banner = self.wait(220)
+            except BaseException:
+                self.sock.close()
+                raise
 
     def __enter__(self):
         return self

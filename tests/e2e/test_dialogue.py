@@ -17,7 +17,6 @@ acl_smtp_helo = helo_acl
 acl_smtp_predata = predata_acl
 acl_smtp_data = data_acl
 smtp_accept_max_nonmail = 1000
-smtp_max_synprot_errors = 50
 smtp_max_unknown_commands = 50
 recipients_max = 100
 log_selector = +smtp_protocol_error +smtp_syntax_error
@@ -527,10 +526,9 @@ class Limits(SluiceTest):
     """Each with a server whose limits are small."""
 
     config = configuration(MAIN.replace("smtp_accept_max_nonmail = 1000", "smtp_accept_max_nonmail = 4")
-                           .replace("smtp_max_synprot_errors = 50", "smtp_max_synprot_errors = 2")
                            .replace("smtp_max_unknown_commands = 50", "smtp_max_unknown_commands = 2")
                            + "smtp_accept_max_per_connection = 3\nsmtp_receive_timeout = 2s\n",
-                           POLICY.replace("begin acl\n", ACLS.lstrip(), 1))
+                           POLICY.replace("begin acl\n", ACLS.lstrip(), 1)).replace("errors = 100", "errors = 2")
 
     def test_protocol_errors(self):
         with self.shared().client() as client:
