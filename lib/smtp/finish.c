@@ -252,19 +252,36 @@ static void reply_id(struct smtp_session *s, const struct message *m)
 	reply(s, 250, "2.0.0", slice_of(text));
 }
 
+/* Why a message has to wait for a queue run, in the log's words; empty: it need not, or queue_only says it for all. */
+static struct slice queue_reason(const struct smtp_session *s, const struct message *m)
+{
+	const struct smtp_options *o = s->options;
+	unsigned connections = smtp_connection_count(s->server->shared);
+
+	if (m->queue_only)
+		return SLICE_EMPTY;
+	if (s->transaction->controls & ACL_CONTROL_QUEUE)
+		return SLICE("queued by ACL");
+	if (o->smtp_accept_queue_per_connection > 0 && s->message_count > (uint64_t)o->smtp_accept_queue_per_connection)
+		return arena_printf(&s->serving->arena, "more than %lld messages received in one connection",
+				    (long long)o->smtp_accept_queue_per_connection);
+	if (o->smtp_accept_queue > 0 && connections > (uint64_t)o->smtp_accept_queue)
+		return arena_printf(&s->serving->arena, "too many connections (%u, max %lld)", connections,
+				    (long long)o->smtp_accept_queue);
+	return SLICE_EMPTY;
+}
+
 static void accepted(struct smtp_session *s, struct message *m, struct slice user_text)
 {
 	struct transaction *t = s->transaction;
-	bool queue = m->queue_only || (t->controls & ACL_CONTROL_QUEUE) ||
-		     (s->options->smtp_accept_queue_per_connection > 0 &&
-		      s->message_count > (uint64_t)s->options->smtp_accept_queue_per_connection) ||
-		     (s->options->smtp_accept_queue > 0 &&
-		      smtp_connection_count(s->server->shared) > (uint64_t)s->options->smtp_accept_queue);
+	struct slice why = queue_reason(s, m);
 	struct slice fake = t->fake_text.ptr ? t->fake_text : SLICE_EMPTY;
 	struct client *facts = client_copy(&m->arena, m->client);
 
 	m->received_complete = shard_wall(s->server->shard);
 	log_arrival(s, m);
+	if (why.len && log_wants(s->conf, LOG_DELAY_DELIVERY))
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "no immediate delivery: %.*s", SLICE_ARG(why));
 	s->server->stats.messages++;
 	s->server->stats.bytes += m->body.size;
 	if (t->controls & ACL_CONTROL_FAKEREJECT)
@@ -287,7 +304,7 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 		return;
 	}
 	message_ref(m);
-	deliver_accepted(s->server->deliverer, m, queue ? DELIVER_QUEUE : DELIVER_NOW);
+	deliver_accepted(s->server->deliverer, m, why.len || m->queue_only ? DELIVER_QUEUE : DELIVER_NOW);
 }
 
 /* Nobody is left who wants it: accepted, and gone. */
