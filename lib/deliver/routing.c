@@ -4,6 +4,15 @@
 /* Addresses of one message in one attempt, however many aliases and lists make of it. */
 #define ADDRESSES_MAX 200000
 
+static unsigned ancestors_of_that_name(const struct address *address)
+{
+	unsigned count = 0;
+
+	for (const struct address *parent = address->parent; parent; parent = parent->parent)
+		count += slice_eq(parent->full, address->full);
+	return count;
+}
+
 static bool fate_make(struct attempt *a, struct address *address)
 {
 	struct fate *fate = arena_make(&a->arena, struct fate);
@@ -17,6 +26,10 @@ static bool fate_make(struct attempt *a, struct address *address)
 		str_addc(&unique, ':');
 		str_add(&unique, address->parent ? address->parent->full : SLICE_EMPTY);
 	} else {
+		/* An alias that names itself ("me: me, archive") is not done when its first address is, and no duplicate of it. */
+		unsigned same = ancestors_of_that_name(address);
+		if (same)
+			str_printf(&unique, "\\%u\\", same - 1);
 		str_add(&unique, address->full);
 	}
 	*fate = (struct fate){.address = address, .unique = str_slice(&unique)};
@@ -33,12 +46,12 @@ static void take_children(struct attempt *a, struct address *parent, struct rout
 	while ((l = list_shift(&out->children))) {
 		struct address *child = LIST_ITEM(l, struct address, link);
 
+		if (!child->parent)
+			child->parent = parent;
 		if (!fate_make(a, child)) {
 			fate_of(parent)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
 			return;
 		}
-		if (!child->parent)
-			child->parent = parent;
 		child->recipient = parent->recipient;
 		fate_of(child)->hidden = out->hide_child_in_errors || pf->hidden;
 		fate_of(child)->router = out->router;
@@ -157,8 +170,7 @@ void route_all(struct attempt *a)
 		struct address *address = LIST_ITEM(l, struct address, link);
 		struct fate *fate = fate_of(address);
 
-		/* What is done, or is on its way already, is not delivered twice. An address that an alias made of itself is
-		 * another matter: it has a router to begin at. */
+		/* What is done, or is on its way already, is not delivered twice. */
 		if (map_get(&a->done, fate->unique)) {
 			address_done(a, address);
 			continue;
