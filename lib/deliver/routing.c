@@ -95,7 +95,8 @@ static bool held_back(struct attempt *a, struct address *address)
 	else if (a->q->first_attempt && a->options->queue_domains &&
 		 match_domain(&a->scope, a->options->queue_domains, address->domain, NULL, &err) == OK)
 		why = "domain is in queue_domains";
-	else if (!a->force && retry_look(a, retry_address_key(&a->arena, address, true), &record) == RETRY_WAIT)
+	else if (!a->force && !a->q->first_attempt && /* a new message is always tried: its record may be another user's */
+		 retry_look(a, retry_address_key(&a->arena, address, true), &record) == RETRY_WAIT)
 		why = "retry time not reached";
 	if (!why)
 		return false;
