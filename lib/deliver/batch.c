@@ -20,7 +20,7 @@ static bool hosts_equal(const struct host_list *x, const struct host_list *y)
 
 static bool slice_same(struct slice x, struct slice y)
 {
-	return (x.ptr == NULL) == (y.ptr == NULL) && slice_eq(x, y);
+	return x.ptr && y.ptr ? slice_eq(x, y) : x.ptr == y.ptr; /* NULL: not set, which is not the same as empty */
 }
 
 static bool headers_equal(const struct address *x, const struct address *y)
