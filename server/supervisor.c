@@ -21,7 +21,9 @@
 
 #define ADDRESSES_MAX 16
 #define RESTART_FAST_MS 100
-#define RESTART_SLOW_MS 5000 /* after a worker that lived for less than a second, several times in a row */
+/* After a worker that lived for less than a second, several times in a row: a pause that spares the processor, and yet
+ * clients wait for less than a second, whatever kills the workers. */
+#define RESTART_SLOW_MS 500
 
 struct supervisor {
 	const struct command_line *cl;

@@ -350,7 +350,7 @@ int worker_run(const struct worker_start *start)
 	    hints_open(path, 0, &w.hints, &err) != OK || !make_shards(&w, &err)) {
 		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "cannot start: %.*s", SLICE_ARG(err.text));
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
-		return 1;
+		goto out;
 	}
 	for (unsigned i = 0; i < w.count; i++)
 		if (pthread_create(&w.parts[i].thread, NULL, part_main, &w.parts[i]) != 0)
@@ -363,7 +363,9 @@ int worker_run(const struct worker_start *start)
 		part_free(&w.parts[i]);
 	status = w.broken ? 1 : 0;
 	log_direct(w.conf, LOG_TO_MAIN, "sluice daemon stopped: pid=%d", (int)getpid());
-	spool_unlock(lock);
+out:
+	if (lock >= 0)
+		spool_unlock(lock);
 	free(w.parts);
 	free(w.admin_shards);
 	smtp_shared_free(w.shared);

@@ -523,7 +523,9 @@ class SinkSession:
                 if self.answer(verb, argument, "250 2.1.0 ok"):
                     self.sender, self.rcpts = re.search(r"<(.*?)>", argument).group(1), []
             elif verb == "RCPT":
-                if self.answer(verb, argument, "250 2.1.5 ok"):
+                if self.sender is None:
+                    self.answer(verb, argument, "503 5.5.1 MAIL first")
+                elif self.answer(verb, argument, "250 2.1.5 ok"):
                     self.rcpts.append(re.search(r"<(.*?)>", argument).group(1))
             elif verb == "DATA":
                 if not self.rcpts:
