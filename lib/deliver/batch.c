@@ -100,7 +100,7 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 {
 	struct fate *fate = fate_of(address);
 	bool local = address->transport->is_local;
-	struct slice key = local ? retry_address_key(&a->arena, address, false) : SLICE_EMPTY;
+	struct slice key = retry_address_key(&a->arena, address, false);
 
 	fate->outcome = *outcome;
 	list_init(&address->link);
@@ -109,8 +109,7 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 		if (!address->transport->disable_logging)
 			log_delivered(a, address, further);
 		a->d->stats.delivered++;
-		if (local)
-			retry_clear(a->d->shard, key);
+		retry_clear(a->d->shard, key);
 		if (fate->has_children && --fate->children)
 			return; /* its clones are still under way */
 		address_done(a, address);
@@ -120,9 +119,9 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 		return;
 	default:
 		log_not_delivered(a, address, false);
-		if (local || outcome->scope == DEFER_ADDRESS)
-			(void)retry_failed(&a->scope, key.len ? key : retry_address_key(&a->arena, address, false), address->full,
-					   SLICE_EMPTY, outcome);
+		/* A host's trouble is kept for the host, by the transport; what the address or the message met, for the address. */
+		if (local || outcome->scope != DEFER_HOST)
+			(void)retry_failed(&a->scope, key, address->full, SLICE_EMPTY, outcome);
 		address_deferred(a, address);
 		return;
 	}
@@ -148,12 +147,12 @@ static void batch_run(struct task *task, struct batch *b)
 	}
 }
 
-/* A local delivery that failed a while ago is not tried before its time. */
+/* A delivery that failed a while ago is not tried before its time, unless the message is new. */
 static bool too_early(struct attempt *a, struct address *address)
 {
 	struct retry_record record;
 
-	if (a->force || retry_look(a, retry_address_key(&a->arena, address, false), &record) != RETRY_WAIT)
+	if (a->force || a->q->first_attempt || retry_look(a, retry_address_key(&a->arena, address, false), &record) != RETRY_WAIT)
 		return false;
 	fate_of(address)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("retry time not reached"), .os = -52};
 	list_remove(&address->link);
@@ -220,6 +219,9 @@ void deliver_remote(struct attempt *a)
 	a->task.until = UNTIL_NEVER;
 	if (list_empty(&a->remote))
 		return;
+	LIST_EACH(l, &a->remote) {
+		(void)too_early(a, LIST_ITEM(l, struct address, link));
+	}
 	/* One address, or one lane, needs no second fiber. */
 	LIST_EACH(l, &a->remote) {
 		(void)l;

@@ -118,9 +118,9 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 		str_addz(&line, " L");
 	if (o->chunking)
 		str_addz(&line, " K");
-	if (o->message.len && log_wants(a->d->conf, LOG_SMTP_CONFIRMATION)) {
+	if ((o->message.len || o->reply_text.len) && log_wants(a->d->conf, LOG_SMTP_CONFIRMATION)) {
 		str_addz(&line, " C=\"");
-		add_quoted(&line, o->message);
+		add_quoted(&line, o->message.len ? o->message : o->reply_text);
 		str_addc(&line, '"');
 	}
 	str_add(&line, o->special_log);
