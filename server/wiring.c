@@ -2,6 +2,8 @@
  * that can be read; a new room or driver is a line here. */
 #include "server.h"
 
+#include "redis/redis.h"
+
 static const struct variable_table *const variables[] = {
 	&expand_variables, &message_variables, &match_variables, &route_variables, &transport_variables, &acl_variables,
 	&smtp_variables, &deliver_variables, NULL,
@@ -51,6 +53,7 @@ void rooms_leave(struct shard *shard)
 	route_done(shard);
 	match_done(shard);
 	lookup_done(shard);
+	redis_done(shard);
 	expand_done(shard);
 	dns_done(shard);
 }

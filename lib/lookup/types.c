@@ -39,7 +39,6 @@ REFUSED_QUOTED(oracle, quote_oracle);
 REFUSED_QUOTED(pgsql, quote_pgsql);
 REFUSED_QUERY(psl);
 REFUSED_QUERY(readsock);
-REFUSED_QUOTED(redis, quote_redis);
 REFUSED_QUERY(regdom);
 REFUSED_QUOTED(sqlite, quote_sqlite);
 REFUSED_QUERY(whoson);
@@ -53,7 +52,7 @@ const struct lookup_type *const lookup_types[] = {
     &refused_mysql,   &refused_nis,        &refused_nis0,
     &refused_nisplus, &refused_nmh,        &lookup_nwildlsearch,
     &refused_oracle,  &lookup_passwd,      &refused_pgsql,
-    &refused_psl,     &refused_readsock,   &refused_redis,
+    &refused_psl,     &refused_readsock,   &lookup_redis,
     &refused_regdom,  &refused_spf,        &refused_sqlite,
     &refused_whoson,  &lookup_wildlsearch, NULL,
 };
@@ -72,7 +71,8 @@ void lookup_macros(struct conf *conf)
 	/* One for the types of a family, as configurations ask for them. */
 	static const char *const names[] = {
 	    "_HAVE_LOOKUP_CDB",  "_HAVE_LOOKUP_DNSDB", "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_DSEARCH",
-	    "_HAVE_LOOKUP_JSON", "_HAVE_LOOKUP_LMDB",  "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD"};
+	    "_HAVE_LOOKUP_JSON", "_HAVE_LOOKUP_LMDB",  "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD",
+	    "_HAVE_LOOKUP_REDIS"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		conf_macro(conf, names[i]);

@@ -11,6 +11,7 @@ extern const struct lookup_type lookup_iplsearch, lookup_lsearch, lookup_nwildls
 extern const struct lookup_type lookup_json;
 extern const struct lookup_type lookup_lmdb;
 extern const struct lookup_type lookup_passwd;
+extern const struct lookup_type lookup_redis;
 
 /* The value of "tag=" in a type's comma-separated options; ptr NULL: not there. */
 struct slice lookup_option(struct slice options, struct slice tag);

@@ -1,0 +1,274 @@
+/* redis: one command to a Redis server, its reply as text. */
+
+#include "redis/redis.h"
+
+#include "options.h"
+#include "quote.h"
+#include "types.h"
+
+#define WORD_COUNT_MAX   32
+#define SERVER_COUNT_MAX 64
+
+/* ---- Servers -------------------------------------------------------------------------------- */
+
+static bool parse_port(struct slice digits, uint16_t *port)
+{
+	int64_t number;
+
+	if (!conf_parse_int(digits, &number) || number < 1 || number > UINT16_MAX)
+		return false;
+	*port = (uint16_t)number;
+	return true;
+}
+
+/* "10.0.0.1", "10.0.0.1:6380", "2001:db8::1", "[2001:db8::1]:6380", "cache.example:6380". */
+static bool parse_host(struct slice text, struct redis_server *server)
+{
+	ptrdiff_t colon = slice_find(text, ':'), end;
+
+	server->host = text;
+	if (text.len && text.ptr[0] == '[') {
+		end = slice_find(text, ']');
+		if (end < 0)
+			return false;
+		server->host = slice_sub(text, 1, (size_t)end - 1);
+		text = slice_from(text, (size_t)end + 1);
+		return !text.len || (text.ptr[0] == ':' && parse_port(slice_from(text, 1), &server->port));
+	}
+	if (colon < 0 || slice_rfind(text, ':') != colon)
+		return text.len; /* no port, or an IPv6 address */
+	server->host = slice_sub(text, 0, (size_t)colon);
+	return server->host.len && parse_port(slice_from(text, (size_t)colon + 1), &server->port);
+}
+
+/* "host/database/password", "(/path)/database/password". */
+static bool parse_server(struct slice text, struct redis_server *server)
+{
+	struct slice rest = text, host;
+	ptrdiff_t end;
+
+	*server = (struct redis_server){SLICE_EMPTY, SLICE_EMPTY, 0, SLICE_EMPTY, SLICE_EMPTY};
+	if (text.len && text.ptr[0] == '(') {
+		end = slice_find(text, ')');
+		if (end < 2 || (size_t)end + 1 >= text.len || text.ptr[end + 1] != '/')
+			return false;
+		server->path = slice_sub(text, 1, (size_t)end - 1);
+		rest = slice_from(text, (size_t)end + 2);
+	} else if (!slice_split(&rest, '/', &host) || !rest.ptr || !parse_host(host, server)) {
+		return false;
+	}
+	if (!slice_split(&rest, '/', &server->database) || !rest.ptr)
+		return false;
+	server->password = rest; /* it may hold a slash */
+	return true;
+}
+
+static struct slice configured(const struct scope *sc)
+{
+	const struct lookup_options *o = sc->conf ? conf_group(sc->conf, CONF_LOOKUP) : NULL;
+
+	return o ? o->redis_servers : SLICE_EMPTY;
+}
+
+/* A server that a query names without a slash is one of the configuration's. */
+static enum rc complete(struct scope *sc, struct slice name, struct slice *item_ret, struct err *err)
+{
+	struct slice rest = configured(sc), item;
+	char separator = 0;
+
+	if (slice_find(name, '/') >= 0) {
+		*item_ret = name;
+		return OK;
+	}
+	while (list_next(sc->task->arena, &rest, &separator, &item)) {
+		struct redis_server server;
+
+		if (!item.ptr)
+			return err_memory(err);
+		if (parse_server(item, &server) &&
+		    (slice_eq(server.host, name) ||
+		     (slice_starts(item, name) && item.ptr[name.len] == '/'))) {
+			*item_ret = item;
+			return OK;
+		}
+	}
+	return err_set(err, DEFER,
+		       "REDIS: server \"%.*s\" is neither host/database/password nor in redis_servers",
+		       SLICE_ARG(name));
+}
+
+/* The servers' list of the request: an option of the type, or, in the older form, in front of the query. */
+static enum rc choose_servers(struct scope *sc, const struct lookup_request *request, struct slice *query_ret,
+			      struct slice *servers_ret, struct err *err)
+{
+	struct slice own = lookup_option(request->options, SLICE("servers")),
+		     query = slice_ltrim(request->key);
+	ptrdiff_t semicolon;
+
+	*query_ret = query;
+	if (own.ptr) {
+		*servers_ret = own;
+	} else if (slice_starts(query, SLICE("servers"))) {
+		semicolon = slice_find(query, ';');
+		own = slice_ltrim(slice_from(query, strlen("servers")));
+		if (semicolon < 0 || !own.len || own.ptr[0] != '=')
+			return err_set(err, DEFER, "REDIS: missing = or ; after \"servers\" in the query");
+		*servers_ret = slice_trim(slice_sub(own, 1, (size_t)(query.ptr + semicolon - own.ptr) - 1));
+		*query_ret = slice_from(query, (size_t)semicolon + 1);
+	} else {
+		*servers_ret = configured(sc);
+	}
+	if (!slice_trim(*servers_ret).len)
+		return err_set(err, DEFER, "REDIS: no servers are defined (redis_servers)");
+	if (servers_ret->taint == TAINTED)
+		return err_set(err, DEFER, "REDIS: tainted server specification \"%.*s\" not permitted",
+			       SLICE_ARG(*servers_ret));
+	return OK;
+}
+
+/* ---- The command ----------------------------------------------------------------------------- */
+
+/* Words, divided by white space; a backslash takes the next byte as it is. */
+static enum rc parse_command(struct scope *sc, struct slice query, struct slice *words, uint32_t *count_ret,
+			     struct err *err)
+{
+	struct slice rest = slice_ltrim(query);
+	uint32_t count = 0;
+
+	while (rest.len) {
+		struct str word = str_make(sc->task->arena);
+		uint32_t at = 0;
+
+		if (count == WORD_COUNT_MAX)
+			return err_set(err, DEFER, "REDIS: more than %d words in the command",
+				       WORD_COUNT_MAX);
+		for (; at < rest.len && !ascii_is_space(rest.ptr[at]); at++) {
+			if (rest.ptr[at] == '\\' && at + 1 < rest.len)
+				at++;
+			str_addc(&word, rest.ptr[at]);
+		}
+		words[count] = str_slice(&word);
+		if (!words[count++].ptr)
+			return err_memory(err);
+		rest = slice_ltrim(slice_from(rest, at));
+	}
+	*count_ret = count;
+	return OK;
+}
+
+/* ---- The reply ------------------------------------------------------------------------------- */
+
+/* A text ends at a NUL, as strings of the language do. */
+static void add_text(struct str *out, struct slice text)
+{
+	ptrdiff_t nul = slice_find(text, '\0');
+
+	str_add(out, nul < 0 ? text : slice_sub(text, 0, (size_t)nul));
+}
+
+/* The items and those of arrays among them; what lies deeper, nil and errors are left out. */
+static unsigned add_items(struct str *out, const struct redis_reply *array, bool deeper, unsigned added)
+{
+	for (uint32_t i = 0; i < array->count; i++) {
+		const struct redis_reply *item = &array->items[i];
+
+		if (item->kind == REDIS_ARRAY && deeper) {
+			added = add_items(out, item, false, added);
+			continue;
+		}
+		if (item->kind != REDIS_STRING && item->kind != REDIS_STATUS && item->kind != REDIS_INTEGER)
+			continue;
+		if (added++)
+			str_addc(out, '\n');
+		if (item->kind == REDIS_INTEGER)
+			str_printf(out, "%lld", (long long)item->integer);
+		else
+			add_text(out, item->text);
+	}
+	return added;
+}
+
+static enum rc reply_text(struct scope *sc, const struct redis_reply *reply, struct slice *ret,
+			  struct err *err)
+{
+	struct str out = str_make(sc->task->arena);
+
+	switch (reply->kind) {
+	case REDIS_ERROR:
+		return err_set(err, DEFER, "REDIS: query failed: %.*s", SLICE_ARG(reply->text));
+	case REDIS_NIL:
+		break;
+	case REDIS_INTEGER:
+		str_addz(&out, reply->integer ? "true" : "false");
+		break;
+	case REDIS_STRING:
+	case REDIS_STATUS:
+		add_text(&out, reply->text);
+		break;
+	case REDIS_ARRAY:
+		if (!add_items(&out, reply, true, 0))
+			return FAIL;
+		break;
+	}
+	*ret = str_slice(&out);
+	return ret->ptr ? OK : err_memory(err);
+}
+
+/* ---- The lookup ------------------------------------------------------------------------------ */
+
+/* The server without its password, for people. */
+static struct slice shown(struct scope *sc, const struct redis_server *server)
+{
+	if (!server->host.len)
+		return server->path;
+	return arena_printf(sc->task->arena, "%.*s:%u", SLICE_ARG(server->host),
+			    server->port ? server->port : 6379);
+}
+
+static enum rc redis_find(struct scope *sc, const struct lookup_type *type,
+			  const struct lookup_request *request, struct slice *ret, struct err *err)
+{
+	struct slice query, servers, item, words[WORD_COUNT_MAX];
+	unsigned tried = 0;
+	char separator = 0;
+	uint32_t count;
+	enum rc rc;
+
+	(void)type;
+	rc = choose_servers(sc, request, &query, &servers, err);
+	if (rc == OK)
+		rc = parse_command(sc, query, words, &count, err);
+	if (rc != OK)
+		return rc;
+	rc = DEFER;
+	while (rc == DEFER && tried++ < SERVER_COUNT_MAX &&
+	       list_next(sc->task->arena, &servers, &separator, &item)) {
+		struct redis_server server;
+		struct redis_reply reply;
+
+		if (!item.ptr)
+			return err_memory(err);
+		rc = complete(sc, item, &item, err);
+		if (rc != OK)
+			return rc;
+		/* The text may hold a password, so it is not shown. */
+		if (!parse_server(item, &server))
+			return err_set(err, DEFER,
+				       "REDIS: item %u of the servers is not host/database/password", tried);
+		rc = redis_call(sc->task, &server, words, count, &reply, err);
+		if (rc == OK)
+			return reply_text(sc, &reply, ret, err);
+		if (rc == DEFER) {
+			item = shown(sc, &server);
+			err_prefix(err, "REDIS: %.*s", SLICE_ARG(item));
+		}
+	}
+	if (rc == FAIL) { /* the command itself; a definite no would mean that the key is not there */
+		err_prefix(err, "REDIS");
+		return DEFER;
+	}
+	return rc;
+}
+
+const struct lookup_type lookup_redis = {
+    .name = "redis", .query = true, .find = redis_find, .quote = quote_redis};
