@@ -1,5 +1,9 @@
 /* The log of a shard: lines are gathered in buffers, which a fiber writes when a round of the loop ends;
- * whatever is logged while it writes waits in a second set. */
+ * whatever is logged while it writes waits in a second set.
+ *
+ * File systems hand a buffered write that comes from a ring to a worker thread, which costs more than the write
+ * itself. So a shard that logs in every round writes every WRITE_EVERY only; after a quieter moment, WRITE_BURST
+ * rounds may follow each other without a wait. */
 
 #include "inside.h"
 
@@ -14,7 +18,10 @@
 
 /* <syslog.h> has LOG_PID and others as macros: nothing below uses the selector of that name. */
 
-#define RETRY_MS 1000
+#define RETRY_MS    1000
+#define WRITE_EVERY (4 * NS_PER_MS)
+#define WRITE_BURST 16
+#define WRITE_FULL  (128u * 1024) /* so much in one buffer waits no longer */
 #define KEEP_MAX (256u * 1024) /* a buffer that has grown beyond this in a bad moment is given back */
 
 enum { CONSOLE = STREAM_COUNT, BUFFER_COUNT };
@@ -43,7 +50,10 @@ struct log_shard {
 	bool writing;                 /* a fiber is at it */
 	bool unhealthy;
 	struct timer retry;
+	struct timer pause; /* of a shard that logs much: until the next write is due */
+	uint64_t next_write;
 	struct waitq flushed;
+	unsigned flushers; /* fibers that wait for it */
 	struct arena arena; /* of the writing fiber */
 	struct task task;
 	void (*capture)(void *arg, unsigned where, struct slice line);
@@ -235,7 +245,7 @@ static void writer(void *arg)
 	uint64_t lines = log->lines_in;
 
 	task_init(&log->task, log->shard, &log->arena, UNTIL_NEVER);
-	while (pending(log)) {
+	do {
 		lines = log->lines_in;
 		if (write_all(log) != OK) {
 			timer_set(log->shard, &log->retry, shard_now(log->shard) + RETRY_MS * NS_PER_MS);
@@ -244,8 +254,7 @@ static void writer(void *arg)
 			return;
 		}
 		log->lines_out = lines;
-	}
-	log->lines_out = lines;
+	} while (log->flushers && pending(log));
 	log->writing = false;
 	waitq_wake_all(&log->flushed);
 }
@@ -260,18 +269,44 @@ static void start_writer(struct log_shard *log)
 		log->writing = false;
 }
 
+/* Is this shard's next write due? If not, the timer will say when. */
+static bool write_due(struct log_shard *log)
+{
+	uint64_t now = shard_now(log->shard), quiet = WRITE_BURST * WRITE_EVERY;
+	bool full = false;
+
+	for (unsigned i = 0; i < BUFFER_COUNT; i++)
+		full |= log->buffers[i].fill.len >= WRITE_FULL;
+	if (log->next_write + quiet < now)
+		log->next_write = now - quiet;
+	if (log->next_write > now && !full && !log->flushers) {
+		if (log->pause.place == 0)
+			timer_set(log->shard, &log->pause, log->next_write);
+		return false;
+	}
+	timer_cancel(log->shard, &log->pause);
+	log->next_write = (log->next_write < now ? log->next_write : now) + WRITE_EVERY;
+	return true;
+}
+
 static void at_round_end(struct shard *shard, void *arg)
 {
 	struct log_shard *log = arg;
 
 	(void)shard;
-	if (log->retry.place == 0)
+	if (log->retry.place == 0 && !log->writing && pending(log) && write_due(log))
 		start_writer(log);
 }
 
 static void at_retry(struct timer *timer)
 {
 	start_writer(CONTAINER_OF(timer, struct log_shard, retry));
+}
+
+/* The end of the round sees that it is time. */
+static void at_pause_end(struct timer *timer)
+{
+	(void)timer;
 }
 
 /* ---- When a log cannot be written
@@ -440,6 +475,7 @@ enum rc log_attach(struct shard *shard, struct err *err)
 	log->pid = (int)getpid();
 	log->syslog.fd = -1;
 	timer_init(&log->retry, at_retry);
+	timer_init(&log->pause, at_pause_end);
 	waitq_init(&log->flushed);
 	arena_init(&log->arena, 1024 * 1024);
 	shard_slot_set(shard, atomic_load_explicit(&log_slot, memory_order_relaxed), log);
@@ -466,7 +502,9 @@ enum rc log_flush(struct task *task)
 
 		if (log->retry.place != 0)
 			return DEFER;
+		log->flushers++; /* the end of this round sees it */
 		rc = waitq_wait(task, &log->flushed);
+		log->flushers--;
 		if (rc != OK)
 			return rc;
 	}

@@ -1,6 +1,6 @@
 /* log: main, reject and panic log in Exim's format, to files, syslog or standard output. One buffer per
- * shard, written once per round of the loop, without blocking. What strangers wrote is escaped here and
- * nowhere else.
+ * shard, written at the end of a round of the loop, without blocking, and 4 ms later at the latest where a shard
+ * logs in every round. What strangers wrote is escaped here and nowhere else.
  *
  * log_file_path is a colon list of: a path with %s (main, reject, panic) and perhaps %D or %M (date, month:
  * files change at midnight, the panic log's name goes without); an empty item (the default,
@@ -120,8 +120,8 @@ void log_capture(struct shard *shard, void (*fn)(void *arg, unsigned where, stru
 
 /* One line: the time stamp, the pid where asked for, the id unless NULL or empty, then the text with
  * unprintable bytes escaped (\n, \000, \033). Never parks. Lines go to the kernel at the end of the round of
- * the loop, together with what the same round sends: a line that must be there before a reply is logged a
- * round earlier, which any wait in between (for a commit, say) is. */
+ * the loop, together with what the same round sends, or, from a busy shard, within 4 ms. A line that must be there
+ * before something else happens needs a log_flush(). */
 void log_write(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
 	       struct slice text);
 void log_printf(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
