@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <grp.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 bool drop_root(const struct conf *conf)
@@ -20,4 +22,19 @@ bool drop_root(const struct conf *conf)
 		return false;
 	}
 	return true;
+}
+
+bool make_spool_directory(const struct conf *conf, const char *path)
+{
+	const struct conf_main *o = conf_main(conf);
+
+	if (mkdir(path, 0750) == 0) {
+		if (getuid() == 0 && o->exim_user.set && chown(path, o->exim_user.id, o->exim_group.set ? o->exim_group.id : (gid_t)-1) < 0)
+			return false;
+		return true;
+	}
+	if (errno == EEXIST)
+		return true;
+	fprintf(stderr, "sluice: cannot make the spool directory %s: %s\n", path, strerror(errno));
+	return false;
 }

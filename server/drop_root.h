@@ -7,5 +7,7 @@
 struct conf;
 /* Users' own ids are reached through the helper from then on. false: told on standard error. */
 bool drop_root(const struct conf *conf);
+/* Before that: the spool's directory, exim_user's. false: told on standard error. */
+bool make_spool_directory(const struct conf *conf, const char *path);
 
 #endif

@@ -1,4 +1,5 @@
 /* once: a command that is done on a shard of its own, and ends. */
+#include "drop_root.h"
 #include "server.h"
 
 #include <stdio.h>
@@ -78,6 +79,14 @@ static void start(struct shard *shard, void *arg)
 		abort();
 }
 
+/* Whoever opens the spool is as a daemon would be: its files are exim_user's, and the helper delivers for others. */
+static bool become_daemon(const struct conf *conf, struct err *err)
+{
+	if (!make_spool_directory(conf, spool_directory(conf)) || transport_helper_start(err) != OK)
+		return false;
+	return drop_root(conf);
+}
+
 int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool, int (*f)(struct once *))
 {
 	const struct shard_options options = {.count = 1, .cpu = -1};
@@ -97,7 +106,7 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	o->status = 1;
 	deliver_prepare();
 	o->shared = smtp_shared_new();
-	if (!o->shared || reactor_probe(&err) != OK || log_open(conf, cl->debug, &err) != OK ||
+	if (log_open(conf, cl->debug, &err) != OK || (with_spool && !become_daemon(conf, &err)) || !o->shared || reactor_probe(&err) != OK ||
 	    (with_spool && spool_lock(spool_directory(conf), &lock, &err) != OK) || shard_new(&options, &o->shard, &err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		goto out;
@@ -113,6 +122,7 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 out:
 	if (lock >= 0)
 		spool_unlock(lock);
+	transport_helper_stop();
 	status = o->status;
 	smtp_shared_free(o->shared);
 	arena_done(&o->arena);

@@ -87,7 +87,8 @@ static int act_on(struct once *o)
 			arguments[count++] = slice_of(cl->operands[++i]);
 		rc = cl->mode == MODE_DELIVER ? deliver_message(&o->task, o->deliverer, &id, &err)
 					      : queue_act(&o->task, o->deliverer, cl->action, &id, arguments, count, &out, &err);
-		fwrite(out.ptr, 1, out.len, stdout);
+		if (out.len)
+			fwrite(out.ptr, 1, out.len, stdout);
 		if (rc != OK) {
 			fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 			status = 1;
@@ -111,7 +112,8 @@ static int on_spool(struct once *o)
 	case MODE_LIST:
 	case MODE_COUNT:
 		rc = queue_list(&o->task, o->deliverer, &list, &out, &err);
-		fwrite(out.ptr, 1, out.len, stdout);
+		if (out.len)
+			fwrite(out.ptr, 1, out.len, stdout);
 		break;
 	case MODE_QUEUE_RUN:
 		if (cl->sender_pattern)

@@ -222,23 +222,7 @@ static void write_pid_file(struct supervisor *s)
 	fclose(f);
 }
 
-/* ---- Files -------------------------------------------------------------------------------------------------------- */
-
-static bool make_directory(const struct conf *conf)
-{
-	const struct conf_main *o = conf_main(conf);
-	const char *path = spool_directory(conf);
-
-	if (mkdir(path, 0750) == 0) {
-		if (getuid() == 0 && o->exim_user.set && chown(path, o->exim_user.id, o->exim_group.set ? o->exim_group.id : (gid_t)-1) < 0)
-			return false;
-		return true;
-	}
-	if (errno == EEXIST)
-		return true;
-	fprintf(stderr, "sluice: cannot make the spool directory %s: %s\n", path, strerror(errno));
-	return false;
-}
+/* ---- The worker --------------------------------------------------------------------------------------------------- */
 
 static void worker_main(struct supervisor *s)
 {
@@ -362,7 +346,7 @@ int supervise(const struct command_line *cl, const struct caller *caller, struct
 	say_warnings(conf);
 	if (reactor_probe(&err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
-	} else if (make_directory(conf) && read_addresses(&s) && bind_all(&s)) {
+	} else if (make_spool_directory(conf, spool_directory(conf)) && read_addresses(&s) && bind_all(&s)) {
 		if (log_open(conf, false, &err) != OK)
 			fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		else if (cl->mode == MODE_FOREGROUND || go_background()) {
