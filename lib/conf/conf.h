@@ -58,6 +58,7 @@ enum {
 	 * and{{bool_lax{A}}{bool_lax{B}}}}, headers_remove with a colon, set with a semicolon, all others
 	 * (headers_add) with a newline. */
 	OPTION_REPEATABLE = 4,
+	OPTION_LATER = 8, /* read, kept and shown like any other, but without effect as yet: warned of, with help */
 };
 struct conf_option {
 	const char *name;
@@ -107,6 +108,8 @@ extern const struct conf_type conf_gid_list;
 #define OPT_UID_LIST(st, f, d, h) CONF_ROW(st, f, struct conf_id_list, &conf_uid_list, d, h, 0)
 #define OPT_GID_LIST(st, f, d, h) CONF_ROW(st, f, struct conf_id_list, &conf_gid_list, d, h, 0)
 /* A name that is known but does nothing here; any value is taken, and none. */
+/* As CONF_ROW, for an option whose system is not there yet. */
+#define OPT_LATER(st, f, ctype, type_ptr, d, why) CONF_ROW(st, f, ctype, type_ptr, d, why, OPTION_LATER)
 #define OPT_NO_EFFECT(name, why)                                   \
 	{                                                          \
 		name, &conf_string, 0, NULL, why, OPTION_NO_EFFECT \

@@ -144,6 +144,17 @@ static struct slice join(struct conf *conf, const struct conf_option *option, st
 	return arena_printf(&conf->arena, "%.*s%s%.*s", SLICE_ARG(before), between, SLICE_ARG(text));
 }
 
+/* A setting that turns off what is not there anyway ("hosts_try_prdr = :", "no_x", the default) needs no warning. */
+static bool asks_for_something(const struct conf_option *option, struct slice text)
+{
+	text = slice_trim(text);
+	if (option->default_text && slice_eq(text, slice_of(option->default_text)))
+		return false;
+	if (option->type->boolean)
+		return !slice_eq(text, SLICE("no")) && !slice_eq(text, SLICE("false"));
+	return text.len > 0 && !slice_eq(text, SLICE(":"));
+}
+
 enum rc option_apply(struct conf *conf, const struct setting *setting, struct option_slot *slot,
 		     struct err *err)
 {
@@ -162,7 +173,7 @@ enum rc option_apply(struct conf *conf, const struct setting *setting, struct op
 		text = join(conf, option, *slot->text, text);
 	if (!text.ptr)
 		return err_memory(err);
-	if (option->flags & OPTION_NO_EFFECT)
+	if ((option->flags & OPTION_NO_EFFECT) || ((option->flags & OPTION_LATER) && asks_for_something(option, text)))
 		conf_warn(conf, &setting->place, "option \"%s\" has no effect%s%s", option->name,
 			  option->help ? ": " : "", option->help ? option->help : "");
 	rc = option->type->read(conf, option, text, slot->field, &why);
