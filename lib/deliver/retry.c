@@ -332,7 +332,7 @@ bool retry_too_old(struct scope *sc, struct slice address, const struct delivery
 /* ---- Hosts: asked by the transports --------------------------------------------------------------------------------- */
 
 static bool host_blocked(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
-			 bool *expired_ret)
+			 struct host_history *history_ret)
 {
 	struct retry_record record;
 	enum retry_state state;
@@ -340,7 +340,9 @@ static bool host_blocked(void *arg, struct scope *sc, const struct transport *tr
 	(void)arg;
 	(void)transport;
 	state = retry_look_raw(sc->task->shard, sc->task->arena, sc->conf, host_key(sc->task->arena, host), &record, NULL);
-	*expired_ret = state != RETRY_NONE && record.expired;
+	*history_ret = (struct host_history){0};
+	if (state != RETRY_NONE)
+		*history_ret = (struct host_history){.expired = record.expired, .last_try = record.last_try};
 	return state == RETRY_WAIT && !sc->forced;
 }
 

@@ -3,6 +3,7 @@
 #include "connection.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -168,6 +169,36 @@ static void set_timeouts(struct smtp_connection *c, const struct smtp_connect_op
 	c->final_timeout_ms = options->final_timeout_ms;
 }
 
+/* None of these is worth failing for. */
+static void set_socket_options(int fd, const struct smtp_connect_options *options)
+{
+	int on = 1, tos = (int)options->tos;
+
+	if (options->keepalive)
+		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	if (tos && options->to.family == 4)
+		(void)setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
+	else if (tos)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
+}
+
+static void drop_pipes(const struct smtp_connect_options *options)
+{
+	if (options->over_pipes) {
+		(void)close(options->input);
+		(void)close(options->output);
+	}
+}
+
+static enum rc take_pipes(struct smtp_connection *c, const struct smtp_connect_options *options, struct err *err)
+{
+	enum rc rc = stream_new(c->shard, options->input, options->output, NULL, NULL, &c->stream, err);
+
+	if (rc != OK)
+		drop_pipes(options);
+	return rc == FAIL ? DEFER : rc;
+}
+
 static enum rc dial(struct task *task, struct smtp_connection *c, const struct smtp_connect_options *options,
 		    struct err *err)
 {
@@ -175,8 +206,10 @@ static enum rc dial(struct task *task, struct smtp_connection *c, const struct s
 	socklen_t len = sizeof(storage);
 	uint64_t saved;
 	enum rc rc;
-	int fd, on = 1;
+	int fd;
 
+	if (options->over_pipes)
+		return take_pipes(c, options, err);
 	deadline(task, options->connect_timeout_ms, &saved);
 	if (options->to.family)
 		rc = connect_tcp(task, &options->to, options->from.family ? &options->from : NULL, &fd, err);
@@ -189,8 +222,8 @@ static enum rc dial(struct task *task, struct smtp_connection *c, const struct s
 	}
 	if (rc != OK)
 		return rc == CANCELLED ? rc : DEFER;
-	if (options->keepalive && options->to.family)
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* a help, not a need */
+	if (options->to.family)
+		set_socket_options(fd, options);
 	if (options->to.family && getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
 		c->local = ip_from_sockaddr((struct sockaddr *)&storage);
 	rc = stream_new(task->shard, fd, fd, NULL, NULL, &c->stream, err);
@@ -255,6 +288,18 @@ static bool word_is_safe(struct slice word)
 	return word.len > 0;
 }
 
+static bool may_open(const struct smtp_connect_options *options, struct err *err)
+{
+	if (options->tls_required)
+		(void)err_set(err, DEFER, "TLS is required for %.*s, but this version cannot use TLS to send",
+			      SLICE_ARG(options->host_name));
+	else if (!word_is_safe(options->helo))
+		(void)err_set(err, DEFER, "the name for HELO is empty or malformed: \"%.*s\"", SLICE_ARG(options->helo));
+	else
+		return true;
+	return false;
+}
+
 enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
 		  struct smtp_reply *reply_ret, struct err *err)
 {
@@ -264,11 +309,10 @@ enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, 
 	enum rc rc;
 
 	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
-	if (options->tls_required)
-		return err_set(err, DEFER, "TLS is required for %.*s, but this version cannot use TLS to send",
-			       SLICE_ARG(options->host_name));
-	if (!word_is_safe(options->helo))
-		return err_set(err, DEFER, "the name for HELO is empty or malformed: \"%.*s\"", SLICE_ARG(options->helo));
+	if (!may_open(options, err)) {
+		drop_pipes(options);
+		return DEFER;
+	}
 	if (options->reuse) {
 		key = make_key(task->arena, options);
 		c = key.ptr ? pool_take(task->shard, key) : NULL;
@@ -280,8 +324,10 @@ enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, 
 		}
 	}
 	c = connection_new(task->shard, options);
-	if (!c)
+	if (!c) {
+		drop_pipes(options);
 		return err_memory(err);
+	}
 	set_timeouts(c, options);
 	rc = dial(task, c, options, err);
 	if (rc == OK)
@@ -308,6 +354,11 @@ enum rc smtp_command(struct scope *sc, struct smtp_connection *c, struct slice l
 unsigned smtp_extensions(const struct smtp_connection *c)
 {
 	return c->offer.extensions;
+}
+
+unsigned smtp_recipient_max(const struct smtp_connection *c)
+{
+	return c->offer.rcpt_max;
 }
 
 uint64_t smtp_size_max(const struct smtp_connection *c)

@@ -10,6 +10,8 @@ struct smtp_connection;
 struct smtp_connect_options {
 	struct ip_addr to;	      /* with port; family 0: unix_path */
 	struct slice unix_path;
+	bool over_pipes;	      /* neither: to a command, whose pipes these are; taken over, whatever comes of it */
+	int input, output;	      /* read from, written to */
 	struct ip_addr from;	      /* source address; family 0: any */
 	struct slice host_name;	      /* for errors, TLS and the pool */
 	struct slice helo;
@@ -17,6 +19,7 @@ struct smtp_connect_options {
 	bool tls_wanted, tls_required;
 	int64_t connect_timeout_ms, command_timeout_ms, data_timeout_ms, final_timeout_ms;
 	bool keepalive;
+	unsigned tos;		      /* of the packets' headers; 0: as the system has it */
 	bool reuse;		      /* from the shard's pool, when one with the same facts is idle there */
 	struct slice pool_key;	      /* what else must be equal for reuse (transport's name, authentication...) */
 };
@@ -30,7 +33,7 @@ struct smtp_reply {
 enum {
 	SMTP_EXT_SIZE = 1, SMTP_EXT_PIPELINING = 2, SMTP_EXT_CHUNKING = 4, SMTP_EXT_8BITMIME = 8, SMTP_EXT_DSN = 16,
 	SMTP_EXT_STARTTLS = 32, SMTP_EXT_AUTH = 64, SMTP_EXT_UTF8 = 128, SMTP_EXT_PRDR = 256, SMTP_EXT_LIMITS = 512,
-	SMTP_EXT_ENHANCED = 1024,
+	SMTP_EXT_ENHANCED = 1024, SMTP_EXT_IGNOREQUOTA = 2048,
 };
 
 /* Connects, or takes an idle connection from the pool; greeting, EHLO (HELO if refused) done. Parks.
@@ -40,6 +43,7 @@ NODISCARD enum rc smtp_open(struct scope *sc, const struct smtp_connect_options 
 /* Came from the pool: when the first transaction then finds it dead before any reply, a fresh one is worth a try. */
 bool smtp_was_reused(const struct smtp_connection *connection);
 unsigned smtp_extensions(const struct smtp_connection *connection);
+unsigned smtp_recipient_max(const struct smtp_connection *connection); /* of one transaction (RFC 9422); 0: no limit told */
 uint64_t smtp_size_max(const struct smtp_connection *connection);
 const struct ip_addr *smtp_local_address(const struct smtp_connection *connection);
 const struct ip_addr *smtp_peer_address(const struct smtp_connection *connection);

@@ -42,9 +42,14 @@ NODISCARD enum rc text_writer_add(struct text_writer *writer, struct slice piece
 /* As it is, without escaping or changing line ends: prefixes and the like. */
 NODISCARD enum rc text_writer_add_raw(struct text_writer *writer, struct slice text, struct err *err);
 NODISCARD enum rc text_writer_flush(struct text_writer *writer, struct err *err);
-/* Headers and body of the message, as the transport wants them. Parks. */
+/* The end of the text: what was held back, since more might have come, is written. */
+NODISCARD enum rc text_writer_end(struct text_writer *writer, struct err *err);
+/* Headers and body of the message, as the transport wants them: through its filter, if it has one. Parks. */
 NODISCARD enum rc text_writer_message(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
 				      struct text_writer *writer, struct err *err);
+/* The same without the filter: for the filter. */
+NODISCARD enum rc text_writer_original(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
+				       struct text_writer *writer, struct err *err);
 /* The address as it goes into RCPT: without affixes unless rcpt_include_affixes says so. */
 struct slice rcpt_address(struct arena *arena, const struct transport *transport, const struct address *address);
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "command_line.h"
-#include "helper.h"
+#include "talk.h"
 
 struct pipe {
 	struct transport transport;
@@ -92,12 +92,12 @@ struct run {
 	struct delivery *delivery;
 	struct err *err;
 	struct identity who;
-	struct running running;
-	struct stream *stream;	/* both its pipes */
+	struct stream *stream;	/* its input */
 	struct text_writer writer;
 	const char **argv;
 	struct str output;
-	bool too_much, killed;
+	bool too_much;
+	bool filter_failed;	/* transport_filter did, which is never the address's fault */
 };
 
 /* ---- The command --------------------------------------------------------------------------------------------------- */
@@ -330,8 +330,10 @@ static enum rc write_message(struct run *run)
 		rc = write_option(run, p->message_prefix, "message_prefix");
 	if (rc == OK && p->use_bsmtp)
 		rc = write_bsmtp(run);
-	if (rc == OK)
+	if (rc == OK) {
 		rc = text_writer_message(run->sc, &p->transport, run->delivery, &run->writer, run->err);
+		run->filter_failed = rc == DEFER && p->transport.transport_filter;
+	}
 	if (rc == OK)
 		rc = write_option(run, p->message_suffix, "message_suffix");
 	if (rc == OK && p->use_bsmtp)
@@ -339,54 +341,24 @@ static enum rc write_message(struct run *run)
 	return rc == OK ? text_writer_flush(&run->writer, run->err) : rc;
 }
 
-/* A fiber of its own, so that a command that talks before it listens does not stand still. */
-static void read_output(struct task *task, void *arg)
+static enum rc give_message(void *arg, struct task *task, struct stream *stream, struct err *err)
 {
 	struct run *run = arg;
-	struct err err = err_make(NULL);
 
-	do {
-		struct slice piece;
-		while ((piece = stream_peek(run->stream)).len > 0) {
-			if (run->output.len + piece.len > (uint64_t)run->options->max_output && !run->too_much) {
-				run->too_much = true;
-				run->killed = true;
-				user_kill(task, &run->running);
-			}
-			if (!run->too_much)
-				str_add(&run->output, piece);
-			stream_consume(run->stream, piece.len);
-		}
-	} while (stream_fill(task, run->stream, &err) == OK);
+	(void)task;
+	(void)err;
+	run->stream = stream;
+	return write_message(run);
 }
 
-static enum rc feed(struct run *run)
+static bool take_piece(void *arg, struct slice piece)
 {
-	struct task *task = run->sc->task;
-	struct group group;
-	enum rc rc, waited;
+	struct run *run = arg;
 
-	rc = stream_new(task->shard, run->running.output, run->running.input, NULL, NULL, &run->stream, run->err);
-	if (rc != OK) {
-		close(run->running.input);
-		close(run->running.output);
-		return rc == FAIL ? DEFER : rc;
-	}
-	group_init(&group);
-	rc = group_spawn(task, &group, read_output, run);
-	if (rc == OK) {
-		rc = write_message(run);
-		stream_shutdown_write(run->stream);
-		if (rc == DEFER || rc == CANCELLED) {
-			user_kill(task, &run->running);
-			run->killed = true;
-		}
-		waited = group_wait(task, &group);
-		if (rc == OK || rc == FAIL)
-			rc = waited == OK ? OK : waited;
-	}
-	stream_close(run->stream, false);
-	return rc;
+	if (run->output.len + piece.len > (uint64_t)run->options->max_output)
+		return false;
+	str_add(&run->output, piece);
+	return true;
 }
 
 /* ---- What became of it ----------------------------------------------------------------------------------------------------- */
@@ -485,41 +457,26 @@ static void run_command(struct run *run, const struct environment *env, const ch
 {
 	const P *p = run->options;
 	struct task *task = run->sc->task;
-	struct command command = {.argv = run->argv, .envp = env->list, .directory = directory, .umask = (mode_t)p->umask};
+	struct talk talk = {.who = &run->who, .give = give_message, .take = take_piece, .arg = run,
+			    .command = {.argv = run->argv, .envp = env->list, .directory = directory, .umask = (mode_t)p->umask}};
 	uint64_t until = task->until;
-	int status = 0;
 	enum rc rc;
 
 	task->until = task_until(task, (uint64_t)p->timeout * 1000);
-	rc = user_spawn(task, &run->who, &command, &run->running, run->err);
-	if (rc != OK) {
-		task->until = until;
-		could_not_run(run, rc);
-		return;
-	}
-	rc = feed(run);
-	if (rc == OK)
-		rc = run->running.status < 0 && run->running.pidfd < 0 ? OK : user_wait(task, &run->running, &status, run->err);
-	if (rc != OK) {
-		user_kill(task, &run->running);
-		task->until = until;
-		if (run->running.pidfd >= 0 && user_wait(task, &run->running, &status, run->err) != OK)
-			status = 0; /* a zombie for our parent: nothing more to be done */
-		if (!run->too_much && rc == DEFER)
-			outcome_all(run->sc, run->delivery, p->timeout_defer ? DEFER : FAIL,
-				    "pipe delivery process timed out, or could not be fed (%.*s)", SLICE_ARG(run->err->text));
-		else if (!run->too_much)
-			outcome_all(run->sc, run->delivery, DEFER, "the delivery was broken off");
-		else
-			judge(run, 0);
-	} else {
-		judge(run, status);
-	}
+	rc = command_talk(task, &talk, run->err);
 	task->until = until;
-	if (run->running.pidfd >= 0)
-		close(run->running.pidfd);
-	if (run->running.status >= 0)
-		file_close(task->shard, run->running.status);
+	run->too_much = talk.stopped;
+	if (rc == OK)
+		judge(run, talk.status);
+	else if (!talk.started)
+		could_not_run(run, rc);
+	else if (rc == CANCELLED)
+		outcome_all(run->sc, run->delivery, DEFER, "the delivery was broken off");
+	else if (run->filter_failed)
+		outcome_all_err(run->sc, run->delivery, DEFER, run->err, NULL);
+	else
+		outcome_all(run->sc, run->delivery, p->timeout_defer ? DEFER : FAIL,
+			    "pipe delivery process timed out, or could not be fed (%.*s)", SLICE_ARG(run->err->text));
 }
 
 static void pipe_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)

@@ -1,4 +1,5 @@
 /* The smtp transport: hosts are tried in their order until each address of the batch has an answer (RFC 5321 section 5.1). */
+#include "limits.h"
 #include "smtp.h"
 
 #include <errno.h>
@@ -14,7 +15,10 @@ struct relay {
 	struct err *err;
 	int64_t max_rcpt;
 	uint16_t port;
-	unsigned tried, blocked, expired;
+	unsigned tried;	  /* hosts */
+	unsigned counted; /* of them, those that hosts_max_try counts */
+	unsigned blocked, expired;
+	bool serial;	  /* this host's connection is its only one, and is not kept */
 };
 
 static struct transport_shard *shard_state(struct relay *relay)
@@ -30,32 +34,27 @@ static void tell_retry(struct relay *relay, const struct host_item *host, const 
 		state->retry.result(state->retry.arg, relay->sc, &relay->s->transport, host, outcome);
 }
 
-static bool host_is_blocked(struct relay *relay, const struct host_item *host)
+static bool host_is_blocked(struct relay *relay, const struct host_item *host, struct host_history *history)
 {
 	struct transport_shard *state = shard_state(relay);
-	bool expired = false, blocked;
 
-	if (!state || !state->retry.blocked)
-		return false;
-	blocked = state->retry.blocked(state->retry.arg, relay->sc, &relay->s->transport, host, &expired);
-	if (blocked) {
-		relay->blocked++;
-		relay->expired += expired;
-	}
-	return blocked;
+	*history = (struct host_history){0};
+	return state && state->retry.blocked &&
+	       state->retry.blocked(state->retry.arg, relay->sc, &relay->s->transport, host, history);
+}
+
+static void set_all_left(struct relay *relay, enum rc rc, const struct smtp_reply *reply, const struct host_item *host)
+{
+	for (unsigned i = 0; i < relay->left_count; i++)
+		smtp_set_outcome(relay->sc, &relay->delivery->outcomes[relay->left_index[i]], rc, reply, host, relay->err);
 }
 
 /* No address of the batch got anywhere at this host: the connection failed. */
 static void host_failed(struct relay *relay, const struct host_item *host, enum rc rc, const struct smtp_reply *reply)
 {
-	struct delivery_outcome *outcome = NULL;
-
-	for (unsigned i = 0; i < relay->left_count; i++) {
-		outcome = &relay->delivery->outcomes[relay->left_index[i]];
-		smtp_set_outcome(relay->sc, outcome, rc == FAIL ? FAIL : DEFER, reply, host, relay->err);
-	}
-	if (outcome)
-		tell_retry(relay, host, outcome);
+	set_all_left(relay, rc == FAIL ? FAIL : DEFER, reply, host);
+	if (relay->left_count > 0)
+		tell_retry(relay, host, &relay->delivery->outcomes[relay->left_index[0]]);
 	if (rc == FAIL)
 		relay->left_count = 0;
 }
@@ -124,6 +123,8 @@ static enum attempt talk(struct relay *relay, const struct host_item *host, stru
 
 		if (relay->max_rcpt > 0 && count > relay->max_rcpt)
 			count = (unsigned)relay->max_rcpt;
+		if (smtp_recipient_max(connection) && count > smtp_recipient_max(connection))
+			count = smtp_recipient_max(connection);
 		rc = smtp_fill_transaction(relay->sc, &s->transport, relay->delivery, relay->left, count,
 					   smtp_extensions(connection), &t, relay->err);
 		if (rc != OK) {
@@ -149,14 +150,14 @@ static enum attempt talk(struct relay *relay, const struct host_item *host, stru
 		rotate(relay, count - (before - relay->left_count));
 	}
 	tell_retry(relay, host, first);
-	if (usable)
+	if (usable && !relay->serial)
 		smtp_release(connection, s->connection_max_messages > 0 ? (unsigned)s->connection_max_messages : 0);
 	else
 		smtp_close(connection);
 	return ATTEMPT_DONE;
 }
 
-static void try_host(struct relay *relay, struct host_item *host)
+static void try_host_once(struct relay *relay, struct host_item *host)
 {
 	struct smtp_connect_options options;
 	struct smtp_connection *connection;
@@ -168,7 +169,7 @@ static void try_host(struct relay *relay, struct host_item *host)
 		relay->err->text = SLICE_EMPTY;
 	relay->err->os = 0;
 	rc = smtp_host_options(relay->sc, relay->s, host, &options, relay->err);
-	options.reuse = true;
+	options.reuse = !relay->serial;
 	for (unsigned tries = 0; tries < 2; tries++) {
 		reply = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
 		if (rc == OK)
@@ -183,24 +184,74 @@ static void try_host(struct relay *relay, struct host_item *host)
 	}
 }
 
-static void try_hosts(struct relay *relay, const struct host_list *hosts)
+/* The same, in its turn if the host is one for which there is to be one connection at a time. */
+static void try_host(struct relay *relay, struct host_item *host)
 {
-	const struct smtp_transport *s = relay->s;
+	struct str name = str_make(relay->sc->task->arena);
+	struct smtp_reply none = {.text = SLICE_EMPTY, .command = SLICE("initial connection")};
 
-	for (struct host_item *host = hosts->first; host && relay->left_count > 0 && !relay->sc->task->cancelled;
-	     host = host->next) {
+	relay->serial = smtp_host_serial(relay->sc, relay->s, host);
+	if (!relay->serial) {
+		try_host_once(relay, host);
+		return;
+	}
+	str_addz(&name, "host ");
+	str_add_ip(&name, &host->ip);
+	if (limit_enter(relay->sc->task, str_slice(&name), 1, LIMIT_WAIT_MS, "serialize_hosts", relay->err) != OK) {
+		set_all_left(relay, DEFER, &none, host); /* nothing is known about the host: its retry time stays as it is */
+		return;
+	}
+	try_host_once(relay, host);
+	limit_leave(str_slice(&name));
+}
+
+/* hosts_max_try counts what is tried, but for hosts past their retry limits, and for the last one if there are others of a
+ * higher preference number: those get a chance too. Where to go on after this host; NULL: nowhere. */
+static struct host_item *next_host(struct relay *relay, struct host_item *host, bool expired)
+{
+	struct host_item *next = host->next;
+
+	relay->tried++;
+	if (relay->tried >= (unsigned)relay->s->hosts_max_try_hardlimit)
+		return NULL;
+	if (expired || ++relay->counted < (unsigned)relay->s->hosts_max_try)
+		return next;
+	while (next && next->mx == host->mx)
+		next = next->next;
+	relay->counted--;
+	return next;
+}
+
+/* since: 0, or only hosts that were last tried before this time, whatever their retry times are (delay_after_cutoff). */
+static void try_hosts(struct relay *relay, const struct host_list *hosts, uint64_t since)
+{
+	struct host_history history;
+
+	for (struct host_item *host = hosts->first, *next; host && relay->left_count > 0 && !relay->sc->task->cancelled;
+	     host = next) {
+		next = host->next;
 		if (!host->ip.family)
 			continue;
 		host->ip.port = host->port ? host->port : relay->port;
 		relay->sc->host = host;
-		if (host_is_blocked(relay, host))
+		if (host_is_blocked(relay, host, &history) && !(since && history.expired && history.last_try < since)) {
+			relay->blocked++;
+			relay->expired += history.expired;
 			continue;
-		if (relay->tried >= (unsigned)s->hosts_max_try ||
-		    relay->tried >= (unsigned)s->hosts_max_try_hardlimit)
-			break;
-		relay->tried++;
+		}
+		next = next_host(relay, host, history.expired);
 		try_host(relay, host);
 	}
+}
+
+/* All hosts have been failing for so long that their retry rules have run out. With delay_after_cutoff they have their next
+ * chance when their time comes; without, a message that has come since they were last tried gets one at once. */
+static void try_expired(struct relay *relay, const struct host_list *hosts)
+{
+	if (relay->s->delay_after_cutoff || relay->tried > 0 || relay->blocked == 0 || relay->expired < relay->blocked)
+		return;
+	relay->blocked = relay->expired = 0;
+	try_hosts(relay, hosts, relay->sc->message->received / NS_PER_S);
 }
 
 /* Everyone was to be left alone for now. */
@@ -212,10 +263,13 @@ static void say_blocked(struct relay *relay)
 		struct delivery_outcome *outcome = &relay->delivery->outcomes[relay->left_index[i]];
 
 		outcome->rc = expired ? FAIL : DEFER;
-		outcome->message = arena_printf(relay->sc->task->arena, expired ?
-						"all hosts for '%.*s' have been failing for a long time (and retry time not reached)" :
-						"retry time not reached for any host for '%.*s'",
-						SLICE_ARG(relay->left[i]->domain));
+		outcome->message =
+			expired ? arena_printf(relay->sc->task->arena, "all hosts for '%.*s' have been failing for a long time (and %s)",
+					       SLICE_ARG(relay->left[i]->domain),
+					       relay->s->delay_after_cutoff ? "retry time not reached" :
+									      "were last tried after this message arrived") :
+				  arena_printf(relay->sc->task->arena, "retry time not reached for any host for '%.*s'",
+					       SLICE_ARG(relay->left[i]->domain));
 		if (!outcome->message.ptr)
 			outcome->message = SLICE("retry time not reached for any host");
 		outcome->scope = DEFER_HOST;
@@ -257,7 +311,7 @@ static void try_fallback(struct relay *relay)
 {
 	const struct router *router = relay->delivery->addresses[0]->router;
 	struct host_list names = {0}, hosts;
-	struct slice text;
+	bool randomize;
 
 	for (unsigned i = 0; i < relay->left_count; i++)
 		if (relay->delivery->outcomes[relay->left_index[i]].scope != DEFER_HOST)
@@ -265,14 +319,15 @@ static void try_fallback(struct relay *relay)
 	if (router && router->fallback_list) {
 		names = *router->fallback_list;
 	} else if (relay->s->fallback_hosts) {
-		if (expand_option(relay->sc, relay->s->fallback_hosts, &text, relay->err) != OK ||
-		    host_list_parse(relay->sc->task->shard, relay->sc->task->arena, text, false, &names, relay->err) != OK)
+		if (expand_option_bool(relay->sc, relay->s->hosts_randomize, false, &randomize, relay->err) != OK ||
+		    host_list_parse(relay->sc->task->shard, relay->sc->task->arena, expansion_text(relay->s->fallback_hosts),
+				    randomize, &names, relay->err) != OK)
 			return;
 	}
 	if (!names.first || smtp_resolve_hosts(relay->sc, relay->s, &names, &hosts, relay->err) != OK)
 		return;
-	relay->tried = 0;
-	try_hosts(relay, &hosts);
+	relay->tried = relay->counted = 0;
+	try_hosts(relay, &hosts, 0);
 }
 
 static void smtp_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
@@ -291,7 +346,8 @@ static void smtp_deliver(struct scope *sc, const struct transport *transport, st
 		for (unsigned i = 0; i < delivery->count; i++)
 			delivery->outcomes[i].error = RETRY_ERROR_DNS;
 	} else {
-		try_hosts(&relay, &hosts);
+		try_hosts(&relay, &hosts, 0);
+		try_expired(&relay, &hosts);
 	}
 	if (relay.left_count > 0 && relay.tried == 0 && relay.blocked > 0)
 		say_blocked(&relay);

@@ -25,7 +25,8 @@ struct smtp_transport {
 	const struct match_list *tls_verify_cert_hostnames, *tls_verify_hosts;
 	int64_t command_timeout, connect_timeout, connection_max_messages, data_timeout, final_timeout, hosts_max_try;
 	int64_t hosts_max_try_hardlimit, message_linelength_limit, size_addition, tls_dh_min_bits;
-	bool lmtp; /* protocol = lmtp */
+	bool lmtp;  /* protocol = lmtp */
+	bool smtps; /* protocol = smtps */
 };
 
 /* Everything about one host that has to be known before it is talked to. Expands the transport's options with sc->host
@@ -33,6 +34,8 @@ struct smtp_transport {
 NODISCARD enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *transport, const struct host_item *host,
 				    struct smtp_connect_options *options_ret, struct err *err);
 /* Is the host in the list? An error counts as the answer given. */
+/* Is the host one of those that are talked to over one connection at a time (serialize_hosts)? */
+bool smtp_host_serial(struct scope *sc, const struct smtp_transport *transport, const struct host_item *host);
 bool smtp_host_listed(struct scope *sc, const struct match_list *list, const struct host_item *host, bool otherwise);
 /* The hosts to be tried: those of the route, or the transport's own. FAIL and DEFER: err says why. */
 NODISCARD enum rc smtp_find_hosts(struct scope *sc, const struct smtp_transport *transport, const struct host_list *routed,

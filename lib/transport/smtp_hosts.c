@@ -28,7 +28,7 @@ enum rc smtp_port(struct scope *sc, const struct smtp_transport *s, uint16_t *po
 	uint64_t number;
 	enum rc rc = expand_option(sc, s->port, &text, err);
 
-	*port_ret = s->lmtp ? 24 : 25;
+	*port_ret = s->lmtp ? 24 : s->smtps ? 465 : 25;
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	text = slice_trim(text);
@@ -73,6 +73,68 @@ static enum rc find_interface(struct scope *sc, const struct smtp_transport *s, 
 	return OK;
 }
 
+/* dscp: a name of RFC 2474, 2597, 3246, or one of the older types of service (RFC 1349), or a number. *tos_ret is what goes
+ * into the header; 0: nothing special. */
+static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsigned *tos_ret, struct err *err)
+{
+	static const struct {
+		struct slice name;
+		unsigned tos;
+	} names[] = {
+		{SLICE_INIT("af11"), 0x28}, {SLICE_INIT("af12"), 0x30}, {SLICE_INIT("af13"), 0x38}, {SLICE_INIT("af21"), 0x48},
+		{SLICE_INIT("af22"), 0x50}, {SLICE_INIT("af23"), 0x58}, {SLICE_INIT("af31"), 0x68}, {SLICE_INIT("af32"), 0x70},
+		{SLICE_INIT("af33"), 0x78}, {SLICE_INIT("af41"), 0x88}, {SLICE_INIT("af42"), 0x90}, {SLICE_INIT("af43"), 0x98},
+		{SLICE_INIT("ef"), 0xb8},   {SLICE_INIT("lowcost"), 0x02}, {SLICE_INIT("lowdelay"), 0x10},
+		{SLICE_INIT("mincost"), 0x02}, {SLICE_INIT("reliability"), 0x04}, {SLICE_INIT("throughput"), 0x08},
+	};
+	struct slice text;
+	int64_t number;
+	enum rc rc = expand_option(sc, s->dscp, &text, err);
+
+	*tos_ret = 0;
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	text = slice_trim(text);
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
+		if (slice_eq_nocase(text, names[i].name))
+			*tos_ret = names[i].tos;
+	if (text.len && *tos_ret == 0) {
+		if (!conf_parse_int(text, &number) || number < 0 || number > 0x3f)
+			return err_set(err, DEFER, "unrecognised DSCP value \"%.*s\" in %.*s transport", SLICE_ARG(text),
+				       SLICE_ARG(s->transport.instance.name));
+		*tos_ret = (unsigned)number << 2;
+	}
+	return OK;
+}
+
+/* What must be so and cannot be is a reason to wait, never to do without. */
+static enum rc check_needs(struct scope *sc, const struct smtp_transport *s, const struct host_item *host,
+			   const struct smtp_connect_options *options, struct err *err)
+{
+	struct slice domain, proxy;
+	bool strict;
+	enum rc rc;
+
+	if (!options->tls_required && smtp_host_listed(sc, s->hosts_require_auth, host, true))
+		return err_set(err, DEFER, "authentication required but not available in this version");
+	rc = expand_option(sc, s->socks_proxy, &proxy, err);
+	if (rc == OK && proxy.len)
+		return err_set(err, DEFER, "socks_proxy is set, but this version cannot use SOCKS");
+	if (rc == OK && s->dkim_strict && s->dkim_domain) {
+		rc = expand_option_bool(sc, s->dkim_strict, false, &strict, err);
+		if (rc == OK && strict)
+			rc = expand_option(sc, s->dkim_domain, &domain, err);
+		if (rc == OK && strict && domain.len)
+			return err_set(err, DEFER, "dkim_strict is set, but this version cannot sign with DKIM");
+	}
+	return rc == FAIL ? DEFER : rc;
+}
+
+bool smtp_host_serial(struct scope *sc, const struct smtp_transport *s, const struct host_item *host)
+{
+	return s->serialize_hosts && smtp_host_listed(sc, s->serialize_hosts, host, true);
+}
+
 enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, const struct host_item *host,
 			  struct smtp_connect_options *ret, struct err *err)
 {
@@ -92,12 +154,10 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	ret->helo = helo.len ? helo : conf_main(sc->conf)->primary_hostname;
-	/* What must be so and cannot be is a reason to wait, never to do without. */
-	ret->tls_required = smtp_host_listed(sc, s->hosts_require_tls, host, true) ||
+	ret->tls_required = s->smtps || smtp_host_listed(sc, s->hosts_require_tls, host, true) ||
 			    smtp_host_listed(sc, s->hosts_require_dane, host, true);
-	if (!ret->tls_required && smtp_host_listed(sc, s->hosts_require_auth, host, true))
-		return err_set(err, DEFER, "authentication required but not available in this version");
-	return OK;
+	rc = find_dscp(sc, s, &ret->tos, err);
+	return rc == OK ? check_needs(sc, s, host, ret, err) : rc;
 }
 
 enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *names,

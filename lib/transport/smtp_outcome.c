@@ -1,4 +1,5 @@
 /* From a batch to a transaction's parameters, and from replies back to outcomes; for smtp and lmtp. */
+#include "filter.h"
 #include "smtp.h"
 
 #include <errno.h>
@@ -12,80 +13,166 @@ static bool hands_dsn_on(const struct address *address, unsigned extensions)
 }
 
 /* " NOTIFY=... ORCPT=..." (RFC 3461 sections 4.1 and 4.2). */
-static struct slice rcpt_parameters(struct arena *arena, const struct address *address, unsigned extensions)
+static void add_dsn(struct str *out, const struct address *address)
 {
-	struct str out = str_make(arena);
-	struct slice s;
+	static const struct {
+		unsigned bit;
+		const char *word;
+	} words[] = {{DSN_SUCCESS, "SUCCESS"}, {DSN_FAILURE, "FAILURE"}, {DSN_DELAY, "DELAY"}};
+	char separator = '=';
 
-	if (!hands_dsn_on(address, extensions))
-		return SLICE_EMPTY;
 	if (address->dsn_flags & DSN_NEVER) {
-		str_addz(&out, " NOTIFY=NEVER");
+		str_addz(out, " NOTIFY=NEVER");
 	} else if (address->dsn_flags & (DSN_SUCCESS | DSN_FAILURE | DSN_DELAY)) {
-		char separator = '=';
-		str_addz(&out, " NOTIFY");
-		static const struct {
-			unsigned bit;
-			const char *word;
-		} words[] = {{DSN_SUCCESS, "SUCCESS"}, {DSN_FAILURE, "FAILURE"}, {DSN_DELAY, "DELAY"}};
+		str_addz(out, " NOTIFY");
 		for (unsigned i = 0; i < ARRAY_COUNT(words); i++)
 			if (address->dsn_flags & words[i].bit) {
-				str_addc(&out, separator);
-				str_addz(&out, words[i].word);
+				str_addc(out, separator);
+				str_addz(out, words[i].word);
 				separator = ',';
 			}
 	}
 	if (address->orcpt.len) {
-		str_addz(&out, " ORCPT=");
-		str_add(&out, address->orcpt);
+		str_addz(out, " ORCPT=");
+		str_add(out, address->orcpt);
 	}
-	s = str_slice(&out);
-	return s.ptr ? s : SLICE_EMPTY;
 }
 
-static struct slice mail_parameters(struct arena *arena, const struct message *message, unsigned extensions)
+static struct slice rcpt_parameters(struct arena *arena, const struct transport *transport, const struct address *address,
+				    unsigned extensions)
 {
 	struct str out = str_make(arena);
 	struct slice s;
 
-	if (!(extensions & SMTP_EXT_DSN))
-		return SLICE_EMPTY;
-	if (message->dsn_ret)
-		str_printf(&out, " RET=%s", message->dsn_ret == 2 ? "HDRS" : "FULL");
-	if (message->dsn_envid.len) {
-		str_addz(&out, " ENVID=");
-		str_add(&out, message->dsn_envid);
-	}
+	if (transport->ignore_quota && (extensions & SMTP_EXT_IGNOREQUOTA))
+		str_addz(&out, " IGNOREQUOTA");
+	if (hands_dsn_on(address, extensions))
+		add_dsn(&out, address);
 	s = str_slice(&out);
 	return s.ptr ? s : SLICE_EMPTY;
 }
 
-enum rc smtp_fill_transaction(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-			      struct address **addresses, unsigned count, unsigned extensions, struct smtp_transaction *t,
-			      struct err *err)
+/* " AUTH=": who the message is from, in the words of authenticated_sender (RFC 4954 section 5). */
+static enum rc add_auth(struct scope *sc, const struct transport *transport, unsigned extensions, struct str *out,
+			struct err *err)
 {
-	struct arena *arena = sc->task->arena;
+	const struct smtp_transport *s = (const struct smtp_transport *)transport;
+	struct slice sender;
 	enum rc rc;
 
-	*t = (struct smtp_transaction){.sender = SLICE_EMPTY, .message = transport->headers_only ? NULL : sc->message};
-	rc = delivery_return_path(sc, transport, &t->sender, err);
-	if (rc == OK)
-		rc = compose_headers(sc, transport, delivery, true, &t->headers, err);
+	if (!transport_is_smtp(transport) || !s->authenticated_sender_force || !(extensions & SMTP_EXT_AUTH))
+		return OK;
+	rc = expand_option(sc, s->authenticated_sender, &sender, err);
+	if (rc != OK)
+		return rc == FAIL ? DEFER : rc;
+	if (sender.len == 0)
+		return OK;
+	str_addz(out, " AUTH=");
+	for (uint32_t i = 0; i < sender.len; i++) {
+		unsigned char c = (unsigned char)sender.ptr[i];
+		if (c <= ' ' || c > '~' || c == '+' || c == '=')
+			str_printf(out, "+%02X", c);
+		else
+			str_addc(out, (char)c);
+	}
+	return OK;
+}
+
+static enum rc mail_parameters(struct scope *sc, const struct transport *transport, unsigned extensions, struct slice *ret,
+			       struct err *err)
+{
+	const struct message *message = sc->message;
+	struct str out = str_make(sc->task->arena);
+	enum rc rc = add_auth(sc, transport, extensions, &out, err);
+
 	if (rc != OK)
 		return rc;
+	if ((extensions & SMTP_EXT_DSN) && message->dsn_ret)
+		str_printf(&out, " RET=%s", message->dsn_ret == 2 ? "HDRS" : "FULL");
+	if ((extensions & SMTP_EXT_DSN) && message->dsn_envid.len) {
+		str_addz(&out, " ENVID=");
+		str_add(&out, message->dsn_envid);
+	}
+	*ret = str_slice(&out);
+	return ret->ptr ? OK : err_memory(err);
+}
+
+/* A domain in A-labels instead of UTF-8 (RFC 5890). A local part has no such form: it stays, and the address then fails
+ * where UTF-8 is not taken. */
+static struct slice downconvert(struct arena *arena, struct slice address)
+{
+	ptrdiff_t at = slice_rfind(address, '@');
+	struct err err = err_make(NULL);
+	struct slice domain, whole;
+
+	if (ascii_only(address) || at < 0 ||
+	    domain_to_ascii(arena, slice_from(address, (size_t)at + 1), &domain, &err) != OK)
+		return address;
+	whole = arena_printf(arena, "%.*s@%.*s", (int)at, address.ptr, SLICE_ARG(domain));
+	return whole.ptr ? slice_tainted(whole) : address;
+}
+
+/* utf8_downconvert: for this host, now? */
+static enum rc wants_downconvert(struct scope *sc, const struct transport *transport, unsigned extensions, bool *ret,
+				 struct err *err)
+{
+	int64_t value = 0;
+	enum rc rc = OK;
+
+	if (transport_is_smtp(transport) && sc->message->smtputf8)
+		rc = expand_option_int(sc, ((const struct smtp_transport *)transport)->utf8_downconvert, 0, &value, err);
+	*ret = value == 1 || (value == -1 && !(extensions & SMTP_EXT_UTF8));
+	return rc == FAIL ? DEFER : rc;
+}
+
+static enum rc fill_recipients(struct scope *sc, const struct transport *transport, struct address **addresses, unsigned count,
+			       unsigned extensions, struct smtp_transaction *t, struct err *err)
+{
+	struct arena *arena = sc->task->arena;
+
 	t->recipients = arena_array(arena, struct smtp_recipient, count);
 	if (!t->recipients)
 		return err_memory(err);
 	t->recipient_count = count;
 	for (unsigned i = 0; i < count; i++) {
 		t->recipients[i].address = rcpt_address(arena, transport, addresses[i]);
-		t->recipients[i].parameters = rcpt_parameters(arena, addresses[i], extensions);
+		t->recipients[i].parameters = rcpt_parameters(arena, transport, addresses[i], extensions);
 		t->recipients[i].user = addresses[i];
 	}
-	t->mail_parameters = mail_parameters(arena, sc->message, extensions);
+	return OK;
+}
+
+enum rc smtp_fill_transaction(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
+			      struct address **addresses, unsigned count, unsigned extensions, struct smtp_transaction *t,
+			      struct err *err)
+{
+	bool convert, filtered;
+	enum rc rc;
+
+	*t = (struct smtp_transaction){.sender = SLICE_EMPTY, .message = transport->headers_only ? NULL : sc->message};
+	rc = delivery_return_path(sc, transport, &t->sender, err);
+	if (rc == OK)
+		rc = filter_wire(sc, transport, delivery, &filtered, &t->headers, err);
+	if (rc == OK && filtered)
+		t->message = NULL; /* the body is in what the filter gave */
+	else if (rc == OK)
+		rc = compose_headers(sc, transport, delivery, true, &t->headers, err);
+	if (rc == OK)
+		rc = fill_recipients(sc, transport, addresses, count, extensions, t, err);
+	if (rc == OK)
+		rc = mail_parameters(sc, transport, extensions, &t->mail_parameters, err);
+	if (rc == OK)
+		rc = wants_downconvert(sc, transport, extensions, &convert, err);
+	if (rc != OK)
+		return rc;
+	if (convert) {
+		t->sender = downconvert(sc->task->arena, t->sender);
+		for (unsigned i = 0; i < count; i++)
+			t->recipients[i].address = downconvert(sc->task->arena, t->recipients[i].address);
+	}
+	t->smtputf8 = sc->message->smtputf8 && !convert;
 	t->size = t->headers.len + (t->message ? t->message->body.size : 0);
 	t->body_8bit = sc->message->body_8bit == 8;
-	t->smtputf8 = sc->message->smtputf8;
 	return OK;
 }
 

@@ -1,5 +1,5 @@
 /* The message as files and pipes get it: line ends changed, lines that begin with check_string escaped, in large blocks. */
-#include "local.h"
+#include "filter.h"
 
 #define OTHER_LINE UINT32_MAX
 
@@ -118,8 +118,20 @@ enum rc text_writer_add(struct text_writer *w, struct slice piece, struct err *e
 	return rc;
 }
 
-enum rc text_writer_message(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-			    struct text_writer *w, struct err *err)
+enum rc text_writer_end(struct text_writer *w, struct err *err)
+{
+	if (w->cr) {
+		enum rc rc;
+		w->cr = false;
+		rc = add_part(w, SLICE("\r"), err);
+		if (rc != OK)
+			return rc;
+	}
+	return w->matched != 0 && w->matched != OTHER_LINE ? release(w, false, err) : OK;
+}
+
+enum rc text_writer_original(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
+			     struct text_writer *w, struct err *err)
 {
 	struct body_reader reader;
 	struct slice headers, piece;
@@ -138,11 +150,20 @@ enum rc text_writer_message(struct scope *sc, const struct transport *transport,
 	}
 	if (rc != FAIL || err->text.len > 0)
 		return rc == FAIL ? DEFER : rc;
-	if (w->cr) {
-		w->cr = false;
-		rc = add_part(w, SLICE("\r"), err);
-		if (rc != OK)
-			return rc;
-	}
-	return w->matched != 0 && w->matched != OTHER_LINE ? release(w, false, err) : OK;
+	return text_writer_end(w, err);
+}
+
+enum rc text_writer_message(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
+			    struct text_writer *w, struct err *err)
+{
+	struct slice text;
+	bool filtered;
+	enum rc rc = filter_message(sc, transport, delivery, &filtered, &text, err);
+
+	if (rc == OK && !filtered)
+		return text_writer_original(sc, transport, delivery, w, err);
+	w->matched = 0;
+	if (rc == OK)
+		rc = text_writer_add(w, text, err);
+	return rc == OK ? text_writer_end(w, err) : rc;
 }

@@ -1,5 +1,5 @@
 /* The transports section: the options that every transport has, and the way into a delivery. */
-#include "local.h"
+#include "limits.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@ const struct conf_option transport_generic_options[] = {
 	OPT_BOOL(T, delivery_date_add, "no", "add Delivery-date:"),
 	OPT_BOOL(T, disable_logging, "no", "do not log deliveries"),
 	OPT_BOOL(T, envelope_to_add, "no", "add Envelope-to:"),
-	OPT_EXPAND(T, event_action, NULL, "expanded when something happens"),
+	OPT_LATER(T, event_action, const struct expansion *, &conf_expansion, NULL, "events come later"),
 	OPT_EXPAND(T, group, NULL, "group of the delivery"),
 	CONF_ROW(T, headers_add, struct slice, &conf_string, NULL, "headers to add", OPTION_REPEATABLE),
 	OPT_BOOL(T, headers_only, "no", "deliver the header only"),
@@ -54,6 +54,26 @@ bool transport_option_was_set(const T *transport, const char *name)
 	return false;
 }
 
+/* The transports may stand in any order in the file, so all are known by now. */
+static enum rc check_shadow(struct conf *conf, T *transport, struct err *err)
+{
+	const T *shadow;
+	const struct transport_ops *ops;
+
+	if (!transport->shadow_transport.ptr)
+		return OK;
+	if (!transport->is_local)
+		return err_set(err, FAIL, "shadow transport not allowed on a remote transport");
+	shadow = conf_instance_find(conf, CONF_SECTION_TRANSPORTS, transport->shadow_transport);
+	if (!shadow)
+		return err_set(err, FAIL, "shadow transport \"%.*s\" not found", SLICE_ARG(transport->shadow_transport));
+	ops = shadow->instance.driver->ops;
+	if (!ops->local)
+		return err_set(err, FAIL, "shadow transport \"%.*s\" is not a local transport", SLICE_ARG(transport->shadow_transport));
+	transport->shadow = shadow;
+	return OK;
+}
+
 static enum rc transport_check(struct conf *conf, void *instance, struct err *err)
 {
 	T *transport = instance;
@@ -65,15 +85,9 @@ static enum rc transport_check(struct conf *conf, void *instance, struct err *er
 		transport->retry_use_local_part = transport->is_local;
 	if (transport->body_only && transport->headers_only)
 		return err_set(err, FAIL, "\"body_only\" and \"headers_only\" are mutually exclusive");
-	if (transport->transport_filter)
-		return err_set(err, FAIL, "\"transport_filter\" is not supported yet");
 	if (transport->headers_rewrite.ptr)
 		return err_set(err, FAIL, "\"headers_rewrite\" is not supported yet");
-	if (transport->max_parallel)
-		conf_warn(conf, &transport->instance.place, "max_parallel has no effect yet");
-	if (transport->shadow_transport.ptr)
-		conf_warn(conf, &transport->instance.place, "shadow_transport has no effect yet");
-	return OK;
+	return check_shadow(conf, transport, err);
 }
 
 static const struct conf_driver *const transport_drivers[] = {
@@ -195,6 +209,108 @@ static bool size_allowed(struct scope *sc, struct delivery *delivery)
 	return false;
 }
 
+static void clear_outcomes(struct delivery *delivery)
+{
+	for (unsigned i = 0; i < delivery->count; i++)
+		delivery->outcomes[i] = (struct delivery_outcome){
+			.rc = DEFER, .message = SLICE("not tried"), .user_message = SLICE_EMPTY, .reply_text = SLICE_EMPTY,
+			.tls_cipher = SLICE_EMPTY, .special_log = SLICE_EMPTY, .host = {.name = SLICE_EMPTY, .mx = MX_NONE},
+		};
+}
+
+/* home_directory stands before what the router set, for the transport's options and as the place to be. */
+static enum rc set_home(struct scope *sc, const T *transport, struct err *err)
+{
+	struct slice home;
+	enum rc rc;
+
+	if (!transport->home_directory)
+		return OK;
+	rc = expand(sc, transport->home_directory, &home, err);
+	if (rc != OK) {
+		err_prefix(err, "home directory \"%.*s\" failed to expand for %.*s transport",
+			   SLICE_ARG(expansion_text(transport->home_directory)), SLICE_ARG(transport->instance.name));
+		return rc == FAIL ? DEFER : rc;
+	}
+	if (home.len == 0 || home.ptr[0] != '/')
+		return err_set(err, DEFER, "home directory path \"%.*s\" is not absolute", SLICE_ARG(home));
+	sc->address->home = home;
+	return OK;
+}
+
+/* The driver's turn, with what it may have to wait for. limited: max_parallel counts. */
+static void run_driver(struct scope *sc, struct delivery *delivery, bool limited)
+{
+	const T *transport = delivery->transport;
+	const struct transport_ops *ops = transport->instance.driver->ops;
+	struct err err = err_make(sc->task->arena);
+	int64_t max = 0;
+	enum rc rc = OK;
+
+	if (ops->local)
+		rc = set_home(sc, transport, &err);
+	if (rc == OK && limited)
+		rc = expand_option_int(sc, transport->max_parallel, 0, &max, &err);
+	if (rc == OK && max > 0)
+		rc = limit_enter(sc->task, transport->instance.name, (uint32_t)max, LIMIT_WAIT_MS, "max_parallel", &err);
+	if (rc != OK) {
+		outcome_all_err(sc, delivery, DEFER, &err, NULL);
+		return;
+	}
+	if (size_allowed(sc, delivery))
+		ops->deliver(sc, transport, delivery);
+	if (max > 0)
+		limit_leave(transport->instance.name);
+}
+
+static bool wants_shadow(struct scope *sc, const T *transport)
+{
+	struct err err = err_make(sc->task->arena);
+	struct slice value;
+	enum rc rc;
+
+	if (!transport->shadow_condition)
+		return true;
+	rc = expand(sc, transport->shadow_condition, &value, &err);
+	if (rc == FAIL && !err.forced)
+		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, &sc->message->id,
+			   "failed to expand shadow_condition of %.*s transport: %.*s", SLICE_ARG(transport->instance.name),
+			   SLICE_ARG(err.text));
+	return rc == OK && value.len && !slice_eq(value, SLICE("0")) && !slice_eq_nocase(value, SLICE("no")) &&
+	       !slice_eq_nocase(value, SLICE("false"));
+}
+
+/* A copy for the shadow transport of what was delivered. Its outcome is worth a few words in the log, and no more. */
+static void run_shadow(struct scope *sc, struct delivery *delivery)
+{
+	struct delivery copy = {.transport = delivery->transport->shadow, .count = 0};
+	unsigned *from = arena_array(sc->task->arena, unsigned, delivery->count);
+
+	copy.addresses = arena_array(sc->task->arena, struct address *, delivery->count);
+	copy.outcomes = arena_array(sc->task->arena, struct delivery_outcome, delivery->count);
+	if (!from || !copy.addresses || !copy.outcomes)
+		return; /* a shadow is not worth more */
+	for (unsigned i = 0; i < delivery->count; i++)
+		if (delivery->outcomes[i].rc == OK) {
+			from[copy.count] = i;
+			copy.addresses[copy.count++] = delivery->addresses[i];
+		}
+	if (copy.count == 0)
+		return;
+	clear_outcomes(&copy);
+	sc->transport = copy.transport;
+	run_driver(sc, &copy, false);
+	for (unsigned i = 0; i < copy.count; i++) {
+		struct delivery_outcome *outcome = &delivery->outcomes[from[i]];
+		bool fine = copy.outcomes[i].rc == OK;
+		struct slice text = arena_printf(sc->task->arena, "%.*s ST=%.*s%s%.*s%s", SLICE_ARG(outcome->special_log),
+						 SLICE_ARG(copy.transport->instance.name), fine ? "" : " (",
+						 SLICE_ARG(fine ? SLICE_EMPTY : copy.outcomes[i].message), fine ? "" : ")");
+		if (text.ptr)
+			outcome->special_log = text;
+	}
+}
+
 void transport_deliver(struct scope *sc, struct delivery *delivery)
 {
 	const struct transport_ops *ops = delivery->transport->instance.driver->ops;
@@ -204,18 +320,15 @@ void transport_deliver(struct scope *sc, struct delivery *delivery)
 	const struct router *saved_router = sc->router;
 
 	ASSERT(delivery->count > 0);
-	for (unsigned i = 0; i < delivery->count; i++)
-		delivery->outcomes[i] = (struct delivery_outcome){
-			.rc = DEFER, .message = SLICE("not tried"), .user_message = SLICE_EMPTY, .reply_text = SLICE_EMPTY,
-			.tls_cipher = SLICE_EMPTY, .special_log = SLICE_EMPTY, .host = {.name = SLICE_EMPTY, .mx = MX_NONE},
-		};
+	clear_outcomes(delivery);
 	sc->transport = delivery->transport;
 	sc->address = delivery->addresses[0];
 	sc->router = delivery->addresses[0]->router;
 	if (ops->local)
 		sc->host = delivery->addresses[0]->hosts ? delivery->addresses[0]->hosts->first : NULL;
-	if (size_allowed(sc, delivery))
-		ops->deliver(sc, delivery->transport, delivery);
+	run_driver(sc, delivery, true);
+	if (delivery->transport->shadow && wants_shadow(sc, delivery->transport))
+		run_shadow(sc, delivery);
 	sc->transport = saved_transport;
 	sc->address = saved_address;
 	sc->host = saved_host;

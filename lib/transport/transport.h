@@ -16,11 +16,15 @@ struct transport {
 	const struct expansion *home_directory, *current_directory, *debug_print, *event_action;
 	const struct expansion *max_parallel, *user, *group, *shadow_condition;
 	struct slice shadow_transport;
+	const struct transport *shadow; /* it, when the file is read */
 	int64_t transport_filter_timeout;
 	/* Made from the driver's options when the file is checked: */
 	const struct expansion *batch_id; /* local transports and lmtp: addresses with equal values may go together */
 	int64_t batch_max;		  /* addresses at a time; 1: one by one; 0: no limit */
 	const struct expansion *multi_domain; /* smtp: NULL or true: addresses of several domains may go together */
+	const struct expansion *retry_by_ip;  /* smtp: NULL or true: retry times are kept per IP address, not per host name */
+	bool retry_by_sender;		  /* smtp: an address that is put off is put off for this sender only */
+	bool ignore_quota;		  /* LMTP: RCPT asks for IGNOREQUOTA, where offered */
 	bool is_local;			  /* runs under a user's id, without hosts */
 };
 
@@ -73,9 +77,13 @@ void transport_deliver(struct scope *sc, struct delivery *delivery);
 
 /* Host retry state: is this host's retry time not yet reached? Asked for each host before a connection is tried; and told
  * afterwards. Given by lib/deliver, which owns the retry rules; NULL functions: always try. */
+struct host_history {
+	bool expired;	    /* it has been failing past the last of its retry rules */
+	uint64_t last_try;  /* wall clock, seconds; 0: no failure is remembered */
+};
 struct host_retry {
 	bool (*blocked)(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
-			bool *expired_ret);
+			struct host_history *history_ret);
 	void (*result)(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
 		       const struct delivery_outcome *outcome);
 	void *arg;

@@ -654,7 +654,7 @@ static void test_refused(void **state)
 		{"t:\n driver = pipe\n command = /a\n return_output\n return_fail_output\n", "return_output"},
 		{"t:\n driver = lmtp\n", "one (and only one) of command or socket"},
 		{"t:\n driver = queuefile\n directory = /a\n", "not supported"},
-		{"t:\n driver = smtp\n transport_filter = /a\n", "not supported"},
+		{"t:\n driver = smtp\n shadow_transport = t\n", "not allowed on a remote"},
 	};
 
 	(void)state;
