@@ -2,6 +2,7 @@
 #include "message/message.h"
 
 #define FRAG_ROOM_FIRST 8
+#define MERGE_MAX       4096u /* up to here a copy is cheaper than a receive buffer of one's own */
 #define READ_SIZE       (64 * 1024)
 /* What $message_body and $message_body_end may show at most, kept when the rest goes to the disk. */
 #define START_SIZE_MAX (2 * 1024 * 1024)
@@ -38,6 +39,25 @@ static bool frags_grow(struct message *message)
 	return true;
 }
 
+/* Puts the bytes behind the last piece, into the room that is left in its buffer. Without this, a body that comes in small
+ * packets would hold a whole buffer for each of them. */
+static bool frag_merge(struct frag *last, const char *ptr, uint32_t len)
+{
+	struct buf *buf = last->buf;
+	uint32_t used;
+
+	if (!buf || len > MERGE_MAX)
+		return false;
+	used = (uint32_t)(last->ptr + last->len - buf->bytes);
+	/* What is behind the piece is ours to write on if nobody else holds the buffer, or if nothing is there. */
+	if ((buf->refs > 1 && used != buf->len) || len > buf->size - used)
+		return false;
+	memcpy(buf->bytes + used, ptr, len);
+	buf->len = used + len;
+	last->len += len;
+	return true;
+}
+
 bool body_append(struct message *message, struct buf *buf, const char *ptr, uint32_t len)
 {
 	struct body *body = &message->body;
@@ -47,7 +67,7 @@ bool body_append(struct message *message, struct buf *buf, const char *ptr, uint
 		return true;
 	if (last && last->buf == buf && last->ptr + last->len == ptr) {
 		last->len += len; /* of the same buffer: one reference does */
-	} else {
+	} else if (!last || !frag_merge(last, ptr, len)) {
 		if (body->frag_count == body->frag_room && !frags_grow(message))
 			return false;
 		if (buf)
@@ -74,6 +94,24 @@ void body_drop(struct body *body)
 	if (body->frag_count)
 		body->in_memory = false;
 	body->frag_count = 0;
+}
+
+bool body_own(struct message *message)
+{
+	struct body *body = &message->body;
+
+	/* From the end: what came before the last call is ours already. */
+	for (uint32_t i = body->frag_count; i-- && body->frags[i].buf;) {
+		struct frag *frag = &body->frags[i];
+		char *copy = arena_bytes(&message->arena, frag->len);
+
+		if (!copy)
+			return false;
+		memcpy(copy, frag->ptr, frag->len);
+		buf_unref(frag->buf);
+		*frag = (struct frag){NULL, copy, frag->len};
+	}
+	return true;
 }
 
 struct slice body_start(const struct message *message, struct arena *arena, uint32_t size)

@@ -248,6 +248,9 @@ NODISCARD enum rc message_load(struct task *task, struct spool *spool, struct sp
 NODISCARD bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_t len); /* takes its own reference */
 /* The same for a caller that has counted lines and NULs in a pass of its own. */
 NODISCARD bool body_append(struct message *message, struct buf *buf, const char *ptr, uint32_t len);
+/* Copies what stands in receive buffers into the message's arena and gives the buffers back: when they are scarce.
+ * false: no memory. */
+NODISCARD bool body_own(struct message *message);
 void body_drop(struct body *body); /* gives the buffers back: the bytes are on the spool */
 /* Writes what is in memory to the spool's spill and gives the buffers back; begins the spill if there is none. Parks. */
 NODISCARD enum rc body_spill(struct task *task, struct spool *spool, struct message *message, struct err *err);

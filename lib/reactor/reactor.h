@@ -206,6 +206,9 @@ static inline void buf_ref(struct buf *buf)
 	buf->refs++;
 }
 void buf_unref(struct buf *buf);
+/* Less than a quarter of the shard's receive buffers is left: whoever holds some should copy or write down what is in them,
+ * or nobody will receive anything. */
+bool bufs_scarce(const struct shard *shard);
 
 /* A connected byte stream: a socket, or a pair of descriptors (standard input and output). Input is received
  * ahead of the reader into shared buffers (multishot, from the provided ring), up to a bound; past it the

@@ -164,8 +164,6 @@ void bufs_offer_all(struct shard *shard);
 void bufs_done(struct shard *shard);
 /* The kernel has filled the buffer of that number: it is the caller's now, and another takes its place. */
 struct buf *buf_taken(struct shard *shard, unsigned number, size_t len);
-/* Few buffers are left: small arrivals are worth a copy. */
-bool bufs_scarce(const struct shard *shard);
 struct buf *buf_copy(struct shard *shard, const struct buf *buf);
 
 /* ---- stream.c ---- */

@@ -277,6 +277,7 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 	struct slice why = queue_reason(s, m);
 	struct slice fake = t->fake_text.ptr ? t->fake_text : SLICE_EMPTY;
 	struct client *facts = client_copy(&m->arena, m->client);
+	const struct message_options *options = conf_group(s->conf, CONF_MESSAGE);
 
 	m->received_complete = shard_wall(s->server->shard);
 	log_arrival(s, m);
@@ -303,6 +304,9 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 		/* Durable, but no memory to hand it on: the next queue run finds it. */
 		return;
 	}
+	/* The body can be read back; those who are still sending cannot do without buffers. */
+	if (bufs_scarce(s->server->shard) && body_keep_start(m, 2 * (uint32_t)options->message_body_visible) == OK)
+		body_drop(&m->body);
 	message_ref(m);
 	deliver_accepted(s->server->deliverer, m, why.len || m->queue_only ? DELIVER_QUEUE : DELIVER_NOW);
 }

@@ -232,15 +232,20 @@ static size_t pass(struct smtp_session *s, struct receive *r, struct buf *buf, c
 /* ---- The wire ------------------------------------------------------------------------------------------------- */
 
 /* A body that has grown large goes to the spool, so that its buffers are free again; the write is also what slows the
- * client down to the speed of the disk. */
+ * client down to the speed of the disk. When buffers are scarce nobody keeps any, or clients that stop in the middle of
+ * their messages would leave none to the others. */
 static void spill(struct smtp_session *s, struct receive *r)
 {
 	struct body *body = &r->message->body;
 	struct err err = err_make(&r->message->arena);
-	enum rc rc = OK;
+	bool scarce = bufs_scarce(s->server->shard);
+	enum rc rc;
 
-	if (r->in_memory <= BODY_KEEP_MAX)
+	if (!r->trouble && r->in_memory <= (scarce ? BODY_KEEP_SCARCE : BODY_KEEP_MAX)) {
+		if (scarce && !body_own(r->message))
+			r->trouble = TROUBLE_MEMORY;
 		return;
+	}
 	r->in_memory = 0;
 	if (r->trouble || s->dry_run) {
 		body_drop(body);

@@ -6,9 +6,12 @@
 
 /* Limits that no configuration moves. */
 #define COMMAND_LINE_MAX  16384	       /* bytes with CRLF; RFC 5321 section 4.5.3.1.4 asks for 512 and more for extensions */
+#define COMMAND_SKIP_MAX  (1024 * 1024) /* a longer line is read to its end and refused; past this nobody waits for the end */
+#define REPLY_LINE_MAX	  512	       /* bytes with code and CRLF, RFC 5321 section 4.5.3.1.5 */
 #define REPLY_FLUSH_BYTES 8192	       /* replies to pipelined commands are gathered up to here */
 #define HISTORY_MAX	  20	       /* commands remembered for log lines */
 #define BODY_KEEP_MAX	  (512 * 1024) /* a larger body is spilled to the spool as it comes */
+#define BODY_KEEP_SCARCE  (16 * 1024)  /* the same when receive buffers are scarce */
 
 struct smtp_options {
 	const struct expansion *acl[ACL_WHERE_COUNT];
@@ -62,6 +65,7 @@ struct transaction {
 	uint64_t size_declared;
 	uint32_t rcpt_count, rcpt_fail_count, rcpt_defer_count, discarded;
 	bool discard_all;  /* the MAIL ACL said discard */
+	bool too_many;	   /* recipients_max was passed */
 	struct receive *receive; /* body under way */
 	uint64_t chunk_left;
 };
@@ -91,8 +95,7 @@ struct smtp_session {
 	uint8_t state;		/* enum smtp_state */
 	bool started, over, local, batch, dry_run, trusted, counted, counted_host, quit_seen, at_rest_soon;
 	bool helo_counts, rset_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
-	uint8_t synprot_errors, unknown_commands;
-	uint16_t nonmail_count;
+	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
 	uint32_t connection_messages_max;
 	uint64_t size_max;	/* 0: none */
@@ -149,16 +152,16 @@ void session_greet(struct smtp_session *s);
 void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument);
 void cmd_mail(struct smtp_session *s, struct slice argument);
 void cmd_rcpt(struct smtp_session *s, struct slice argument);
-void cmd_data(struct smtp_session *s, struct slice argument);
+void cmd_data(struct smtp_session *s);
 void cmd_bdat(struct smtp_session *s, struct slice argument);
-void cmd_rset(struct smtp_session *s, struct slice argument);
+void cmd_rset(struct smtp_session *s);
 void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument);
 void cmd_etrn(struct smtp_session *s, struct slice argument);
-void cmd_help(struct smtp_session *s, struct slice argument);
-void cmd_quit(struct smtp_session *s, struct slice argument);
+void cmd_help(struct smtp_session *s);
+void cmd_quit(struct smtp_session *s);
 
-/* The path at the front of MAIL's or RCPT's argument: "<...>" with its closing bracket outside of quotes, or a bare word.
- * What follows it is *rest_ret. (cmd_mail.c) */
+/* The path at the front of MAIL's or RCPT's argument, up to the white space behind it: "<...>" with its closing bracket
+ * outside of quotes, or a word. What follows is *rest_ret. (cmd_mail.c) */
 struct slice path_take(struct slice argument, struct slice *rest_ret);
 /* The next NAME or NAME=VALUE of an ESMTP command; false at the end. */
 bool parameter_next(struct slice *rest, struct slice *name_ret, struct slice *value_ret);

@@ -74,6 +74,49 @@ static void test_merge(void **state)
 	assert_int_equal(buf.refs, 1);
 }
 
+/* Small packets fill the buffer of the piece before them, as long as nothing of another stands there. */
+static void test_small_packets(void **state)
+{
+	struct message *message = message_new(NULL, 0);
+	char room[16] = "ab?";
+	struct buf first = {.refs = 1, .len = 3, .size = 16, .bytes = room, .shard = SHARD};
+	struct buf more = {.refs = 5, .shard = SHARD};
+
+	(void)state;
+	/* The third byte of the buffer is somebody else's. */
+	assert_true(body_append(message, &first, room, 2));
+	assert_true(body_append(message, &more, "c", 1));
+	assert_int_equal(message->body.frag_count, 2);
+	assert_memory_equal(room, "ab?", 3);
+	message_unref(message);
+	assert_int_equal(first.refs, 1);
+
+	/* Ours alone: what was behind the piece (a CR that belonged to the end of the message) has been read. */
+	message = message_new(NULL, 0);
+	assert_true(body_append(message, &first, room, 2));
+	first.refs--; /* the stream's */
+	for (unsigned i = 0; i < 14; i++)
+		assert_true(body_append(message, &more, &"cdefghijklmnop"[i], 1));
+	assert_int_equal(message->body.frag_count, 1);
+	assert_memory_equal(room, "abcdefghijklmnop", 16);
+	assert_int_equal(message->body.size, 16);
+	assert_true(body_append(message, &more, "q", 1)); /* full */
+	assert_int_equal(message->body.frag_count, 2);
+	assert_int_equal(more.refs, 6);
+
+	/* Scarce buffers: the bytes become the message's own. */
+	first.refs++;
+	assert_true(body_own(message));
+	assert_int_equal(first.refs, 1);
+	assert_int_equal(more.refs, 5);
+	assert_memory_equal(message->body.frags[0].ptr, "abcdefghijklmnop", 16);
+	assert_true(message->body.frags[0].ptr != room);
+	assert_true(body_append(message, &more, "r", 1));
+	assert_true(body_own(message));
+	assert_int_equal(more.refs, 5);
+	message_unref(message);
+}
+
 static void test_no_memory(void **state)
 {
 	struct message *message = message_new(NULL, 6000);
@@ -223,6 +266,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_pieces),       cmocka_unit_test(test_merge),
+	    cmocka_unit_test(test_small_packets),
 	    cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_small),
 	    cmocka_unit_test(test_dot_stuffing), cmocka_unit_test(test_line_ends),
 	};
