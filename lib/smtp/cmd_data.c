@@ -10,6 +10,10 @@ static bool data_begin(struct smtp_session *s)
 	struct acl_outcome outcome;
 	struct err err;
 
+	if (t->too_many && s->options->recipients_max_reject) {
+		reply(s, 554, "5.5.3", SLICE("Too many recipients"));
+		return false;
+	}
 	m->received = shard_wall_exact(s->server->shard);
 	(void)session_scope(s);
 	if (s->options->acl[ACL_WHERE_PREDATA] &&
@@ -47,15 +51,11 @@ static void data_lost(struct smtp_session *s, enum receive_end end)
 			    SLICE_ARG(client_caller(s)), part);
 }
 
-void cmd_data(struct smtp_session *s, struct slice argument)
+void cmd_data(struct smtp_session *s)
 {
 	struct transaction *t = s->transaction;
 	enum receive_end end;
 
-	if (argument.len) {
-		reply_error(s, 501, "5.5.4", "unexpected argument data");
-		return;
-	}
 	if (!data_begin(s)) {
 		transaction_end(s);
 		return;
@@ -126,7 +126,7 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 	struct transaction *t = s->transaction;
 	enum receive_end end;
 	uint64_t size;
-	bool last;
+	bool last, wanted = false;
 
 	if (!chunk_parse(argument, &size, &last)) {
 		/* Without a size nobody can tell where the chunk ends and the next command begins. */
@@ -135,17 +135,15 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 		s->over = true;
 		return;
 	}
-	if (s->state == STATE_BROKEN) {
+	if (!s->chunking_ok)
+		reply_error(s, 503, "5.5.1", "BDAT command used when CHUNKING not advertised");
+	else if (s->state == STATE_BROKEN)
 		reply_error(s, 503, "5.5.1", "only RSET accepted now");
-		chunk_refused(s, size, last);
-		return;
-	}
-	if (s->state != STATE_RCPT && s->state != STATE_CHUNK) {
+	else if (s->state != STATE_RCPT && s->state != STATE_CHUNK)
 		reply_error(s, 503, "5.5.1", "valid RCPT command must precede BDAT");
-		chunk_refused(s, size, last);
-		return;
-	}
-	if (s->state == STATE_RCPT && !data_begin(s)) {
+	else
+		wanted = s->state == STATE_CHUNK || data_begin(s);
+	if (!wanted) {
 		chunk_refused(s, size, last);
 		return;
 	}

@@ -12,9 +12,8 @@ static bool helo_well_formed(struct slice name, struct slice allowed)
 		struct slice inside = slice_sub(name, 1, name.len >= 2 ? name.len - 2u : 0);
 		if (name.ptr[name.len - 1] != ']')
 			return false;
-		if (slice_starts_nocase(inside, SLICE("IPv6:")))
-			inside = slice_from(inside, 5);
-		return ip_parse(inside, &ip);
+		bool tagged = slice_starts_nocase(inside, SLICE("IPv6:"));
+		return ip_parse(slice_from(inside, tagged ? 5 : 0), &ip) && (!tagged || ip.family == 6);
 	}
 	for (uint32_t i = 0; i < name.len; i++) {
 		char c = name.ptr[i];

@@ -5,31 +5,30 @@ struct mail_parameters {
 	uint64_t size;
 	uint8_t body_8bit, dsn_ret;
 	bool smtputf8, has_size, has_ret, has_envid;
-	struct slice envid, auth;
+	struct slice envid;
 };
 
 struct slice path_take(struct slice argument, struct slice *rest_ret)
 {
-	bool quoted = false;
+	bool bracket = argument.len && argument.ptr[0] == '<', quoted = false;
 	uint32_t i = 0;
 
-	if (!argument.len || argument.ptr[0] != '<') {
-		struct slice word = SLICE_EMPTY;
-		*rest_ret = argument;
-		(void)slice_word(rest_ret, &word);
-		return word;
-	}
 	for (; i < argument.len; i++) {
 		char c = argument.ptr[i];
 		if (quoted && c == '\\') {
 			i++;
 		} else if (c == '"') {
 			quoted = !quoted;
-		} else if (c == '>' && !quoted) {
+		} else if (!quoted && c == '>' && bracket) {
 			i++;
+			break;
+		} else if (!quoted && !bracket && ascii_is_space(c)) {
 			break;
 		}
 	}
+	/* What stands right behind a path is not a parameter: it makes the path malformed. */
+	while (i < argument.len && !ascii_is_space(argument.ptr[i]))
+		i++;
 	*rest_ret = slice_from(argument, i);
 	return slice_sub(argument, 0, i);
 }
@@ -78,31 +77,69 @@ static bool parse_dsn(struct smtp_session *s, struct mail_parameters *p, struct 
 	return true;
 }
 
+/* SIZE=n. A number that we cannot count to is too big, whatever the limit is. */
+static bool parse_size(struct smtp_session *s, struct mail_parameters *p, struct slice value)
+{
+	bool digits = value.len > 0;
+
+	for (uint32_t i = 0; i < value.len; i++)
+		digits = digits && ascii_is_digit(value.ptr[i]);
+	if (!digits || p->has_size) {
+		reply_error(s, 501, "5.5.4", p->has_size ? "SIZE can be specified once only" : "invalid data for SIZE");
+		return false;
+	}
+	p->has_size = true;
+	if (parse_u64(value, &p->size) && p->size <= INT64_MAX)
+		return true;
+	reply(s, 552, "5.3.4", SLICE("Message size exceeds maximum permitted"));
+	return false;
+}
+
+static bool parse_body(struct smtp_session *s, struct mail_parameters *p, struct slice value)
+{
+	if (!slice_eq_nocase(value, SLICE("8BITMIME")) && !slice_eq_nocase(value, SLICE("7BIT"))) {
+		reply_error(s, 501, "5.5.4", "invalid data for BODY");
+		return false;
+	}
+	p->body_8bit = value.ptr[0] == '8' ? 8 : 7;
+	return true;
+}
+
+/* From clients that have not authenticated it says nothing (RFC 4954 section 5), but well-formed it has to be. */
+static bool parse_auth(struct smtp_session *s, struct slice value)
+{
+	struct str decoded = str_make(&s->serving->arena);
+
+	if (value.len && (slice_eq(value, SLICE("<>")) || xtext_decode(&decoded, value)))
+		return true;
+	reply_error(s, 501, "5.5.4", "invalid data for AUTH");
+	return false;
+}
+
 static bool parse_parameters(struct smtp_session *s, struct slice rest, struct mail_parameters *p)
 {
 	struct slice name, value;
+	bool good = true;
 
 	*p = (struct mail_parameters){0};
-	while (parameter_next(&rest, &name, &value)) {
-		if (slice_eq_nocase(name, SLICE("SIZE")) && !p->has_size && parse_u64(value, &p->size)) {
-			p->has_size = true;
-		} else if (slice_eq_nocase(name, SLICE("BODY")) && s->options->accept_8bitmime &&
-			   (slice_eq_nocase(value, SLICE("8BITMIME")) || slice_eq_nocase(value, SLICE("7BIT")))) {
-			p->body_8bit = value.ptr[0] == '8' ? 8 : 7;
+	while (good && parameter_next(&rest, &name, &value)) {
+		if (slice_eq_nocase(name, SLICE("SIZE"))) {
+			good = parse_size(s, p, value);
+		} else if (slice_eq_nocase(name, SLICE("BODY")) && s->options->accept_8bitmime) {
+			good = parse_body(s, p, value);
 		} else if (slice_eq_nocase(name, SLICE("SMTPUTF8")) && s->utf8_ok && !value.len) {
 			p->smtputf8 = true;
 		} else if (slice_eq_nocase(name, SLICE("RET")) || slice_eq_nocase(name, SLICE("ENVID"))) {
-			if (s->dsn_ok && !parse_dsn(s, p, name, value))
-				return false;
-		} else if (slice_eq_nocase(name, SLICE("AUTH")) && value.len) {
-			p->auth = value; /* RFC 4954 section 5: from unauthenticated clients it says nothing */
+			good = !s->dsn_ok || parse_dsn(s, p, name, value);
+		} else if (slice_eq_nocase(name, SLICE("AUTH"))) {
+			good = parse_auth(s, value);
 		} else {
 			/* Exim's habit is to call this a malformed address; RFC 5321 section 4.1.1.11 wants 555. */
 			reply_error(s, 555, "5.5.4", "MAIL parameter not recognized or not implemented: %.*s", SLICE_ARG(name));
-			return false;
+			good = false;
 		}
 	}
-	return true;
+	return good;
 }
 
 static bool sender_qualified(struct smtp_session *s, struct address_parts *sender)

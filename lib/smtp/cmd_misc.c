@@ -1,9 +1,8 @@
 /* cmd_misc: RSET, QUIT, VRFY, EXPN, ETRN, HELP (RFC 5321 sections 4.1.1.5 to 4.1.1.10, RFC 1985). */
 #include "session.h"
 
-void cmd_rset(struct smtp_session *s, struct slice argument)
+void cmd_rset(struct smtp_session *s)
 {
-	(void)argument;
 	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction)
 		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction (RSET)%.*s sender=<%.*s>", SLICE_ARG(client_phrase(s)),
 			    SLICE_ARG(s->transaction->message->sender));
@@ -11,12 +10,11 @@ void cmd_rset(struct smtp_session *s, struct slice argument)
 	reply(s, 250, "2.0.0", SLICE("Reset OK"));
 }
 
-void cmd_quit(struct smtp_session *s, struct slice argument)
+void cmd_quit(struct smtp_session *s)
 {
 	struct acl_outcome outcome;
 	struct err err;
 
-	(void)argument;
 	s->quit_seen = true;
 	s->over = true;
 	acl_outcome_init(&outcome);
@@ -161,11 +159,10 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 		reply(s, 458, "4.3.0", SLICE("Unable to queue messages"));
 }
 
-void cmd_help(struct smtp_session *s, struct slice argument)
+void cmd_help(struct smtp_session *s)
 {
 	struct str text = str_make(&s->serving->arena);
 
-	(void)argument;
 	str_addz(&text, "Commands supported:\nHELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP");
 	if (s->options->acl[ACL_WHERE_ETRN])
 		str_addz(&text, " ETRN");

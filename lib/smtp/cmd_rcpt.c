@@ -98,13 +98,18 @@ static bool within_recipients_max(struct smtp_session *s, struct transaction *t)
 {
 	if (t->message->recipient_count + t->discarded < s->recipients_max)
 		return true;
-	t->rcpt_fail_count++;
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "too many recipients: rejected RCPT%.*s F=<%.*s>", SLICE_ARG(client_phrase(s)),
-		    SLICE_ARG(t->message->sender));
-	if (s->options->recipients_max_reject)
+	if (!t->too_many) /* once a message: there may be a hundred thousand more */
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "too many recipients: %s: sender=<%.*s>%.*s",
+			    s->options->recipients_max_reject ? "message rejected" : "excess temporarily rejected",
+			    SLICE_ARG(t->message->sender), SLICE_ARG(client_phrase(s)));
+	t->too_many = true;
+	if (s->options->recipients_max_reject) {
+		t->rcpt_fail_count++;
 		reply(s, 552, "5.5.3", SLICE("too many recipients"));
-	else
+	} else {
+		t->rcpt_defer_count++;
 		reply(s, 452, "4.5.3", SLICE("too many recipients"));
+	}
 	return false;
 }
 

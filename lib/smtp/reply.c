@@ -26,9 +26,26 @@ static bool is_enhanced(struct slice text, int code, uint32_t *len_ret)
 static bool prints(struct slice line)
 {
 	for (uint32_t i = 0; i < line.len; i++)
-		if ((unsigned char)line.ptr[i] < ' ' && line.ptr[i] != '\t')
+		if ((unsigned char)line.ptr[i] < ' ' || (unsigned char)line.ptr[i] >= 0x7f)
 			return false;
 	return true;
+}
+
+/* Whatever an administrator, a remote host or the client itself put into a reply: it is one line on the wire, and nothing
+ * in it steers a terminal. UTF-8 may stand in a reply (RFC 6531 section 3.5); other bytes above ASCII may not. */
+static void add_clean(struct str *out, struct slice text)
+{
+	while (text.len) {
+		unsigned char c = (unsigned char)text.ptr[0];
+		unsigned len = utf8_sequence(text);
+		bool control = c < ' ' || c == 0x7f || (len == 2 && c == 0xc2 && (unsigned char)text.ptr[1] < 0xa0);
+
+		if (!len || (control && c != '\t'))
+			str_addc(out, '?');
+		else
+			str_add(out, slice_sub(text, 0, len));
+		text = slice_from(text, len ? len : 1);
+	}
 }
 
 static void add_line(struct smtp_session *s, int code, bool more, struct slice enhanced, struct slice line)
@@ -43,14 +60,27 @@ static void add_line(struct smtp_session *s, int code, bool more, struct slice e
 		str_add(out, enhanced);
 		str_addc(out, ' ');
 	}
-	if (prints(line)) {
+	if (prints(line))
 		str_add(out, line);
-	} else {
-		/* A reply is one line on the wire whatever an administrator or a remote host put into it. */
-		for (uint32_t i = 0; i < line.len; i++)
-			str_addc(out, (unsigned char)line.ptr[i] < ' ' && line.ptr[i] != '\t' ? '?' : line.ptr[i]);
-	}
+	else
+		add_clean(out, line);
 	str_add(out, SLICE("\r\n"));
+}
+
+/* How much of the text fits into one line of a reply: all, or up to a space, or at least whole characters. */
+static uint32_t line_fit(struct slice text, struct slice enhanced)
+{
+	uint32_t max = REPLY_LINE_MAX - 4 - 2 - (enhanced.len ? enhanced.len + 1 : 0), fit = max;
+
+	if (text.len <= max)
+		return text.len;
+	while (fit > max / 2 && text.ptr[fit] != ' ')
+		fit--;
+	if (text.ptr[fit] == ' ')
+		return fit;
+	for (fit = max; fit > max - 3 && ((unsigned char)text.ptr[fit] & 0xc0) == 0x80;)
+		fit--;
+	return fit;
 }
 
 void reply(struct smtp_session *s, int code, const char *enhanced, struct slice text)
@@ -79,7 +109,13 @@ void reply(struct smtp_session *s, int code, const char *enhanced, struct slice 
 	while (slice_split(&rest, '\n', &line)) {
 		if (slice_starts(line, given) && given.len)
 			line = slice_ltrim(slice_from(line, given.len));
-		add_line(s, code, rest.ptr != NULL, given, slice_rtrim(line));
+		line = slice_rtrim(line);
+		do {
+			uint32_t fit = line_fit(line, given);
+			struct slice piece = slice_sub(line, 0, fit);
+			line = s->multiline_off ? SLICE_EMPTY : slice_ltrim(slice_from(line, fit));
+			add_line(s, code, rest.ptr != NULL || line.len, given, piece);
+		} while (line.len);
 	}
 }
 

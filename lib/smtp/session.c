@@ -17,7 +17,7 @@ enum verdict {
 	RESET_ONLY,   /* 503 only RSET accepted now */
 };
 
-/* States across, commands down. One cell, one test (tests/unit/smtp/test_dialogue.c). */
+/* States across, commands down. One cell, one test (tests/e2e/test_dialogue.py). */
 static const uint8_t dialogue[VERB_COUNT][STATE_COUNT] = {
 	/*		  START     READY     MAIL       RCPT       CHUNK        BROKEN */
 	[VERB_HELO] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
@@ -42,15 +42,16 @@ static const struct verb {
 	const char *name;
 	bool synchronise; /* must be the last of a group (RFC 2920 section 3.1; BDAT is followed by its chunk) */
 	bool nonmail;	  /* counts against smtp_accept_max_nonmail */
+	bool alone;	  /* has no argument */
 } verbs[VERB_COUNT] = {
-	[VERB_HELO] = {"HELO", true, true},	    [VERB_EHLO] = {"EHLO", true, true},
-	[VERB_MAIL] = {"MAIL", false, false},	    [VERB_RCPT] = {"RCPT", false, false},
-	[VERB_DATA] = {"DATA", true, false},	    [VERB_BDAT] = {"BDAT", false, false},
-	[VERB_RSET] = {"RSET", false, true},	    [VERB_NOOP] = {"NOOP", true, true},
-	[VERB_QUIT] = {"QUIT", false, false},	    [VERB_VRFY] = {"VRFY", true, true},
-	[VERB_EXPN] = {"EXPN", true, true},	    [VERB_ETRN] = {"ETRN", true, true},
-	[VERB_HELP] = {"HELP", false, true},	    [VERB_STARTTLS] = {"STARTTLS", true, true},
-	[VERB_AUTH] = {"AUTH", true, true},	    [VERB_UNKNOWN] = {"?", false, true},
+	[VERB_HELO] = {"HELO", true, true, false},    [VERB_EHLO] = {"EHLO", true, true, false},
+	[VERB_MAIL] = {"MAIL", false, false, false},  [VERB_RCPT] = {"RCPT", false, false, false},
+	[VERB_DATA] = {"DATA", true, false, true},    [VERB_BDAT] = {"BDAT", false, false, false},
+	[VERB_RSET] = {"RSET", false, true, true},    [VERB_NOOP] = {"NOOP", true, true, false},
+	[VERB_QUIT] = {"QUIT", false, false, true},   [VERB_VRFY] = {"VRFY", true, true, false},
+	[VERB_EXPN] = {"EXPN", true, true, false},    [VERB_ETRN] = {"ETRN", true, true, false},
+	[VERB_HELP] = {"HELP", false, true, false},   [VERB_STARTTLS] = {"STARTTLS", true, true, true},
+	[VERB_AUTH] = {"AUTH", true, true, false},    [VERB_UNKNOWN] = {"?", false, true, false},
 };
 
 const char *verb_name(enum smtp_verb verb)
@@ -122,11 +123,12 @@ void session_free(struct smtp_session *s)
 	ASSERT(!s->serving);
 	timer_cancel(server->shard, &s->timer);
 	transaction_end(s);
-	stream_close(s->stream, false);
+	/* Before the client can see the end: the place it leaves is free for its next connection. */
 	if (s->counted)
 		shared_connection_end(server->shared);
 	if (s->counted_host)
 		shared_host_end(server->shared, &s->client.ip);
+	stream_close(s->stream, false);
 	list_remove(&s->link);
 	server->stats.sessions--;
 	conf_unref(s->conf);
@@ -193,7 +195,7 @@ struct scope *session_scope(struct smtp_session *s)
 
 /* ---- Commands --------------------------------------------------------------------------------------------- */
 
-enum line { LINE_HAVE, LINE_PART, LINE_TOO_LONG, LINE_BARE_LF, LINE_NO_MEMORY };
+enum line { LINE_HAVE, LINE_PART, LINE_TOO_LONG, LINE_ENDLESS, LINE_BARE_LF, LINE_NO_MEMORY };
 
 static bool line_keep(struct smtp_session *s, struct slice part)
 {
@@ -225,10 +227,14 @@ static enum line line_next(struct smtp_session *s, struct slice *line_ret)
 		if (!in.len)
 			return LINE_PART;
 		if (s->line_len + take > COMMAND_LINE_MAX) {
+			/* Only counted from here on: what it began with is given up. */
 			stream_consume(s->stream, take);
-			s->line_len = end < 0 ? COMMAND_LINE_MAX : 0;
+			s->line_len += take;
+			if (s->line_len > COMMAND_SKIP_MAX)
+				return LINE_ENDLESS;
 			if (end < 0)
 				continue;
+			s->line_len = 0;
 			return LINE_TOO_LONG;
 		}
 		in_place = end >= 0 && !s->line_len;
@@ -257,25 +263,24 @@ static enum line line_next(struct smtp_session *s, struct slice *line_ret)
 	}
 }
 
+/* The verb ends at the first space and stands at the very beginning; line becomes what follows it. "MAIL FROM:" and
+ * "RCPT TO:" are recognised as a whole. */
 static enum smtp_verb verb_find(struct slice *line)
 {
-	struct slice rest = *line, word;
+	ptrdiff_t space = slice_find(*line, ' ');
+	struct slice word = space < 0 ? slice_rtrim(*line) : slice_sub(*line, 0, (size_t)space);
+	struct slice rest = space < 0 ? SLICE_EMPTY : slice_trim(slice_from(*line, (size_t)space + 1));
 
-	if (!slice_word(&rest, &word))
-		return VERB_UNKNOWN;
-	/* "MAIL FROM:<x>" and "RCPT TO:<x>" are recognised with the whole of their keyword. */
-	for (unsigned v = 0; v < VERB_UNKNOWN; v++)
-		if (slice_eq_nocase(word, slice_of(verbs[v].name))) {
-			rest = slice_trim(rest);
-			if (v == VERB_MAIL || v == VERB_RCPT) {
-				struct slice key = v == VERB_MAIL ? SLICE("FROM:") : SLICE("TO:");
-				if (!slice_starts_nocase(rest, key))
-					return VERB_UNKNOWN;
-				rest = slice_ltrim(slice_from(rest, key.len));
-			}
-			*line = rest;
-			return (enum smtp_verb)v;
-		}
+	for (unsigned v = 0; v < VERB_UNKNOWN; v++) {
+		struct slice key = v == VERB_MAIL ? SLICE("FROM:") : v == VERB_RCPT ? SLICE("TO:") : SLICE_EMPTY;
+
+		if (!slice_eq_nocase(word, slice_of(verbs[v].name)))
+			continue;
+		if (!slice_starts_nocase(rest, key))
+			return VERB_UNKNOWN;
+		*line = slice_ltrim(slice_from(rest, key.len));
+		return (enum smtp_verb)v;
+	}
 	return VERB_UNKNOWN;
 }
 
@@ -391,7 +396,13 @@ static void command_run(struct smtp_session *s, struct slice line)
 	verb = slice_find(line, 0) < 0 ? verb_find(&argument) : VERB_UNKNOWN;
 	if (verb != VERB_UNKNOWN)
 		s->history[s->history_count++ % HISTORY_MAX] = (uint8_t)verb;
-	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb) || !dialogue_allows(s, verb))
+	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb))
+		return;
+	if (verbs[verb].alone && argument.len) {
+		reply_error(s, 501, "5.5.4", "unexpected argument data");
+		return;
+	}
+	if (!dialogue_allows(s, verb))
 		return;
 	if (s->server->draining && verb != VERB_QUIT && s->state <= STATE_READY) {
 		replyf(s, 421, "4.3.2", "%.*s: shutting down, please try again", SLICE_ARG(conf_main(s->conf)->primary_hostname));
@@ -411,19 +422,19 @@ static void command_run(struct smtp_session *s, struct slice line)
 		cmd_rcpt(s, argument);
 		break;
 	case VERB_DATA:
-		cmd_data(s, argument);
+		cmd_data(s);
 		break;
 	case VERB_BDAT:
 		cmd_bdat(s, argument);
 		break;
 	case VERB_RSET:
-		cmd_rset(s, argument);
+		cmd_rset(s);
 		break;
 	case VERB_NOOP:
 		reply(s, 250, "2.0.0", SLICE("OK"));
 		break;
 	case VERB_QUIT:
-		cmd_quit(s, argument);
+		cmd_quit(s);
 		break;
 	case VERB_VRFY:
 	case VERB_EXPN:
@@ -433,7 +444,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 		cmd_etrn(s, argument);
 		break;
 	case VERB_HELP:
-		cmd_help(s, argument);
+		cmd_help(s);
 		break;
 	case VERB_STARTTLS:
 		reply_error(s, 503, "5.5.1", "STARTTLS command used when not advertised");
@@ -448,6 +459,13 @@ static void command_run(struct smtp_session *s, struct slice line)
 }
 
 /* ---- The fiber ---------------------------------------------------------------------------------------------- */
+
+static void drop_session(struct smtp_session *s, const char *why)
+{
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "SMTP call from %.*s dropped: %s", SLICE_ARG(client_caller(s)), why);
+	s->notquit_reason = "synprot-error";
+	s->over = true;
+}
 
 static void serve_input(struct smtp_session *s)
 {
@@ -464,13 +482,14 @@ static void serve_input(struct smtp_session *s)
 			s->serving->scope.smtp_command = SLICE("(endless line)");
 			reply_error(s, 500, "5.5.2", "command line too long");
 			break;
+		case LINE_ENDLESS:
+			drop_session(s, "endless command line");
+			reply(s, 500, "5.5.2", SLICE("command line too long"));
+			break;
 		case LINE_BARE_LF:
 			/* Taken as a line end it would let one server smuggle commands past another. */
-			log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "SMTP call from %.*s dropped: bare LF in a command",
-				    SLICE_ARG(client_caller(s)));
+			drop_session(s, "bare LF in a command");
 			reply(s, 521, "5.5.2", SLICE("bare LF received: lines end in CRLF"));
-			s->notquit_reason = "synprot-error";
-			s->over = true;
 			break;
 		case LINE_NO_MEMORY:
 			reply(s, 421, "4.3.2", SLICE("out of memory, please try again later"));

@@ -70,7 +70,7 @@ TABLE = [
     (MAIL, [NO_HELO, (250, "2.1.0", "OK", "MAIL"), HAVE_MAIL, HAVE_MAIL, CHUNKS, RESET]),
     (RCPT, [NO_MAIL, NO_MAIL, (250, "2.1.5", "Accepted", "RCPT"), (250, "2.1.5", "Accepted", "RCPT"), CHUNKS, RESET]),
     ("DATA", [NO_RCPT, NO_RCPT, NO_RCPT, (354, None, "", "DATA"), CHUNKS, RESET]),
-    ("BDAT 3\r\nabc", [(503, "5.5.1", "RCPT command must precede"), (503, "5.5.1", "RCPT command must precede"),
+    ("BDAT 3\r\nabc", [(503, "5.5.1", "CHUNKING not advertised"), (503, "5.5.1", "RCPT command must precede"),
                        (503, "5.5.1", "RCPT command must precede", "BROKEN"), (250, "2.0.0", "3 byte chunk", "CHUNK"),
                        (250, "2.0.0", "3 byte chunk", "CHUNK"), RESET]),
     ("RSET", [(250, "2.0.0", "Reset OK", "START"), (250, "2.0.0", "Reset OK", "READY")] +
@@ -211,8 +211,10 @@ class AfterErrors(SluiceTest):
         self.assert_fresh()
 
     def test_mail_parameters(self):
-        for argument, code in (("SIZE=99999999999", 552), ("SIZE=x", 555), ("SIZE=-1", 555), ("SIZE=18446744073709551616", 555),
-                               ("SIZE=1 SIZE=1", 555), ("BODY=7BITS", 555), ("BODY", 555), ("FOO=BAR", 555), ("SMTPUTF8=1", 555)):
+        for argument, code in (("SIZE=99999999999", 552), ("SIZE=x", 501), ("SIZE=-1", 501), ("SIZE=18446744073709551616", 552),
+                               ("SIZE=9223372036854775808", 552), ("SIZE=1 SIZE=1", 501), ("SIZE", 501), ("SIZE=", 501),
+                               ("BODY=7BITS", 501), ("BODY", 501), ("AUTH=a+4", 501), ("AUTH=", 501), ("FOO=BAR", 555),
+                               ("SMTPUTF8=1", 555)):
             reply = self.client.cmd(f"MAIL FROM:<s@client.test> {argument}")
             self.assertEqual(code, reply.code, (argument, reply))
             self.client.expect(RCPT, 503, "sender not yet given")
@@ -291,6 +293,22 @@ class AfterErrors(SluiceTest):
         self.client.envelope()
         self.client.data("Subject: drop\r\n\r\nx\r\n", 550)
         self.client.closed()
+
+    def test_arguments_where_there_are_none(self):
+        for line in ("RSET x", "QUIT x", "DATA x", "STARTTLS x"):
+            self.client.expect(line, 501, "5.5.4 unexpected argument data")
+        for line in (" NOOP", "\tNOOP", "EHLO\tclient.test", "MAIL FROM :<a@b.test>"):
+            self.client.expect(line, 500, "5.5.2 unrecognized command")
+        self.assert_fresh()
+
+    def test_chunk_that_was_not_offered(self):
+        """Refused, and read all the same: whoever sends it will not take it for commands."""
+        self.client.expect("HELO client.test", 250)
+        self.client.expect(MAIL, 250)
+        self.client.expect(RCPT, 250)
+        self.client.send("BDAT 6 LAST\r\nNOOP\r\n")
+        self.client.wait(503, "CHUNKING not advertised")
+        self.client.expect(RCPT, 503, "sender not yet given")
 
     def test_data_with_argument(self):
         self.client.envelope()
