@@ -502,8 +502,8 @@ class Flood(SluiceTest):
 
     def test_per_host(self):
         self.settled()
-        clients, replies = self.open(9, "127.0.0.3")
-        self.assertEqual([220] * 3 + [421] * 6, self.codes(replies))
+        clients, replies = self.open(5, "127.0.0.3")
+        self.assertEqual([220] * 3 + [421] * 2, self.codes(replies))
         self.assertTrue(all("from this IP address" in r.text for r in replies if r.code == 421))
         others, replies = self.open(3, "127.0.0.4")
         self.assertEqual([220] * 3, self.codes(replies))
