@@ -40,7 +40,6 @@ REFUSED_QUOTED(pgsql, quote_pgsql);
 REFUSED_QUERY(psl);
 REFUSED_QUERY(readsock);
 REFUSED_QUERY(regdom);
-REFUSED_QUOTED(sqlite, quote_sqlite);
 REFUSED_QUERY(whoson);
 
 const struct lookup_type *const lookup_types[] = {
@@ -53,7 +52,7 @@ const struct lookup_type *const lookup_types[] = {
     &refused_nisplus, &refused_nmh,        &lookup_nwildlsearch,
     &refused_oracle,  &lookup_passwd,      &refused_pgsql,
     &refused_psl,     &refused_readsock,   &lookup_redis,
-    &refused_regdom,  &refused_spf,        &refused_sqlite,
+    &refused_regdom,  &refused_spf,        &lookup_sqlite,
     &refused_whoson,  &lookup_wildlsearch, NULL,
 };
 
@@ -72,7 +71,7 @@ void lookup_macros(struct conf *conf)
 	static const char *const names[] = {
 	    "_HAVE_LOOKUP_CDB",  "_HAVE_LOOKUP_DNSDB", "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_DSEARCH",
 	    "_HAVE_LOOKUP_JSON", "_HAVE_LOOKUP_LMDB",  "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD",
-	    "_HAVE_LOOKUP_REDIS"};
+	    "_HAVE_LOOKUP_REDIS",    "_HAVE_LOOKUP_SQLITE"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		conf_macro(conf, names[i]);

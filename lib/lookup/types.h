@@ -12,6 +12,7 @@ extern const struct lookup_type lookup_json;
 extern const struct lookup_type lookup_lmdb;
 extern const struct lookup_type lookup_passwd;
 extern const struct lookup_type lookup_redis;
+extern const struct lookup_type lookup_sqlite;
 
 /* The value of "tag=" in a type's comma-separated options; ptr NULL: not there. */
 struct slice lookup_option(struct slice options, struct slice tag);
