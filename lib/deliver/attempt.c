@@ -7,24 +7,30 @@ struct fate *fate_of(struct address *address)
 	return address->extra;
 }
 
-static void queue_failed(struct attempt *a, struct link *list, struct address *address)
+struct fate *fate_make(struct attempt *a, struct address *address, struct slice unique)
 {
-	(void)a;
-	list_remove(&address->link);
-	list_append(list, &address->link);
+	struct fate *fate = arena_make(&a->arena, struct fate);
+
+	if (!fate || !unique.ptr)
+		return NULL;
+	*fate = (struct fate){.attempt = a, .address = address, .unique = unique};
+	address->extra = fate;
+	return fate;
 }
 
 void address_failed(struct attempt *a, struct address *address)
 {
-	log_not_delivered(a, address, true);
+	log_failed(a, address);
 	a->d->stats.failed++;
-	queue_failed(a, &a->failed, address);
+	list_remove(&address->link);
+	list_append(&a->failed, &address->link);
 }
 
 void address_deferred(struct attempt *a, struct address *address)
 {
 	a->d->stats.deferred++;
-	queue_failed(a, &a->deferred, address);
+	list_remove(&address->link);
+	list_append(&a->deferred, &address->link);
 }
 
 void address_done(struct attempt *a, struct address *address)
@@ -60,6 +66,7 @@ static bool begin(struct attempt *a)
 	list_init(&a->deferred);
 	map_init(&a->done, &a->arena, false);
 	map_init(&a->routed, &a->arena, false);
+	a->story = str_make(&a->arena);
 	a->now = shard_wall(a->d->shard) / NS_PER_S;
 	a->task.until = task_until(&a->task, 60000);
 	if (queued_load(&a->task, a->d, a->q, &a->m, &err) != OK) {
@@ -79,42 +86,39 @@ static bool begin(struct attempt *a)
 	return true;
 }
 
-/* Is this the time for a frozen message? false: leave it. */
+static bool older_than(const struct attempt *a, uint64_t since, int64_t limit_s)
+{
+	return limit_s > 0 && a->now >= since && a->now - since >= (uint64_t)limit_s;
+}
+
+/* What to do with a frozen message now. false: leave it. Ages are those of the message, except for auto_thaw. */
 static bool look_at_frozen(struct attempt *a)
 {
 	const struct deliver_options *o = a->options;
-	uint64_t age = a->now > a->m->frozen_since ? a->now - a->m->frozen_since : 0;
+	uint64_t received = a->q->entry->received, since = a->m->frozen_since ? a->m->frozen_since : received;
+	const char *why;
 
 	if (!a->q->entry->frozen)
 		return true;
 	if (a->q->force_frozen || a->q->give_up) {
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "Unfrozen by forced delivery");
-	} else if (o->auto_thaw > 0 && age >= (uint64_t)o->auto_thaw) {
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "Unfrozen by auto-thaw");
+		why = "Unfrozen by forced delivery";
+	} else if (older_than(a, received, o->timeout_frozen_after)) {
+		why = "cancelled by timeout_frozen_after";
+		a->q->give_up = true;
+	} else if (!a->m->sender.len && older_than(a, received, o->ignore_bounce_errors_after)) {
+		why = "Unfrozen by errmsg timer"; /* one more try; then it goes without a word */
+	} else if (older_than(a, since, o->auto_thaw)) {
+		why = "Unfrozen by auto-thaw";
 	} else {
 		if (log_wants(a->d->conf, LOG_SKIP_DELIVERY))
 			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "Message is frozen");
 		return false;
 	}
+	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%s", why);
+	msglog_mark(a, slice_of(why));
 	spool_mark(a->d->spool, a->q->entry, false);
 	a->q->entry->frozen = false;
 	return true;
-}
-
-/* A message whose time is up while it is frozen goes without a word: it is a bounce that nobody takes, or an
- * administrator's leftover (ignore_bounce_errors_after, timeout_frozen_after). */
-static bool frozen_too_long(struct attempt *a)
-{
-	const struct deliver_options *o = a->options;
-	uint64_t since = a->m->frozen_since ? a->m->frozen_since : a->q->entry->received;
-	uint64_t age = a->now > since ? a->now - since : 0;
-	bool expired = a->q->entry->frozen &&
-		       ((o->timeout_frozen_after > 0 && age >= (uint64_t)o->timeout_frozen_after) ||
-			(!a->m->sender.len && o->ignore_bounce_errors_after >= 0 && age >= (uint64_t)o->ignore_bounce_errors_after));
-
-	if (expired)
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "cancelled by timeout_frozen_after");
-	return expired;
 }
 
 static void add_recipients(struct attempt *a)
@@ -122,16 +126,12 @@ static void add_recipients(struct attempt *a)
 	for (uint32_t i = 0; i < a->m->recipient_count; i++) {
 		struct recipient *r = &a->m->recipients[i];
 		struct address *address;
-		struct fate *fate;
 
 		if (r->done || map_get(&a->done, r->address))
 			continue;
 		address = address_new(&a->arena, r->address);
-		fate = arena_make(&a->arena, struct fate);
-		if (!address || !fate)
+		if (!address || !fate_make(a, address, r->address))
 			return; /* the rest comes with the next attempt */
-		*fate = (struct fate){.address = address, .unique = r->address};
-		address->extra = fate;
 		address->recipient = r;
 		address->dsn_flags = r->dsn_flags;
 		address->orcpt = r->orcpt;
@@ -141,14 +141,18 @@ static void add_recipients(struct attempt *a)
 	}
 }
 
-/* -Mg: everything that is left fails, as told. */
+/* -Mg, or a frozen message whose time is up: everything that is left goes back to the sender. The one line that says so
+ * has been written. */
 static void give_up(struct attempt *a)
 {
-	LIST_EACH(l, &a->to_route) {
-		struct address *address = LIST_ITEM(l, struct address, link);
-		fate_of(address)->outcome =
-			(struct delivery_outcome){.rc = FAIL, .message = SLICE("delivery cancelled by administrator")};
-		address_failed(a, address);
+	struct slice why = a->q->force_frozen ? SLICE("delivery cancelled by administrator") :
+						SLICE("delivery cancelled; message timed out");
+	struct link *l;
+
+	while ((l = list_shift(&a->to_route))) {
+		fate_of(LIST_ITEM(l, struct address, link))->outcome = (struct delivery_outcome){.rc = FAIL, .message = why};
+		a->d->stats.failed++;
+		list_append(&a->failed, l);
 	}
 }
 
@@ -169,8 +173,7 @@ static void deferred_too_long(struct attempt *a)
 		}
 		if (!a->q->entry->frozen && !a->freeze && retry_too_old(&a->scope, address->full, &fate->outcome, age)) {
 			fate->outcome.rc = FAIL;
-			fate->outcome.user_message = fate->outcome.message;
-			fate->outcome.message = SLICE("retry timeout exceeded");
+			fate->timed_out = true;
 			address_failed(a, address);
 		}
 	}
@@ -178,12 +181,18 @@ static void deferred_too_long(struct attempt *a)
 
 static void freeze(struct attempt *a)
 {
+	struct str line = str_make(&a->arena);
+
 	a->q->entry->frozen = true;
 	a->m->frozen = true;
 	a->m->frozen_since = a->now;
 	spool_mark(a->d->spool, a->q->entry, true);
-	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "Frozen%s%.*s", a->freeze_reason.len ? " (" : "",
-		   SLICE_ARG(a->freeze_reason.len ? a->freeze_reason : SLICE_EMPTY));
+	if (a->freeze_reason.len)
+		str_printf(&line, "Frozen (%.*s)", SLICE_ARG(a->freeze_reason));
+	else
+		str_addz(&line, "Frozen");
+	log_write(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, str_slice(&line));
+	msglog_mark(a, str_slice(&line));
 	freeze_tell(a);
 }
 
@@ -213,6 +222,7 @@ static void report(struct attempt *a)
 static void complete(struct attempt *a)
 {
 	log_completed(a);
+	msglog_end(a);
 	a->d->stats.completed++;
 	a->d->stats.queued--;
 	spool_done(a->d->spool, a->q->entry);
@@ -223,10 +233,6 @@ static void attempt(struct attempt *a)
 {
 	if (!begin(a))
 		return;
-	if (frozen_too_long(a)) {
-		complete(a);
-		return;
-	}
 	if (!look_at_frozen(a))
 		return;
 	add_recipients(a);
@@ -246,6 +252,7 @@ static void attempt(struct attempt *a)
 		freeze(a);
 	else
 		warning_send(a);
+	msglog_keep(a);
 }
 
 void attempt_fiber(void *arg)

@@ -100,10 +100,14 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 {
 	struct fate *fate = fate_of(address);
 	bool local = address->transport->is_local;
-	struct slice key = retry_address_key(&a->arena, address, false);
+	struct slice key = retry_delivery_key(&a->arena, address);
 
 	fate->outcome = *outcome;
 	list_init(&address->link);
+	if (outcome->special_log.len)
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "<%.*s>: %.*s transport output: %.*s",
+			   SLICE_ARG(address->full), SLICE_ARG(address->transport->instance.name),
+			   SLICE_ARG(outcome->special_log));
 	switch (outcome->rc) {
 	case OK:
 		if (!address->transport->disable_logging)
@@ -118,9 +122,10 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 		address_failed(a, address);
 		return;
 	default:
-		log_not_delivered(a, address, false);
-		/* A host's trouble is kept for the host, by the transport; what the address or the message met, for the address. */
-		if (local || outcome->scope != DEFER_HOST)
+		log_deferred(a, address);
+		/* A host's trouble is kept for the host, and so is a message's that the host did not want now (retry.c); what
+		 * the address met, for the address. */
+		if (local || outcome->scope == DEFER_ADDRESS)
 			(void)retry_failed(&a->scope, key, address->full, SLICE_EMPTY, outcome);
 		address_deferred(a, address);
 		return;
@@ -132,6 +137,7 @@ static void batch_run(struct task *task, struct batch *b)
 	struct attempt *a = b->a;
 	struct scope sc = a->scope;
 	bool first = true;
+	uint64_t began;
 
 	sc.task = task;
 	sc.address = b->delivery.addresses[0];
@@ -139,8 +145,10 @@ static void batch_run(struct task *task, struct batch *b)
 	sc.router = sc.address->router;
 	for (unsigned i = 0; i < b->delivery.count; i++)
 		b->delivery.outcomes[i] = (struct delivery_outcome){.rc = DEFER, .message = SLICE("the transport said nothing")};
+	began = shard_now(task->shard);
 	transport_deliver(&sc, &b->delivery);
 	for (unsigned i = 0; i < b->delivery.count; i++) {
+		fate_of(b->delivery.addresses[i])->took_ns = shard_now(task->shard) - began;
 		settle(a, b->delivery.addresses[i], &b->delivery.outcomes[i], !first);
 		if (b->delivery.outcomes[i].rc == OK)
 			first = false;
@@ -152,12 +160,20 @@ static bool too_early(struct attempt *a, struct address *address)
 {
 	struct retry_record record;
 
-	if (a->force || a->q->first_attempt || retry_look(a, retry_address_key(&a->arena, address, false), &record) != RETRY_WAIT)
+	if (a->force || a->q->first_attempt || retry_look(a, retry_delivery_key(&a->arena, address), &record) != RETRY_WAIT)
 		return false;
-	fate_of(address)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("retry time not reached"), .os = -52};
+	if (address->transport->is_local) {
+		fate_of(address)->outcome = (struct delivery_outcome){
+			.rc = DEFER, .message = SLICE("Retry time not yet reached"), .os = DEFER_NOT_YET_LOCAL};
+	} else {
+		fate_of(address)->outcome = (struct delivery_outcome){
+			.rc = DEFER, .message = SLICE("retry time not reached"), .os = DEFER_NOT_YET};
+		address->transport = NULL; /* logged as if it had not been routed */
+		address->router = fate_of(address)->router = NULL;
+	}
 	list_remove(&address->link);
 	if (log_wants(a->d->conf, LOG_RETRY_DEFER))
-		log_not_delivered(a, address, false);
+		log_deferred(a, address);
 	address_deferred(a, address);
 	return true;
 }
@@ -169,7 +185,7 @@ static void no_memory(struct attempt *a, struct link *list)
 	while ((l = list_shift(list))) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 		fate_of(address)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
-		log_not_delivered(a, address, false);
+		log_deferred(a, address);
 		address_deferred(a, address);
 	}
 }

@@ -127,6 +127,15 @@ static void add_indented(struct str *text, struct slice what, const char *indent
 	}
 }
 
+static struct slice reason_text(struct attempt *a, const struct fate *fate)
+{
+	struct slice text = fate_text(fate->address);
+
+	if (fate->timed_out)
+		text = arena_printf(&a->arena, "%.*s: retry timeout exceeded", SLICE_ARG(text));
+	return text.ptr ? text : SLICE("retry timeout exceeded");
+}
+
 static void write_addresses(struct report *r)
 {
 	for (unsigned i = 0; i < r->count; i++) {
@@ -156,7 +165,20 @@ static void write_addresses(struct report *r)
 		}
 		if (r->kind == REPORT_DELAY)
 			str_addz(&r->text, "    Delay reason: ");
-		add_indented(&r->text, fate_text(r->a, address, false), r->kind == REPORT_DELAY ? "" : "    ");
+		add_indented(&r->text, reason_text(r->a, fate), r->kind == REPORT_DELAY ? "" : "    ");
+	}
+}
+
+/* What commands wrote before they failed, where the transport says that the sender may see it. */
+static void write_output(struct report *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct delivery_outcome *o = &fate_of(r->addresses[i])->outcome;
+
+		if (!o->user_message.len || slice_eq(o->user_message, o->message))
+			continue;
+		str_printf(&r->text, "\n------ output of the delivery to %.*s ------\n\n", SLICE_ARG(original_of(r->addresses[i])));
+		add_indented(&r->text, o->user_message, "");
 	}
 }
 
@@ -185,6 +207,7 @@ static void write_text(struct report *r, struct slice delay)
 			str_addz(&r->text, "\n\n");
 		}
 		write_addresses(r);
+		write_output(r);
 		str_addc(&r->text, '\n');
 		return;
 	}
@@ -335,18 +358,14 @@ out:
 	return rc;
 }
 
-/* A bounce that cannot be delivered stays, frozen, for ignore_bounce_errors_after; then it goes. */
-static bool bounce_failed(struct attempt *a)
+/* Failures of which nobody is to be told go without a word to anyone but the log: errors_to is empty, or it is a bounce
+ * that was kept for ignore_bounce_errors_after, or that is being given up. */
+static bool may_be_ignored(const struct attempt *a)
 {
 	uint64_t age = a->now > a->q->entry->received ? a->now - a->q->entry->received : 0;
+	int64_t limit = a->options->ignore_bounce_errors_after;
 
-	if (a->m->sender.len)
-		return false;
-	if (a->options->ignore_bounce_errors_after == 0 || age >= (uint64_t)a->options->ignore_bounce_errors_after) {
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "errors in a delivery report are ignored");
-		return true;
-	}
-	return false;
+	return a->m->sender.len || a->q->give_up || (limit >= 0 && age >= (uint64_t)limit);
 }
 
 enum rc bounce_send(struct attempt *a)
@@ -387,8 +406,10 @@ enum rc bounce_send(struct attempt *a)
 		}
 		total = rest;
 		if (!r.to.len) {
-			if (bounce_failed(a) || a->m->sender.len)
-				continue; /* errors_to = "": nobody is to be told */
+			for (unsigned i = 0; i < r.count && may_be_ignored(a); i++)
+				log_ignored(a, r.addresses[i]);
+			if (may_be_ignored(a))
+				continue;
 			/* They stay undone, so that the message stays. */
 			for (unsigned i = 0; i < r.count; i++) {
 				list_remove(&r.addresses[i]->link);

@@ -1,7 +1,10 @@
 /* deliver: the shard's deliverer: messages come in, wait for a fiber, are attempted, and go or stay. */
 #include "work.h"
 
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Bodies of messages that wait for their first attempt stay in memory up to so many; what comes then is read back. */
 #define READY_IN_MEMORY_MAX 2000
@@ -30,6 +33,19 @@ void deliver_prepare(void)
 	(void)slot_number();
 }
 
+/* May block: at the start only. */
+static void find_login(struct deliverer *d, const struct conf_main *o)
+{
+	uint32_t uid = o->exim_user.set && getuid() == 0 ? o->exim_user.id : getuid();
+	struct passwd pw, *found = NULL;
+	char buffer[4096];
+
+	if (getpwuid_r(uid, &pw, buffer, sizeof(buffer), &found) == 0 && found)
+		snprintf(d->login, sizeof(d->login), "%s", pw.pw_name);
+	else
+		snprintf(d->login, sizeof(d->login), "uid %u", uid);
+}
+
 enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret, struct err *err)
 {
 	struct deliverer *d = calloc(1, sizeof(*d));
@@ -42,6 +58,7 @@ enum rc deliver_new(struct shard *shard, const struct deliver_start *start, stru
 	waitq_init(&d->idle);
 	d->ids.unique = start->id_unique;
 	d->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
+	find_login(d, conf_main(start->conf));
 	shard_slot_set(shard, slot_number(), d);
 	retry_host_hooks(d);
 	submit_hooks(d);
@@ -101,7 +118,10 @@ void queued_free(struct queued *q)
 
 void deliver_found(struct deliverer *deliverer, struct spool_entry *entry)
 {
-	(void)queued_new(deliverer, entry); /* without memory: made when a queue run comes to it */
+	struct queued *q = queued_new(deliverer, entry); /* without memory: made when a queue run comes to it */
+
+	if (q)
+		q->logged = true; /* who knows */
 }
 
 static void queued_ready(struct deliverer *d, struct queued *q)

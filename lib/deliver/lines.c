@@ -1,5 +1,8 @@
-/* lines: what the main log says of deliveries, in Exim's form. */
+/* lines: what the main log says of deliveries, in the form that programs which read Exim's logs know. Each line tells the
+ * message's own log too (msglog.c), in that one's words. */
 #include "work.h"
+
+/* ---- Items of a line ----------------------------------------------------------------------------------------------- */
 
 static void add_host(struct str *line, const struct attempt *a, const struct delivery_outcome *o)
 {
@@ -16,59 +19,78 @@ static void add_host(struct str *line, const struct attempt *a, const struct del
 			str_addu(line, o->host.port ? o->host.port : o->host.ip.port);
 		}
 	}
+}
+
+/* Our own end of the connection: both selectors have to ask for it. */
+static void add_interface(struct str *line, const struct attempt *a, const struct delivery_outcome *o)
+{
 	if (o->continued)
 		str_addc(line, '*');
-	if (log_wants(a->d->conf, LOG_OUTGOING_INTERFACE) && o->local.family) {
-		str_addz(line, " I=[");
-		str_add_ip(line, &o->local);
-		str_addc(line, ']');
-		if (log_wants(a->d->conf, LOG_OUTGOING_PORT)) {
-			str_addc(line, ':');
-			str_addu(line, o->local.port);
-		}
+	if (!o->local.family || !log_wants(a->d->conf, LOG_OUTGOING_INTERFACE) || !log_wants(a->d->conf, LOG_INCOMING_INTERFACE))
+		return;
+	str_addz(line, " I=[");
+	str_add_ip(line, &o->local);
+	str_addc(line, ']');
+	if (log_wants(a->d->conf, LOG_OUTGOING_PORT)) {
+		str_addc(line, ':');
+		str_addu(line, o->local.port);
 	}
 }
 
-static void add_address(struct str *line, const struct attempt *a, const struct address *address, bool local_form)
+/* The addresses between this one and the recipient, the nearest first. */
+static void add_parents(struct str *line, const struct address *address)
 {
+	const char *before = " (";
+
+	for (const struct address *p = address->parent; p && p->parent; p = p->parent) {
+		str_addz(line, before);
+		str_add(line, p->full);
+		before = ", ";
+	}
+	if (address->parent && address->parent->parent)
+		str_addc(line, ')');
+}
+
+/* A file, a command, a mailbox or an address; and the recipient that it comes from, unless that is the same word. */
+static void add_address(struct str *line, const struct attempt *a, const struct address *address, bool delivered)
+{
+	bool mailbox = delivered && address->transport && address->transport->is_local;
+	struct slice shown = address->pipe.len ? address->pipe : address->file.len ? address->file :
+			     mailbox ? address->local_part : address->full;
 	const struct address *top = address;
+	struct slice recipient;
 
 	while (top->parent)
 		top = top->parent;
-	if (address->pipe.len || address->file.len)
-		str_add(line, address->pipe.len ? address->pipe : address->file);
-	else if (local_form)
-		str_add(line, address->cased_local_part.ptr && address->cased_local_part.len ? address->cased_local_part : address->local_part);
-	else
-		str_add(line, address->full);
-	if (log_wants(a->d->conf, LOG_ALL_PARENTS))
-		for (const struct address *p = address->parent; p && p->parent; p = p->parent) {
-			str_addz(line, " (");
-			str_add(line, p->full);
-			str_addc(line, ')');
-		}
-	if (local_form || address->parent || address->pipe.len || address->file.len) {
+	recipient = top->recipient ? top->recipient->address : top->full;
+	str_add(line, shown);
+	if (delivered && log_wants(a->d->conf, LOG_ALL_PARENTS))
+		add_parents(line, address);
+	if (!slice_eq(shown, recipient)) {
 		str_addz(line, " <");
-		str_add(line, top->recipient ? top->recipient->address : top->full);
+		str_add(line, recipient);
 		str_addc(line, '>');
 	}
 }
 
-static void add_common(struct str *line, struct attempt *a, struct address *address)
+static void add_envelope(struct str *line, struct attempt *a, const struct address *address)
 {
-	struct fate *fate = fate_of(address);
-	const struct router *router = address->router ? address->router : fate->router;
-
 	if (log_wants(a->d->conf, LOG_SENDER_ON_DELIVERY)) {
 		str_addz(line, " F=<");
 		str_add(line, a->m->sender);
 		str_addc(line, '>');
 	}
-	if (log_wants(a->d->conf, LOG_RETURN_PATH_ON_DELIVERY)) {
+	if (address->transport && log_wants(a->d->conf, LOG_RETURN_PATH_ON_DELIVERY)) {
 		str_addz(line, " P=<");
 		str_add(line, address->errors_to.ptr ? address->errors_to : a->m->sender);
 		str_addc(line, '>');
 	}
+}
+
+static void add_drivers(struct str *line, struct address *address)
+{
+	const struct router *router = address->router ? address->router : fate_of(address)->router;
+
 	if (router) {
 		str_addz(line, " R=");
 		str_add(line, router->instance.name);
@@ -79,12 +101,31 @@ static void add_common(struct str *line, struct attempt *a, struct address *addr
 	}
 }
 
-static void add_times(struct str *line, struct attempt *a)
+/* Whole seconds in the units of the configuration, or seconds with three digits when milliseconds are logged. */
+static void add_duration(struct str *line, const struct attempt *a, const char *name, uint64_t ns)
 {
-	if (log_wants(a->d->conf, LOG_QUEUE_TIME)) {
-		str_addz(line, " QT=");
-		str_printf(line, "%.3fs", (double)(shard_wall(a->d->shard) - a->m->received) / 1e9);
-	}
+	str_addc(line, ' ');
+	str_addz(line, name);
+	str_addc(line, '=');
+	if (log_wants(a->d->conf, LOG_MILLISEC))
+		str_printf(line, "%llu.%03llus", (unsigned long long)(ns / NS_PER_S), (unsigned long long)(ns % NS_PER_S / NS_PER_MS));
+	else
+		conf_print_time(line, (int64_t)(ns / NS_PER_S));
+}
+
+static void add_queue_time(struct str *line, const struct attempt *a)
+{
+	uint64_t since = log_wants(a->d->conf, LOG_QUEUE_TIME_EXCLUSIVE) && a->m->received_complete ? a->m->received_complete
+												   : a->m->received;
+	uint64_t now = shard_wall(a->d->shard);
+
+	add_duration(line, a, "QT", now > since ? now - since : 0);
+}
+
+static void add_deliver_time(struct str *line, const struct attempt *a, struct address *address)
+{
+	if (log_wants(a->d->conf, LOG_DELIVER_TIME))
+		add_duration(line, a, "DT", fate_of(address)->took_ns);
 }
 
 /* Quotes and backslashes escaped: the text stands between quotes. */
@@ -97,19 +138,29 @@ static void add_quoted(struct str *line, struct slice text)
 	}
 }
 
+/* ---- Lines ------------------------------------------------------------------------------------------------------------ */
+
+static void write_line(struct attempt *a, struct str *line)
+{
+	log_write(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, str_slice(line));
+}
+
 void log_delivered(struct attempt *a, struct address *address, bool further)
 {
 	struct str line = str_make(&a->arena);
 	const struct delivery_outcome *o = &fate_of(address)->outcome;
+	struct slice confirmation = o->message.len ? o->message : o->reply_text;
 
 	str_addz(&line, further ? "-> " : "=> ");
-	add_address(&line, a, address, address->transport->is_local);
-	add_common(&line, a, address);
+	add_address(&line, a, address, true);
+	add_envelope(&line, a, address);
+	add_drivers(&line, address);
 	if (log_wants(a->d->conf, LOG_DELIVERY_SIZE) && o->size) {
 		str_addz(&line, " S=");
 		str_addu(&line, o->size);
 	}
 	add_host(&line, a, o);
+	add_interface(&line, a, o);
 	if (o->tls_cipher.len && log_wants(a->d->conf, LOG_TLS_CIPHER)) {
 		str_addz(&line, " X=");
 		str_add(&line, o->tls_cipher);
@@ -118,51 +169,130 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 		str_addz(&line, " L");
 	if (o->chunking)
 		str_addz(&line, " K");
-	if ((o->message.len || o->reply_text.len) && log_wants(a->d->conf, LOG_SMTP_CONFIRMATION)) {
+	if (confirmation.len && log_wants(a->d->conf, LOG_SMTP_CONFIRMATION)) {
 		str_addz(&line, " C=\"");
-		add_quoted(&line, o->message.len ? o->message : o->reply_text);
+		add_quoted(&line, confirmation);
 		str_addc(&line, '"');
 	}
-	str_add(&line, o->special_log);
-	add_times(&line, a);
-	log_write(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, str_slice(&line));
+	if (log_wants(a->d->conf, LOG_QUEUE_TIME))
+		add_queue_time(&line, a);
+	add_deliver_time(&line, a, address);
+	write_line(a, &line);
+	msglog_delivered(a, address);
 }
 
-struct slice fate_text(struct attempt *a, struct address *address, bool with_router)
+static struct slice system_words(struct arena *arena, int os)
 {
-	struct fate *fate = fate_of(address);
-	struct str text = str_make(&a->arena);
+	char words[128];
 
-	(void)with_router;
-	str_add(&text, fate->outcome.message.len ? fate->outcome.message : SLICE("no reason was given"));
-	if (fate->outcome.user_message.len && !slice_eq(fate->outcome.user_message, fate->outcome.message)) {
-		str_addz(&text, ": ");
-		str_add(&text, fate->outcome.user_message);
-	}
-	return text.failed ? SLICE("out of memory") : str_slice(&text);
+	return arena_copy(arena, slice_of(strerror_r(os, words, sizeof(words))));
 }
 
-void log_not_delivered(struct attempt *a, struct address *address, bool failed)
+/* The system's words for the number stand behind it, and so need not be said again where the message ends with them. */
+static struct slice without_system_words(struct slice message, struct slice words)
+{
+	if (slice_eq(message, words))
+		return SLICE_EMPTY;
+	if (words.len && message.len > words.len + 2 && slice_eq(slice_from(message, message.len - words.len), words) &&
+	    slice_eq(slice_sub(message, message.len - words.len - 2, 2), SLICE(": ")))
+		return slice_sub(message, 0, message.len - words.len - 2);
+	return message;
+}
+
+void log_failed(struct attempt *a, struct address *address)
+{
+	struct str line = str_make(&a->arena);
+	struct fate *fate = fate_of(address);
+
+	str_addz(&line, "** ");
+	add_address(&line, a, address, false);
+	if (!fate->timed_out) {
+		add_envelope(&line, a, address);
+		add_drivers(&line, address);
+		add_host(&line, a, &fate->outcome);
+	}
+	str_addz(&line, ": ");
+	str_add(&line, fate->timed_out ? SLICE("retry timeout exceeded") : fate_text(address));
+	add_deliver_time(&line, a, address);
+	write_line(a, &line);
+	if (address->transport || fate->timed_out)
+		msglog_line(a, slice_from(str_slice(&line), 3));
+	else
+		msglog_printf(a, "routing failed for %.*s: %.*s", SLICE_ARG(address->full), SLICE_ARG(fate_text(address)));
+}
+
+void log_deferred(struct attempt *a, struct address *address)
 {
 	struct str line = str_make(&a->arena);
 	const struct delivery_outcome *o = &fate_of(address)->outcome;
+	struct slice words = o->os > 0 ? system_words(&a->arena, o->os) : SLICE_EMPTY;
+	struct slice message = without_system_words(fate_text(address), words);
 
-	str_addz(&line, failed ? "** " : "== ");
+	str_addz(&line, "== ");
 	add_address(&line, a, address, false);
-	add_common(&line, a, address);
+	add_drivers(&line, address);
+	if (!address->router && !fate_of(address)->router && o->os != DEFER_HELD)
+		str_addz(&line, " routing");
+	str_printf(&line, " defer (%d)", o->os);
+	add_deliver_time(&line, a, address);
+	if (words.len) {
+		str_addz(&line, ": ");
+		str_add(&line, words);
+	}
+	if (message.len) {
+		add_host(&line, a, o);
+		str_addz(&line, ": ");
+		str_add(&line, message);
+	}
+	write_line(a, &line);
+	msglog_line(a, slice_from(str_slice(&line), 3));
+}
+
+void log_ignored(struct attempt *a, struct address *address)
+{
+	const struct address *top = address;
+
+	while (top->parent)
+		top = top->parent;
+	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s%s%.*s%s: error ignored", SLICE_ARG(address->full),
+		   top != address ? " <" : "", SLICE_ARG(top != address ? top->full : SLICE_EMPTY), top != address ? ">" : "");
+}
+
+/* A host that could not be used, or that sent a whole message away for now. */
+void log_host_trouble(struct attempt *a, const struct delivery_outcome *o)
+{
+	struct str line = str_make(&a->arena);
+	struct slice words = o->os > 0 ? system_words(&a->arena, o->os) : SLICE_EMPTY;
+	struct slice message = without_system_words(o->message, words);
+
 	add_host(&line, a, o);
-	if (!failed)
-		str_printf(&line, " defer (%d)", o->os);
-	str_addz(&line, ": ");
-	str_add(&line, fate_text(a, address, false));
-	log_write(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, str_slice(&line));
+	if (message.len) {
+		str_addz(&line, ": ");
+		str_add(&line, message);
+	}
+	if (words.len) {
+		str_addz(&line, message.len ? ": " : " ");
+		str_add(&line, words);
+	}
+	if (!line.len)
+		return;
+	log_write(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, slice_from(str_slice(&line), 1));
+	msglog_line(a, slice_from(str_slice(&line), 1));
 }
 
 void log_completed(struct attempt *a)
 {
+	struct str line = str_make(&a->arena);
+
+	str_addz(&line, "Completed");
 	if (log_wants(a->d->conf, LOG_QUEUE_TIME_OVERALL))
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->q->entry->id, "Completed QT=%.3fs",
-			   (double)(shard_wall(a->d->shard) - a->m->received) / 1e9);
-	else
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->q->entry->id, "Completed");
+		add_queue_time(&line, a);
+	log_write(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->q->entry->id, str_slice(&line));
+}
+
+struct slice fate_text(const struct address *address)
+{
+	const struct fate *fate = address->extra;
+
+	return fate->outcome.message.len ? fate->outcome.message : SLICE("no reason was given");
 }

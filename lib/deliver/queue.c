@@ -246,8 +246,7 @@ static enum rc view(struct task *task, struct deliverer *d, struct queued *q, en
 		return rc;
 	}
 	if (action == QUEUE_VIEW_LOG) {
-		str_printf(out, "%s: see the main log (exigrep %s)\n", q->entry->id.text, q->entry->id.text);
-		return OK;
+		return msglog_show(task, d, q, out, err);
 	}
 	rc = message_load(task, d->spool, q->entry, d->conf, &m, err);
 	if (rc != OK)

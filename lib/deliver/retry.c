@@ -1,5 +1,5 @@
 /* retry: the retry rules, and the memory of what failed when. Keys as Exim names them: "R:<address or domain>" for routing,
- * "T:<host>:<address>[:port]" for hosts, "T:<address>" for local deliveries. */
+ * "T:<host>:<address>[:port]" for hosts, the same with ":<id>" for one message there, "T:<address>" for an address. */
 #include "work.h"
 
 struct retry_step {
@@ -221,16 +221,47 @@ static uint64_t next_interval(struct scope *sc, const struct retry_step *step, c
 
 /* ---- The memory ---------------------------------------------------------------------------------------------------- */
 
-struct slice retry_address_key(struct arena *arena, const struct address *address, bool routing)
+/* "R:address" or "R:domain": what a router's trouble is kept for (retry_use_local_part). */
+static struct slice routing_key(struct arena *arena, const struct address *address, bool local_part)
 {
-	bool local_part = routing ? address->router && address->router->retry_use_local_part
-				  : address->transport && (address->transport->is_local || address->transport->retry_use_local_part);
-	struct str key = str_make(arena);
+	struct slice key = arena_printf(arena, "R:%.*s", SLICE_ARG(local_part || !address->domain.len ? address->full : address->domain));
 
-	str_addz(&key, routing ? "R:" : "T:");
-	str_add(&key, !routing && address->file.len ? address->file : !routing && address->pipe.len ? address->pipe
-		: local_part || !address->domain.len ? address->full : routing ? address->domain : address->full);
-	return key.failed ? SLICE("R:") : str_slice(&key);
+	return key.ptr ? key : SLICE("R:");
+}
+
+static bool router_keeps_local_part(const struct address *address)
+{
+	return address->router && address->router->retry_use_local_part;
+}
+
+/* "T:address", or the file or command. */
+struct slice retry_delivery_key(struct arena *arena, const struct address *address)
+{
+	struct slice key = arena_printf(arena, "T:%.*s", SLICE_ARG(address->file.len ? address->file :
+								   address->pipe.len ? address->pipe : address->full));
+
+	return key.ptr ? key : SLICE("T:");
+}
+
+bool retry_routing_waits(struct attempt *a, const struct address *address)
+{
+	struct retry_record record;
+
+	/* Which router will be asked is not known yet: both kinds of key count. */
+	return retry_look(a, routing_key(&a->arena, address, false), &record) == RETRY_WAIT ||
+	       retry_look(a, routing_key(&a->arena, address, true), &record) == RETRY_WAIT;
+}
+
+void retry_routing_failed(struct attempt *a, const struct address *address, const struct delivery_outcome *outcome)
+{
+	(void)retry_failed(&a->scope, routing_key(&a->arena, address, router_keeps_local_part(address)), address->full,
+			   SLICE_EMPTY, outcome);
+}
+
+void retry_routing_done(struct attempt *a, const struct address *address)
+{
+	retry_clear(a->d->shard, routing_key(&a->arena, address, false));
+	retry_clear(a->d->shard, routing_key(&a->arena, address, true));
 }
 
 static struct slice host_key(struct arena *arena, const struct host_item *host)
@@ -241,9 +272,9 @@ static struct slice host_key(struct arena *arena, const struct host_item *host)
 	str_add(&key, host->name);
 	str_addc(&key, ':');
 	str_add_ip(&key, &host->ip);
-	if (host->port && host->port != 25) {
+	if (host->ip.port && host->ip.port != 25) { /* by now the transport's, if the route gave none */
 		str_addc(&key, ':');
-		str_addu(&key, host->port);
+		str_addu(&key, host->ip.port);
 	}
 	return key.failed ? SLICE("T:") : str_slice(&key);
 }
@@ -315,31 +346,40 @@ void retry_clear(struct shard *shard, struct slice key)
 
 bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome, uint64_t age_s)
 {
+	bool waits = outcome->os == DEFER_NOT_YET || outcome->os == DEFER_NOT_YET_LOCAL || outcome->os == RETRY_NOT_REACHED_HOSTS;
 	const struct retry_rule *rule;
 
-	/* "retry time not reached" and a held domain are no failures of their own. */
-	if (outcome->os == -52)
-		rule = rule_find(sc, address, SLICE_EMPTY, &(struct delivery_outcome){0});
-	else
-		rule = rule_find(sc, address, SLICE_EMPTY, outcome);
-	if (!rule)
-		return outcome->os != -52; /* no rule: one failure is final, as the language has it */
-	if (!rule->step_count)
-		return outcome->os != -52;
+	if (outcome->os == DEFER_HELD || outcome->os == DEFER_QUEUED)
+		return false;
+	/* "retry time not reached" is no failure of its own: any rule for the address tells how long it may wait. */
+	rule = rule_find(sc, address, SLICE_EMPTY, waits ? &(struct delivery_outcome){0} : outcome);
+	if (!rule || !rule->step_count)
+		return !waits; /* no rule, or one without steps: one failure is final, as the language has it */
 	return age_s > (uint64_t)rule->steps[rule->step_count - 1].until_s;
 }
 
 /* ---- Hosts: asked by the transports --------------------------------------------------------------------------------- */
 
+/* What a host refused for now in one message ("T:host:ip:id"): later messages may fare better. */
+static struct slice message_key(struct scope *sc, const struct host_item *host)
+{
+	struct slice key = arena_printf(sc->task->arena, "%.*s:%s", SLICE_ARG(host_key(sc->task->arena, host)), sc->message->id.text);
+
+	return key.ptr ? key : SLICE("T:");
+}
+
 static bool host_blocked(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
 			 struct host_history *history_ret)
 {
+	struct shard *shard = sc->task->shard;
+	struct arena *arena = sc->task->arena;
 	struct retry_record record;
-	enum retry_state state;
+	enum retry_state state = retry_look_raw(shard, arena, sc->conf, host_key(arena, host), &record, NULL);
 
 	(void)arg;
 	(void)transport;
-	state = retry_look_raw(sc->task->shard, sc->task->arena, sc->conf, host_key(sc->task->arena, host), &record, NULL);
+	if (state == RETRY_NONE)
+		state = retry_look_raw(shard, arena, sc->conf, message_key(sc, host), &record, NULL);
 	*history_ret = (struct host_history){0};
 	if (state != RETRY_NONE)
 		*history_ret = (struct host_history){.expired = record.expired, .last_try = record.last_try};
@@ -349,14 +389,23 @@ static bool host_blocked(void *arg, struct scope *sc, const struct transport *tr
 static void host_result(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
 			const struct delivery_outcome *outcome)
 {
-	struct slice key = host_key(sc->task->arena, host);
+	struct slice key = host_key(sc->task->arena, host), address = sc->address ? sc->address->full : SLICE_EMPTY;
+	bool host_failed = outcome->rc != OK && outcome->scope == DEFER_HOST;
+	bool message_deferred = outcome->rc == DEFER && outcome->scope == DEFER_MESSAGE;
 
 	(void)arg;
 	(void)transport;
-	if (outcome->rc == DEFER && outcome->scope == DEFER_HOST)
-		(void)retry_failed(sc, key, sc->address ? sc->address->full : SLICE_EMPTY, host->name, outcome);
-	else if (outcome->rc != DEFER || outcome->scope != DEFER_HOST)
-		retry_clear(sc->task->shard, key);
+	if ((host_failed || message_deferred) && sc->address && sc->address->extra)
+		log_host_trouble(fate_of(sc->address)->attempt, outcome);
+	if (host_failed && outcome->rc == DEFER) {
+		(void)retry_failed(sc, key, address, host->name, outcome);
+		return;
+	}
+	retry_clear(sc->task->shard, key);
+	if (message_deferred)
+		(void)retry_failed(sc, message_key(sc, host), address, host->name, outcome);
+	else
+		retry_clear(sc->task->shard, message_key(sc, host));
 }
 
 void retry_host_hooks(struct deliverer *d)

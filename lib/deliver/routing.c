@@ -13,13 +13,10 @@ static unsigned ancestors_of_that_name(const struct address *address)
 	return count;
 }
 
-static bool fate_make(struct attempt *a, struct address *address)
+static bool child_fate(struct attempt *a, struct address *address)
 {
-	struct fate *fate = arena_make(&a->arena, struct fate);
 	struct str unique = str_make(&a->arena);
 
-	if (!fate)
-		return false;
 	/* A file or pipe is told apart by who it is for; an address is itself. */
 	if (address->pipe.len || address->file.len) {
 		str_add(&unique, address->pipe.len ? address->pipe : address->file);
@@ -32,23 +29,21 @@ static bool fate_make(struct attempt *a, struct address *address)
 			str_printf(&unique, "\\%u\\", same - 1);
 		str_add(&unique, address->full);
 	}
-	*fate = (struct fate){.address = address, .unique = str_slice(&unique)};
-	address->extra = fate;
-	return fate->unique.ptr != NULL;
+	return fate_make(a, address, str_slice(&unique)) != NULL;
 }
 
 /* Children of an address join those to be routed, or, files and pipes, those to be delivered. */
 static void take_children(struct attempt *a, struct address *parent, struct route_output *out)
 {
 	struct fate *pf = fate_of(parent);
-	struct link *l;
+	struct link *l, *at = &a->to_route; /* in front, in their order: what comes of the first is known before the second */
 
 	while ((l = list_shift(&out->children))) {
 		struct address *child = LIST_ITEM(l, struct address, link);
 
 		if (!child->parent)
 			child->parent = parent;
-		if (!fate_make(a, child)) {
+		if (!child_fate(a, child)) {
 			fate_of(parent)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
 			return;
 		}
@@ -57,10 +52,12 @@ static void take_children(struct attempt *a, struct address *parent, struct rout
 		fate_of(child)->router = out->router;
 		fate_of(child->parent)->children++;
 		fate_of(child->parent)->has_children = true;
-		if (child->transport)
+		if (child->transport) {
 			list_append(child->transport->is_local ? &a->local : &a->remote, &child->link);
-		else
-			list_append(&a->to_route, &child->link);
+		} else {
+			list_insert_after(at, &child->link);
+			at = &child->link;
+		}
 	}
 }
 
@@ -69,41 +66,42 @@ static void not_taken(struct attempt *a, struct address *address, struct route_o
 	struct fate *fate = fate_of(address);
 	struct slice why = out->message.len ? out->message : err->text.len ? err->text : SLICE("Unrouteable address");
 
-	fate->router = out->router;
-	fate->outcome = (struct delivery_outcome){.rc = rc, .message = why, .os = out->os, .scope = DEFER_ADDRESS};
+	fate->router = address->router = out->router; /* not the last one that it happened to be in */
+	fate->outcome = (struct delivery_outcome){
+		.rc = rc, .message = why, .os = out->os ? out->os : DEFER_UNKNOWN, .scope = DEFER_ADDRESS};
 	list_init(&address->link);
 	if (rc == FAIL) {
 		address_failed(a, address);
 		return;
 	}
-	log_not_delivered(a, address, false);
-	(void)retry_failed(&a->scope, retry_address_key(&a->arena, address, true), address->full, SLICE_EMPTY, &fate->outcome);
+	log_deferred(a, address);
+	retry_routing_failed(a, address, &fate->outcome);
 	address_deferred(a, address);
 }
 
 /* Held, or waiting for a queue run, or its routing was tried a moment ago. */
 static bool held_back(struct attempt *a, struct address *address)
 {
-	struct retry_record record;
 	struct err err = err_make(&a->arena);
 	struct fate *fate = fate_of(address);
 	const char *why = NULL;
+	int number = DEFER_NOT_YET;
 
 	a->scope.address = address;
 	if (!a->force && a->options->hold_domains && match_domain(&a->scope, a->options->hold_domains, address->domain, NULL, &err) == OK)
-		why = "domain is held";
+		why = "domain is held", number = DEFER_HELD;
 	else if (a->q->first_attempt && a->options->queue_domains &&
 		 match_domain(&a->scope, a->options->queue_domains, address->domain, NULL, &err) == OK)
-		why = "domain is in queue_domains";
+		why = "domain is in queue_domains", number = DEFER_QUEUED;
 	else if (!a->force && !a->q->first_attempt && /* a new message is always tried: its record may be another user's */
-		 retry_look(a, retry_address_key(&a->arena, address, true), &record) == RETRY_WAIT)
+		 retry_routing_waits(a, address))
 		why = "retry time not reached";
 	if (!why)
 		return false;
-	fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = slice_of(why), .os = -52};
+	fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = slice_of(why), .os = number};
 	list_init(&address->link);
-	if (log_wants(a->d->conf, LOG_RETRY_DEFER))
-		log_not_delivered(a, address, false);
+	if (number != DEFER_NOT_YET || log_wants(a->d->conf, LOG_RETRY_DEFER))
+		log_deferred(a, address);
 	address_deferred(a, address);
 	return true;
 }
@@ -126,7 +124,7 @@ static void route_one(struct attempt *a, struct address *address)
 	case ROUTE_ACCEPT:
 		fate->router = address->router;
 		take_children(a, address, &out);
-		retry_clear(a->d->shard, retry_address_key(&a->arena, address, true));
+		retry_routing_done(a, address);
 		if (fate->has_children)
 			fate->children++; /* its own delivery counts beside those of its clones */
 		list_append(address->transport->is_local ? &a->local : &a->remote, &address->link);
@@ -134,7 +132,7 @@ static void route_one(struct attempt *a, struct address *address)
 	case ROUTE_REROUTED:
 		fate->router = out.router;
 		take_children(a, address, &out);
-		retry_clear(a->d->shard, retry_address_key(&a->arena, address, true));
+		retry_routing_done(a, address);
 		if (!fate->children)
 			address_done(a, address);
 		return;
@@ -152,8 +150,7 @@ static void route_one(struct attempt *a, struct address *address)
 		not_taken(a, address, &out, &err, FAIL);
 		return;
 	case ROUTE_FREEZE:
-		a->freeze = true;
-		a->freeze_reason = out.message;
+		a->freeze = true; /* the line before says why */
 		not_taken(a, address, &out, &err, DEFER);
 		return;
 	default:
@@ -182,7 +179,7 @@ void route_all(struct attempt *a)
 		}
 		if (++count > ADDRESSES_MAX || !map_set(&a->routed, fate->unique, address)) {
 			fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("too many addresses in one message")};
-			log_not_delivered(a, address, false);
+			log_deferred(a, address);
 			address_deferred(a, address);
 			continue;
 		}

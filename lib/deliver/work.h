@@ -23,7 +23,8 @@ struct queued {
 	struct message *message;  /* kept while its first attempt is near; else read back */
 	struct link link;	  /* in deliverer->ready while it waits for a fiber */
 	bool ready, running, force, force_frozen, first_attempt;
-	bool give_up;		  /* -Mg */
+	bool give_up;		  /* -Mg, or its time is up */
+	bool logged;		  /* it may have a file in msglog */
 	struct waitq attempted;	  /* woken at the end of each attempt */
 	uint32_t waiters;	  /* who must not find the memory gone */
 };
@@ -37,6 +38,7 @@ struct deliverer {
 	bool draining;
 	struct waitq idle; /* nothing runs any more */
 	struct id_source ids;
+	char login[64]; /* of the user that we run as: who submits bounces, in the log */
 	struct deliver_stats stats;
 	struct host_retry host_retry;
 	struct transport_submit submit;
@@ -44,13 +46,18 @@ struct deliverer {
 
 /* What is known of an address at the end: hangs on address->extra. */
 struct fate {
+	struct attempt *attempt;
 	struct address *address;
 	struct delivery_outcome outcome;
 	struct slice unique;	  /* what stands for it in the list of those that are done */
 	unsigned children;	  /* not yet done; an address with children is done when they are */
 	bool has_children, done, hidden;
+	bool timed_out;		  /* failed because it was deferred for as long as the rules allow */
+	uint64_t took_ns;	  /* its delivery */
 	const struct router *router;
 };
+/* Numbers below 0 that the log shows where no system call failed, as administrators know them. */
+enum { DEFER_UNKNOWN = -1, DEFER_HELD = -23, DEFER_NOT_YET = -52, DEFER_NOT_YET_LOCAL = -53, DEFER_QUEUED = -56 };
 
 /* One attempt at one message; on its fiber's stack, everything else in its arena. */
 struct attempt {
@@ -67,12 +74,15 @@ struct attempt {
 	bool force;
 	bool freeze;
 	struct slice freeze_reason;
+	struct str story;	  /* for the message's own log */
 	uint64_t now;		  /* wall clock, seconds */
 };
 
 /* attempt.c */
 void attempt_fiber(void *arg); /* struct queued * */
 struct fate *fate_of(struct address *address);
+/* What is known of an address that joins the attempt: nothing yet. NULL: no memory. */
+struct fate *fate_make(struct attempt *a, struct address *address, struct slice unique);
 /* The address needs nothing more: kept, and its parents with it if they were waiting only for it. */
 void address_done(struct attempt *a, struct address *address);
 void address_failed(struct attempt *a, struct address *address);
@@ -108,7 +118,11 @@ bool retry_failed(struct scope *sc, struct slice key, struct slice address, stru
 void retry_clear(struct shard *shard, struct slice key);
 /* Has a message of that age waited for longer than the rules allow? */
 bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome, uint64_t age_s);
-struct slice retry_address_key(struct arena *arena, const struct address *address, bool routing);
+struct slice retry_delivery_key(struct arena *arena, const struct address *address);
+/* The routing of an address: is it too early for it; it was deferred; it worked. */
+bool retry_routing_waits(struct attempt *a, const struct address *address);
+void retry_routing_failed(struct attempt *a, const struct address *address, const struct delivery_outcome *outcome);
+void retry_routing_done(struct attempt *a, const struct address *address);
 void retry_host_hooks(struct deliverer *d);
 /* submit.c: messages that are made here. */
 void submit_hooks(struct deliverer *d);
@@ -117,9 +131,25 @@ NODISCARD enum rc submit_message(struct task *task, struct deliverer *d, struct 
 
 /* lines.c: the main log's lines of deliveries. */
 void log_delivered(struct attempt *a, struct address *address, bool further);
-void log_not_delivered(struct attempt *a, struct address *address, bool failed);
+void log_failed(struct attempt *a, struct address *address);
+void log_deferred(struct attempt *a, struct address *address);
+void log_ignored(struct attempt *a, struct address *address); /* a failure that nobody is told of */
+void log_host_trouble(struct attempt *a, const struct delivery_outcome *outcome);
 void log_completed(struct attempt *a);
-struct slice fate_text(struct attempt *a, struct address *address, bool with_router);
+struct slice fate_text(const struct address *address); /* why it was not delivered, in a line */
+
+/* msglog.c: the message's own log. The first four do not park and cost nothing without message_logs. */
+void msglog_line(struct attempt *a, struct slice text);
+void msglog_printf(struct attempt *a, const char *format, ...) PRINTF_LIKE(2, 3);
+void msglog_mark(struct attempt *a, struct slice text); /* "*** Frozen": without a time */
+void msglog_delivered(struct attempt *a, const struct address *address);
+/* The message stays: what happened goes to its file. Parks. */
+void msglog_keep(struct attempt *a);
+/* It is over: the file goes, or is kept in msglog.OLD. Parks, if there is a file. */
+void msglog_end(struct attempt *a);
+void msglog_remove(struct task *task, struct deliverer *d, const struct message_id *id); /* parks */
+/* -Mvl. Parks. */
+NODISCARD enum rc msglog_show(struct task *task, struct deliverer *d, struct queued *q, struct str *out, struct err *err);
 
 /* bounce.c */
 /* Tells the senders about a->failed. OK: reported (or nobody is to be told), they are done. DEFER: could not be queued. */

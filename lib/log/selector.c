@@ -89,6 +89,7 @@ static const enum log_selector defaults[] = {
     LOG_SENDER_VERIFY_FAIL,
     LOG_SIZE_REJECT,
     LOG_SKIP_DELIVERY,
+    LOG_SMTP_CONFIRMATION,
     LOG_TLS_CERTIFICATE_VERIFIED,
     LOG_TLS_CIPHER,
 };

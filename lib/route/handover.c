@@ -136,10 +136,12 @@ bool router_find_transport(struct routing *r, const struct expansion *option, co
 		return false;
 	}
 	*ret = conf_instance_find(r->sc->conf, CONF_SECTION_TRANSPORTS, name);
-	if (!*ret)
-		(void)route_say(r, ROUTE_DEFER, "%s \"%.*s\" not found in %.*s router", option_name, SLICE_ARG(name),
-				SLICE_ARG(r->router->instance.name));
-	return *ret;
+	if (*ret)
+		return true;
+	r->out->os = ROUTE_SHOW_TRANSPORT;
+	(void)route_say(r, ROUTE_DEFER, "%s \"%.*s\" not found in %.*s router", option_name, SLICE_ARG(name),
+			SLICE_ARG(r->router->instance.name));
+	return false;
 }
 
 bool router_set_owner(struct routing *r, struct address *address)

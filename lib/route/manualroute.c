@@ -202,6 +202,7 @@ static enum route_result missing(struct routing *r, enum host_missing what, stru
 		result = ROUTE_FAIL;
 	else if (what == MISSING_FREEZE)
 		result = ROUTE_FREEZE;
+	r->out->os = ROUTE_SHOW_HOST;
 	return route_say(r, result, "lookup of host \"%.*s\" failed in %.*s router", SLICE_ARG(name),
 			 SLICE_ARG(r->router->instance.name));
 }

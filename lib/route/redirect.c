@@ -136,6 +136,7 @@ static enum verdict broken(struct interpretation *in, const char *format, ...)
 	va_start(args, format);
 	str_vprintf(&text, format, args);
 	va_end(args);
+	in->r->out->os = ROUTE_SHOW_REDIRECT;
 	(void)route_say(in->r, ROUTE_DEFER, "error in redirect %s: %.*s", in->d->data ? "data" : "file", (int)text.len,
 			text.len ? text.ptr : "");
 	return LIST_ERROR;

@@ -186,7 +186,7 @@ static enum route_result no_route(struct routing *r, const struct router *last)
 {
 	struct slice text;
 
-	r->out->router = last;
+	r->out->router = NULL; /* nobody took it: no one router is to blame */
 	if (r->out->message.len > 0) { /* a router that declined knows more than "unrouteable" */
 		r->out->user_message = r->out->message;
 		return ROUTE_FAIL;

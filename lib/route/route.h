@@ -67,6 +67,8 @@ enum route_result {
 	ROUTE_DISCARDED, /* :blackhole: */
 	ROUTE_FREEZE,	 /* defer, and freeze the message (self = freeze, filter's freeze) */
 };
+/* What the log shows for deferrals that no system call caused, as administrators know it. */
+enum { ROUTE_SHOW_REDIRECT = -17, ROUTE_SHOW_TRANSPORT = -30, ROUTE_SHOW_HOST = -32 };
 /* Where a router leaves its results. */
 struct route_output {
 	/* struct address by link: new ones, to be routed (child->start_router says from where), or, with child->transport set,
@@ -77,7 +79,7 @@ struct route_output {
 	struct slice user_message; /* for the SMTP client, if it may see one; ptr NULL: none. May begin with a reply code */
 	bool unseen;		 /* the router took a copy: children holds the clone that goes on */
 	const struct router *router; /* that gave the verdict; NULL: none ("Unrouteable address") */
-	int os;
+	int os;			 /* errno behind it, or a ROUTE_SHOW_; 0: nothing to tell */
 	bool one_time;		 /* the children become recipients in their own right when they do not get through at once */
 	bool hide_child_in_errors;
 	bool disable_logging;

@@ -15,14 +15,13 @@ static void deadline(struct task *task, int64_t timeout_ms, uint64_t *saved)
 		task->until = task_until(task, (uint64_t)timeout_ms);
 }
 
-static enum rc lost(struct smtp_connection *c, enum rc rc, struct slice command, int64_t timeout_ms, struct err *err)
+static enum rc lost(struct smtp_connection *c, enum rc rc, struct slice command, struct err *err)
 {
 	c->dead = true;
 	if (rc == CANCELLED)
 		return rc;
 	if (rc == DEFER && err) {
-		(void)err_set(err, DEFER, "SMTP timeout after %llds waiting for the reply to %.*s",
-			      (long long)(timeout_ms + 999) / 1000, SLICE_ARG(command));
+		(void)err_set(err, DEFER, "SMTP timeout after %.*s", SLICE_ARG(command));
 		err->os = ETIMEDOUT;
 	} else if (err) {
 		int os = err->os;
@@ -60,7 +59,7 @@ enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t ti
 	}
 	task->until = saved;
 	if (rc != OK)
-		return lost(c, rc, command, timeout_ms, err);
+		return lost(c, rc, command, err);
 	if (state == REPLY_BAD) {
 		c->dead = true;
 		return err_set(err, DEFER, "malformed SMTP reply from %.*s in response to %.*s", SLICE_ARG(c->host_name),
@@ -219,6 +218,12 @@ static enum rc dial(struct task *task, struct smtp_connection *c, const struct s
 	if (rc == DEFER && err && !err->os) {
 		(void)err_set(err, DEFER, "Connection timed out");
 		err->os = ETIMEDOUT;
+	}
+	if (rc == FAIL && err) { /* the system's words, as logs have them, without the call's name */
+		char words[128];
+		int os = err->os;
+		(void)err_set(err, DEFER, "%s", strerror_r(os, words, sizeof(words)));
+		err->os = os;
 	}
 	if (rc != OK)
 		return rc == CANCELLED ? rc : DEFER;

@@ -77,7 +77,8 @@ static void add_rcpt(const struct smtp_recipient *recipient, struct str *out)
 	str_add(out, recipient->parameters);
 }
 
-/* The command as logs and bounces show it. */
+/* The command as logs and bounces show it. "pipelined" tells that the trouble may be an earlier command's: with MAIL, and
+ * where the connection ends; a reply to RCPT is about that recipient. */
 static struct slice shown_mail(struct exchange *x)
 {
 	struct str text = str_make(x->task->arena);
@@ -90,12 +91,12 @@ static struct slice shown_mail(struct exchange *x)
 	return s.ptr ? s : SLICE("MAIL");
 }
 
-static struct slice shown_rcpt(struct exchange *x, const struct smtp_recipient *recipient)
+static struct slice shown_rcpt(struct exchange *x, const struct smtp_recipient *recipient, bool pipelined)
 {
 	struct str text = str_make(x->task->arena);
 	struct slice s;
 
-	if (x->pipelining)
+	if (pipelined)
 		str_addz(&text, "pipelined ");
 	str_addz(&text, "RCPT TO:<");
 	str_add(&text, recipient->address);
@@ -291,10 +292,11 @@ static enum rc read_mail(struct exchange *x, bool *go_ret)
 static enum rc read_rcpt(struct exchange *x, struct smtp_recipient *recipient, bool mail_accepted)
 {
 	struct smtp_reply reply;
-	enum rc rc = read_reply(x, x->c->command_timeout_ms, shown_rcpt(x, recipient), &reply);
+	enum rc rc = read_reply(x, x->c->command_timeout_ms, shown_rcpt(x, recipient, x->pipelining), &reply);
 
 	if (rc != OK)
 		return give_up(x, rc, &reply);
+	reply.command = shown_rcpt(x, recipient, false);
 	if (mail_accepted) {
 		recipient->reply = reply;
 		recipient->rc = judge(reply.code);
@@ -363,7 +365,7 @@ static enum rc envelope_one_by_one(struct exchange *x)
 			continue;
 		add_rcpt(&x->t->recipients[i], &out);
 		str_addz(&out, "\r\n");
-		rc = flush(x, &out, shown_rcpt(x, &x->t->recipients[i]));
+		rc = flush(x, &out, shown_rcpt(x, &x->t->recipients[i], false));
 		if (rc == OK)
 			rc = read_rcpt(x, &x->t->recipients[i], true);
 		if (rc != OK)
@@ -488,7 +490,7 @@ static enum rc read_final(struct exchange *x, struct slice command)
 /* DATA was answered; 354 asks for the text, even if by then nobody wants it (RFC 2920 section 3.1). */
 static enum rc send_data(struct exchange *x, const struct smtp_reply *data)
 {
-	struct slice command = x->pipelining ? SLICE("pipelined end of data") : SLICE("end of data");
+	struct slice command = SLICE("end of data");
 	struct gather g = {.x = x};
 	struct dot_stuffer stuffer;
 	struct smtp_reply none = {.text = SLICE_EMPTY, .command = SLICE("sending data block")};
@@ -541,7 +543,7 @@ static enum rc finish_with_data(struct exchange *x)
 
 static enum rc finish_with_bdat(struct exchange *x)
 {
-	struct slice command = x->data_sent_eagerly ? SLICE("pipelined end of data") : SLICE("end of data");
+	struct slice command = SLICE("end of data");
 	struct str line = str_make(x->task->arena);
 	struct gather g = {.x = x};
 	struct smtp_reply none = {.text = SLICE_EMPTY, .command = SLICE("sending data block")};

@@ -379,6 +379,8 @@ static enum rc deliver_to_place(struct append *append)
 	return rc;
 }
 
+enum { SHOW_QUOTA = -22 }; /* what the log shows for a quota of ours, as administrators know it */
+
 static void appendfile_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
 {
 	struct err err = err_make(sc->task->arena);
@@ -391,7 +393,7 @@ static void appendfile_deliver(struct scope *sc, const struct transport *transpo
 	else
 		outcome_all(sc, delivery, rc == FAIL ? FAIL : DEFER, "%.*s", SLICE_ARG(err.text));
 	for (unsigned i = 0; i < delivery->count; i++) {
-		delivery->outcomes[i].os = rc == OK ? 0 : err.os;
+		delivery->outcomes[i].os = rc == OK ? 0 : append.quota_exceeded ? SHOW_QUOTA : err.os;
 		delivery->outcomes[i].size = append.size;
 		delivery->outcomes[i].error = quota && rc != OK ? RETRY_ERROR_QUOTA : RETRY_ERROR_NONE;
 		delivery->outcomes[i].scope = DEFER_ADDRESS;

@@ -80,6 +80,7 @@ struct transport_shard {
 	struct host_retry retry;
 	struct transport_submit submit;
 	uint64_t sequence; /* of maildir names */
+	struct map mailboxes; /* files that deliveries of this shard write to now: struct turns by path (mailbox.c) */
 };
 struct transport_shard *transport_shard(struct shard *shard); /* NULL: no memory */
 

@@ -3,11 +3,121 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CREATE_LOOP_MAX 10 /* a file that comes and goes */
+#define CREATE_LOOP_MAX	   10 /* a file that comes and goes */
+#define LOCK_PAUSE_MIN_MS 20 /* the first pause before a lock is tried again; it doubles up to lock_interval */
+
+/* ---- Turns ------------------------------------------------------------------------------------------------------------- */
+
+/* Deliveries of one shard to one mailbox stand in line. Against each other they would only learn that the lock is taken,
+ * and sleep until some of them gave up: twenty messages for one user at once are ordinary. */
+struct turns {
+	struct waitq next;
+	unsigned waiting;
+	bool taken;
+	uint32_t path_len;
+	char path[];
+};
+
+static uint64_t patience_ns(const struct append *append)
+{
+	return (uint64_t)append->options->lock_interval * (uint64_t)append->options->lock_retries * NS_PER_S;
+}
+
+static struct turns *turns_find(struct map *mailboxes, const char *path)
+{
+	struct slice name = slice_of(path);
+	struct turns *turns = map_get(mailboxes, name);
+
+	if (turns)
+		return turns;
+	turns = calloc(1, sizeof(*turns) + name.len); /* lives as long as somebody stands in line, not as one message */
+	if (!turns)
+		return NULL;
+	waitq_init(&turns->next);
+	turns->path_len = name.len;
+	memcpy(turns->path, name.ptr, name.len);
+	if (map_set(mailboxes, slice_make(turns->path, name.len, CLEAN), turns))
+		return turns;
+	free(turns);
+	return NULL;
+}
+
+/* Whoever leaves lets the next one go on; the last one clears the place. */
+static void turns_leave(struct map *mailboxes, struct turns *turns)
+{
+	if (turns->taken)
+		return;
+	if (turns->waiting) {
+		(void)waitq_wake_one(&turns->next);
+		return;
+	}
+	(void)map_remove(mailboxes, slice_make(turns->path, turns->path_len, CLEAN));
+	free(turns);
+}
+
+/* Waits for the mailbox for as long as for its lock. *turns_ret NULL: there is no memory for a line, and locks must do. */
+static enum rc turn_take(struct append *append, struct turns **turns_ret)
+{
+	struct task *task = append->sc->task;
+	struct transport_shard *state = transport_shard(task->shard);
+	struct turns *turns = state ? turns_find(&state->mailboxes, append->path) : NULL;
+	uint64_t saved = task->until, until = shard_now(task->shard) + patience_ns(append);
+	enum rc rc = OK;
+
+	*turns_ret = turns;
+	if (!turns)
+		return OK;
+	turns->waiting++;
+	task->until = until < saved ? until : saved;
+	while (rc == OK && turns->taken)
+		rc = waitq_wait(task, &turns->next);
+	task->until = saved;
+	turns->waiting--;
+	if (rc == OK) {
+		turns->taken = true;
+		return OK;
+	}
+	*turns_ret = NULL;
+	turns_leave(&state->mailboxes, turns);
+	return rc == CANCELLED ? rc : err_set(append->err, DEFER, "failed to lock mailbox %s (other deliveries)", append->path);
+}
+
+static void turn_give(struct append *append, struct turns *turns)
+{
+	struct transport_shard *state = transport_shard(append->sc->task->shard);
+
+	if (!turns || !state)
+		return;
+	turns->taken = false;
+	turns_leave(&state->mailboxes, turns);
+}
+
+/* The pause before a lock that others hold is tried again: short ones at first, since most are held for milliseconds.
+ * FAIL: lock_retries times lock_interval are over. */
+struct patience {
+	uint64_t until, pause;
+};
+
+static struct patience patience_make(const struct append *append)
+{
+	return (struct patience){shard_now(append->sc->task->shard) + patience_ns(append), LOCK_PAUSE_MIN_MS * NS_PER_MS};
+}
+
+static enum rc patience_wait(struct append *append, struct patience *patience)
+{
+	uint64_t now = shard_now(append->sc->task->shard), longest = (uint64_t)append->options->lock_interval * NS_PER_S;
+	uint64_t pause = patience->pause < longest ? patience->pause : longest;
+
+	if (now >= patience->until)
+		return FAIL;
+	patience->pause *= 2;
+	return task_sleep(append->sc->task, now + pause);
+}
 
 /* ---- The lock file --------------------------------------------------------------------------------------------------- */
 
@@ -51,24 +161,24 @@ static enum rc take_lockfile(struct append *append, const char **lock_ret)
 	const char *hitch = arena_printf(arena, "%s.lock.%.*s.%llx.%x.%x", append->path,
 					 SLICE_ARG(conf_main(append->sc->conf)->primary_hostname),
 					 (unsigned long long)shard_wall_exact(shard), (unsigned)getpid(), shard_id(shard)).ptr;
+	struct patience patience = patience_make(append);
 	bool locked = false;
+	enum rc rc;
 
 	if (!lock || !hitch)
 		return err_memory(append->err);
-	for (int64_t tries = 0; !locked && tries < append->options->lock_retries; tries++) {
-		enum rc rc = tries ? task_sleep(append->sc->task, shard_now(shard) +
-						(uint64_t)append->options->lock_interval * NS_PER_S) : OK;
-		if (rc == OK)
-			rc = lock_once(append, lock, hitch, &locked);
+	for (;;) {
+		rc = lock_once(append, lock, hitch, &locked);
+		if (rc != OK || locked)
+			break;
+		forget_old_lock(append, lock);
+		rc = patience_wait(append, &patience);
 		if (rc != OK)
-			return rc;
-		if (!locked)
-			forget_old_lock(append, lock);
+			break;
 	}
-	if (!locked)
-		return err_set(append->err, DEFER, "failed to lock mailbox %s (lock file)", append->path);
-	*lock_ret = lock;
-	return OK;
+	if (rc == OK)
+		*lock_ret = lock;
+	return rc == FAIL ? err_set(append->err, DEFER, "failed to lock mailbox %s (lock file)", append->path) : rc;
 }
 
 /* ---- The file ---------------------------------------------------------------------------------------------------------- */
@@ -188,28 +298,25 @@ static bool lock_open_file(struct append *append)
 
 static enum rc open_and_lock(struct append *append, bool *created_ret)
 {
-	struct shard *shard = append->sc->task->shard;
+	struct patience patience = patience_make(append);
 	enum rc rc;
 
-	for (int64_t tries = 0; tries < append->options->lock_retries || tries == 0; tries++) {
-		if (tries) {
-			close_file(append);
-			rc = task_sleep(append->sc->task,
-					shard_now(shard) + (uint64_t)append->options->lock_interval * NS_PER_S);
-			if (rc != OK)
-				return rc;
-		}
+	for (;;) {
 		rc = open_mailbox(append, created_ret);
 		if (rc != OK || lock_open_file(append))
 			return rc;
+		close_file(append);
+		rc = patience_wait(append, &patience);
+		if (rc == FAIL)
+			return err_set(append->err, DEFER, "failed to lock mailbox %s (fcntl/flock)", append->path);
+		if (rc != OK)
+			return rc;
 	}
-	close_file(append);
-	return err_set(append->err, DEFER, "failed to lock mailbox %s (fcntl/flock)", append->path);
 }
 
 /* ---- The delivery ---------------------------------------------------------------------------------------------------------- */
 
-enum rc mailbox_deliver(struct append *append)
+static enum rc deliver_in_turn(struct append *append)
 {
 	struct task *task = append->sc->task;
 	const char *lock = NULL;
@@ -250,4 +357,16 @@ enum rc mailbox_deliver(struct append *append)
 	if (lock)
 		user_tidy(task, &append->who, lock);
 	return rc == FAIL ? DEFER : rc;
+}
+
+enum rc mailbox_deliver(struct append *append)
+{
+	struct turns *turns;
+	enum rc rc = turn_take(append, &turns);
+
+	if (rc != OK)
+		return rc;
+	rc = deliver_in_turn(append);
+	turn_give(append, turns);
+	return rc;
 }

@@ -273,6 +273,7 @@ static void say_blocked(struct relay *relay)
 		if (!outcome->message.ptr)
 			outcome->message = SLICE("retry time not reached for any host");
 		outcome->scope = DEFER_HOST;
+		outcome->os = RETRY_NOT_REACHED_HOSTS;
 		outcome->error = RETRY_ERROR_NONE;
 	}
 }

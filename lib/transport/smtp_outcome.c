@@ -176,6 +176,9 @@ enum rc smtp_fill_transaction(struct scope *sc, const struct transport *transpor
 	return OK;
 }
 
+/* Numbers that the log shows for failures that are no system call's, as administrators know them. */
+enum { SHOW_LOST = -18, SHOW_RCPT_4XX = -44, SHOW_MAIL_4XX = -45, SHOW_DATA_4XX = -46 };
+
 /* What went wrong, in the classes of retry rules. */
 static void classify(struct delivery_outcome *outcome, const struct smtp_reply *reply)
 {
@@ -186,9 +189,15 @@ static void classify(struct delivery_outcome *outcome, const struct smtp_reply *
 		outcome->error = outcome->os == ETIMEDOUT    ? RETRY_ERROR_TIMEOUT :
 				 outcome->os == ECONNREFUSED ? RETRY_ERROR_REFUSED :
 				 outcome->os == ECONNRESET || outcome->os == EPIPE ? RETRY_ERROR_LOST : RETRY_ERROR_CONNECT;
+		if (outcome->error == RETRY_ERROR_LOST)
+			outcome->os = SHOW_LOST;
 		return;
 	}
 	outcome->basic_errno_more = reply->code;
+	outcome->os = rcpt ? SHOW_RCPT_4XX : mail ? SHOW_MAIL_4XX : SHOW_DATA_4XX;
+	if (slice_eq(reply->command, SLICE("initial connection")) ||
+	    slice_search(reply->command, SLICE("HLO ")) >= 0 || slice_starts(reply->command, SLICE("HELO ")))
+		outcome->os = 0;
 	if (slice_eq(reply->command, SLICE("initial connection")) || reply->code == 421 ||
 	    slice_search(reply->command, SLICE("HLO ")) >= 0 || slice_starts(reply->command, SLICE("HELO "))) {
 		outcome->scope = DEFER_HOST;

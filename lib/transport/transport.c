@@ -131,8 +131,10 @@ struct transport_shard *transport_shard(struct shard *shard)
 	state = shard_slot(shard, shard_slot_number);
 	if (!state) {
 		state = calloc(1, sizeof(*state)); /* once per shard */
-		if (state)
-			shard_slot_set(shard, shard_slot_number, state);
+		if (!state)
+			return NULL;
+		map_init(&state->mailboxes, NULL, false);
+		shard_slot_set(shard, shard_slot_number, state);
 	}
 	return state;
 }
@@ -155,8 +157,13 @@ void transport_set_submit(struct shard *shard, const struct transport_submit *su
 
 void transport_done(struct shard *shard)
 {
+	struct transport_shard *state;
+
 	pthread_once(&slot_once, make_slot);
-	free(shard_slot(shard, shard_slot_number));
+	state = shard_slot(shard, shard_slot_number);
+	if (state)
+		map_done(&state->mailboxes);
+	free(state);
 	shard_slot_set(shard, shard_slot_number, NULL);
 }
 

@@ -40,7 +40,8 @@ struct delivery_outcome {
 	enum rc rc;			   /* OK delivered, FAIL bounces, DEFER is retried */
 	struct slice message;		   /* why not; or the confirmation (C="...") when OK */
 	struct slice user_message;	   /* text that may go into the bounce beyond message */
-	int os, basic_errno_more;	   /* for retry rules: as Exim's error classes */
+	int os;				   /* errno, or what the log shows in its place: below 0, as Exim numbers them */
+	int basic_errno_more;		   /* the reply's code */
 	enum { RETRY_ERROR_NONE, RETRY_ERROR_CONNECT, RETRY_ERROR_TIMEOUT, RETRY_ERROR_QUOTA, RETRY_ERROR_DNS,
 	       RETRY_ERROR_LOST, RETRY_ERROR_TLS, RETRY_ERROR_AUTH, RETRY_ERROR_MAIL_4XX, RETRY_ERROR_RCPT_4XX,
 	       RETRY_ERROR_DATA_4XX, RETRY_ERROR_REFUSED } error;
@@ -55,6 +56,8 @@ struct delivery_outcome {
 	struct slice special_log;	   /* "(file)": extra for the log */
 	bool freeze;			   /* with DEFER: the message is to be frozen (pipe's freeze_signal and its kin) */
 };
+
+#define RETRY_NOT_REACHED_HOSTS (-54) /* os of an outcome: no host of it may be tried yet */
 
 struct transport_ops {
 	/* Works through the batch; fills in every outcome. Parks. */

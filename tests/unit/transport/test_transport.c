@@ -451,7 +451,7 @@ static void smtp_rows(struct harness *h)
 	HOLDS(h, says(&s, "250 taken"));
 	HOLDS(h, s.outcomes[0].host.port == server.port && s.outcomes[0].pipelining && s.outcomes[0].dsn_aware);
 	HOLDS(h, s.outcomes[1].rc == FAIL && s.outcomes[1].error == RETRY_ERROR_RCPT_4XX &&
-	      is(s.outcomes[1].message, "SMTP error from remote mail server after pipelined RCPT TO:<no@x.example>: 550 never"));
+	      is(s.outcomes[1].message, "SMTP error from remote mail server after RCPT TO:<no@x.example>: 550 never"));
 	HOLDS(h, s.outcomes[2].rc == DEFER && s.outcomes[2].scope == DEFER_ADDRESS);
 	/* The transport's own host; the pooled connection is not for another transport. */
 	sending_init(&s, h, "own", "joe@x.example");
