@@ -231,7 +231,7 @@ static enum rc redis_find(struct scope *sc, const struct lookup_type *type,
 	struct slice query, servers, item, words[WORD_COUNT_MAX];
 	unsigned tried = 0;
 	char separator = 0;
-	uint32_t count;
+	uint32_t count = 0;
 	enum rc rc;
 
 	(void)type;

@@ -162,7 +162,7 @@ enum rc redis_call(struct task *task, const struct redis_server *server, const s
 	enum rc rc = check(words, count, err);
 
 	for (unsigned i = 0; rc == OK && i <= REDIRECTION_COUNT_MAX; i++) {
-		struct redis_link *link;
+		struct redis_link *link = NULL;
 
 		rc = link_find(task, &at, &link, err);
 		if (rc == OK)
