@@ -141,7 +141,7 @@ static void line_step(struct smtp_session *s, struct receive *r, struct cursor *
 	if (at == c->end)
 		return;
 	if (*at == 0) {
-		r->message->body.zero_count++;
+		r->message->body.zero_count += !r->in_header; /* those that turn out to be body are counted then */
 		r->line_len++;
 		c->p++;
 	} else if (*at == '\n' && (s->local || s->dry_run)) {
