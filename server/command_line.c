@@ -35,7 +35,7 @@ static bool option_b(struct command_line *cl, const char *arg, const char *rest)
 		{"d", MODE_DAEMON}, {"df", MODE_FOREGROUND}, {"s", MODE_SMTP}, {"S", MODE_BATCH_SMTP}, {"m", MODE_SUBMIT},
 		{"e", MODE_EXPAND}, {"t", MODE_TEST_ADDRESS}, {"v", MODE_VERIFY_ADDRESS}, {"vs", MODE_VERIFY_SENDER},
 		{"h", MODE_TEST_HOST}, {"hc", MODE_TEST_HOST}, {"V", MODE_VERSION}, {"P", MODE_PRINT}, {"p", MODE_LIST},
-		{"pc", MODE_COUNT}, {"rt", MODE_TEST_RETRY}, {"rw", MODE_TEST_REWRITE}, {"f", MODE_TEST_FILTER}, {"i", MODE_NEWALIASES},
+		{"pc", MODE_COUNT}, {"rt", MODE_TEST_RETRY}, {"rw", MODE_TEST_REWRITE}, {"i", MODE_NEWALIASES},
 	};
 
 	for (unsigned i = 0; i < ARRAY_COUNT(modes); i++)
@@ -57,6 +57,40 @@ static bool option_b(struct command_line *cl, const char *arg, const char *rest)
 		return true;
 	}
 	return unknown(arg);
+}
+
+/* -bf, -bF and their kin: a value follows. */
+static bool option_filter(struct command_line *cl, int argc, char **argv, int *index, bool *taken)
+{
+	static const struct {
+		const char *letters;
+		size_t offset;
+		const char *what;
+	} rows[] = {
+		{"-bf", offsetof(struct command_line, filter_user), "file name"},
+		{"-bF", offsetof(struct command_line, filter_system), "file name"},
+		{"-bfd", offsetof(struct command_line, filter_domain), "string"},
+		{"-bfl", offsetof(struct command_line, filter_local_part), "string"},
+		{"-bfp", offsetof(struct command_line, filter_prefix), "string"},
+		{"-bfs", offsetof(struct command_line, filter_suffix), "string"},
+	};
+	const char *arg = argv[*index];
+
+	*taken = false;
+	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
+		if (!is(arg, rows[i].letters))
+			continue;
+		*taken = true;
+		if (*index + 1 >= argc) {
+			fprintf(stderr, "exim: %s expected after %s\n", rows[i].what, arg);
+			return false;
+		}
+		*(const char **)((char *)cl + rows[i].offset) = argv[++*index];
+		if (i < 2)
+			cl->mode = MODE_TEST_FILTER;
+		return true;
+	}
+	return true;
 }
 
 /* -M...: what follows are message ids, or an id and addresses. */
@@ -189,8 +223,13 @@ static bool option(struct command_line *cl, int argc, char **argv, int *index, u
 	const char *arg = argv[*index], *rest = arg + 2, *text;
 
 	switch (arg[1]) {
-	case 'b':
-		return option_b(cl, arg, rest);
+	case 'b': {
+		bool taken;
+
+		if (!option_filter(cl, argc, argv, index, &taken))
+			return false;
+		return taken || option_b(cl, arg, rest);
+	}
 	case 'B':
 		return true; /* body type, for old programs */
 	case 'C':

@@ -22,6 +22,7 @@ static const char help[] =
 	"  -M ID...           deliver now; -Mrm -Mf -Mt -Mg -Mar -Mes -Mmd -Mmad: change; -Mvh -Mvb -Mvc -Mvl: look\n"
 	"  -bt -bv ADDRESS    how an address is routed, whether it verifies\n"
 	"  -be STRING         expands; -bh IP: a test session; -brt: a retry rule\n"
+	"  -bf FILE -bF FILE  what a filter (the system filter) does with the message on standard input\n"
 	"  -bV -bP [WHAT]     version and check of the configuration; its options\n"
 	"\n"
 	"The letters are Exim's. What only sluice has is described in README.md and by -bP.\n";
@@ -33,6 +34,7 @@ void caller_find(struct caller *ret)
 	*ret = (struct caller){.uid = getuid(), .gid = getgid()};
 	ret->trusted = ret->admin = ret->uid == 0 || ret->uid == geteuid();
 	snprintf(ret->login, sizeof(ret->login), "%s", pw ? pw->pw_name : "unknown");
+	snprintf(ret->home, sizeof(ret->home), "%s", pw ? pw->pw_dir : "/");
 	snprintf(ret->name, sizeof(ret->name), "%.*s", pw ? (int)strcspn(pw->pw_gecos, ",") : 0, pw ? pw->pw_gecos : "");
 }
 
@@ -85,6 +87,8 @@ static int once_tool(const struct command_line *cl, const struct caller *caller,
 		return run_once(cl, caller, conf, false, tool_verify_address);
 	case MODE_TEST_HOST:
 		return run_once(cl, caller, conf, false, tool_test_host);
+	case MODE_TEST_FILTER:
+		return run_once(cl, caller, conf, false, tool_test_filter);
 	case MODE_TEST_RETRY:
 		return run_once(cl, caller, conf, false, tool_test_retry);
 	default:

@@ -40,6 +40,8 @@ struct command_line {
 	bool extract, ignore_dot, debug, list_all, list_undelivered, random_order, foreground, names_only, no_daemonize;
 	enum { WHEN_DEFAULT, WHEN_FOREGROUND, WHEN_BACKGROUND, WHEN_QUEUE } when; /* -odf/-odi, -odb, -odq */
 	enum { ERRORS_MAIL, ERRORS_PRINT, ERRORS_QUIET } errors; /* -oem, -oep, -oeq ... */
+	const char *filter_user, *filter_system; /* -bf, -bF */
+	const char *filter_domain, *filter_local_part, *filter_prefix, *filter_suffix; /* -bfd -bfl -bfp -bfs */
 	const char *message_file;	/* -be's, -bem */
 };
 /* false: told on standard error. */
@@ -49,7 +51,7 @@ bool command_line_parse(int argc, char **argv, struct command_line *ret);
 struct caller {
 	uint32_t uid, gid;
 	bool trusted, admin;
-	char login[64], name[128];
+	char login[64], name[128], home[256];
 };
 void caller_find(struct caller *ret);
 
@@ -86,6 +88,9 @@ int tool_test_host(struct once *once);
 int tool_test_retry(struct once *once);
 int tool_version(const struct conf *conf, bool with_config);
 int tool_print(const struct command_line *cl, const struct caller *caller, const struct conf *conf);
+
+/* filter_tool.c */
+int tool_test_filter(struct once *once);
 
 /* queue_tools.c: through the control socket of the daemon, or on the spool itself. */
 int queue_command(const struct command_line *cl, const struct caller *caller, struct conf *conf);

@@ -46,6 +46,18 @@ static inline void list_remove(struct link *l)
 	list_init(l);
 }
 
+/* Moves all members of `from` to the end of `list`. */
+static inline void list_join(struct link *list, struct link *from)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = list->prev;
+	list->prev->next = from->next;
+	from->prev->next = list;
+	list->prev = from->prev;
+	list_init(from);
+}
+
 /* The first member, taken out; NULL when there is none. */
 static inline struct link *list_shift(struct link *list)
 {

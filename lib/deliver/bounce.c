@@ -383,6 +383,10 @@ enum rc bounce_send(struct attempt *a)
 	total = 0;
 	LIST_EACH(l, &a->failed) {
 		struct address *address = LIST_ITEM(l, struct address, link);
+		if (address->ignore_errors) {
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s: error ignored", SLICE_ARG(address->full));
+			continue;
+		}
 		if (!wanted(address, REPORT_FAILURE)) {
 			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id,
 				   "%.*s: error ignored: RFC 3461 DSN, failure notify not requested", SLICE_ARG(address->full));

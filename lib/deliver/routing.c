@@ -18,10 +18,12 @@ static bool child_fate(struct attempt *a, struct address *address)
 	struct str unique = str_make(&a->arena);
 
 	/* A file or pipe is told apart by who it is for; an address is itself. */
-	if (address->pipe.len || address->file.len) {
-		str_add(&unique, address->pipe.len ? address->pipe : address->file);
+	if (address->pipe.len || address->file.len || address->transport) {
+		str_add(&unique, address->pipe.len ? address->pipe : address->file.len ? address->file : address->full);
 		str_addc(&unique, ':');
 		str_add(&unique, address->parent ? address->parent->full : SLICE_EMPTY);
+		if (address->full.ptr[0] == '>') /* several replies to one are several */
+			str_printf(&unique, ":%u", filter_action_number(address->action));
 	} else {
 		/* An alias that names itself ("me: me, archive") is not done when its first address is, and no duplicate of it. */
 		unsigned same = ancestors_of_that_name(address);
@@ -30,6 +32,24 @@ static bool child_fate(struct attempt *a, struct address *address)
 		str_add(&unique, address->full);
 	}
 	return fate_make(a, address, str_slice(&unique)) != NULL;
+}
+
+/* A file, pipe or reply: once, however often it is asked for, and not again when it was done in an earlier attempt. */
+static void take_delivery(struct attempt *a, struct address *child)
+{
+	struct fate *fate = fate_of(child);
+
+	list_init(&child->link);
+	if (map_get(&a->done, fate->unique) || map_get(&a->routed, fate->unique)) {
+		address_done(a, child);
+		return;
+	}
+	if (!map_set(&a->routed, fate->unique, child)) {
+		fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
+		address_deferred(a, child);
+		return;
+	}
+	list_append(child->transport->is_local ? &a->local : &a->remote, &child->link);
 }
 
 /* Children of an address join those to be routed, or, files and pipes, those to be delivered. */
@@ -53,7 +73,7 @@ static void take_children(struct attempt *a, struct address *parent, struct rout
 		fate_of(child->parent)->children++;
 		fate_of(child->parent)->has_children = true;
 		if (child->transport) {
-			list_append(child->transport->is_local ? &a->local : &a->remote, &child->link);
+			take_delivery(a, child);
 		} else {
 			list_insert_after(at, &child->link);
 			at = &child->link;
@@ -67,6 +87,9 @@ static void not_taken(struct attempt *a, struct address *address, struct route_o
 	struct slice why = out->message.len ? out->message : err->text.len ? err->text : SLICE("Unrouteable address");
 
 	fate->router = address->router = out->router; /* not the last one that it happened to be in */
+	take_children(a, address, out);		      /* what a filter had set up before */
+	if (fate->has_children)
+		fate->children++; /* the address is not done when they are */
 	fate->outcome = (struct delivery_outcome){
 		.rc = rc, .message = why, .os = out->os ? out->os : DEFER_UNKNOWN, .scope = DEFER_ADDRESS};
 	list_init(&address->link);

@@ -296,6 +296,8 @@ static enum rc eval_call(struct scope *sc, const struct condition *condition, bo
 		ours = expand_conditions[i] == condition->condition;
 	if (!ours)
 		return shard_needed(sc, condition->condition->name, err);
+	if (sc->expand_forbidden && not_forbidden(sc, condition->condition->name, err) != OK)
+		return FAIL;
 	return condition->condition->eval(sc, condition->call, ret, err);
 }
 

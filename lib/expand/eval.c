@@ -20,6 +20,27 @@ enum rc shard_needed(const struct scope *sc, const char *what, struct err *err)
 	return err_set(err, FAIL, "%s cannot be used while the configuration is read", what);
 }
 
+enum rc not_forbidden(const struct scope *sc, const char *name, struct err *err)
+{
+	static const struct {
+		const char *name, *what;
+		unsigned flag;
+	} rows[] = {
+		{"dlfunc", "dynamically-loaded functions are", EXPAND_NO_DLFUNC},
+		{"exists", "File existence tests are", EXPAND_NO_EXISTS},
+		{"lookup", "lookup expansions are", EXPAND_NO_LOOKUP},
+		{"perl", "Perl calls are", EXPAND_NO_PERL},
+		{"readfile", "file insertions are", EXPAND_NO_READFILE},
+		{"readsocket", "socket insertions are", EXPAND_NO_READSOCKET},
+		{"run", "running a command is", EXPAND_NO_RUN},
+	};
+
+	for (unsigned i = 0; sc->expand_forbidden && i < sizeof(rows) / sizeof(*rows); i++)
+		if ((sc->expand_forbidden & rows[i].flag) && strcmp(rows[i].name, name) == 0)
+			return err_set(err, FAIL, "%s not permitted", rows[i].what);
+	return OK;
+}
+
 enum rc depth_enter(struct scope *sc, struct err *err)
 {
 	if (sc->depth >= EXPAND_DEPTH_MAX || fiber_stack_left() < EXPAND_STACK_MIN)
@@ -79,6 +100,8 @@ static enum rc call_eval(struct scope *sc, const struct expand_call *call, struc
 		ours = expand_items[i] == call->item;
 	if (!ours)
 		return shard_needed(sc, call->item->name, err);
+	if (sc->expand_forbidden && not_forbidden(sc, call->item->name, err) != OK)
+		return FAIL;
 	return call->item->eval(sc, call, ret, err);
 }
 

@@ -37,6 +37,12 @@ NODISCARD enum rc expand_condition(struct scope *sc, struct slice text, bool *re
  * or, with lax, true. */
 NODISCARD enum rc expand_truth(struct slice value, bool lax, bool *ret, struct err *err);
 
+/* What a scope may forbid (sc->expand_forbidden), as a redirect router does for the filters of users. */
+enum {
+	EXPAND_NO_DLFUNC = 1, EXPAND_NO_EXISTS = 2, EXPAND_NO_LOOKUP = 4, EXPAND_NO_PERL = 8, EXPAND_NO_READFILE = 16,
+	EXPAND_NO_READSOCKET = 32, EXPAND_NO_RUN = 64,
+};
+
 /* An option that is expanded before use: const struct expansion *, NULL when unset. */
 extern const struct conf_type conf_expansion;
 #define OPT_EXPAND(st, f, d, h) CONF_ROW(st, f, const struct expansion *, &conf_expansion, d, h, 0)

@@ -102,6 +102,8 @@ extern const struct expand_item item_if, item_filter;
 enum rc str_result(const struct str *str, struct slice *ret, struct err *err);
 /* Asked by what waits, reads a clock or the file system: FAIL where there is no shard, in expand_early(). */
 enum rc shard_needed(const struct scope *sc, const char *what, struct err *err);
+/* Is the item or condition of that name forbidden here? OK, or FAIL with the reason. */
+enum rc not_forbidden(const struct scope *sc, const char *name, struct err *err);
 /* The limits of depth, asked for at each level. OK, or FAIL with the reason. */
 enum rc depth_enter(struct scope *sc, struct err *err);
 

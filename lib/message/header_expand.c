@@ -12,6 +12,8 @@ static struct slice charset_of(const struct scope *sc)
 {
 	const struct message_options *options = sc->conf ? conf_group(sc->conf, CONF_MESSAGE) : NULL;
 
+	if (sc->headers_charset.ptr && sc->headers_charset.len)
+		return sc->headers_charset;
 	return options && options->headers_charset.ptr && options->headers_charset.len
 		   ? options->headers_charset
 		   : SLICE("UTF-8");

@@ -224,6 +224,7 @@ struct message {
 	uint32_t nonrecipients_text_count;
 	struct envelope_line *unsupported_lines; /* -H lines that nobody here asks for: kept and written back */
 	uint32_t unsupported_count;
+	int32_t filter_sn[10];	   /* $sn0 ... $sn9: what the system filter counted */
 	struct message_id about;   /* the message that a report is about; "": none */
 	void *extra[4];		   /* other rooms' own (mail authentication, scan results...) */
 	uint32_t refs;		   /* of this shard's fibers and lists */
@@ -339,6 +340,7 @@ NODISCARD enum rc envelope_read(struct message *message, struct slice text, stru
 struct router;
 struct transport;
 struct host_list;
+struct filter_action;
 struct address {
 	struct slice full;	   /* local_part@domain; domain in lower case, local part lower-cased unless caseful */
 	struct slice local_part, domain;
@@ -362,6 +364,8 @@ struct address {
 	uint8_t dsn_flags;
 	struct slice orcpt;
 	struct link link;
+	const struct filter_action *action; /* of a filter, that made this address: the reply, the pipe's words, the file's mode */
+	bool ignore_errors;	   /* a filter's "noerror", and handed on: its failures are told to nobody */
 	void *extra;		   /* of the room that works on it now */
 };
 
@@ -403,6 +407,10 @@ struct scope {
 	bool dry_run;		     /* -bh: nothing is really delivered, delays are told, not waited for */
 	bool queue_running;	     /* a queue runner's delivery */
 	unsigned depth;		     /* of nested ACLs and expansions */
+	unsigned expand_forbidden;   /* EXPAND_NO_...: what a user's filter may not do */
+	int32_t filter_n[10];	     /* $n0 ... $n9 of the filter that runs */
+	struct slice this_address;   /* $thisaddress; ptr NULL: not set */
+	struct slice headers_charset; /* a filter's "headers charset"; ptr NULL: the option's */
 	void (*trace)(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */
 };
 /* A scope with everything unset. */

@@ -62,6 +62,7 @@ struct address *address_child(struct arena *arena, struct address *parent, struc
 	child->errors_to = parent->errors_to;
 	child->dsn_flags = parent->dsn_flags;
 	child->orcpt = parent->orcpt;
+	child->ignore_errors = parent->ignore_errors;
 	return child;
 }
 

@@ -2,29 +2,11 @@
 #include <errno.h>
 #include <stdarg.h>
 
-#include "redirect_list.h"
-#include "routing.h"
+#include "redirect.h"
 
 #define FILE_SIZE_MAX  (16u * 1024 * 1024)
 #define INCLUDE_MAX    10      /* files inside files */
 #define CHILDREN_MAX   100000  /* members of one list */
-
-struct redirect {
-	struct router router;
-	bool allow_defer, allow_fail, allow_filter, allow_freeze, check_ancestor, check_group, check_owner;
-	bool filter_prepend_home, forbid_blackhole, forbid_exim_filter, forbid_file, forbid_filter_dlfunc;
-	bool forbid_filter_existstest, forbid_filter_logwrite, forbid_filter_lookup, forbid_filter_perl;
-	bool forbid_filter_readfile, forbid_filter_readsocket, forbid_filter_reply, forbid_filter_run, forbid_include;
-	bool forbid_pipe, forbid_sieve_filter, forbid_smtp_code, hide_child_in_errmsg, ignore_eacces, ignore_enotdir;
-	bool one_time, qualify_preserve_domain, rewrite, skip_syntax_errors;
-	const struct expansion *data, *file, *directory_transport, *file_transport, *pipe_transport, *reply_transport;
-	const struct expansion *qualify_domain, *syntax_errors_text;
-	const struct expansion *sieve_enotify_mailto_owner, *sieve_inbox, *sieve_subaddress, *sieve_useraddress;
-	const struct expansion *sieve_vacation_directory;
-	struct slice include_directory, syntax_errors_to;
-	struct conf_id_list owners, owngroups;
-	int64_t modemask;
-};
 
 #define D struct redirect
 static const struct conf_option redirect_options[] = {
@@ -115,20 +97,7 @@ static enum rc redirect_check(struct conf *conf, void *instance, struct err *err
 	return OK;
 }
 
-/* What the whole list comes to. */
-enum verdict { LIST_EMPTY, LIST_CHILDREN, LIST_BLACKHOLE, LIST_DECLINE, LIST_DEFER, LIST_FAIL, LIST_ERROR };
-
-struct interpretation {
-	struct routing *r;
-	const D *d;
-	unsigned depth;	   /* of includes */
-	unsigned children;
-	struct str skipped; /* syntax errors that were left out */
-	struct file_reader reader;
-};
-
-static enum verdict broken(struct interpretation *in, const char *format, ...) PRINTF_LIKE(2, 3);
-static enum verdict broken(struct interpretation *in, const char *format, ...)
+enum verdict redirect_broken(struct interpretation *in, const char *format, ...)
 {
 	struct str text = str_make(routing_arena(in->r));
 	va_list args;
@@ -144,10 +113,10 @@ static enum verdict broken(struct interpretation *in, const char *format, ...)
 
 /* ---- Children ---------------------------------------------------------------------------------------------- */
 
-static void add_child(struct interpretation *in, struct address *child)
+void redirect_add_child(struct interpretation *in, struct address *child)
 {
 	child->start_router = in->r->router->redirect_to;
-	list_append(&in->r->out->children, &child->link);
+	list_append(&in->made, &child->link);
 	in->children++;
 }
 
@@ -177,7 +146,7 @@ static enum rc qualifier(struct interpretation *in, bool backslash, struct slice
 	return OK;
 }
 
-static enum verdict add_address(struct interpretation *in, const struct redirect_item *item)
+enum verdict redirect_add_address(struct interpretation *in, const struct redirect_item *item, struct address **child_ret)
 {
 	struct arena *arena = routing_arena(in->r);
 	struct slice full = item->text, domain;
@@ -190,7 +159,7 @@ static enum verdict add_address(struct interpretation *in, const struct redirect
 		case FAIL:
 			return LIST_DECLINE;
 		default:
-			return broken(in, "qualify_domain: %.*s", SLICE_ARG(in->r->err->text));
+			return redirect_broken(in, "qualify_domain: %.*s", SLICE_ARG(in->r->err->text));
 		}
 		struct str text = str_make(arena);
 		str_add(&text, item->text);
@@ -202,31 +171,24 @@ static enum verdict add_address(struct interpretation *in, const struct redirect
 		full = in->r->address->full;
 	child = full.ptr ? address_child(arena, in->r->address, full) : NULL;
 	if (!child)
-		return broken(in, "out of memory");
-	add_child(in, child);
+		return redirect_broken(in, "out of memory");
+	redirect_add_child(in, child);
+	if (child_ret)
+		*child_ret = child;
 	return LIST_CHILDREN;
 }
 
-/* "/path", "/path/" or "|command": a delivery of its own, with this address as its parent. */
-static enum verdict add_delivery(struct interpretation *in, const struct redirect_item *item)
+struct address *redirect_delivery_child(struct interpretation *in, struct slice full, const struct expansion *option,
+					const char *name)
 {
 	struct routing *r = in->r;
-	bool pipe = item->kind == REDIRECT_PIPE, directory = !pipe && item->text.ptr[item->text.len - 1] == '/';
-	const struct expansion *option = pipe ? in->d->pipe_transport : directory ? in->d->directory_transport :
-										    in->d->file_transport;
-	const char *name = pipe ? "pipe_transport" : directory ? "directory_transport" : "file_transport";
-	struct address *child;
+	struct address *child = address_child(routing_arena(r), r->address, full);
 
-	if (pipe ? in->d->forbid_pipe : in->d->forbid_file)
-		return broken(in, "%s \"%.*s\" is not permitted", pipe ? "pipe" : "file", SLICE_ARG(item->text));
-	if (slice_eq(item->text, SLICE("/dev/null"))) { /* bypassed: a delivery that is over before it begins */
-		in->children++;
-		return LIST_CHILDREN;
+	if (!child) {
+		(void)redirect_broken(in, "out of memory");
+		return NULL;
 	}
-	child = address_child(routing_arena(r), r->address, item->text);
-	if (!child)
-		return broken(in, "out of memory");
-	*(pipe ? &child->pipe : &child->file) = child->full = item->text;
+	child->full = full;
 	child->local_part = r->address->local_part;
 	child->cased_local_part = r->address->cased_local_part;
 	child->domain = r->address->domain;
@@ -239,13 +201,38 @@ static enum verdict add_delivery(struct interpretation *in, const struct redirec
 	child->router = r->router;
 	if (!router_find_transport(r, option, name, &child->transport) || !router_set_owner(r, child) ||
 	    !router_set_directories(r, child))
-		return LIST_ERROR;
+		return NULL;
 	if (!child->transport && !routing_verifies(r)) {
 		(void)route_say(r, ROUTE_DEFER, "%s unset in %.*s router", name, SLICE_ARG(r->router->instance.name));
-		return LIST_ERROR;
+		return NULL;
 	}
-	add_child(in, child);
+	redirect_add_child(in, child);
 	child->start_router = NULL;
+	return child;
+}
+
+/* "/path", "/path/" or "|command": a delivery of its own, with this address as its parent. */
+enum verdict redirect_add_delivery(struct interpretation *in, const struct redirect_item *item, struct address **child_ret)
+{
+	bool pipe = item->kind == REDIRECT_PIPE;
+	bool directory = !pipe && item->text.len && item->text.ptr[item->text.len - 1] == '/';
+	const struct expansion *option = pipe ? in->d->pipe_transport : directory ? in->d->directory_transport :
+										    in->d->file_transport;
+	struct address *child;
+
+	if (pipe ? in->d->forbid_pipe : in->d->forbid_file)
+		return redirect_broken(in, "%s \"%.*s\" is not permitted", pipe ? "pipe" : "file", SLICE_ARG(item->text));
+	if (slice_eq(item->text, SLICE("/dev/null"))) { /* bypassed: a delivery that is over before it begins */
+		in->children++;
+		return LIST_CHILDREN;
+	}
+	child = redirect_delivery_child(in, item->text, option,
+					pipe ? "pipe_transport" : directory ? "directory_transport" : "file_transport");
+	if (!child)
+		return LIST_ERROR;
+	*(pipe ? &child->pipe : &child->file) = item->text;
+	if (child_ret)
+		*child_ret = child;
 	return LIST_CHILDREN;
 }
 
@@ -258,7 +245,7 @@ static enum verdict forced(struct interpretation *in, const struct redirect_item
 	struct slice text = item->text, plain;
 
 	if (!(fail ? in->d->allow_fail : in->d->allow_defer))
-		return broken(in, "\":%s:\" is not permitted", fail ? "fail" : "defer");
+		return redirect_broken(in, "\":%s:\" is not permitted", fail ? "fail" : "defer");
 	if (in->d->forbid_smtp_code) {
 		(void)redirect_code(&text, 0);
 		plain = text;
@@ -293,24 +280,24 @@ static enum verdict include(struct interpretation *in, struct slice path)
 	enum rc rc;
 
 	if (in->d->forbid_include)
-		return broken(in, "included files not permitted");
+		return redirect_broken(in, "included files not permitted");
 	if (path.len == 0 || path.ptr[0] != '/')
-		return broken(in, "included file \"%.*s\" is not an absolute path", SLICE_ARG(path));
+		return redirect_broken(in, "included file \"%.*s\" is not an absolute path", SLICE_ARG(path));
 	if (path.taint == TAINTED)
-		return broken(in, "attempt to use tainted filename '%.*s' for included file", SLICE_ARG(path));
+		return redirect_broken(in, "attempt to use tainted filename '%.*s' for included file", SLICE_ARG(path));
 	if (in->d->include_directory.ptr && !inside_directory(path, in->d->include_directory))
-		return broken(in, "included file %.*s is not in directory %.*s", SLICE_ARG(path),
+		return redirect_broken(in, "included file %.*s is not in directory %.*s", SLICE_ARG(path),
 			      SLICE_ARG(in->d->include_directory));
 	if (in->depth >= INCLUDE_MAX)
-		return broken(in, "more than %d files include each other", INCLUDE_MAX);
+		return redirect_broken(in, "more than %d files include each other", INCLUDE_MAX);
 	name = arena_cstr(routing_arena(r), path);
 	if (!name)
-		return broken(in, "out of memory");
+		return redirect_broken(in, "out of memory");
 	rc = file_reader_slurp(r, &in->reader, name, FILE_SIZE_MAX, &text);
 	if (rc == FAIL && ((r->err->os == EACCES && in->d->ignore_eacces) || (r->err->os == ENOTDIR && in->d->ignore_enotdir)))
 		return LIST_EMPTY;
 	if (rc != OK)
-		return broken(in, "failed to open included file %s: %.*s", name, SLICE_ARG(r->err->text));
+		return redirect_broken(in, "failed to open included file %s: %.*s", name, SLICE_ARG(r->err->text));
 	text.taint = CLEAN; /* an administrator's or the user's own file, like the one that names it */
 	in->depth++;
 	verdict = interpret(in, text);
@@ -321,7 +308,7 @@ static enum verdict include(struct interpretation *in, struct slice path)
 static enum verdict syntax_error(struct interpretation *in, const struct redirect_item *item)
 {
 	if (!in->d->skip_syntax_errors)
-		return broken(in, "%.*s in \"%.*s\"", SLICE_ARG(item->error), SLICE_ARG(item->text));
+		return redirect_broken(in, "%.*s in \"%.*s\"", SLICE_ARG(item->error), SLICE_ARG(item->text));
 	if (in->skipped.len)
 		str_addc(&in->skipped, '\n');
 	str_printf(&in->skipped, "%.*s: %.*s", SLICE_ARG(item->error), SLICE_ARG(item->text));
@@ -332,14 +319,14 @@ static enum verdict interpret_item(struct interpretation *in, const struct redir
 {
 	switch (item->kind) {
 	case REDIRECT_ADDRESS:
-		return add_address(in, item);
+		return redirect_add_address(in, item, NULL);
 	case REDIRECT_FILE:
 	case REDIRECT_PIPE:
-		return add_delivery(in, item);
+		return redirect_add_delivery(in, item, NULL);
 	case REDIRECT_INCLUDE:
 		return include(in, item->text);
 	case REDIRECT_BLACKHOLE:
-		return in->d->forbid_blackhole ? broken(in, "\":blackhole:\" is not permitted") : LIST_BLACKHOLE;
+		return in->d->forbid_blackhole ? redirect_broken(in, "\":blackhole:\" is not permitted") : LIST_BLACKHOLE;
 	case REDIRECT_UNKNOWN:
 		return LIST_DECLINE;
 	case REDIRECT_DEFER:
@@ -361,7 +348,7 @@ static enum verdict interpret(struct interpretation *in, struct slice text)
 
 	while (redirect_next(routing_arena(in->r), &text, &item)) {
 		if (in->children >= CHILDREN_MAX)
-			return broken(in, "more than %d items", CHILDREN_MAX);
+			return redirect_broken(in, "more than %d items", CHILDREN_MAX);
 		one = interpret_item(in, &item);
 		if (one != LIST_EMPTY && one != LIST_CHILDREN)
 			return one; /* such an item decides for the whole list */
@@ -447,17 +434,10 @@ static enum rc read_data(struct routing *r, const D *d, const struct file_reader
 	return rc == FAIL && !r->err->forced ? DEFER : rc;
 }
 
-static void drop_children(struct routing *r)
-{
-	list_init(&r->out->children);
-}
-
 static enum route_result conclude(struct interpretation *in, enum verdict verdict)
 {
 	struct routing *r = in->r;
 
-	if (verdict != LIST_CHILDREN)
-		drop_children(r);
 	switch (verdict) {
 	case LIST_CHILDREN:
 		break;
@@ -474,10 +454,13 @@ static enum route_result conclude(struct interpretation *in, enum verdict verdic
 	}
 	r->out->one_time = in->d->one_time;
 	r->out->hide_child_in_errors = in->d->hide_child_in_errmsg;
-	return list_empty(&r->out->children) ? ROUTE_DISCARDED : ROUTE_REROUTED;
+	if (list_empty(&in->made))
+		return ROUTE_DISCARDED;
+	list_join(&r->out->children, &in->made);
+	return ROUTE_REROUTED;
 }
 
-static void report_skipped(struct interpretation *in)
+void redirect_report_skipped(struct interpretation *in)
 {
 	struct slice text = SLICE_EMPTY;
 
@@ -493,10 +476,11 @@ static enum route_result redirect_route(struct routing *r)
 {
 	const D *d = (const D *)r->router;
 	struct interpretation in = {.r = r, .d = d, .skipped = str_make(routing_arena(r))};
-	enum redirect_filter filter;
+	enum filter_language filter;
 	enum verdict verdict;
 	struct slice text;
 
+	list_init(&in.made);
 	if (file_reader_init(r, &in.reader) != OK)
 		return ROUTE_DEFER;
 	switch (read_data(r, d, &in.reader, &text)) {
@@ -507,18 +491,15 @@ static enum route_result redirect_route(struct routing *r)
 	default:
 		return route_say(r, ROUTE_DEFER, "%.*s", SLICE_ARG(r->err->text));
 	}
-	filter = redirect_filter(text);
-	if (filter != FILTER_NONE) {
-		const char *what = filter == FILTER_EXIM ? "Exim" : "Sieve";
-		if (!d->allow_filter)
-			return route_say(r, ROUTE_DEFER, "error in filter %s: filtering not enabled", d->data ? "data" : "file");
-		return route_say(r, ROUTE_DEFER, "error in filter %s: %s filters are not supported by this version",
-				 d->data ? "data" : "file", what);
-	}
+	filter = filter_language(text);
+	if (filter != FILTER_NONE && !d->allow_filter)
+		return route_say(r, ROUTE_DEFER, "error in filter %s: filtering not enabled", d->data ? "data" : "file");
 	if (!router_set_errors_to(r, &r->address->errors_to) || !router_set_headers(r, r->address))
 		return ROUTE_DEFER;
+	if (filter != FILTER_NONE)
+		return redirect_run_filter(&in, filter, text);
 	verdict = interpret(&in, text);
-	report_skipped(&in);
+	redirect_report_skipped(&in);
 	return conclude(&in, verdict);
 }
 

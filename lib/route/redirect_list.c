@@ -2,19 +2,6 @@
  * item that is quoted as a whole loses its quotes. */
 #include "redirect_list.h"
 
-enum redirect_filter redirect_filter(struct slice text)
-{
-	text = slice_ltrim(text);
-	if (text.len == 0 || text.ptr[0] != '#')
-		return FILTER_NONE;
-	text = slice_ltrim(slice_from(text, 1));
-	if (slice_starts_nocase(text, SLICE("exim filter")) && (text.len == 11 || !ascii_is_alnum(text.ptr[11])))
-		return FILTER_EXIM;
-	if (slice_starts_nocase(text, SLICE("sieve filter")) && (text.len == 12 || !ascii_is_alnum(text.ptr[12])))
-		return FILTER_SIEVE;
-	return FILTER_NONE;
-}
-
 static struct slice skip_line(struct slice s)
 {
 	ptrdiff_t at = slice_find(s, '\n');

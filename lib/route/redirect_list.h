@@ -24,9 +24,6 @@ struct redirect_item {
 
 /* Takes the next item off the front of *rest. false: there is none left. Strings point into the text or the arena. */
 bool redirect_next(struct arena *arena, struct slice *rest, struct redirect_item *item_ret);
-/* "#Exim filter", "#Sieve filter" at the start. */
-enum redirect_filter { FILTER_NONE, FILTER_EXIM, FILTER_SIEVE };
-enum redirect_filter redirect_filter(struct slice text);
 /* The reply code and extended code at the start of a :fail: or :defer: text, if its first digit is the one given: then
  * *text is left as it is and true returned. Otherwise a code is taken off. */
 bool redirect_code(struct slice *text, char first_digit);

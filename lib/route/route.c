@@ -176,6 +176,7 @@ static enum route_result add_unseen_clone(struct routing *r, enum route_result r
 	clone->errors_to = r->address->errors_to;
 	clone->dsn_flags = r->address->dsn_flags;
 	clone->orcpt = r->address->orcpt;
+	clone->ignore_errors = r->address->ignore_errors;
 	clone->start_router = r->router->next;
 	list_append(&r->out->children, &clone->link);
 	r->out->unseen = true;

@@ -3,6 +3,7 @@
 #ifndef ROUTE_ROUTE_H
 #define ROUTE_ROUTE_H
 
+#include "filter/filter.h"
 #include "match/match.h"
 
 /* A host to try, in the order to be tried. */
@@ -72,8 +73,9 @@ enum { ROUTE_SHOW_REDIRECT = -17, ROUTE_SHOW_TRANSPORT = -30, ROUTE_SHOW_HOST = 
 /* Where a router leaves its results. */
 struct route_output {
 	/* struct address by link: new ones, to be routed (child->start_router says from where), or, with child->transport set,
-	 * to be delivered at once (files, pipes). May hold something with every result but FAIL and DEFER: an accepted or
-	 * discarded address with "unseen" leaves a clone here, which goes on at the next router. */
+	 * to be delivered at once (files, pipes, replies). May hold something with every result: an accepted or discarded
+	 * address with "unseen" leaves a clone here, which goes on at the next router, and what a filter sets up as "unseen"
+	 * is done whatever becomes of the address itself. */
 	struct link children;
 	struct slice message;	 /* for the log and the bounce: why it failed or defers */
 	struct slice user_message; /* for the SMTP client, if it may see one; ptr NULL: none. May begin with a reply code */
@@ -126,6 +128,9 @@ struct route_options {
 void route_done(struct shard *shard); /* the shard's cache of user names */
 extern const struct variable_table route_variables;  /* $router_name, $r_..., $local_part_prefix ..., $address_data, $home */
 
+/* -bf of a file that is no filter: the lines that tell what it would make. FAIL: malformed, or not permitted there. */
+NODISCARD enum rc forward_describe(struct scope *sc, struct slice text, struct str *lines, struct err *err);
+
 /* A user or group as routers, transports and check_local_user need them, from the system's tables through a helper thread;
  * kept for a minute per shard. */
 struct user_entry {
@@ -146,7 +151,8 @@ NODISCARD enum rc group_option(struct scope *sc, const struct expansion *option,
 /* How to look at a file with its user's rights, as redirect does with a user's own .forward: given by the privileged helper
  * when there is one (lib/transport), once, before any shard runs. Without it files are read as ourselves. */
 struct user_files {
-	enum rc (*open)(struct task *task, uint32_t uid, uint32_t gid, const char *path, int *fd_ret, struct err *err);
+	enum rc (*open)(struct task *task, uint32_t uid, uint32_t gid, const char *path, int flags, mode_t mode, int *fd_ret,
+			struct err *err);
 	enum rc (*stat)(struct task *task, uint32_t uid, uint32_t gid, const char *path, struct stat *stat_ret, struct err *err);
 };
 void route_use_user_files(const struct user_files *files);

@@ -67,6 +67,10 @@ NODISCARD enum rc file_reader_stat(struct routing *r, const struct file_reader *
 NODISCARD enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, const char *path, size_t size_max,
 				    struct slice *ret);
 
+/* Appends the text, making the file if need be. For the logs of filters. Results as file_open() and file_writev(). */
+NODISCARD enum rc file_reader_append(struct scope *sc, const struct file_reader *reader, const char *path, mode_t mode,
+				     struct slice text, struct err *err);
+
 /* An option value that means no: "", "0", "no", "false"; anything else is yes. */
 bool lax_truth(struct slice value);
 

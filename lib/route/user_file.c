@@ -47,7 +47,7 @@ enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, c
 
 	if (!reader->switched)
 		return file_slurp(task, path, size_max, ret, r->err);
-	rc = helper->open(task, reader->uid, reader->gid, path, &fd, r->err);
+	rc = helper->open(task, reader->uid, reader->gid, path, O_RDONLY | O_CLOEXEC, 0, &fd, r->err);
 	if (rc != OK)
 		return rc;
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > size_max) {
@@ -59,5 +59,22 @@ enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, c
 	file_close(task->shard, fd);
 	if (rc == OK)
 		*ret = slice_make(bytes, got, TAINTED);
+	return rc;
+}
+
+enum rc file_reader_append(struct scope *sc, const struct file_reader *reader, const char *path, mode_t mode, struct slice text,
+			   struct err *err)
+{
+	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+	struct iovec iov = {.iov_base = (void *)text.ptr, .iov_len = text.len};
+	int fd;
+	enum rc rc;
+
+	rc = reader->switched ? helper->open(sc->task, reader->uid, reader->gid, path, flags, mode, &fd, err) :
+				file_open(sc->task, path, flags, mode, &fd, err);
+	if (rc != OK)
+		return rc;
+	rc = file_writev(sc->task, fd, &iov, 1, UINT64_MAX, err);
+	file_close(sc->task->shard, fd);
 	return rc;
 }

@@ -22,11 +22,12 @@ bool helper_present(void)
 }
 
 /* What routers see of the helper: files of users. */
-static enum rc file_open_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, int *fd_ret, struct err *err)
+static enum rc file_open_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, int flags, mode_t mode,
+			    int *fd_ret, struct err *err)
 {
 	struct identity who = {.uid = uid, .gid = gid, .switched = true};
 
-	return user_open(task, &who, path, O_RDONLY | O_CLOEXEC, 0, fd_ret, err);
+	return user_open(task, &who, path, flags, mode, fd_ret, err);
 }
 
 static enum rc file_stat_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, struct stat *stat_ret,

@@ -34,7 +34,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 	}
 	ASSERT(rest.len == 0);
-	(void)redirect_filter(text);
 	if (!redirect_code(&code, '5'))
 		ASSERT(code.len <= text.len);
 	arena_done(&arena);
