@@ -223,7 +223,7 @@ static int print_verdict(struct test *t, enum rc rc, const struct filter_result 
 static int test_sieve(struct test *t, struct slice text, struct filter_rules *rules)
 {
 	struct filter_result result;
-	enum rc rc = filter_run(&t->sc, FILTER_SIEVE, text, rules, &result, &t->err);
+	enum rc rc = filter_apply(&t->sc, FILTER_SIEVE, text, rules, &result, &t->err);
 
 	if (rc == OK) {
 		printf("%s\n", result.verdict == FILTER_CONTINUES ? "Implicit keep" : "No implicit keep");
@@ -261,7 +261,7 @@ static int test_one(struct test *t, struct slice text, const char *name, bool sy
 		return test_forward(t, text);
 	if (!system && language == FILTER_SIEVE)
 		return test_sieve(t, text, &rules);
-	rc = filter_run(&t->sc, FILTER_EXIM, text, &rules, &result, &t->err);
+	rc = filter_apply(&t->sc, FILTER_EXIM, text, &rules, &result, &t->err);
 	return print_verdict(t, rc, &result);
 }
 

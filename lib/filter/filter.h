@@ -87,7 +87,7 @@ struct filter_rules {
  * FAIL   the text or one of its strings is wrong: err says what and in which line, and nothing is to be done. For Sieve the
  *	  caller keeps the message (RFC 5228 section 2.10.6).
  * DEFER  a lookup could not be done, or a file not be written. */
-NODISCARD enum rc filter_run(struct scope *sc, enum filter_language language, struct slice text,
+NODISCARD enum rc filter_apply(struct scope *sc, enum filter_language language, struct slice text,
 			     const struct filter_rules *rules, struct filter_result *ret, struct err *err);
 /* Only the syntax: OK or FAIL. For -bf of several files and for tests. Never parks. */
 NODISCARD enum rc filter_check(struct arena *arena, enum filter_language language, struct slice text, struct err *err);

@@ -490,7 +490,7 @@ static enum rc run_exim(struct run *run, struct slice text)
 	return rc;
 }
 
-enum rc filter_run(struct scope *sc, enum filter_language language, struct slice text, const struct filter_rules *rules,
+enum rc filter_apply(struct scope *sc, enum filter_language language, struct slice text, const struct filter_rules *rules,
 		   struct filter_result *ret, struct err *err)
 {
 	struct scope inner = *sc; /* what the filter sets, numbers included, ends with it */

@@ -179,7 +179,7 @@ enum route_result redirect_run_filter(struct interpretation *in, enum filter_lan
 		return ROUTE_DECLINE;
 	rc = rules ? make_rules(in, rules) : err_memory(r->err);
 	if (rc == OK)
-		rc = filter_run(r->sc, language, text, rules, &result, r->err);
+		rc = filter_apply(r->sc, language, text, rules, &result, r->err);
 	switch (rc) {
 	case OK:
 		return conclude(in, &result);
