@@ -54,9 +54,9 @@ static void add_parents(struct str *line, const struct address *address)
 /* A file, a command, a mailbox or an address; and the recipient that it comes from, unless that is the same word. */
 static void add_address(struct str *line, const struct attempt *a, const struct address *address, bool delivered)
 {
-	bool mailbox = delivered && address->transport && address->transport->is_local;
+	bool mailbox = delivered && address->full.len && address->transport && address->transport->is_local;
 	struct slice shown = address->pipe.len ? address->pipe : address->file.len ? address->file :
-			     mailbox ? address->local_part : address->full;
+			     mailbox && address->full.ptr[0] != '>' ? address->local_part : address->full; /* ">": a reply */
 	const struct address *top = address;
 	struct slice recipient;
 
