@@ -4,8 +4,9 @@
  * the write that has the message's last byte is done. No policy, no log, no queue: what a real server costs more
  * is what those cost it. With --no-write it is a sink, for relaying to.
  *
- *	floor [--port N] [--threads N] [--dir DIRECTORY | --no-write] [--segment-mb N] [--count FILE]
+ *	floor [--port N] [--threads N] [--dir DIRECTORY | --no-write] [--refuse rcpt|data] [--segment-mb N] [--count FILE]
  *
+ * --refuse: every recipient, or every message at its end, gets a 550; nothing is written then.
  * Prints "listening PORT" and runs until SIGTERM. FILE is an array of 64-bit numbers, whose sum is
  * the count of messages accepted so far. */
 
@@ -51,8 +52,11 @@ struct stage {
 	unsigned messages;
 };
 
+enum refuse { REFUSE_NOTHING, REFUSE_RCPT, REFUSE_DATA };
+
 struct floor {
 	pthread_t thread;
+	enum refuse refuse;
 	struct ring ring;
 	struct conn *conns[FD_MAX];
 	int listener, segment;
@@ -177,6 +181,10 @@ static void message_end(struct floor *f, struct conn *c)
 	c->in_data = 0;
 	c->at_line_start = 1;
 	c->verb_len = 0;
+	if (f->refuse == REFUSE_DATA) {
+		REPLY(c, "550 refused\r\n");
+		return;
+	}
 	if (!f->write) {
 		accepted(f, c);
 		return;
@@ -224,13 +232,23 @@ static size_t body_take(struct floor *f, struct conn *c, const char *bytes, size
 	return take;
 }
 
-static void command(struct conn *c)
+static void command(const struct floor *f, struct conn *c)
 {
 	switch (c->verb[0] & 0xdf) {
 	case 'E':
 		reply(c, ehlo_reply, sizeof(ehlo_reply) - 1);
 		break;
+	case 'R':
+		if ((c->verb[1] & 0xdf) == 'C' && f->refuse == REFUSE_RCPT)
+			REPLY(c, "550 refused\r\n");
+		else
+			REPLY(c, "250 OK\r\n");
+		break;
 	case 'D':
+		if (f->refuse == REFUSE_RCPT) {
+			REPLY(c, "503 no recipient\r\n");
+			break;
+		}
 		REPLY(c, "354 go ahead\r\n");
 		c->in_data = 1;
 		memcpy(c->tail, "\r\n", 2);
@@ -268,7 +286,7 @@ static void input(struct floor *f, struct conn *c, const char *bytes, size_t len
 		len -= (size_t)(nl + 1 - bytes);
 		bytes = nl + 1;
 		c->at_line_start = 1;
-		command(c);
+		command(f, c);
 	}
 }
 
@@ -430,6 +448,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"port", 1, NULL, 'p'},	      {"threads", 1, NULL, 't'},    {"dir", 1, NULL, 'd'},
+		{"refuse", 1, NULL, 'r'},
 		{"no-write", 0, NULL, 'n'},   {"segment-mb", 1, NULL, 's'}, {"count", 1, NULL, 'c'},
 		{NULL, 0, NULL, 0},
 	};
@@ -438,6 +457,7 @@ int main(int argc, char **argv)
 	unsigned port = 0, threads = (unsigned)sysconf(_SC_NPROCESSORS_ONLN), segment_mb = 256;
 	const char *dir = ".", *count = NULL;
 	uint64_t *counts = counts_here;
+	enum refuse refuse = REFUSE_NOTHING;
 	bool write = true;
 
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
@@ -446,6 +466,7 @@ int main(int argc, char **argv)
 		case 't': threads = (unsigned)atoi(optarg); break;
 		case 'd': dir = optarg; break;
 		case 'n': write = false; break;
+		case 'r': refuse = strcmp(optarg, "data") == 0 ? REFUSE_DATA : REFUSE_RCPT; break;
 		case 's': segment_mb = (unsigned)atoi(optarg); break;
 		case 'c': count = optarg; break;
 		default: return 1;
@@ -470,13 +491,14 @@ int main(int argc, char **argv)
 			die("malloc", ENOMEM);
 		f->id = i;
 		f->count = counts;
-		f->write = write;
+		f->refuse = refuse;
+		f->write = write && !refuse;
 		f->segment_size = (size_t)segment_mb << 20;
 		f->listener = listen_on(port);
 		if (getsockname(f->listener, (struct sockaddr *)&sin, &len) != 0)
 			die("getsockname", errno);
 		port = ntohs(sin.sin_port);
-		if (write)
+		if (f->write)
 			segment_make(f, dir);
 	}
 	for (unsigned i = 0; i < threads; i++)

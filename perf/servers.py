@@ -104,6 +104,7 @@ class Server:
     name = ""
     durable = True
     warmup = 1  # seconds of load until it runs as it will
+    option = ""  # of a variant: what its configuration or command line has more, a line each
 
     def __init__(self, spool, profile, sink_port, extra=()):
         self.spool = os.path.join(spool, self.name)
@@ -208,7 +209,14 @@ class Floor(Server):
     name = "floor"
 
     def prepare(self):
-        return [os.path.join(BUILD, "floor"), "--port", str(self.port), "--dir", self.spool, *self.extra], []
+        refuse = ["--refuse", self.profile[7:]] if self.profile.startswith("reject-") else []
+        return [os.path.join(BUILD, "floor"), "--port", str(self.port), "--dir", self.spool, *refuse, *self.extra], []
+
+
+class Floor1(Floor):
+    """On one thread."""
+    name = "floor-1"
+    option = "--threads\n1"
 
 
 class FloorNoWrite(Floor):
@@ -296,8 +304,13 @@ class Sluice(Exim):
     """The same configuration, unchanged."""
     name = "sluice"
     warmup = 1
-    option = ""  # of a variant
     program = os.path.join(BUILD, "sluice")
+
+
+class Sluice1(Sluice):
+    """On one shard."""
+    name = "sluice-1"
+    option = "shards = 1"
 
 
 POSTFIX_MAIN = """
@@ -454,7 +467,8 @@ class Sink:
         self.process.wait(10)
 
 
-SERVERS = {cls.name: cls for cls in (Sluice, Floor, FloorNoWrite, Exim, Postfix, OpenSMTPD)}
+SERVERS = {cls.name: cls for cls in (Sluice, Floor, FloorNoWrite, Sluice1, Floor1, Exim, Postfix, OpenSMTPD)}
+SPECIAL = ("floor-unwritten", "sluice-1", "floor-1")  # measured only where they are asked for
 
 
 class SpoolDisk:

@@ -59,6 +59,7 @@ struct conn {
 	int fd;
 	enum state state;
 	bool receiving, sending, broken, eof;
+	bool rset_due; /* with PIPELINING: in front of the next envelope (RFC 2920 section 3.1) */
 	unsigned sent_messages, replies_due, rcpt_at;
 	unsigned generation;
 	int worst;	       /* of the envelope's replies: 2xx, or the first 4xx or 5xx */
@@ -178,7 +179,7 @@ static void conn_start(struct loader *l, struct conn *c)
 	c->generation++;
 	c->state = CONNECTING;
 	c->sent_messages = c->line_len = 0;
-	c->broken = c->eof = false;
+	c->broken = c->eof = c->rset_due = false;
 	l->open++;
 	sqe = ring_sqe(&l->ring);
 	io_uring_prep_connect(sqe, c->fd, (const struct sockaddr *)&k->server, k->server_len);
@@ -204,7 +205,10 @@ static void message_begin(struct loader *l, struct conn *c, uint64_t due_ns)
 		l->to_start--;
 	if (l->config->pipeline) {
 		c->replies_due = l->config->rcpts + 2;
-		send_text(l, c, m->envelope, m->envelope_len, DATA);
+		c->state = DATA;
+		c->iov[0] = (struct iovec){"RSET\r\n", 6};
+		c->iov[c->rset_due] = (struct iovec){m->envelope, m->envelope_len};
+		send_iov(l, c, 1 + c->rset_due);
 		return;
 	}
 	send_text(l, c, m->mail, strlen(m->mail), MAIL);
@@ -278,6 +282,11 @@ static void message_done(struct loader *l, struct conn *c, int code)
 static void envelope_refused(struct loader *l, struct conn *c)
 {
 	message_done(l, c, c->worst);
+	if (l->config->pipeline) {
+		c->rset_due = true;
+		conn_next(l, c);
+		return;
+	}
 	send_text(l, c, "RSET\r\n", 6, RSET);
 }
 
@@ -285,6 +294,10 @@ static void reply_envelope(struct loader *l, struct conn *c, int code)
 {
 	const struct material *m = l->material;
 
+	if (c->rset_due) { /* its reply */
+		c->rset_due = false;
+		return;
+	}
 	if (code >= 400 && !c->worst)
 		c->worst = code;
 	if (l->config->pipeline) {
@@ -593,7 +606,7 @@ static void usage(void)
 	      "  --sizes A:W,B:W...   sizes with their weights, or lognormal:MEDIAN:SIGMA:MAX\n"
 	      "  --rcpts N            recipients of each message (1)\n"
 	      "  --from, --to, --helo what to say\n"
-	      "  --pipeline           MAIL, RCPT and DATA in one packet\n"
+	      "  --pipeline           MAIL, RCPT and DATA in one packet; after a refused one, RSET in front of them\n"
 	      "  --sources N          connect from N addresses of 127.1/16\n"
 	      "  --hold               open the connections, say EHLO, print \"holding\", wait for end of input\n"
 	      "  --threads N (1)  --seed N (1)  --timeout S (300)  --json\n",
