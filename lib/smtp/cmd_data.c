@@ -140,7 +140,7 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 	else if (s->state == STATE_BROKEN)
 		reply_error(s, 503, "5.5.1", "only RSET accepted now");
 	else if (s->state != STATE_RCPT && s->state != STATE_CHUNK)
-		reply_error(s, 503, "5.5.1", "valid RCPT command must precede BDAT");
+		reply_no_rcpt(s, "BDAT");
 	else
 		wanted = s->state == STATE_CHUNK || data_begin(s);
 	if (!wanted) {

@@ -284,6 +284,16 @@ static enum smtp_verb verb_find(struct slice *line)
 	return VERB_UNKNOWN;
 }
 
+void reply_no_rcpt(struct smtp_session *s, const char *verb)
+{
+	bool after_rcpt = s->history_count >= 2 && s->history[(s->history_count - 2) % HISTORY_MAX] == VERB_RCPT;
+
+	if (s->pipelining_ok && after_rcpt)
+		replyf(s, 503, "5.5.1", "valid RCPT command must precede %s", verb);
+	else
+		reply_error(s, 503, "5.5.1", "valid RCPT command must precede %s", verb);
+}
+
 static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
 {
 	switch ((enum verdict)dialogue[verb][s->state]) {
@@ -302,7 +312,7 @@ static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
 		reply_error(s, 503, "5.5.1", "sender not yet given");
 		return false;
 	case NO_RCPT:
-		reply_error(s, 503, "5.5.1", "valid RCPT command must precede %s", verbs[verb].name);
+		reply_no_rcpt(s, verbs[verb].name);
 		return false;
 	case HAVE_MAIL:
 		reply_error(s, 503, "5.5.1", "sender already given");

@@ -144,6 +144,9 @@ void reply_user(struct smtp_session *s, int code, const char *enhanced, struct s
 void reply_flush(struct smtp_session *s);
 /* A syntax or protocol error: counted; past the limit the session is over. */
 void reply_error(struct smtp_session *s, int code, const char *enhanced, const char *format, ...) PRINTF_LIKE(4, 5);
+/* 503: DATA or BDAT where no recipient was accepted. No error of a client that pipelines: it sent that before it could
+ * know (RFC 2920 section 3.1), and is told as often as it likes. */
+void reply_no_rcpt(struct smtp_session *s, const char *verb);
 
 /* greet.c: from the connection to the banner. */
 void session_greet(struct smtp_session *s);

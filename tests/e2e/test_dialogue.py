@@ -558,6 +558,24 @@ class Limits(SluiceTest):
             client.closed()
         self.shared().wait_log("dropped: too many syntax or protocol errors", "reject")
 
+    def test_data_after_refused_recipients_is_no_error(self):
+        """A client that pipelines has sent it before it knows."""
+        with self.shared().client() as client:
+            client.ehlo()
+            client.expect(MAIL, 250)
+            for command in ("DATA", "DATA", "BDAT 0", "DATA", "DATA"):
+                client.expect("RCPT TO:<refused@test>", 550)
+                reply = client.expect(command, 503, "RCPT command must precede")
+                self.assertNotIn("Too many", reply.text)
+                if command != "DATA":
+                    client.expect("RSET", 250)
+                    client.expect(MAIL, 250)
+            client.expect("RCPT TO:<refused@test>", 550)
+            client.expect("NOOP", 250)
+            for _ in range(2):
+                client.expect("DATA", 503, "RCPT command must precede")
+            self.assertIn("Too many", client.expect("DATA", 503).text)
+
     def test_unknown_commands(self):
         with self.shared().client() as client:
             client.expect("XA", 500, "unrecognized command")
