@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* An unwritten extent costs the journal something at each write into it, so room is written with zeros in steps
- * that a few hundred messages share. */
-#define ZERO_STEP (1024u * 1024)
+/* An unwritten extent costs the journal a commit at each write into it, so room is written with zeros in steps that
+ * a few hundred messages share. A group that is as large as a good part of a step brings as many bytes to the commit
+ * as the zeros would: it is written at once. */
+#define ZERO_STEP      (1024u * 1024)
+#define ZERO_GROUP_MAX (ZERO_STEP / 4)
 
 /* ---- Building a group -------------------------------------------------------------------------------- */
 
@@ -440,6 +442,10 @@ static enum rc zero_ahead(struct log *log, struct err *err)
 
 	if (spool->no_zeros || segment->used + log->group_len <= from || len == 0)
 		return OK;
+	if (log->group_len > ZERO_GROUP_MAX) {
+		segment->zero_until = segment->used + log->group_len;
+		return OK;
+	}
 	if (!log->zeros) {
 		if (posix_memalign((void **)&log->zeros, SPOOL_BLOCK, ZERO_STEP))
 			return OK; /* it works without */
