@@ -116,9 +116,9 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	if (shard_run(o->shard, start, o, &err) != OK)
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 	log_detach(o->shard);
-	shard_free(o->shard);
 	if (o->hints)
-		hints_close(o->hints);
+		hints_close(o->hints); /* its writer may still be sending the shard mail */
+	shard_free(o->shard);
 out:
 	if (lock >= 0)
 		spool_unlock(lock);

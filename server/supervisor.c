@@ -74,49 +74,24 @@ static bool port_number(struct slice text, uint16_t *port_ret)
 	return true;
 }
 
-/* "1.2.3.4", "1.2.3.4.25", "[::1]:25", "::1" */
-static bool interface_parse(struct slice text, struct ip_addr *ip_ret, uint16_t *port_ret)
-{
-	struct slice address = text;
-	ptrdiff_t at;
-
-	*port_ret = 0;
-	if (text.len && text.ptr[0] == '[') {
-		at = slice_find(text, ']');
-		if (at < 0)
-			return false;
-		address = slice_sub(text, 1, (size_t)at - 1);
-		if (text.len > (size_t)at + 2 && (text.ptr[at + 1] == ':' || text.ptr[at + 1] == '.') &&
-		    !port_number(slice_from(text, (size_t)at + 2), port_ret))
-			return false;
-		return ip_parse(address, ip_ret);
-	}
-	if (ip_parse(text, ip_ret))
-		return true;
-	at = slice_rfind(text, '.');
-	return at > 0 && ip_parse(slice_sub(text, 0, (size_t)at), ip_ret) && port_number(slice_from(text, (size_t)at + 1), port_ret);
-}
-
 static bool where_to_listen(struct supervisor *s, struct slice interfaces, struct slice ports, struct arena *arena)
 {
 	struct slice rest = interfaces, item;
 	char separator = 0;
 
 	while (list_next(arena, &rest, &separator, &item)) {
-		struct slice port_rest = ports, port_text;
+		struct slice port_rest = ports, port_text, own_port;
 		char port_separator = 0;
 		struct ip_addr ip;
 		uint16_t port;
 
 		if (!item.len)
 			continue;
-		if (slice_eq(item, SLICE("::0")))
-			item = SLICE("::");
-		if (!interface_parse(item, &ip, &port)) {
+		if (!interface_parse(item, &ip, &own_port) || (own_port.len && !port_number(own_port, &port))) {
 			fprintf(stderr, "sluice: malformed address in local_interfaces: \"%.*s\"\n", SLICE_ARG(item));
 			return false;
 		}
-		if (port) {
+		if (own_port.len) {
 			if (!add_address(s, ip, port))
 				return false;
 			continue;

@@ -59,17 +59,22 @@ NODISCARD enum rc client_host_name(struct scope *sc, struct err *err);
 /* Does HELO's name belong to the client (verify = helo; RFC 5321 4.1.4)? Kept in the client. Parks. */
 NODISCARD enum rc client_helo_verify(struct scope *sc, struct err *err);
 
-/* The addresses of this host's interfaces ("@[]", "@mx_any", self detection), looked at once per snapshot. */
+/* Is it one of local_interfaces or extra_local_interfaces ("@[]", "@mx_any", self detection)? Wildcards among those
+ * are the interfaces that were there when the snapshot was made. Ports do not count. */
 bool host_is_local(const struct conf *conf, const struct ip_addr *ip);
 
 /* match_domain, match_address, match_local_part, match_ip, inlist, inlisti. */
 extern const struct expand_condition *const match_conditions[];
 extern const struct variable_table
     match_variables; /* $sender_host_name and its kin: looked up when first asked for */
+/* An item of local_interfaces: "1.2.3.4", "1.2.3.4.25", "::1", "[::1]:smtp". port_ret is empty if there is none. */
+NODISCARD bool interface_parse(struct slice text, struct ip_addr *ip_ret, struct slice *port_ret);
+
 extern const struct conf_group match_conf_group;
 struct match_options {
 	struct slice host_lookup_order;                /* list of bydns, byaddr */
-	struct slice extra_local_interfaces;           /* list of addresses */
+	struct slice local_interfaces;                 /* list of addresses, perhaps with ports */
+	struct slice extra_local_interfaces;           /* the same */
 	const struct match_list *hosts_treat_as_local; /* domains */
 };
 

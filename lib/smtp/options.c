@@ -79,7 +79,6 @@ static const struct conf_option rows[] = {
 	OPT_STRING(struct smtp_options, helo_allow_chars, NULL, "characters that a HELO name may have beyond the usual"),
 	OPT_STRING(struct smtp_options, smtp_bare_newline, "reject", "sluice: a bare CR or LF in a message: reject, or space"),
 	OPT_STRING(struct smtp_options, daemon_smtp_ports, "smtp", "ports to listen on"),
-	OPT_STRING(struct smtp_options, local_interfaces, "<; ::0 ; 0.0.0.0", "addresses to listen on"),
 	OPT_STRING(struct smtp_options, tls_on_connect_ports, NULL, "ports on which TLS begins at once"),
 };
 
@@ -109,8 +108,9 @@ const struct conf_group smtp_conf_group = {
 void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, struct slice *ports_ret)
 {
 	const struct smtp_options *o = conf_group(conf, CONF_SMTP);
+	const struct match_options *match = conf_group(conf, CONF_MATCH);
 
-	*interfaces_ret = o->local_interfaces;
+	*interfaces_ret = match->local_interfaces;
 	*ports_ret = o->daemon_smtp_ports;
 }
 

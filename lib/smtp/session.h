@@ -28,7 +28,7 @@ struct smtp_options {
 	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts, *chunking_advertise_hosts;
 	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts, *enhanced_status_advertise_hosts;
 	const struct match_list *dsn_advertise_hosts;
-	struct slice helo_allow_chars, smtp_ratelimit_hosts, smtp_bare_newline, daemon_smtp_ports, local_interfaces;
+	struct slice helo_allow_chars, smtp_ratelimit_hosts, smtp_bare_newline, daemon_smtp_ports;
 	struct slice tls_on_connect_ports, smtp_receive_timeout_text;
 	const struct expansion *received_header_text;
 	const struct expansion *message_id_header_text, *message_id_header_domain;
