@@ -1,4 +1,4 @@
-# room(NAME USES room... LINKS library...)
+# room(NAME USES room... LINKS library... WITHOUT source...)
 #
 # A room is a folder below lib/ with one public door, lib/NAME/NAME.h, included as "NAME/NAME.h". Its
 # private headers are included by their bare name, which only works inside the folder. The door of each
@@ -7,12 +7,15 @@
 # Unit tests live in tests/unit/NAME/test_*.c: one executable each, linked with the room and cmocka; they
 # may also include the room's private headers, as "NAME/header.h".
 function(room name)
-	cmake_parse_arguments(R "" "" "USES;LINKS" ${ARGN})
+	cmake_parse_arguments(R "" "" "USES;LINKS;WITHOUT" ${ARGN})
 	set(dir ${CMAKE_SOURCE_DIR}/lib/${name})
 	set(door ${CMAKE_BINARY_DIR}/doors/${name})
 	file(MAKE_DIRECTORY ${door})
 	file(CREATE_LINK ${dir} ${door}/${name} SYMBOLIC)
 	file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.c ${dir}/*.S)
+	foreach(source ${R_WITHOUT})
+		list(REMOVE_ITEM sources ${dir}/${source})
+	endforeach()
 	if(sources)
 		add_library(${name} STATIC ${sources})
 		set(scope PUBLIC)

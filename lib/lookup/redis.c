@@ -4,10 +4,10 @@
 
 #include "options.h"
 #include "quote.h"
+#include "servers.h"
 #include "types.h"
 
-#define WORD_COUNT_MAX   32
-#define SERVER_COUNT_MAX 64
+#define WORD_COUNT_MAX 32
 
 /* ---- Servers -------------------------------------------------------------------------------- */
 
@@ -61,69 +61,6 @@ static bool parse_server(struct slice text, struct redis_server *server)
 		return false;
 	server->password = rest; /* it may hold a slash */
 	return true;
-}
-
-static struct slice configured(const struct scope *sc)
-{
-	const struct lookup_options *o = sc->conf ? conf_group(sc->conf, CONF_LOOKUP) : NULL;
-
-	return o ? o->redis_servers : SLICE_EMPTY;
-}
-
-/* A server that a query names without a slash is one of the configuration's. */
-static enum rc complete(struct scope *sc, struct slice name, struct slice *item_ret, struct err *err)
-{
-	struct slice rest = configured(sc), item;
-	char separator = 0;
-
-	if (slice_find(name, '/') >= 0) {
-		*item_ret = name;
-		return OK;
-	}
-	while (list_next(sc->task->arena, &rest, &separator, &item)) {
-		struct redis_server server;
-
-		if (!item.ptr)
-			return err_memory(err);
-		if (parse_server(item, &server) &&
-		    (slice_eq(server.host, name) ||
-		     (slice_starts(item, name) && item.ptr[name.len] == '/'))) {
-			*item_ret = item;
-			return OK;
-		}
-	}
-	return err_set(err, DEFER,
-		       "REDIS: server \"%.*s\" is neither host/database/password nor in redis_servers",
-		       SLICE_ARG(name));
-}
-
-/* The servers' list of the request: an option of the type, or, in the older form, in front of the query. */
-static enum rc choose_servers(struct scope *sc, const struct lookup_request *request, struct slice *query_ret,
-			      struct slice *servers_ret, struct err *err)
-{
-	struct slice own = lookup_option(request->options, SLICE("servers")),
-		     query = slice_ltrim(request->key);
-	ptrdiff_t semicolon;
-
-	*query_ret = query;
-	if (own.ptr) {
-		*servers_ret = own;
-	} else if (slice_starts(query, SLICE("servers"))) {
-		semicolon = slice_find(query, ';');
-		own = slice_ltrim(slice_from(query, strlen("servers")));
-		if (semicolon < 0 || !own.len || own.ptr[0] != '=')
-			return err_set(err, DEFER, "REDIS: missing = or ; after \"servers\" in the query");
-		*servers_ret = slice_trim(slice_sub(own, 1, (size_t)(query.ptr + semicolon - own.ptr) - 1));
-		*query_ret = slice_from(query, (size_t)semicolon + 1);
-	} else {
-		*servers_ret = configured(sc);
-	}
-	if (!slice_trim(*servers_ret).len)
-		return err_set(err, DEFER, "REDIS: no servers are defined (redis_servers)");
-	if (servers_ret->taint == TAINTED)
-		return err_set(err, DEFER, "REDIS: tainted server specification \"%.*s\" not permitted",
-			       SLICE_ARG(*servers_ret));
-	return OK;
 }
 
 /* ---- The command ----------------------------------------------------------------------------- */
@@ -228,46 +165,41 @@ static struct slice shown(struct scope *sc, const struct redis_server *server)
 static enum rc redis_find(struct scope *sc, const struct lookup_type *type,
 			  const struct lookup_request *request, struct slice *ret, struct err *err)
 {
-	struct slice query, servers, item, words[WORD_COUNT_MAX];
-	unsigned tried = 0;
-	char separator = 0;
+	const struct lookup_options *o = sc->conf ? conf_group(sc->conf, CONF_LOOKUP) : NULL;
+	struct servers servers = {.name = "REDIS",
+				  .form = "host/database/password",
+				  .configured = o ? o->redis_servers : SLICE_EMPTY};
+	struct slice query, item, words[WORD_COUNT_MAX];
 	uint32_t count = 0;
 	enum rc rc;
 
 	(void)type;
-	rc = choose_servers(sc, request, &query, &servers, err);
+	rc = servers_choose(&servers, request, &query, err);
 	if (rc == OK)
 		rc = parse_command(sc, query, words, &count, err);
 	if (rc != OK)
 		return rc;
-	rc = DEFER;
-	while (rc == DEFER && tried++ < SERVER_COUNT_MAX &&
-	       list_next(sc->task->arena, &servers, &separator, &item)) {
+	while ((rc = servers_next(sc, &servers, &item, err)) == OK) {
 		struct redis_server server;
 		struct redis_reply reply;
 
-		if (!item.ptr)
-			return err_memory(err);
-		rc = complete(sc, item, &item, err);
-		if (rc != OK)
-			return rc;
 		/* The text may hold a password, so it is not shown. */
 		if (!parse_server(item, &server))
-			return err_set(err, DEFER,
-				       "REDIS: item %u of the servers is not host/database/password", tried);
+			return err_set(err, DEFER, "REDIS: item %u of the servers is not %s", servers.count,
+				       servers.form);
 		rc = redis_call(sc->task, &server, words, count, &reply, err);
 		if (rc == OK)
 			return reply_text(sc, &reply, ret, err);
-		if (rc == DEFER) {
-			item = shown(sc, &server);
-			err_prefix(err, "REDIS: %.*s", SLICE_ARG(item));
+		if (rc == CANCELLED)
+			return rc;
+		if (rc == FAIL) { /* the command itself; a definite no would mean that the key is not there */
+			err_prefix(err, "REDIS");
+			return DEFER;
 		}
+		item = shown(sc, &server);
+		err_prefix(err, "REDIS: %.*s", SLICE_ARG(item));
 	}
-	if (rc == FAIL) { /* the command itself; a definite no would mean that the key is not there */
-		err_prefix(err, "REDIS");
-		return DEFER;
-	}
-	return rc;
+	return rc == FAIL ? DEFER : rc; /* after the last server: err has what it said */
 }
 
 const struct lookup_type lookup_redis = {

@@ -214,7 +214,7 @@ enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, struct sli
 	enum rc rc;
 
 	/* An empty key finds nothing by itself, but a default serves it too. */
-	rc = key.len || spec->type->query ? find(&f, key) : FAIL;
+	rc = key.len ? find(&f, key) : FAIL;
 	if (rc == FAIL && spec->partial >= 0)
 		rc = find_partial(&f, key, &wild, &fixed);
 	if (rc == FAIL && spec->star)

@@ -6,6 +6,7 @@
  * shard, which has a bound. Entries live on the heap: they outlast any message. */
 
 #include "shard_files.h"
+#include "sql_server.h"
 #include "sqlite.h"
 
 #include <errno.h>
@@ -480,6 +481,7 @@ void lookup_done(struct shard *shard)
 	struct shard_files *files = shard_slot(shard, files_slot);
 
 	sqlite_done(shard);
+	sql_done(shard);
 	if (!files)
 		return;
 	LIST_EACH (l, &files->lru)

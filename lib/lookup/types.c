@@ -32,15 +32,22 @@ REFUSED_QUOTED(ldap, quote_ldap);
 REFUSED_QUERY(ldapauth);
 REFUSED_QUOTED(ldapdn, quote_ldap);
 REFUSED_QUOTED(ldapm, quote_ldap);
-REFUSED_QUOTED(mysql, quote_mysql);
 REFUSED_QUOTED(nisplus, quote_nisplus);
 REFUSED_QUERY(nmh);
 REFUSED_QUOTED(oracle, quote_oracle);
-REFUSED_QUOTED(pgsql, quote_pgsql);
 REFUSED_QUERY(psl);
 REFUSED_QUERY(readsock);
 REFUSED_QUERY(regdom);
 REFUSED_QUERY(whoson);
+/* Of a build without the library. */
+#ifndef SLUICE_MYSQL
+REFUSED_QUOTED(mysql, quote_mysql);
+#define lookup_mysql refused_mysql
+#endif
+#ifndef SLUICE_PGSQL
+REFUSED_QUOTED(pgsql, quote_pgsql);
+#define lookup_pgsql refused_pgsql
+#endif
 
 const struct lookup_type *const lookup_types[] = {
     &lookup_cdb,      &refused_dbm,        &refused_dbmjz,
@@ -48,9 +55,9 @@ const struct lookup_type *const lookup_types[] = {
     &refused_ibase,   &lookup_iplsearch,   &lookup_json,
     &refused_ldap,    &refused_ldapauth,   &refused_ldapdn,
     &refused_ldapm,   &lookup_lmdb,        &lookup_lsearch,
-    &refused_mysql,   &refused_nis,        &refused_nis0,
+    &lookup_mysql,    &refused_nis,        &refused_nis0,
     &refused_nisplus, &refused_nmh,        &lookup_nwildlsearch,
-    &refused_oracle,  &lookup_passwd,      &refused_pgsql,
+    &refused_oracle,  &lookup_passwd,      &lookup_pgsql,
     &refused_psl,     &refused_readsock,   &lookup_redis,
     &refused_regdom,  &refused_spf,        &lookup_sqlite,
     &refused_whoson,  &lookup_wildlsearch, NULL,
@@ -69,9 +76,16 @@ void lookup_macros(struct conf *conf)
 {
 	/* One for the types of a family, as configurations ask for them. */
 	static const char *const names[] = {
-	    "_HAVE_LOOKUP_CDB",  "_HAVE_LOOKUP_DNSDB", "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_DSEARCH",
-	    "_HAVE_LOOKUP_JSON", "_HAVE_LOOKUP_LMDB",  "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD",
-	    "_HAVE_LOOKUP_REDIS",    "_HAVE_LOOKUP_SQLITE"};
+	    "_HAVE_LOOKUP_CDB",   "_HAVE_LOOKUP_DNSDB",  "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_DSEARCH",
+	    "_HAVE_LOOKUP_JSON",  "_HAVE_LOOKUP_LMDB",   "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD",
+	    "_HAVE_LOOKUP_REDIS", "_HAVE_LOOKUP_SQLITE",
+#ifdef SLUICE_MYSQL
+	    "_HAVE_LOOKUP_MYSQL",
+#endif
+#ifdef SLUICE_PGSQL
+	    "_HAVE_LOOKUP_PGSQL",
+#endif
+	};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		conf_macro(conf, names[i]);

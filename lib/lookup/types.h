@@ -11,6 +11,8 @@ extern const struct lookup_type lookup_iplsearch, lookup_lsearch, lookup_nwildls
 extern const struct lookup_type lookup_json;
 extern const struct lookup_type lookup_lmdb;
 extern const struct lookup_type lookup_passwd;
+/* Of builds with their libraries (CMake options SLUICE_MYSQL, SLUICE_PGSQL). */
+extern const struct lookup_type lookup_mysql, lookup_pgsql;
 extern const struct lookup_type lookup_redis;
 extern const struct lookup_type lookup_sqlite;
 
