@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -141,6 +142,8 @@ int main(int argc, char **argv)
 	int status;
 
 	open_standard_descriptors();
+	/* Whoever starts us: what is for the spool's owner and group has 0640 or 0750. Who wants more says it with fchmod(). */
+	umask(027);
 	if (getrandom(seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
 		hash_seed(seed[0], seed[1]);
 	signal(SIGPIPE, SIG_IGN);

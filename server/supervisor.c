@@ -194,6 +194,7 @@ static void write_pid_file(struct supervisor *s)
 		char text[IP_TEXT_MAX];
 		fprintf(f, "[%.*s]:%u\n", SLICE_ARG(ip_format(&s->addresses[a], text)), s->addresses[a].port);
 	}
+	(void)fchmod(fileno(f), 0644); /* scripts of others look for us, too */
 	fclose(f);
 }
 

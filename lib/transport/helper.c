@@ -279,8 +279,17 @@ enum rc user_stat(struct task *task, const struct identity *who, const char *pat
 
 enum rc user_mkdir(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err)
 {
-	return who->switched ? plain_job(task, who, HELPER_MKDIR, "mkdir", path, NULL, mode, err) :
-			       file_mkdir(task, path, mode, err);
+	enum rc rc;
+	int fd;
+
+	if (who->switched)
+		return plain_job(task, who, HELPER_MKDIR, "mkdir", path, NULL, mode, err); /* the helper's umask is 0 */
+	rc = file_mkdir(task, path, mode, err);
+	if (rc == OK && file_open(task, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, &fd, NULL) == OK) {
+		(void)fchmod(fd, mode); /* what the umask took away; narrower would be safe */
+		(void)close(fd);
+	}
+	return rc;
 }
 
 enum rc user_rename(struct task *task, const struct identity *who, const char *from, const char *to, struct err *err)

@@ -623,5 +623,45 @@ class Strict(HostileTest):
         self.assertIn(b"too long", bounce)
 
 
+class Modes(SluiceTest):
+    """What is made has the mode that its option says, whoever starts us with whatever umask."""
+
+    policy = (POLICY.replace("  maildir_format\n  directory = DIR/mail/$local_part_data\n",
+                             "  maildir_format\n  directory = DIR/mail/$local_part_data\n  mode = 0644\n  directory_mode = 0775\n")
+              .replace("begin transports\n", "begin transports\nmbox:\n  driver = appendfile\n  file = DIR/mail/mbox\n"
+                                             "  mode = 0664\n  user = USER\n")
+              .replace("begin routers\n", "begin routers\nmbox:\n  driver = accept\n  local_parts = mbox\n  transport = mbox\n"))
+
+    def made(self, umask):
+        before = os.umask(umask)
+        try:
+            server = self.sluice(configuration("", self.policy))
+        finally:
+            os.umask(before)
+        with server.client() as client:
+            client.ehlo()
+            client.message(MESSAGE, rcpts=("alice@test", "mbox@test"))
+            client.expect("MAIL FROM:<a\x01@b>", 501)
+        server.wait_mail(1)
+        server.wait_log("Completed")
+        modes = {}
+        for where, folders, files in os.walk(server.dir):
+            for name in folders + files:
+                path = os.path.join(where, name)
+                shown = re.sub(r"[0-9]+[.-][^/]*$", "N", os.path.relpath(path, server.dir))
+                modes[shown] = oct(os.lstat(path).st_mode & 0o7777)
+        return {name: mode for name, mode in modes.items() if name not in ("config", "stderr", "log", "mail")}
+
+    def test_umask(self):
+        wide, narrow = self.made(0), self.made(0o077)
+        self.assertEqual(wide, narrow)
+        for name, mode in (("spool", "0o750"), ("spool/segments", "0o750"), ("spool/segments/N", "0o640"), ("spool/db", "0o750"),
+                           ("spool/lock", "0o640"), ("spool/control", "0o666"), ("log/main", "0o640"), ("pid", "0o644"),
+                           ("mail/mbox", "0o664"), ("mail/alice", "0o775"), ("mail/alice/new", "0o775"),
+                           ("mail/alice/new/N", "0o644")):
+            self.assertEqual(mode, wide.get(name), f"{name} of {wide}")
+        self.assertFalse([name for name in wide if name.startswith("spool/db/") and wide[name] != "0o640"], wide)
+
+
 if __name__ == "__main__":
     unittest.main()
