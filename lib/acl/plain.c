@@ -70,7 +70,10 @@ static enum acl_test run_set(struct acl_run *run, const struct acl_item *item, s
 	struct scope *sc = run->sc;
 	struct slice name = slice_from(item->variable, 5);
 	bool of_message = item->variable.ptr[4] == 'm';
-	struct arena *arena = of_message && sc->message ? &sc->message->arena : sc->client ? sc->client->arena : NULL;
+	struct arena *arena = of_message && sc->message			      ? &sc->message->arena
+			      : !sc->client				      ? NULL
+			      : !of_message && sc->client->variables ? sc->client->variables
+								      : sc->client->arena;
 	struct acl_variable **list = of_message && sc->message ? &sc->message->acl_m
 				     : sc->client	       ? (of_message ? &sc->client->acl_m : &sc->client->acl_c)
 							       : NULL;

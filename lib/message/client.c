@@ -161,6 +161,7 @@ struct client *client_copy(struct arena *arena, const struct client *client)
 		return NULL;
 	*copy = *client;
 	copy->arena = arena;
+	copy->variables = NULL;
 	copy->rates = NULL;
 	copy->acl_m = NULL; /* what is set before there is a message ends with the connection */
 	struct slice *strings[] = {
@@ -197,4 +198,14 @@ struct client *client_copy(struct arena *arena, const struct client *client)
 		copy->host_aliases = aliases;
 	}
 	return copy_variables(arena, client->acl_c, &copy->acl_c) ? copy : NULL;
+}
+
+bool client_variables_move(struct client *client, struct arena *arena)
+{
+	struct acl_variable *moved;
+
+	if (!copy_variables(arena, client->acl_c, &moved))
+		return false;
+	client->acl_c = moved;
+	return true;
 }

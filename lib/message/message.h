@@ -140,6 +140,7 @@ struct client {
 	uint64_t connected;	      /* wall clock, ns */
 	struct map *rates;	      /* acl's own: the rates counted in this connection; NULL: none, and in copies */
 	struct arena *arena;	      /* where new strings of this client go */
+	struct arena *variables;      /* where acl_c goes, which may be set anew ten thousand times; NULL: arena */
 };
 /* Everything unknown; strings empty. */
 void client_clear(struct client *client);
@@ -150,6 +151,8 @@ struct slice client_fullhost(const struct client *client, struct arena *arena, b
 struct slice client_rcvhost(const struct client *client, struct arena *arena, bool with_port);
 /* A copy that lives in the arena: for a message that outlives its connection. NULL: no memory. */
 struct client *client_copy(struct arena *arena, const struct client *client);
+/* Moves acl_c into the arena, without the values that were set before the present ones. false: no memory, nothing moved. */
+NODISCARD bool client_variables_move(struct client *client, struct arena *arena);
 
 struct recipient {
 	struct slice address;	   /* local_part@domain as it will be routed */

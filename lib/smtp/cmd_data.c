@@ -131,7 +131,7 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 	if (!chunk_parse(argument, &size, &last)) {
 		/* Without a size nobody can tell where the chunk ends and the next command begins. */
 		reply_error(s, 501, "5.5.4", "missing or malformed size for BDAT command");
-		s->notquit_reason = "synprot-error";
+		s->notquit_reason = "bad-commands";
 		s->over = true;
 		return;
 	}

@@ -194,6 +194,6 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
 		    "SMTP call from %.*s dropped: too many syntax or protocol errors (last command was \"%.*s\", %.*s)",
 		    SLICE_ARG(client_caller(s)), SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(str_slice(&history)));
-	s->notquit_reason = "synprot-error";
+	s->notquit_reason = "bad-commands";
 	s->over = true;
 }

@@ -97,8 +97,11 @@ enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct sm
 	}
 	s->server = server;
 	arena_init_small(&s->arena, 1024 * 1024);
+	arena_init_small(&s->variables, 1024 * 1024);
+	s->variables_tidy_at = VARIABLES_TIDY;
 	client_clear(&s->client);
 	s->client.arena = &s->arena;
+	s->client.variables = &s->variables;
 	s->conf = conf_ref(server->conf);
 	s->options = conf_group(s->conf, CONF_SMTP);
 	timer_init(&s->timer, on_timer);
@@ -134,6 +137,7 @@ void session_free(struct smtp_session *s)
 	conf_unref(s->conf);
 	free(s->line);
 	arena_done(&s->arena);
+	arena_done(&s->variables);
 	waitq_wake_all(&s->ended);
 	if (server->draining && list_empty(&server->sessions))
 		waitq_wake_all(&server->drained);
@@ -416,7 +420,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 		return;
 	if (s->server->draining && verb != VERB_QUIT && s->state <= STATE_READY) {
 		replyf(s, 421, "4.3.2", "%.*s: shutting down, please try again", SLICE_ARG(conf_main(s->conf)->primary_hostname));
-		s->notquit_reason = "local-verify-fail";
+		s->notquit_reason = "signal-exit";
 		s->over = true;
 		return;
 	}
@@ -470,10 +474,27 @@ static void command_run(struct smtp_session *s, struct slice line)
 
 /* ---- The fiber ---------------------------------------------------------------------------------------------- */
 
+/* Between two commands nothing points at a value of $acl_c but the list of them. */
+static void variables_tidy(struct smtp_session *s)
+{
+	struct arena fresh;
+
+	if (s->variables.used < s->variables_tidy_at)
+		return;
+	arena_init_small(&fresh, s->variables.size_max);
+	if (client_variables_move(&s->client, &fresh)) {
+		struct arena old = s->variables;
+		s->variables = fresh;
+		fresh = old;
+	}
+	arena_done(&fresh);
+	s->variables_tidy_at = 2 * s->variables.used > VARIABLES_TIDY ? 2 * s->variables.used : VARIABLES_TIDY;
+}
+
 static void drop_session(struct smtp_session *s, const char *why)
 {
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "SMTP call from %.*s dropped: %s", SLICE_ARG(client_caller(s)), why);
-	s->notquit_reason = "synprot-error";
+	s->notquit_reason = "bad-commands";
 	s->over = true;
 }
 
@@ -511,6 +532,7 @@ static void serve_input(struct smtp_session *s)
 			reply_flush(s);
 		arena_clear(&s->serving->arena);
 		s->serving->scope.smtp_command = SLICE_EMPTY;
+		variables_tidy(s);
 	}
 }
 

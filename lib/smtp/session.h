@@ -10,6 +10,7 @@
 #define REPLY_LINE_MAX	  512	       /* bytes with code and CRLF, RFC 5321 section 4.5.3.1.5 */
 #define REPLY_FLUSH_BYTES 8192	       /* replies to pipelined commands are gathered up to here */
 #define HISTORY_MAX	  20	       /* commands remembered for log lines */
+#define VARIABLES_TIDY	  (64 * 1024) /* with so many bytes of $acl_c those that were replaced are given back */
 #define BODY_KEEP_MAX	  (512 * 1024) /* a larger body is spilled to the spool as it comes */
 #define BODY_KEEP_SCARCE  (16 * 1024)  /* the same when receive buffers are scarce */
 
@@ -87,6 +88,8 @@ struct smtp_session {
 	struct task task;
 	struct timer timer;
 	struct arena arena;	/* small; lives with the connection */
+	struct arena variables;	/* the values of $acl_c */
+	size_t variables_tidy_at; /* bytes; with so many, most are values that were replaced */
 	struct client client;
 	struct serving *serving; /* NULL: at rest */
 	struct transaction *transaction;

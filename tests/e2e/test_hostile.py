@@ -623,6 +623,25 @@ class Strict(HostileTest):
         self.assertIn(b"too long", bounce)
 
 
+class Variables(SluiceTest):
+    """$acl_c is set by every recipient, and the connection goes on."""
+
+    config = configuration("recipients_max = 100000\n", POLICY.replace(
+        "rcpt_acl:\n", "rcpt_acl:\n  warn set acl_c_last = $local_part\n       set acl_c_count = ${eval10:0$acl_c_count+1}\n"
+                       "  deny local_parts = last\n       message = $acl_c_count after $acl_c_last\n"))
+
+    def test_ten_thousand_values(self):
+        with self.shared().client() as client:
+            client.ehlo()
+            client.expect("MAIL FROM:<s@client.test>", 250)
+            rcpt = f"RCPT TO:<{'v' * 200}@elsewhere.test>\r\n"
+            for _ in range(20):
+                client.send(rcpt * 500)
+                for _ in range(500):
+                    client.wait(250)
+            client.expect("RCPT TO:<last@elsewhere.test>", 550, "10001 after last")
+
+
 class Modes(SluiceTest):
     """What is made has the mode that its option says, whoever starts us with whatever umask."""
 
