@@ -92,6 +92,8 @@ static int once_tool(const struct command_line *cl, const struct caller *caller,
 		return run_once(cl, caller, conf, false, tool_test_filter);
 	case MODE_TEST_RETRY:
 		return run_once(cl, caller, conf, false, tool_test_retry);
+	case MODE_TEST_REWRITE:
+		return run_once(cl, caller, conf, false, tool_test_rewrite);
 	default:
 		fprintf(stderr, "sluice: this option is not available yet\n");
 		return 1;

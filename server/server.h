@@ -86,6 +86,7 @@ int tool_test_address(struct once *once);
 int tool_verify_address(struct once *once);
 int tool_test_host(struct once *once);
 int tool_test_retry(struct once *once);
+int tool_test_rewrite(struct once *once);
 int tool_version(const struct conf *conf, bool with_config);
 int tool_print(const struct command_line *cl, const struct caller *caller, const struct conf *conf);
 

@@ -1,4 +1,4 @@
-/* tools: the commands that look and test: -be, -bt, -bv, -bh, -brt, -bV, -bP. */
+/* tools: the commands that look and test: -be, -bt, -bv, -bh, -brt, -brw, -bV, -bP. */
 #include "server.h"
 
 #include <stdarg.h>
@@ -313,6 +313,29 @@ int tool_test_retry(struct once *o)
 	retry_describe(&sc, slice_of(o->cl->operands[0]), o->cl->operand_count > 1 ? slice_of(o->cl->operands[1]) : SLICE_EMPTY, &out);
 	fwrite(out.ptr, 1, out.len, stdout);
 	return 0;
+}
+
+/* ---- -brw ------------------------------------------------------------------------------------------------------------- */
+
+int tool_test_rewrite(struct once *o)
+{
+	struct str out = str_make(&o->arena);
+	struct err err = err_make(&o->arena);
+	struct scope sc;
+	enum rc rc;
+
+	if (!o->cl->operand_count) {
+		fprintf(stderr, "sluice: -brw needs an address argument\n");
+		return 1;
+	}
+	o->task.until = task_until(&o->task, 60000);
+	scope_init(&sc, &o->task, o->conf);
+	sc.sender = SLICE_EMPTY;
+	rc = rewrite_describe(&sc, slice_of(o->cl->operands[0]), &out, &err);
+	printf("%.*s", SLICE_ARG(str_slice(&out)));
+	if (rc != OK)
+		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+	return rc != OK;
 }
 
 /* ---- -bV, -bP ----------------------------------------------------------------------------------------------------------- */

@@ -25,7 +25,8 @@ static const struct conf_group *const groups[] = {
 	&transport_conf_group, &smtp_conf_group, &deliver_conf_group, NULL,
 };
 static const struct conf_section *const sections[] = {
-	&acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section, NULL,
+	&acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section,
+	&rewrite_conf_section, NULL,
 };
 
 static void macros(struct conf *conf)

@@ -168,6 +168,15 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 	struct str text = str_make(sc->task->arena);
 	enum rc rc;
 
+	/* From here on the sender is who the rules say. */
+	if (!given.len && sender.len && sc->message && rewrite_wanted(rewrite_rules(sc->conf), REWRITE_ENV_FROM)) {
+		rc = rewrite_address(sc, rewrite_rules(sc->conf), REWRITE_ENV_FROM, sender, &sender, run->err);
+		if (rc == OK && !slice_eq(sender, sc->message->sender))
+			sender = arena_copy(&sc->message->arena, sender);
+		if (rc != OK || !sender.ptr)
+			return acl_test_of(rc != OK ? rc : DEFER);
+		sc->sender = sc->message->sender = address = sender;
+	}
 	/* The null reverse-path is good by definition. */
 	if (!address.len)
 		return TEST_TRUE;

@@ -200,6 +200,9 @@ struct conf *conf_reader_conf(struct conf_reader *reader);
 bool conf_line_is_macro(const struct conf_line *line);
 NODISCARD enum rc conf_define_macro(struct conf_reader *reader, const struct conf_line *line,
 				    struct err *err);
+/* The next word off the front of *rest: up to white space, or, behind a '"', up to the next one that has no backslash in
+ * front (or the end), its escapes undone. OK; FAIL: no more words; DEFER: no memory. */
+NODISCARD enum rc conf_word(struct conf *conf, struct slice *rest, struct slice *word_ret);
 /* Names file and line in front of the error. FAIL. */
 enum rc conf_error(struct err *err, const struct conf_place *place, const char *format, ...)
     PRINTF_LIKE(3, 4);

@@ -96,6 +96,29 @@ enum rc setting_unquote(struct conf *conf, const struct setting *setting, struct
 	return OK;
 }
 
+enum rc conf_word(struct conf *conf, struct slice *rest, struct slice *word_ret)
+{
+	struct str str = str_make(&conf->arena);
+
+	*rest = slice_ltrim(*rest);
+	if (!rest->len)
+		return FAIL;
+	if (rest->ptr[0] != '"')
+		return slice_word(rest, word_ret) ? OK : FAIL;
+	if (!str_reserve(&str, rest->len))
+		return err_memory(NULL);
+	*rest = slice_from(*rest, 1);
+	while (rest->len && rest->ptr[0] != '"') {
+		char c = rest->ptr[0];
+
+		*rest = slice_from(*rest, 1);
+		str_addc(&str, c == '\\' && rest->len ? unescape(rest) : c);
+	}
+	*rest = slice_from(*rest, 1);
+	*word_ret = str_slice(&str);
+	return OK;
+}
+
 /* ---- From the parts to the field ------------------------------------------------------------------------
  */
 

@@ -11,7 +11,7 @@ static enum rc domain_match(struct matching *m, const struct compiled *list, str
 
 	inner.kind = LIST_DOMAIN;
 	inner.subject = inner.subject_lower = m->domain;
-	inner.caseful = false;
+	inner.caseful = m->item;
 	rc = list_match(&inner, list);
 	*value_ret = inner.value;
 	return rc;
@@ -31,6 +31,10 @@ enum rc address_entry_match(struct matching *m, const struct entry *entry)
 		same = m->caseful ? slice_eq(m->local, pattern) : slice_eq_nocase(m->local, pattern);
 	if (!same)
 		return FAIL;
+	if (m->item)
+		numbers_begin(m);
+	if (m->item && entry->address.star && !entry->address.bare)
+		number_add(m, slice_sub(m->local, 0, m->local.len - pattern.len));
 	rc = domain_match(m, entry->address.domain, &value);
 	if (rc != OK)
 		return rc;

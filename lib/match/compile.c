@@ -59,7 +59,7 @@ static bool items_split(struct compiling *c, struct slice text)
 	char separator = 0;
 
 	if (c->flags & COMPILE_ONE)
-		return item_add(c, text);
+		return item_add(c, c->flags & COMPILE_PATTERN ? slice_trim(text) : text);
 	if (c->flags & COMPILE_FILE) {
 		while (slice_split(&text, '\n', &item)) {
 			item = line_strip(c->kind, item);
@@ -113,6 +113,8 @@ static bool as_address(struct slice s, struct set_item *ret)
 	domain = slice_from(s, (size_t)at + 1);
 	if (s.ptr[0] == '@' || s.ptr[0] == '+' || s.ptr[0] == '^' || s.ptr[0] == '/' || domain.len == 0)
 		return false;
+	if (at > 0 && s.ptr[at - 1] == '@')
+		return false;
 	if (at == 1 && s.ptr[0] == '*') {
 		if (!as_domain(domain, SET_DOMAIN, ret))
 			return false;
@@ -128,6 +130,8 @@ static bool as_address(struct slice s, struct set_item *ret)
 /* Can this item be in a hash table? */
 static bool as_set_item(const struct compiling *c, struct slice s, struct set_item *ret)
 {
+	if (c->flags & COMPILE_PATTERN)
+		return false;
 	switch (c->kind) {
 	case LIST_DOMAIN:
 		return as_domain(s, SET_WHOLE, ret);
@@ -386,13 +390,20 @@ static void compile_address(struct compiling *c, struct entry *entry)
 	}
 	/* The first "@" behind a lookup's or pattern's local part; else the last one. */
 	at = has(s, ';') || has(s, '^') ? slice_find(s, '@') : slice_rfind(s, '@');
+	/* "*@@", "*@@[]", "*@@mx_any": the second "@" belongs to the domain. */
+	if (at > 0 && s.ptr[at - 1] == '@' && !has(s, ';') && !has(s, '^') &&
+	    (s.len == (size_t)at + 1 || slice_eq(slice_from(s, (size_t)at), SLICE("@[]")) ||
+	     slice_starts(slice_from(s, (size_t)at), SLICE("@mx_"))))
+		at--;
 	local = at < 0 ? SLICE("*") : slice_sub(s, 0, (size_t)at);
 	domain = at < 0 ? s : slice_from(s, (size_t)at + 1);
 	entry->kind = ENTRY_ADDRESS;
+	entry->address.bare = at < 0;
 	entry->address.star = local.len && local.ptr[0] == '*';
 	entry->address.local = entry->address.star ? slice_from(local, 1) : local;
 	entry->address.domain =
-	    list_compile(c->arena, LIST_DOMAIN, domain, COMPILE_ONE | (c->flags & COMPILE_REGEX));
+	    list_compile(c->arena, LIST_DOMAIN, domain,
+			 COMPILE_ONE | (c->flags & (COMPILE_REGEX | COMPILE_PATTERN)));
 	if (!entry->address.domain)
 		set_bad(c, entry, "no memory for \"%.*s\"", s);
 }

@@ -10,9 +10,31 @@ struct list_flags {
 
 /* ---- Entries that all kinds of list know ------------------------------------------------ */
 
-/* $0, $1...: what the pattern matched, for lists of domains and local parts. */
+void numbers_begin(struct matching *m)
+{
+	m->sc->numeric[0] = m->given;
+	m->sc->numeric_count = m->number = 1;
+}
+
+void number_add(struct matching *m, struct slice part)
+{
+	if (m->number >= ARRAY_COUNT(m->sc->numeric))
+		return;
+	m->sc->numeric[m->number++] = part.ptr ? part : SLICE_EMPTY;
+	m->sc->numeric_count = m->number;
+}
+
+/* $0, $1...: what the pattern matched, for lists of domains and local parts; and for match_item(), whose parts come one
+ * behind the other. */
 static void numbers_set(struct matching *m, const struct slice *numbers, unsigned count)
 {
+	if (m->item) {
+		if (m->kind == LIST_ADDRESS)
+			numbers_begin(m);
+		for (unsigned i = 1; i < count; i++)
+			number_add(m, numbers[i]);
+		return;
+	}
 	if (m->kind != LIST_DOMAIN && m->kind != LIST_LOCAL_PART && m->kind != LIST_STRING)
 		return;
 	for (unsigned i = 0; i < count; i++)
@@ -57,7 +79,9 @@ static enum rc suffix_entry_match(struct matching *m, const struct entry *entry,
 static enum rc lookup_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
 {
 	const struct lookup_spec *spec = &entry->lookup.spec;
-	struct slice file = entry->lookup.rest, key = subject;
+	struct slice file = entry->lookup.rest, key = subject, wild = {NULL, 0, CLEAN}, fixed = wild;
+	struct lookup_spec whole;
+	enum rc rc;
 
 	if (spec->type->query) {
 		file = SLICE_EMPTY;
@@ -65,7 +89,17 @@ static enum rc lookup_entry_match(struct matching *m, const struct entry *entry,
 	} else if (!subject.len) {
 		return FAIL;
 	}
-	return lookup_find(m->sc, spec, file, key, &m->value, NULL, NULL, m->err);
+	if (m->kind == LIST_ADDRESS && spec->partial >= 0) { /* whole addresses have no parts */
+		whole = *spec;
+		whole.partial = -1;
+		spec = &whole;
+	}
+	rc = lookup_find(m->sc, spec, file, key, &m->value, &wild, &fixed, m->err);
+	if (rc == OK && m->item && m->kind == LIST_DOMAIN && (wild.ptr || spec->partial >= 0)) {
+		number_add(m, wild);
+		number_add(m, wild.ptr ? fixed : key); /* a key without wild part is a fixed one */
+	}
+	return rc;
 }
 
 enum rc pattern_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
@@ -99,6 +133,25 @@ static uint32_t set_find_domain(const struct set *set, enum set_kind whole, stru
 	return least;
 }
 
+/* For match_item(): letters of domains count by case, and the parts are told. false: it is no match after all. */
+static bool set_item_parts(struct matching *m, const struct set_item *item, struct slice text)
+{
+	struct slice domain = m->kind == LIST_ADDRESS ? m->domain : m->subject;
+	ptrdiff_t at = slice_rfind(text, '@');
+	struct slice pattern = slice_from(text, (size_t)(at + 1));
+	bool wild = slice_starts(pattern, SLICE("*."));
+
+	if (!slice_ends(domain, wild ? slice_from(pattern, 1) : pattern))
+		return false;
+	if (m->kind == LIST_ADDRESS)
+		numbers_begin(m);
+	if (item->kind >= SET_DOMAIN && at == 1)
+		number_add(m, m->local);
+	if (wild)
+		number_add(m, slice_sub(domain, 0, domain.len + 1 - pattern.len));
+	return true;
+}
+
 static enum rc set_entry_match(struct matching *m, const struct entry *entry)
 {
 	const struct set *set = &entry->set;
@@ -121,11 +174,16 @@ static enum rc set_entry_match(struct matching *m, const struct entry *entry)
 	if (index == UINT32_MAX)
 		return FAIL;
 	m->value = text = set_item_text(set, index);
-	if (set->items[index].kind == SET_SUFFIX) {
+	if (m->item && !set_item_parts(m, &set->items[index], text))
+		return FAIL;
+	if (m->item) {
+		/* its numbers are set */
+	} else if (set->items[index].kind == SET_SUFFIX) {
 		numbers[0] = m->subject;
 		numbers[1] = slice_sub(m->subject, 0, m->subject.len - set->items[index].len);
 		numbers_set(m, numbers, 2);
-	} else if (set->items[index].kind >= SET_DOMAIN && slice_find(text, '@') < 0) {
+	}
+	if (set->items[index].kind >= SET_DOMAIN && slice_find(text, '@') < 0) {
 		m->value = arena_printf(m->sc->task->arena, "@%.*s", SLICE_ARG(text));
 		if (!m->value.ptr)
 			return err_memory(m->err);

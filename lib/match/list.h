@@ -61,6 +61,7 @@ struct entry {
 		struct {
 			struct slice local; /* without the "*" */
 			bool star;
+			bool bare; /* there was no "@": any local part */
 			const struct compiled *domain; /* one item */
 		} address;
 	};
@@ -76,6 +77,7 @@ struct compiled {
 struct match_list {
 	unsigned kind;
 	struct slice text;
+	bool item; /* one item: match_item() */
 	const struct expansion *expansion; /* evaluated at each use; NULL: compiled is what the list is */
 	const struct compiled *compiled;
 };
@@ -83,7 +85,8 @@ struct match_list {
 enum {
 	COMPILE_REGEX = 1 /* at once, into the arena */,
 	COMPILE_FILE = 2 /* lines */,
-	COMPILE_ONE = 4 /* the text is one item */
+	COMPILE_ONE = 4, /* the text is one item */
+	COMPILE_PATTERN = 8 /* no hash tables: match_item() wants to know what matched which part */
 };
 /* The text is borrowed. NULL: no memory. */
 const struct compiled *list_compile(struct arena *arena, unsigned kind, struct slice text, unsigned flags);
@@ -121,6 +124,9 @@ struct matching {
 	struct slice host_name;     /* known name; ptr NULL: not known */
 	bool client;                /* the host is the scope's client: its name can be looked up */
 	bool no_names;              /* match_ip: names are never looked up */
+	bool item;                  /* match_item(): domains are compared with case, numbers are set */
+	struct slice given;         /* item: the whole address, $0 */
+	unsigned number;            /* item: the next of $1, $2... */
 	struct slice value;         /* of the match; ptr NULL: none */
 	unsigned depth;
 };
@@ -140,6 +146,9 @@ enum rc host_entry_match(struct matching *m, const struct entry *entry);
 enum rc mx_entry_match(struct matching *m, const struct entry *entry);
 enum rc address_entry_match(struct matching *m, const struct entry *entry);
 enum rc at_lookup_match(struct matching *m, const struct entry *entry);
+/* match_item(): $0, and the parts behind it. */
+void numbers_begin(struct matching *m);
+void number_add(struct matching *m, struct slice part);
 /* Pattern entries (suffix, regex, literal, lookup) against this subject. */
 enum rc pattern_entry_match(struct matching *m, const struct entry *entry, struct slice subject);
 

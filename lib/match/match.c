@@ -3,16 +3,19 @@
 
 #include "list.h"
 
+#define COMPILE_ITEM (COMPILE_ONE | COMPILE_PATTERN)
+
 /* A text that expands to the same each time is compiled now; others find the compiled form of what they
  * become in the shard's cache. */
 static const struct match_list *compile(const struct language *language, struct arena *arena, unsigned kind,
-					struct slice text)
+					struct slice text, bool item)
 {
 	struct match_list *list = arena_make(arena, struct match_list);
 
 	if (!list)
 		return NULL;
 	list->kind = kind;
+	list->item = item;
 	list->text = text; /* as written: what -bP shows */
 	if (language && (slice_find(text, '$') >= 0 || slice_find(text, '\\') >= 0)) {
 		list->expansion = expand_compile(language, arena, text);
@@ -22,14 +25,19 @@ static const struct match_list *compile(const struct language *language, struct 
 			return list;
 		text = expansion_literal(list->expansion);
 	}
-	list->compiled = list_compile(arena, kind, text, COMPILE_REGEX);
+	list->compiled = list_compile(arena, kind, text, item ? COMPILE_ITEM : COMPILE_REGEX);
 	return list->compiled ? list : NULL;
 }
 
 const struct match_list *match_compile(const struct conf *conf, struct arena *arena, enum conf_list_kind kind,
 				       struct slice text)
 {
-	return compile(conf ? conf->language : NULL, arena, kind, text);
+	return compile(conf ? conf->language : NULL, arena, kind, text, false);
+}
+
+const struct match_list *match_compile_item(const struct conf *conf, struct arena *arena, struct slice text)
+{
+	return compile(conf ? conf->language : NULL, arena, LIST_ADDRESS, text, true);
 }
 
 struct slice match_list_text(const struct match_list *list)
@@ -41,7 +49,7 @@ struct slice match_list_text(const struct match_list *list)
 
 static enum rc read_list(struct conf *conf, unsigned kind, struct slice text, void *field, struct err *err)
 {
-	const struct match_list *list = compile(conf->language, &conf->arena, kind, text);
+	const struct match_list *list = compile(conf->language, &conf->arena, kind, text, false);
 
 	if (!list)
 		return err_memory(err);
@@ -160,6 +168,11 @@ static enum rc run(struct matching *m, const struct match_list *list, struct sli
 		return m->err && m->err->forced ? FAIL : DEFER;
 	if (rc != OK)
 		return rc;
+	if (list->item) {
+		const struct compiled *compiled =
+		    list_compile(m->sc->task->arena, list->kind, text, COMPILE_ITEM);
+		return compiled ? finish(m, list_match(m, compiled), data_ret) : err_memory(m->err);
+	}
 	return finish(m, list_match_text(m, text), data_ret);
 }
 
@@ -223,6 +236,19 @@ enum rc match_address(struct scope *sc, const struct match_list *list, struct sl
 	struct matching m;
 
 	return begin_address(&m, sc, address, err) ? run(&m, list, data_ret) : err_memory(err);
+}
+
+enum rc match_item(struct scope *sc, const struct match_list *item, struct slice address, struct err *err)
+{
+	struct matching m;
+
+	if (!begin_address(&m, sc, address, err))
+		return err_memory(err);
+	m.item = m.caseful = true;
+	m.given = address;
+	m.number = 1;
+	sc->numeric_count = 0;
+	return run(&m, item, NULL);
 }
 
 enum rc match_client(struct scope *sc, const struct match_list *list, struct slice *data_ret, struct err *err)

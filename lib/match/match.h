@@ -36,6 +36,12 @@ NODISCARD enum rc match_local_part(struct scope *sc, const struct match_list *li
 				   bool caseful, struct slice *data_ret, struct err *err);
 NODISCARD enum rc match_address(struct scope *sc, const struct match_list *list, struct slice address,
 				struct slice *data_ret, struct err *err);
+/* One item of an address list, as rewriting rules have: a colon separates nothing, an expansion gives the one
+ * item, and letters count by case (the address is compared with its domain in lower case). NULL: no memory. */
+const struct match_list *match_compile_item(const struct conf *conf, struct arena *arena, struct slice text);
+/* Results as match_address(); OK also leaves $0, the address, and $1..., its parts, in sc->numeric. Parks. */
+NODISCARD enum rc match_item(struct scope *sc, const struct match_list *item, struct slice address,
+			     struct err *err);
 /* The client of the scope (ip family 0, a local submission, matches the item "" and "@[]"-free lists as
  * Exim's do). Items that need the host's name look it up (client_host_name()). */
 NODISCARD enum rc match_client(struct scope *sc, const struct match_list *list, struct slice *data_ret,

@@ -12,6 +12,7 @@ struct scan {
 	unsigned flags;
 	char *out; /* local_part@domain, without white space and comments; never longer than the text */
 	uint32_t out_len;
+	uint32_t start, end; /* of the address, without the comments around it */
 	struct err *err;
 };
 
@@ -120,11 +121,12 @@ static enum rc read_local_part(struct scan *scan)
 					put(scan, scan->text.ptr[++scan->at]);
 			}
 		}
+		scan->end = scan->at;
 		skip_space(scan);
 		if (peek(scan) != '.')
 			break;
 		put(scan, '.');
-		scan->at++;
+		scan->end = ++scan->at;
 	}
 	return scan->out_len > start ? OK : fail(scan, "missing or malformed local part");
 }
@@ -145,7 +147,7 @@ static enum rc read_literal(struct scan *scan)
 	if (peek(scan) != ']')
 		return fail(scan, "malformed domain literal");
 	put(scan, ']');
-	scan->at++;
+	scan->end = ++scan->at;
 	return OK;
 }
 
@@ -170,11 +172,12 @@ static enum rc read_domain(struct scan *scan)
 		     scan->at++)
 			put(scan, c);
 		labels++;
+		scan->end = scan->at;
 		skip_space(scan);
 		if (peek(scan) != '.')
 			return OK;
 		put(scan, '.');
-		scan->at++;
+		scan->end = ++scan->at;
 		skip_space(scan);
 	}
 }
@@ -241,7 +244,7 @@ static enum rc read_angle_address(struct scan *scan, uint32_t *local_len_ret, bo
 	unsigned angles = 0;
 
 	do {
-		scan->at++;
+		scan->start = ++scan->at;
 		angles++;
 		skip_space(scan);
 	} while (peek(scan) == '<' && (scan->flags & ADDRESS_STRIP_ANGLES) && angles < 8);
@@ -252,6 +255,9 @@ static enum rc read_angle_address(struct scan *scan, uint32_t *local_len_ret, bo
 		return FAIL;
 	}
 	skip_space(scan);
+	/* Comments in front of ">" go with the address, white space stays. */
+	for (scan->end = scan->at; scan->end > scan->start && ascii_is_space(scan->text.ptr[scan->end - 1]);)
+		scan->end--;
 	while (angles && peek(scan) == '>') {
 		scan->at++;
 		angles--;
@@ -309,11 +315,12 @@ enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, st
 	skip_space(&scan);
 	if (peek(&scan) < 0) {
 		if (text.len == 0 && (flags & ADDRESS_ALLOW_EMPTY)) {
-			*ret = (struct address_parts){none, none, none};
+			*ret = (struct address_parts){none, none, none, none};
 			return OK;
 		}
 		return err_set(err, FAIL, "empty address");
 	}
+	scan.start = scan.at;
 	scan.out = arena_bytes(arena, (size_t)text.len + 1);
 	if (!scan.out)
 		return err_memory(err);
@@ -330,12 +337,13 @@ enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, st
 	ret->full = slice_make(scan.out, scan.out_len, text.taint);
 	ret->local_part = slice_sub(ret->full, 0, local_len);
 	ret->domain = qualified ? slice_from(ret->full, local_len + 1) : none;
+	ret->spec = slice_sub(text, scan.start, scan.end - scan.start);
 	return OK;
 }
 
 /* Where the item at the start of the text ends: at a comma, at a semicolon, or behind the colon of a group's name. *end_ret
- * is the separator's place. */
-static char item_end(struct slice text, uint32_t *end_ret)
+ * is the separator's place. group: a colon only ends an item outside, a semicolon only inside of a group; NULL: anywhere. */
+static char item_end(struct slice text, const bool *group, uint32_t *end_ret)
 {
 	struct scan scan = {.text = text};
 	unsigned angles = 0;
@@ -364,7 +372,8 @@ static char item_end(struct slice text, uint32_t *end_ret)
 				scan.at = (uint32_t)(close - text.ptr);
 		} else if (c == '@' && !angles && slice_trim(slice_sub(text, 0, scan.at)).len == 0) {
 			routed = true;
-		} else if (!angles && (c == ';' || (c == ':' && !routed) || (c == ',' && !routed))) {
+		} else if (!angles && ((c == ';' && (!group || *group)) || (c == ':' && !routed && (!group || !*group)) ||
+				       (c == ',' && !routed))) {
 			*end_ret = scan.at;
 			return c;
 		} else if (c == ':') {
@@ -383,16 +392,20 @@ static bool only_comments(struct slice text)
 	return scan.at == text.len;
 }
 
-bool address_next_item(struct slice *rest, struct slice *gap_ret, struct slice *item_ret)
+static bool next_item(struct slice *rest, bool *group, struct slice *gap_ret, struct slice *item_ret)
 {
 	struct slice all = *rest;
 
 	while (rest->len) {
 		uint32_t end, start = all.len - rest->len;
-		char separator = item_end(*rest, &end);
+		char separator = item_end(*rest, group, &end);
 		struct slice item = slice_sub(*rest, 0, end), trimmed = slice_trim(item);
 
+		if (group && separator == ':')
+			*group = true;
 		if (separator == ':' || only_comments(item)) {
+			if (group && separator == ';')
+				*group = false;
 			*rest = slice_from(*rest, separator ? end + 1 : end);
 			continue;
 		}
@@ -404,6 +417,81 @@ bool address_next_item(struct slice *rest, struct slice *gap_ret, struct slice *
 	}
 	*gap_ret = all;
 	return false;
+}
+
+bool address_next_item(struct slice *rest, struct slice *gap_ret, struct slice *item_ret)
+{
+	return next_item(rest, NULL, gap_ret, item_ret);
+}
+
+/* ---- Fields with other addresses ------------------------------------------------------------------------------- */
+
+/* Exim breaks a line where this much stands in front of the next address. */
+#define EDIT_LINE_MAX 40
+
+void field_edit_begin(struct field_edit *edit, struct arena *arena, const struct header *header)
+{
+	*edit = (struct field_edit){.arena = arena, .rest = header_value(header), .text = str_make(arena)};
+	edit->text.taint = header->text.taint;
+	str_add(&edit->text, slice_sub(header->text, 0, (size_t)(edit->rest.ptr - header->text.ptr)));
+}
+
+bool field_edit_next(struct field_edit *edit)
+{
+	struct slice gap;
+	bool more = next_item(&edit->rest, &edit->in_group, &gap, &edit->item);
+
+	str_add(&edit->text, gap);
+	return more;
+}
+
+void field_edit_keep(struct field_edit *edit)
+{
+	str_add(&edit->text, edit->item);
+}
+
+/* Takes white space and the one character in front of what follows the item; false: another one stands there. */
+static bool take_separator(struct field_edit *edit, char separator)
+{
+	uint32_t i = 0;
+
+	while (i < edit->rest.len && (edit->rest.ptr[i] == ' ' || edit->rest.ptr[i] == '\t'))
+		i++;
+	if (i == edit->rest.len || edit->rest.ptr[i] != separator)
+		return false;
+	i++;
+	str_add(&edit->text, slice_sub(edit->rest, 0, i));
+	edit->rest = slice_from(edit->rest, i);
+	return true;
+}
+
+void field_edit_replace(struct field_edit *edit, struct slice old, struct slice new)
+{
+	uint32_t at = (uint32_t)(old.ptr - edit->item.ptr), i = 0;
+
+	edit->changed = true;
+	str_add(&edit->text, slice_sub(edit->item, 0, at));
+	str_add(&edit->text, new);
+	str_add(&edit->text, slice_from(edit->item, at + old.len));
+	if (new.len <= old.len)
+		return;
+	if (edit->in_group && take_separator(edit, ';'))
+		edit->in_group = false;
+	if (!take_separator(edit, ','))
+		return;
+	while (i < edit->rest.len && (edit->rest.ptr[i] == ' ' || edit->rest.ptr[i] == '\t'))
+		i++;
+	str_add(&edit->text, slice_sub(edit->rest, 0, i));
+	edit->rest = slice_from(edit->rest, i);
+	if (edit->text.len - edit->line_start <= EDIT_LINE_MAX || !edit->rest.len || edit->rest.ptr[0] == '\n')
+		return;
+	edit->line_start = (uint32_t)edit->text.len;
+	str_addz(&edit->text, "\n\t");
+}
+
+struct slice field_edit_end(struct field_edit *edit)
+{
+	return edit->changed ? str_slice(&edit->text) : SLICE_EMPTY;
 }
 
 enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret,

@@ -61,47 +61,42 @@ static bool has_resent(const struct message *message)
 	return false;
 }
 
+static struct slice join(struct work *w, struct slice local_part, struct slice domain)
+{
+	struct str str = str_make(w->arena);
+
+	str_add(&str, local_part);
+	str_addc(&str, '@');
+	str_add(&str, domain);
+	if (!str_slice(&str).ptr)
+		w->failed = true;
+	return str_slice(&str).ptr ? str_slice(&str) : SLICE_EMPTY;
+}
+
 /* ---- Qualifying ---------------------------------------------------------------------------------------------- */
 
-/* The field with a domain behind each address that has none; NULL when there was none of these. */
+/* The field with a domain behind each address that has none. NULL: no memory. */
 static struct header *qualify(struct work *w, struct header *header, struct slice domain)
 {
-	struct slice rest = header_value(header), gap, item;
-	struct str str = str_make(w->arena);
-	bool changed = false;
+	struct field_edit edit;
+	struct slice text;
 
-	str.taint = TAINTED;
-	str_add(&str, slice_sub(header->text, 0, (size_t)(rest.ptr - header->text.ptr)));
-	while (address_next_item(&rest, &gap, &item)) {
+	field_edit_begin(&edit, w->arena, header);
+	while (field_edit_next(&edit)) {
 		struct address_parts parts;
-		ptrdiff_t at;
 
-		str_add(&str, gap);
-		if (address_parse(w->arena, item,
+		if (address_parse(w->arena, edit.item,
 				  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
 				  &parts, NULL) != OK ||
-		    parts.domain.len || !parts.full.len) {
-			str_add(&str, item);
-			continue;
-		}
-		/* Into the item, behind the local part. It stands there as it was parsed, unless white space or comments are
-		 * inside of it: then the item is made anew. */
-		at = slice_search(item, parts.full);
-		if (slice_find(item, '<') >= 0)
-			at = slice_search(slice_from(item, (size_t)slice_find(item, '<')), parts.full) +
-			     slice_find(item, '<');
-		str_add(&str, at < 0 ? parts.full : slice_sub(item, 0, (size_t)at + parts.full.len));
-		str_addc(&str, '@');
-		str_add(&str, domain);
-		if (at >= 0)
-			str_add(&str, slice_from(item, (size_t)at + parts.full.len));
-		changed = true;
+		    parts.domain.len || !parts.full.len)
+			field_edit_keep(&edit);
+		else
+			field_edit_replace(&edit, parts.spec, join(w, parts.full, domain));
 	}
-	str_add(&str, gap);
-	if (!changed)
-		return header;
-	return str_slice(&str).ptr ? header_replace(w->arena, &w->message->headers, header, str_slice(&str))
-				   : NULL;
+	text = field_edit_end(&edit);
+	if (!text.len)
+		return text.ptr ? header : NULL;
+	return header_replace(w->arena, &w->message->headers, header, text);
 }
 
 static void qualify_all(struct work *w)
@@ -196,18 +191,6 @@ static bool from_is(const struct work *w, const struct header *from, struct slic
 	return same_user(w->fixup, parts.local_part, slice_sub(address, 0, (size_t)at));
 }
 
-static struct slice join(struct work *w, struct slice local_part, struct slice domain)
-{
-	struct str str = str_make(w->arena);
-
-	str_add(&str, local_part);
-	str_addc(&str, '@');
-	str_add(&str, domain);
-	if (!str_slice(&str).ptr)
-		w->failed = true;
-	return str_slice(&str).ptr ? str_slice(&str) : SLICE_EMPTY;
-}
-
 /* "Full Name <address>", or the bare address. */
 static struct slice mailbox(struct work *w, struct slice name, struct slice address)
 {
@@ -244,33 +227,29 @@ static struct slice own_name(const struct work *w)
 	return w->fixup->local ? w->fixup->name : w->fixup->submission_name;
 }
 
-/* "From: login" alone, as old programs write it, gets the name and the domain (not over SMTP). */
+/* "From: login" alone, as old programs write it, gets the name and the domain (not over SMTP), and a new place. */
 static void complete_login(struct work *w)
 {
-	static const struct slice names[] = {SLICE_INIT("From"), SLICE_INIT("Resent-From")};
 	const struct fixup *f = w->fixup;
+	struct header *from = find(w, SLICE("Resent-From"));
+	struct str str = str_make(w->arena);
 
-	if (!f->local || f->smtp)
+	if (!f->local || f->smtp || !from || !slice_eq(header_body(from), f->login))
 		return;
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		struct header *from = header_find(&w->message->headers, names[i], NULL);
-		struct str str = str_make(w->arena);
-
-		if (!from || !slice_eq(header_body(from), f->login))
-			continue;
-		str_add(&str, header_name(from));
-		str_addz(&str, ": ");
-		str_add(&str, mailbox(w, f->name, own_address(w)));
-		if (!str_slice(&str).ptr ||
-		    !header_replace(w->arena, &w->message->headers, from, str_slice(&str)))
-			w->failed = true;
-	}
+	header_delete(from);
+	str_add(&str, phrase_quote(w->arena, f->name, f->charset));
+	str_printf(&str, " <%.*s>", SLICE_ARG(own_address(w)));
+	if (str_slice(&str).ptr)
+		add(w, SLICE("Resent-From"), str_slice(&str), false);
+	else
+		w->failed = true;
 }
 
 static void fix_from(struct work *w)
 {
 	const struct fixup *f = w->fixup;
-	struct slice address = w->message->sender;
+	/* The field is rewritten by its own rules. */
+	struct slice address = w->message->sender_original;
 
 	/* A sender that is there takes precedence. A trusted user's bounce is from nobody. */
 	if (!address.len && !(f->local && f->trusted))
@@ -349,37 +328,75 @@ static void drop_transit_fields(struct work *w)
 		delete_all(w, SLICE("Delivery-Date"));
 }
 
-enum rc message_fix(struct message *message, const struct fixup *fixup, struct err *err)
+static struct work work_make(struct message *message, const struct fixup *fixup)
 {
-	struct work w = {message, fixup, &message->arena, has_resent(message), false};
-	bool ours = fixup->local || fixup->submission;
-	bool doubted = ours && !(fixup->local && fixup->trusted);
+	return (struct work){message, fixup, &message->arena, has_resent(message), false};
+}
+
+static bool is_ours(const struct fixup *fixup)
+{
+	return fixup->local || fixup->submission;
+}
+
+static bool is_doubted(const struct fixup *fixup)
+{
+	return is_ours(fixup) && !(fixup->local && fixup->trusted);
+}
+
+enum rc message_fix_begin(struct message *message, const struct fixup *fixup, struct err *err)
+{
+	struct work w = work_make(message, fixup);
 
 	drop_transit_fields(&w);
 	/* A message that was sent again is known by its new id: the old one is a field like others. */
 	for (struct header *h = NULL;
 	     w.resent && (h = header_find(&message->headers, SLICE("Message-Id"), h));)
 		h->type = ' ';
-	if (doubted && !fixup->sender_retain) {
+	if (is_doubted(fixup) && !fixup->sender_retain) {
 		delete_all(&w, SLICE("Sender"));
 		delete_all(&w, SLICE("Resent-Sender"));
 	}
-	if (ours) {
+	if (is_ours(fixup)) {
 		complete_login(&w);
 		fix_message_id(&w);
 		if (w.resent)
 			fix_date(&w);
+	}
+	return w.failed ? err_memory(err) : OK;
+}
+
+enum rc message_fix_sender(struct message *message, const struct fixup *fixup, struct err *err)
+{
+	struct work w = work_make(message, fixup);
+
+	if (is_ours(fixup)) {
 		if (!find(&w, SLICE("Resent-From")))
 			fix_from(&w);
-		if (doubted && !(fixup->submission && fixup->sender_retain))
+		if (is_doubted(fixup) && !(fixup->submission && fixup->sender_retain))
 			fix_sender(&w);
 	}
+	return w.failed ? err_memory(err) : OK;
+}
+
+enum rc message_fix_end(struct message *message, const struct fixup *fixup, struct err *err)
+{
+	struct work w = work_make(message, fixup);
+
 	if (fixup->qualify_sender || fixup->qualify_recipients)
 		qualify_all(&w);
-	if (ours && !w.resent)
+	if (is_ours(fixup) && !w.resent)
 		fix_date(&w);
 	if (w.failed)
 		return err_memory(err);
 	message_read_headers(message);
 	return OK;
+}
+
+enum rc message_fix(struct message *message, const struct fixup *fixup, struct err *err)
+{
+	enum rc rc = message_fix_begin(message, fixup, err);
+
+	if (rc == OK)
+		rc = message_fix_sender(message, fixup, err);
+	return rc == OK ? message_fix_end(message, fixup, err) : rc;
 }

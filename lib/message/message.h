@@ -25,6 +25,7 @@ struct address_parts {
 	struct slice full;	 /* local_part@domain, without source route, comments and display name */
 	struct slice local_part; /* as written, quotes kept where they are needed */
 	struct slice domain;	 /* as written; empty if there was none */
+	struct slice spec;	 /* where it stands in the text, source route and comments inside included: its place for another */
 };
 /* The one address in the text, with optional angle brackets, display name, comments (RFC 5322 section 3.4) or as an
  * SMTP path (RFC 5321 section 4.1.2). Parts point into the text or the arena. FAIL: err in Exim's words for such
@@ -81,6 +82,24 @@ struct header *header_find(const struct header_block *block, struct slice name, 
 /* The next live field, in order; after NULL: the first. NULL: no more. */
 struct header *header_next(const struct header_block *block, struct header *after);
 void header_delete(struct header *header);
+
+/* A field of addresses on its way to another text: each item in turn is kept or gets another address. */
+struct field_edit {
+	struct arena *arena;
+	struct slice rest, item;
+	bool in_group, changed;
+	struct str text;
+	uint32_t line_start; /* in text: of the line that may be broken */
+};
+void field_edit_begin(struct field_edit *edit, struct arena *arena, const struct header *header);
+/* edit->item is the next one (as of address_next_item(), but with groups as strictly as Exim has them); false: no more. */
+bool field_edit_next(struct field_edit *edit);
+void field_edit_keep(struct field_edit *edit);
+/* `old`, a part of the item, gives way. A line that gets long is broken behind the comma that follows. */
+void field_edit_replace(struct field_edit *edit, struct slice old, struct slice new);
+/* The new text, in the arena; empty if nothing was changed; ptr NULL: no memory. */
+struct slice field_edit_end(struct field_edit *edit);
+
 /* Splits raw bytes into fields: bytes up to the empty line. Lines may end in CRLF or LF; a bare CR becomes a space, a
  * NUL a question mark. How much belongs to the header block (with the empty line) comes back in *used_ret. A line that is
  * no header line ends the block without an empty line, and is the body's first. DEFER: no memory. */
@@ -311,6 +330,10 @@ struct fixup {
 /* May change message->sender, too (a created Sender: is the return path). The Received: field is not yet there. DEFER: no
  * memory. */
 NODISCARD enum rc message_fix(struct message *message, const struct fixup *fixup, struct err *err);
+/* Its parts, for those who rewrite addresses: recipients behind the first, the sender and the fields behind the second. */
+NODISCARD enum rc message_fix_begin(struct message *message, const struct fixup *fixup, struct err *err);
+NODISCARD enum rc message_fix_sender(struct message *message, const struct fixup *fixup, struct err *err);
+NODISCARD enum rc message_fix_end(struct message *message, const struct fixup *fixup, struct err *err);
 /* -t: the recipients that To:, Cc: and Bcc: name (or their Resent- sisters, if there are any) are added, but for those in
  * `except` (extract_addresses_remove_arguments); Bcc: goes. malformed() is told each address that is none.  DEFER: no memory. */
 NODISCARD enum rc message_recipients_from_headers(struct message *message, const struct fixup *fixup,

@@ -167,6 +167,9 @@ enum verdict redirect_add_address(struct interpretation *in, const struct redire
 		str_add(&text, domain);
 		full = str_slice(&text);
 	}
+	if (full.ptr && in->d->rewrite &&
+	    rewrite_address(in->r->sc, rewrite_rules(in->r->sc->conf), REWRITE_ENV_TO, full, &full, in->r->err) != OK)
+		return LIST_ERROR;
 	if (full.ptr && in->d->check_ancestor && is_ancestor(in->r->address->parent, full))
 		full = in->r->address->full;
 	child = full.ptr ? address_child(arena, in->r->address, full) : NULL;

@@ -4,7 +4,7 @@
 #define ROUTE_ROUTE_H
 
 #include "filter/filter.h"
-#include "match/match.h"
+#include "rewrite/rewrite.h"
 
 /* A host to try, in the order to be tried. */
 struct host_item {

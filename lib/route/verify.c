@@ -38,10 +38,14 @@ enum rc verify_address(struct scope *sc, struct slice text, bool sender, const s
 	enum route_mode mode = sender ? ROUTE_VERIFY_SENDER : ROUTE_VERIFY_RECIPIENT;
 	struct slice saved_sender = sc->sender;
 	int saved_mode = sc->verify_mode;
-	struct address *address = address_new(sc->task->arena, text);
 	enum route_result result = ROUTE_DEFER;
+	struct address *address;
 	enum rc rc;
 
+	rc = rewrite_address(sc, rewrite_rules(sc->conf), sender ? REWRITE_ENV_FROM : REWRITE_ENV_TO, text, &text, err);
+	if (rc != OK)
+		return rc;
+	address = address_new(sc->task->arena, text);
 	if (!address)
 		return err_memory(err);
 	sc->verify_mode = sender ? VERIFY_SENDER : VERIFY_RECIPIENT;

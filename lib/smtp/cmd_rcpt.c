@@ -158,6 +158,10 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 	(void)session_scope(s);
 	if (!parse_parameters(s, rest, &parameters))
 		return;
+	if (rewrite_smtp(session_scope(s), path, &path, &err) != OK) {
+		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
+		return;
+	}
 	if (!path.len || address_parse(&s->serving->arena, path,
 				       ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH | address_flags(s->conf) |
 					       (t->message->smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),

@@ -208,9 +208,43 @@ void fixup_of(struct smtp_session *s, struct fixup *f)
 		.authenticated_id = s->client.authenticated_id,
 		.now = m_seconds(s),
 	};
-	f->qualify_sender = f->qualify_recipients = s->local;
 	if (!f->submission)
 		f->submission_domain = (struct slice){NULL, 0, 0};
+}
+
+/* May this client leave the domain to us? */
+static bool may_be_unqualified(struct smtp_session *s, const struct match_list *hosts)
+{
+	struct err err = err_make(NULL);
+
+	return s->local || (hosts && match_client(session_scope(s), hosts, NULL, &err) == OK);
+}
+
+/* Fields get the domains that their addresses lack, and are rewritten. */
+static bool rewrite_fields_received(struct smtp_session *s, struct message *m, struct err *err)
+{
+	const struct conf_main *main_options = conf_main(s->conf);
+	struct slice none = {NULL, 0, CLEAN};
+	struct rewrite_fields how = {.rules = rewrite_rules(s->conf), .sender_domain = none, .recipient_domain = none};
+
+	if (may_be_unqualified(s, s->options->sender_unqualified_hosts))
+		how.sender_domain = main_options->qualify_domain;
+	if (may_be_unqualified(s, s->options->recipient_unqualified_hosts))
+		how.recipient_domain = main_options->qualify_recipient;
+	return rewrite_block(session_scope(s), &how, &m->arena, &m->headers, err) == OK;
+}
+
+static bool sender_fixed(struct smtp_session *s, struct message *m, const struct fixup *fixup, struct err *err)
+{
+	struct slice before = m->sender;
+
+	if (message_fix_sender(m, fixup, err) != OK)
+		return false;
+	if (!slice_eq(before, m->sender) && log_wants(s->conf, LOG_ADDRESS_REWRITE))
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id,
+			   "\"%.*s\" from env-from rewritten as \"%.*s\" by submission mode", SLICE_ARG(before),
+			   SLICE_ARG(m->sender));
+	return rewrite_sender(session_scope(s), err) == OK;
 }
 
 bool header_complete(struct smtp_session *s, struct message *m)
@@ -219,7 +253,9 @@ bool header_complete(struct smtp_session *s, struct message *m)
 	struct fixup fixup;
 
 	fixup_of(s, &fixup);
-	if (message_fix(m, &fixup, &err) != OK || !add_received(s, m))
+	if (message_fix_begin(m, &fixup, &err) != OK || rewrite_recipients(session_scope(s), &err) != OK ||
+	    !sender_fixed(s, m, &fixup, &err) || !rewrite_fields_received(s, m, &err) ||
+	    message_fix_end(m, &fixup, &err) != OK || !add_received(s, m))
 		return false;
 	message_read_headers(m);
 	return true;

@@ -13,6 +13,15 @@ static const struct refusal {
 	[ACL_WHERE_QUIT] = {250, NULL},	      [ACL_WHERE_NOT_SMTP] = {550, NULL},    [ACL_WHERE_ATRN] = {450, NULL},
 };
 
+/* A field that several recipients' ACLs add is added once. */
+static bool is_added(const struct transaction *t, const struct acl_header_change *change)
+{
+	for (const struct acl_header_change *c = t->headers; c && change->how != HEADER_REMOVE; c = c->next)
+		if (c->how == change->how && slice_eq(c->text, change->text))
+			return true;
+	return false;
+}
+
 enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome, struct err *err)
 {
 	struct transaction *t = s->transaction;
@@ -41,7 +50,10 @@ enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct
 		if (outcome->queue_name.ptr)
 			t->message->queue_name = arena_copy(arena, outcome->queue_name);
 		for (struct acl_header_change *c = outcome->headers; c; c = c->next) {
-			struct acl_header_change *mine = arena_make(arena, struct acl_header_change);
+			struct acl_header_change *mine;
+			if (is_added(t, c))
+				continue;
+			mine = arena_make(arena, struct acl_header_change);
 			if (!mine)
 				return ACL_ERROR;
 			*mine = (struct acl_header_change){.text = arena_copy(arena, c->text), .how = c->how};

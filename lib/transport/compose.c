@@ -146,6 +146,8 @@ enum rc compose_headers(struct scope *sc, const struct transport *transport, con
 	const struct address *address = delivery->addresses[0];
 	struct slice remove, add;
 	struct str out = str_make(sc->task->arena);
+	struct rewrite_fields how = {.rules = transport->rewrite, .sender_domain = {NULL, 0, CLEAN},
+				     .recipient_domain = {NULL, 0, CLEAN}};
 	enum rc rc;
 
 	*ret = SLICE_EMPTY;
@@ -165,10 +167,17 @@ enum rc compose_headers(struct scope *sc, const struct transport *transport, con
 		if ((remove.len && header_listed(sc->task->arena, remove, name)) ||
 		    (address->headers_remove.len && header_listed(sc->task->arena, address->headers_remove, name)))
 			continue;
-		if (crlf)
+		struct slice text = h->text, rewritten = SLICE_EMPTY;
+		if (transport->rewrite) {
+			rc = rewrite_field(sc, &how, h, &rewritten, err);
+			if (rc != OK)
+				return rc;
+			text = rewritten.len ? rewritten : text;
+		}
+		if (crlf && !rewritten.len)
 			header_to_wire(h, &out);
 		else
-			str_add(&out, h->text);
+			add_text(&out, text, crlf);
 	}
 	LIST_EACH(l, &address->headers_add.list)
 		add_line(&out, LIST_ITEM(l, struct header, link)->text, crlf);

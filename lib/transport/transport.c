@@ -85,8 +85,11 @@ static enum rc transport_check(struct conf *conf, void *instance, struct err *er
 		transport->retry_use_local_part = transport->is_local;
 	if (transport->body_only && transport->headers_only)
 		return err_set(err, FAIL, "\"body_only\" and \"headers_only\" are mutually exclusive");
-	if (transport->headers_rewrite.ptr)
-		return err_set(err, FAIL, "\"headers_rewrite\" is not supported yet");
+	if (transport->headers_rewrite.ptr) {
+		transport->rewrite = rewrite_rules_parse(conf, transport->headers_rewrite, err);
+		if (!transport->rewrite)
+			return FAIL;
+	}
 	return check_shadow(conf, transport, err);
 }
 

@@ -12,7 +12,9 @@ struct transport {
 	bool body_only, headers_only, delivery_date_add, envelope_to_add, return_path_add, disable_logging;
 	bool initgroups, retry_use_local_part, rcpt_include_affixes;
 	const struct expansion *message_size_limit, *return_path, *transport_filter;
-	struct slice headers_add, headers_remove, headers_rewrite; /* lists; each item is expanded by itself */
+	struct slice headers_add, headers_remove; /* lists; each item is expanded by itself */
+	struct slice headers_rewrite;
+	const struct rewrite_rules *rewrite; /* made of headers_rewrite; NULL: unset */
 	const struct expansion *home_directory, *current_directory, *debug_print, *event_action;
 	const struct expansion *max_parallel, *user, *group, *shadow_condition;
 	struct slice shadow_transport;
