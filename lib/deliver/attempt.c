@@ -171,10 +171,30 @@ static void deferred_too_long(struct attempt *a)
 			a->freeze = true;
 			a->freeze_reason = fate->outcome.message;
 		}
-		if (!a->q->entry->frozen && !a->freeze && retry_too_old(&a->scope, address->full, &fate->outcome, age)) {
+		if (!fate->held && !a->q->entry->frozen && !a->freeze && retry_too_old(&a->scope, address->full, &fate->outcome, age)) {
 			fate->outcome.rc = FAIL;
 			fate->timed_out = true;
 			address_failed(a, address);
+		}
+	}
+}
+
+/* one_time: of what was made of an address, some was not delivered. That takes its place among the recipients, so that the
+ * list that it came from is not looked at again when it may say something else. */
+static void keep_children(struct attempt *a)
+{
+	LIST_EACH(l, &a->deferred) {
+		struct address *child = LIST_ITEM(l, struct address, link);
+		struct address *list = child->parent;
+
+		while (list && !fate_of(list)->one_time)
+			list = list->parent;
+		if (!list)
+			continue;
+		outcome_recipient(a, child->full, child->errors_to.ptr ? child->errors_to : SLICE_EMPTY);
+		if (!fate_of(list)->done) {
+			fate_of(list)->done = true;
+			outcome_done(a, fate_of(list)->unique);
 		}
 	}
 }
@@ -248,6 +268,7 @@ static void attempt(struct attempt *a)
 		complete(a);
 		return;
 	}
+	keep_children(a);
 	if (a->freeze)
 		freeze(a);
 	else

@@ -178,6 +178,26 @@ static bool too_early(struct attempt *a, struct address *address)
 	return true;
 }
 
+/* Its domain's mail is sent in queue runs only, although it is routed at once. */
+static bool waits_for_run(struct attempt *a, struct address *address)
+{
+	struct err err = err_make(&a->arena);
+	struct fate *fate = fate_of(address);
+
+	if (!a->q->first_attempt || a->force || !a->options->queue_smtp_domains)
+		return false;
+	a->scope.address = address;
+	if (match_domain(&a->scope, a->options->queue_smtp_domains, address->domain, NULL, &err) != OK)
+		return false;
+	fate->held = true;
+	fate->outcome = (struct delivery_outcome){
+		.rc = DEFER, .message = SLICE("domain is in queue_smtp_domains"), .os = DEFER_UNKNOWN};
+	list_remove(&address->link);
+	log_deferred(a, address);
+	address_deferred(a, address);
+	return true;
+}
+
 static void no_memory(struct attempt *a, struct link *list)
 {
 	struct link *l;
@@ -236,7 +256,8 @@ void deliver_remote(struct attempt *a)
 	if (list_empty(&a->remote))
 		return;
 	LIST_EACH(l, &a->remote) {
-		(void)too_early(a, LIST_ITEM(l, struct address, link));
+		struct address *address = LIST_ITEM(l, struct address, link);
+		(void)(waits_for_run(a, address) || too_early(a, address));
 	}
 	/* One address, or one lane, needs no second fiber. */
 	LIST_EACH(l, &a->remote) {

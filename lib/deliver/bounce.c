@@ -13,6 +13,9 @@ struct report {
 	enum report_kind kind;
 	struct slice to;
 	struct slice boundary;
+	struct slice delay; /* "3 hours" */
+	struct template template;
+	struct report_facts facts;
 	struct str text; /* the body, LF line ends */
 	struct address **addresses;
 	unsigned count;
@@ -77,7 +80,26 @@ static struct slice from_text(struct attempt *a)
 	return arena_printf(&a->arena, "Mail Delivery System <Mailer-Daemon@%.*s>", SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
 }
 
-static void write_headers(struct report *r, struct message *m, struct slice delay)
+/* The first item of a template: whole header lines. false: there is none. */
+static bool write_template_headers(struct report *r, struct message *m)
+{
+	struct err err = err_make(&r->a->arena);
+	struct header_block block;
+	struct slice text;
+	uint32_t used;
+	struct link *l;
+
+	if (!template_item(r->a, &r->template, 0, &text))
+		return false;
+	text = arena_printf(&m->arena, "%.*s\n", SLICE_ARG(slice_trim(text)));
+	if (!text.ptr || header_block_parse(&m->arena, text, &block, &used, &err) != OK)
+		return false;
+	while ((l = list_shift(&block.list)))
+		header_append(&m->headers, LIST_ITEM(l, struct header, link));
+	return true;
+}
+
+static void write_headers(struct report *r, struct message *m)
 {
 	struct attempt *a = r->a;
 	struct slice id = a->m->message_id_header;
@@ -108,11 +130,13 @@ static void write_headers(struct report *r, struct message *m, struct slice dela
 		header_line(m, "References: <%.*s>", SLICE_ARG(id));
 	header_line(m, "Content-Type: multipart/report; report-type=delivery-status; boundary=%.*s", SLICE_ARG(r->boundary));
 	header_line(m, "MIME-Version: 1.0");
+	if (write_template_headers(r, m))
+		return;
 	if (r->kind == REPORT_FAILURE)
 		header_line(m, "Subject: Mail delivery failed%s",
 			    slice_eq(r->to, a->m->sender) ? ": returning message to sender" : "");
 	else
-		header_line(m, "Subject: Warning: message %s delayed %.*s", a->m->id.text, SLICE_ARG(delay));
+		header_line(m, "Subject: Warning: message %s delayed %.*s", a->m->id.text, SLICE_ARG(r->delay));
 }
 
 /* An error text may have several lines (a remote server's reply), each indented here. */
@@ -172,11 +196,19 @@ static void write_addresses(struct report *r)
 /* What commands wrote before they failed, where the transport says that the sender may see it. */
 static void write_output(struct report *r)
 {
+	struct slice introduction;
+	bool introduced = !template_item(r->a, &r->template, 2, &introduction);
+
 	for (unsigned i = 0; i < r->count; i++) {
 		const struct delivery_outcome *o = &fate_of(r->addresses[i])->outcome;
 
 		if (!o->user_message.len || slice_eq(o->user_message, o->message))
 			continue;
+		if (!introduced) {
+			str_addc(&r->text, '\n');
+			str_add(&r->text, introduction);
+			introduced = true;
+		}
 		str_printf(&r->text, "\n------ output of the delivery to %.*s ------\n\n", SLICE_ARG(original_of(r->addresses[i])));
 		add_indented(&r->text, o->user_message, "");
 	}
@@ -187,46 +219,75 @@ static void open_part(struct report *r, const char *type)
 	str_printf(&r->text, "--%.*s\nContent-type: %s\n\n", SLICE_ARG(r->boundary), type);
 }
 
-static void write_text(struct report *r, struct slice delay)
+static void write_failure_text(struct report *r)
 {
 	struct attempt *a = r->a;
-	struct slice host = conf_main(a->d->conf)->primary_hostname;
+	struct slice beginning;
 
-	open_part(r, "text/plain; charset=us-ascii");
-	if (r->kind == REPORT_FAILURE) {
+	if (template_item(a, &r->template, 1, &beginning)) {
+		str_add(&r->text, beginning);
+	} else {
 		str_addz(&r->text, "This message was created automatically by mail delivery software.\n\n");
-		str_addz(&r->text, slice_eq(r->to, a->m->sender)
-					   ? "A message that you sent could not be delivered to one or more of its\n"
-					     "recipients. This is a permanent error. The following address(es) failed:\n\n"
-					   : "A message sent by\n\n");
-		if (!slice_eq(r->to, a->m->sender))
-			str_printf(&r->text, "  <%.*s>\n\ncould not be delivered to one or more of its recipients. The following\n"
-				   "address(es) failed:\n\n", SLICE_ARG(a->m->sender));
 		if (a->options->bounce_message_text.len) {
 			str_add(&r->text, a->options->bounce_message_text);
 			str_addz(&r->text, "\n\n");
 		}
-		write_addresses(r);
-		write_output(r);
-		str_addc(&r->text, '\n');
-		return;
+		if (slice_eq(r->to, a->m->sender))
+			str_addz(&r->text, "A message that you sent could not be delivered to one or more of its\n"
+					   "recipients. This is a permanent error. The following address(es) failed:\n\n");
+		else
+			str_printf(&r->text, "A message sent by\n\n  <%.*s>\n\ncould not be delivered to one or more of its "
+				   "recipients. The following\naddress(es) failed:\n\n", SLICE_ARG(a->m->sender));
 	}
+	write_addresses(r);
+	write_output(r);
+	str_addc(&r->text, '\n');
+}
+
+static void write_delay_beginning(struct report *r)
+{
+	struct attempt *a = r->a;
+	struct header *subject = header_find(&a->m->headers, SLICE("subject"), NULL);
+	struct header *date = header_find(&a->m->headers, SLICE("date"), NULL);
+
 	str_addz(&r->text, "This message was created automatically by mail delivery software.\n\n");
 	str_printf(&r->text, "A message that you sent has not yet been delivered to one or more of its\n"
 			     "recipients after more than %.*s on the queue on %.*s.\n\nThe message identifier is:     %s\n",
-		   SLICE_ARG(delay), SLICE_ARG(host), a->m->id.text);
-	struct header *subject = header_find(&a->m->headers, SLICE("subject"), NULL);
-	struct header *date = header_find(&a->m->headers, SLICE("date"), NULL);
+		   SLICE_ARG(r->delay), SLICE_ARG(conf_main(a->d->conf)->primary_hostname), a->m->id.text);
 	if (subject)
-		str_printf(&r->text, "The subject of the message is: %.*s\n", SLICE_ARG(header_body(subject)));
+		str_printf(&r->text, "The subject of the message is: %.*s\n", SLICE_ARG(slice_trim(header_body(subject))));
 	if (date)
-		str_printf(&r->text, "The date of the message is:    %.*s\n", SLICE_ARG(header_body(date)));
+		str_printf(&r->text, "The date of the message is:    %.*s\n", SLICE_ARG(slice_trim(header_body(date))));
 	str_addz(&r->text, "\nThe following address(es) have not yet been delivered:\n\n");
+}
+
+static void write_delay_text(struct report *r)
+{
+	struct slice text;
+
+	if (template_item(r->a, &r->template, 1, &text))
+		str_add(&r->text, text);
+	else
+		write_delay_beginning(r);
 	write_addresses(r);
-	str_addz(&r->text, "\nNo action is required on your part. Delivery attempts will continue for\n"
-			   "some time, and this warning may be repeated at intervals if the message\n"
-			   "remains undelivered. Eventually the mail delivery software will give up,\n"
-			   "and when that happens, the message will be returned to you.\n\n");
+	str_addc(&r->text, '\n');
+	if (template_item(r->a, &r->template, 2, &text))
+		str_add(&r->text, text);
+	else
+		str_addz(&r->text, "No action is required on your part. Delivery attempts will continue for\n"
+				   "some time, and this warning may be repeated at intervals if the message\n"
+				   "remains undelivered. Eventually the mail delivery software will give up,\n"
+				   "and when that happens, the message will be returned to you.\n");
+	str_addc(&r->text, '\n');
+}
+
+static void write_text(struct report *r)
+{
+	open_part(r, "text/plain; charset=us-ascii");
+	if (r->kind == REPORT_FAILURE)
+		write_failure_text(r);
+	else
+		write_delay_text(r);
 }
 
 /* RFC 3464. */
@@ -312,13 +373,74 @@ static void write_original(struct report *r)
 
 /* ---- The message ------------------------------------------------------------------------------------------------------ */
 
-static enum rc report_send(struct report *r, struct slice delay, struct err *err)
+static bool add_recipient(struct message *m, struct slice address)
+{
+	struct recipient recipient = {.orcpt = SLICE_EMPTY, .parent = -1};
+
+	recipient.address = recipient.original = arena_copy(&m->arena, address);
+	return recipient.address.ptr && message_add_recipient(m, &recipient);
+}
+
+/* errors_copy: "pattern address, address : pattern ...": who gets a copy of a bounce for an address that fits. The
+ * addresses are expanded. */
+static void add_copies(struct report *r, struct message *m)
+{
+	struct attempt *a = r->a;
+	struct slice rest = a->options->errors_copy, item, pattern, text, one;
+	struct err err = err_make(&a->arena);
+	char separator = ':';
+
+	if (r->kind != REPORT_FAILURE || !rest.ptr)
+		return;
+	while (list_next(&a->arena, &rest, &separator, &item)) {
+		if (!slice_word(&item, &pattern))
+			continue;
+		const struct match_list *list = match_compile(a->d->conf, &a->arena, LIST_ADDRESS, pattern);
+		if (!list || match_address(&a->scope, list, r->to, NULL, &err) != OK)
+			continue;
+		if (expand_text(&a->scope, slice_trim(item), &text, &err) != OK) {
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "errors_copy: %.*s",
+				   SLICE_ARG(err.text));
+			return;
+		}
+		while (slice_split(&text, ',', &one)) {
+			struct address_parts parts;
+			if (address_parse(&a->arena, slice_trim(one), ADDRESS_ALLOW_LITERAL, &parts, &err) == OK)
+				(void)add_recipient(m, parts.full);
+		}
+		return; /* the first pattern that fits */
+	}
+}
+
+/* Header, texts, status and the returned message, into m. false: no memory. */
+static bool report_write(struct report *r, struct message *m)
+{
+	struct attempt *a = r->a;
+	struct str wire = str_make(&m->arena);
+	bool cr = false;
+
+	if (r->kind == REPORT_FAILURE)
+		template_read(a, a->options->bounce_message_file, "bounce_message_file", &r->template);
+	else
+		template_read(a, a->options->warn_message_file, "warn_message_file", &r->template);
+	write_headers(r, m);
+	write_text(r);
+	write_status(r);
+	write_original(r);
+	str_printf(&r->text, "\n--%.*s--\n", SLICE_ARG(r->boundary));
+	if (r->text.failed || !str_reserve(&wire, (size_t)r->text.len * 2))
+		return false;
+	wire.len = (uint32_t)lf_to_crlf(&cr, str_slice(&r->text), wire.ptr);
+	if (!body_add(m, NULL, wire.ptr, wire.len))
+		return false;
+	m->body.in_memory = true;
+	return true;
+}
+
+static enum rc report_send(struct report *r, struct err *err)
 {
 	struct attempt *a = r->a;
 	struct message *m = message_new(a->d->conf, 0);
-	struct recipient recipient = {.address = r->to, .original = r->to, .orcpt = SLICE_EMPTY, .parent = -1};
-	struct str wire;
-	bool cr = false;
 	uint32_t random;
 	enum rc rc = DEFER;
 
@@ -327,33 +449,24 @@ static enum rc report_send(struct report *r, struct slice delay, struct err *err
 	shard_random(a->d->shard, &random, sizeof(random));
 	r->boundary = arena_printf(&a->arena, "%llu-eximdsn-%u", (unsigned long long)a->now, random);
 	r->text = str_make(&a->arena);
-	m->client = arena_make(&m->arena, struct client);
-	if (!m->client)
-		goto out;
-	client_clear(m->client);
+	r->facts = (struct report_facts){.task = &a->task, .recipient = r->to, .delay = r->delay};
+	list_append(&a->d->reports, &r->facts.link);
 	m->about = a->m->id;
 	m->sender = m->sender_original = SLICE_EMPTY;
 	m->sender_local = true;
-	recipient.address = recipient.original = arena_copy(&m->arena, r->to);
-	if (!recipient.address.ptr || !message_add_recipient(m, &recipient))
-		goto out;
-	write_headers(r, m, delay);
-	write_text(r, delay);
-	write_status(r);
-	write_original(r);
-	str_printf(&r->text, "\n--%.*s--\n", SLICE_ARG(r->boundary));
-	wire = str_make(&m->arena);
-	if (r->text.failed || !str_reserve(&wire, (size_t)r->text.len * 2))
-		goto out;
-	wire.len = (uint32_t)lf_to_crlf(&cr, str_slice(&r->text), wire.ptr);
-	if (!body_add(m, NULL, wire.ptr, wire.len))
-		goto out;
-	m->body.in_memory = true;
-	a->task.until = task_until(&a->task, 5 * 60 * 1000);
-	rc = submit_message(&a->task, a->d, m, err);
+	m->client = arena_make(&m->arena, struct client);
+	if (m->client)
+		client_clear(m->client);
+	if (m->client && add_recipient(m, r->to)) {
+		add_copies(r, m);
+		if (report_write(r, m)) {
+			a->task.until = task_until(&a->task, 5 * 60 * 1000);
+			rc = submit_message(&a->task, a->d, m, err);
+		}
+	}
 	if (rc == OK)
 		a->d->stats.bounces++;
-out:
+	list_remove(&r->facts.link);
 	message_unref(m);
 	return rc;
 }
@@ -396,7 +509,7 @@ enum rc bounce_send(struct attempt *a)
 	}
 	/* One report for each to whom errors go. */
 	while (total) {
-		struct report r = {.a = a, .kind = REPORT_FAILURE, .to = errors_to_of(a, pending[0])};
+		struct report r = {.a = a, .kind = REPORT_FAILURE, .to = errors_to_of(a, pending[0]), .delay = SLICE_EMPTY};
 		unsigned rest = 0;
 
 		r.addresses = arena_array(&a->arena, struct address *, total);
@@ -423,7 +536,7 @@ enum rc bounce_send(struct attempt *a)
 			a->freeze_reason = SLICE("delivery error message");
 			continue;
 		}
-		if (report_send(&r, SLICE_EMPTY, &err) != OK) {
+		if (report_send(&r, &err) != OK) {
 			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "failed to send a bounce message: %.*s",
 				   SLICE_ARG(err.text));
 			return DEFER;
@@ -464,6 +577,16 @@ static bool warning_allowed(struct attempt *a)
 	return allowed;
 }
 
+/* In minutes at first, then in hours. */
+static struct slice delay_text(struct arena *arena, uint64_t age_s)
+{
+	bool hours = age_s >= 2 * 3600;
+	unsigned long long number = age_s / (hours ? 3600 : 60);
+	struct slice text = arena_printf(arena, "%llu %s%s", number, hours ? "hour" : "minute", number == 1 ? "" : "s");
+
+	return text.ptr ? text : SLICE("some time");
+}
+
 void warning_send(struct attempt *a)
 {
 	uint64_t age = a->now > a->q->entry->received ? a->now - a->q->entry->received : 0;
@@ -487,7 +610,8 @@ void warning_send(struct attempt *a)
 	}
 	if (!r.count)
 		return;
-	if (report_send(&r, arena_printf(&a->arena, "%llu hours", (unsigned long long)(age / 3600)), &err) == OK)
+	r.delay = delay_text(&a->arena, age);
+	if (report_send(&r, &err) == OK)
 		outcome_warned(a, due);
 }
 
@@ -499,7 +623,7 @@ void freeze_tell(struct attempt *a)
 	if (!rest.ptr || !a->m->sender.len)
 		return;
 	while (slice_split(&rest, ',', &to)) {
-		struct report r = {.a = a, .kind = REPORT_DELAY, .to = slice_trim(to)};
+		struct report r = {.a = a, .kind = REPORT_DELAY, .to = slice_trim(to), .delay = SLICE("and frozen")};
 		struct err err = err_make(&a->arena);
 		unsigned total = 0;
 		if (!r.to.len)
@@ -516,6 +640,6 @@ void freeze_tell(struct attempt *a)
 		LIST_EACH(l, &a->deferred) {
 			r.addresses[r.count++] = LIST_ITEM(l, struct address, link);
 		}
-		(void)(report_send(&r, SLICE("and frozen"), &err) == OK);
+		(void)(report_send(&r, &err) == OK);
 	}
 }

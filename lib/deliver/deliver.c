@@ -55,6 +55,7 @@ enum rc deliver_new(struct shard *shard, const struct deliver_start *start, stru
 	d->shard = shard;
 	d->conf = conf_ref(start->conf);
 	list_init(&d->ready);
+	list_init(&d->reports);
 	waitq_init(&d->idle);
 	d->ids.unique = start->id_unique;
 	d->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
@@ -160,6 +161,30 @@ void deliverer_pump(struct deliverer *d)
 	}
 }
 
+int64_t load_average(struct deliverer *d)
+{
+	double load;
+
+	if (shard_now(d->shard) < d->load_until)
+		return d->load;
+	d->load = getloadavg(&load, 1) == 1 ? (int64_t)(load * 1000) : -1; /* a few bytes of /proc: no wait for a disk */
+	d->load_until = shard_now(d->shard) + NS_PER_S;
+	return d->load;
+}
+
+/* queue_only_load: a machine with too much to do takes mail, and delivers it later. */
+static bool load_too_high(struct deliverer *d, const struct message_id *id)
+{
+	const struct deliver_options *o = conf_group(d->conf, CONF_DELIVER);
+	int64_t load = o->queue_only_load >= 0 ? load_average(d) : -1;
+
+	if (load < 0 || load <= o->queue_only_load)
+		return false;
+	if (log_wants(d->conf, LOG_DELAY_DELIVERY))
+		log_printf(d->shard, d->conf, LOG_TO_MAIN, id, "no immediate delivery: load average %.2f", (double)load / 1000);
+	return true;
+}
+
 void deliver_accepted(struct deliverer *deliverer, struct message *message, enum deliver_when when)
 {
 	struct queued *q = queued_new(deliverer, message->entry);
@@ -171,7 +196,7 @@ void deliver_accepted(struct deliverer *deliverer, struct message *message, enum
 	q->entry->frozen = message->frozen;
 	if (message->frozen)
 		spool_mark(deliverer->spool, q->entry, true);
-	if (when == DELIVER_NOW && !message->frozen) {
+	if (when == DELIVER_NOW && !message->frozen && !load_too_high(deliverer, &message->id)) {
 		q->message = message;
 		q->first_attempt = true;
 		queued_start(deliverer, q);

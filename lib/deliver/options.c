@@ -10,6 +10,8 @@ static const struct conf_option rows[] = {
 	OPT_TIME(struct deliver_options, ignore_bounce_errors_after, "10w", "bounces that fail are kept so long, frozen"),
 	OPT_TIME(struct deliver_options, timeout_frozen_after, "0s", "frozen messages are removed after this"),
 	OPT_INT(struct deliver_options, remote_max_parallel, "6", "remote deliveries of one message at a time"),
+	OPT_FIXED(struct deliver_options, queue_only_load, NULL, "with more load than this new messages wait for a queue run"),
+	OPT_FIXED(struct deliver_options, deliver_queue_load_max, NULL, "with more load than this queue runs are abandoned"),
 	OPT_INT(struct deliver_options, deliveries_max, "200", "sluice: messages in delivery at a time, a shard"),
 	OPT_BOOL(struct deliver_options, bounce_return_body, "yes", "bounces return the body"),
 	OPT_BOOL(struct deliver_options, bounce_return_message, "yes", "bounces return the message"),
@@ -26,7 +28,7 @@ static const struct conf_option rows[] = {
 		   "{ match{$h_precedence:}{(?i)bulk|list|junk} }{ match{$h_auto-submitted:}{(?i)auto-generated|auto-replied} }} {no}{yes}}",
 		   "whether to"),
 	OPT_EXPAND(struct deliver_options, dsn_from, "Mail Delivery System <Mailer-Daemon@$qualify_domain>", "From: of reports"),
-	OPT_EXPAND(struct deliver_options, errors_copy, NULL, "copies of bounces"),
+	OPT_STRING(struct deliver_options, errors_copy, NULL, "copies of bounces: \"pattern address\" for each recipient of one"),
 	OPT_EXPAND(struct deliver_options, bounce_message_file, NULL, "texts of bounces"),
 	OPT_EXPAND(struct deliver_options, warn_message_file, NULL, "texts of delay warnings"),
 	OPT_EXPAND(struct deliver_options, queue_run_max, "5", "queue runs at a time"),
@@ -58,8 +60,46 @@ static enum rc get_bounce_limit(struct scope *sc, const struct variable *variabl
 	return OK;
 }
 
+static const struct report_facts *facts_of(struct scope *sc)
+{
+	struct deliverer *d = deliver_here(sc->task->shard);
+
+	if (d)
+		LIST_EACH(l, &d->reports) {
+			const struct report_facts *facts = LIST_ITEM(l, struct report_facts, link);
+			if (facts->task == sc->task)
+				return facts;
+		}
+	return NULL;
+}
+
+static enum rc get_report_recipient(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+{
+	const struct report_facts *facts = facts_of(sc);
+
+	(void)variable;
+	(void)err;
+	*ret = facts ? facts->recipient : SLICE_EMPTY;
+	return OK;
+}
+
+static enum rc get_report_delay(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+{
+	const struct report_facts *facts = facts_of(sc);
+
+	(void)variable;
+	(void)err;
+	*ret = facts ? facts->delay : SLICE_EMPTY;
+	return OK;
+}
+
 static const struct variable variables[] = {
+	{"bounce_recipient", get_report_recipient, 0},
 	{"bounce_return_size_limit", get_bounce_limit, 0},
 	{"return_size_limit", get_bounce_limit, 0},
+	{"warn_message_delay", get_report_delay, 0},
+	{"warn_message_recipients", get_report_recipient, 0},
+	{"warnmsg_delay", get_report_delay, 0},
+	{"warnmsg_recipients", get_report_recipient, 0},
 };
 const struct variable_table deliver_variables = {variables, ARRAY_COUNT(variables)};

@@ -19,6 +19,18 @@ void outcome_done(struct attempt *a, struct slice unique)
 	record(a->d, a->q, &a->arena, OUTCOME_DONE, unique);
 }
 
+void outcome_recipient(struct attempt *a, struct slice address, struct slice errors_to)
+{
+	struct str str = str_make(&a->arena);
+
+	str_add(&str, address);
+	if (errors_to.len) {
+		str_addc(&str, '\n');
+		str_add(&str, errors_to);
+	}
+	record(a->d, a->q, &a->arena, OUTCOME_RECIPIENT, str_slice(&str));
+}
+
 void outcome_warned(struct attempt *a, unsigned count)
 {
 	struct str str = str_make(&a->arena);
@@ -58,7 +70,10 @@ static void apply(void *arg, struct slice text)
 		m->sender = rest;
 		break;
 	case OUTCOME_RECIPIENT: {
-		struct recipient r = {.address = rest, .original = rest, .orcpt = SLICE_EMPTY, .parent = -1};
+		struct recipient r = {.orcpt = SLICE_EMPTY, .errors_to = SLICE_EMPTY, .parent = -1};
+		(void)slice_split(&rest, '\n', &r.address);
+		r.original = r.address;
+		r.errors_to = rest.ptr ? rest : SLICE_EMPTY;
 		(void)!message_add_recipient(m, &r);
 		break;
 	}

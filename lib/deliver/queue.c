@@ -74,6 +74,18 @@ static bool run_wants(struct task *task, struct deliverer *d, struct queued *q, 
 	return wants;
 }
 
+static bool load_stops_run(struct deliverer *d)
+{
+	const struct deliver_options *o = conf_group(d->conf, CONF_DELIVER);
+	int64_t load = o->deliver_queue_load_max >= 0 ? load_average(d) : -1;
+
+	if (load < 0 || load <= o->deliver_queue_load_max)
+		return false;
+	log_printf(d->shard, d->conf, LOG_TO_MAIN, NULL, "Abandon queue run: pid=%d (load %.2f, max %.2f)", (int)getpid(),
+		   (double)load / 1000, (double)o->deliver_queue_load_max / 1000);
+	return true;
+}
+
 enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const struct queue_run *run, bool wait, struct err *err)
 {
 	struct deliverer *d = deliverer;
@@ -93,6 +105,8 @@ enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const 
 		struct spool_entry *e = spool_find(d->spool, &ids[i]);
 		struct queued *q = e ? queued_of(d, e) : NULL;
 
+		if (load_stops_run(d))
+			break;
 		if (!q || q->ready || q->running || !run_wants(task, d, q, run))
 			continue;
 		if (!spool_find(d->spool, &ids[i]) || q->running)

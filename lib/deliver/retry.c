@@ -349,8 +349,6 @@ bool retry_too_old(struct scope *sc, struct slice address, const struct delivery
 	bool waits = outcome->os == DEFER_NOT_YET || outcome->os == DEFER_NOT_YET_LOCAL || outcome->os == RETRY_NOT_REACHED_HOSTS;
 	const struct retry_rule *rule;
 
-	if (outcome->os == DEFER_HELD || outcome->os == DEFER_QUEUED)
-		return false;
 	/* "retry time not reached" is no failure of its own: any rule for the address tells how long it may wait. */
 	rule = rule_find(sc, address, SLICE_EMPTY, waits ? &(struct delivery_outcome){0} : outcome);
 	if (!rule || !rule->step_count)

@@ -122,6 +122,7 @@ static bool held_back(struct attempt *a, struct address *address)
 	if (!why)
 		return false;
 	fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = slice_of(why), .os = number};
+	fate->held = number != DEFER_NOT_YET;
 	list_init(&address->link);
 	if (number != DEFER_NOT_YET || log_wants(a->d->conf, LOG_RETRY_DEFER))
 		log_deferred(a, address);
@@ -154,6 +155,7 @@ static void route_one(struct attempt *a, struct address *address)
 		return;
 	case ROUTE_REROUTED:
 		fate->router = out.router;
+		fate->one_time = out.one_time;
 		take_children(a, address, &out);
 		retry_routing_done(a, address);
 		if (!fate->children)

@@ -8,13 +8,14 @@ struct deliver_options {
 	int64_t bounce_return_size_limit, bounce_return_linesize_limit;
 	int64_t retry_interval_max, retry_data_expire, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after;
 	int64_t remote_max_parallel, deliveries_max;
+	int64_t queue_only_load, deliver_queue_load_max; /* thousandths; -1: unset */
 	bool bounce_return_body, bounce_return_message, queue_run_in_order, queue_only_override, message_logs;
 	bool preserve_message_logs, move_frozen_messages, queue_fast_ramp, mua_wrapper;
 	struct conf_timelist delay_warning;
-	const struct expansion *delay_warning_condition, *dsn_from, *errors_copy, *bounce_message_file, *warn_message_file;
+	const struct expansion *delay_warning_condition, *dsn_from, *bounce_message_file, *warn_message_file;
 	const struct expansion *queue_run_max;
 	const struct match_list *hold_domains, *queue_domains, *queue_smtp_domains;
-	struct slice errors_reply_to, bounce_message_text, freeze_tell, bounce_sender_authentication;
+	struct slice errors_copy, errors_reply_to, bounce_message_text, freeze_tell, bounce_sender_authentication;
 };
 
 /* A message in the queue, in entry->user. */
@@ -38,6 +39,9 @@ struct deliverer {
 	bool draining;
 	struct waitq idle; /* nothing runs any more */
 	struct id_source ids;
+	struct link reports; /* being made: what their variables are about */
+	int64_t load; /* thousandths, as of load_until */
+	uint64_t load_until;
 	char login[64]; /* of the user that we run as: who submits bounces, in the log */
 	struct deliver_stats stats;
 	struct host_retry host_retry;
@@ -52,6 +56,8 @@ struct fate {
 	struct slice unique;	  /* what stands for it in the list of those that are done */
 	unsigned children;	  /* not yet done; an address with children is done when they are */
 	bool has_children, done, hidden;
+	bool held;		  /* deferred by configuration, which is no failure */
+	bool one_time;		  /* its children take its place if they are not delivered at once */
 	bool timed_out;		  /* failed because it was deferred for as long as the rules allow */
 	uint64_t took_ns;	  /* its delivery */
 	const struct router *router;
@@ -99,6 +105,15 @@ struct queued *queued_new(struct deliverer *d, struct spool_entry *entry);
 void queued_free(struct queued *q);
 void queued_start(struct deliverer *d, struct queued *q); /* as soon as a fiber is free for it */
 void deliverer_pump(struct deliverer *d);
+
+/* The system's load average in thousandths, at most a second old; -1: not known. */
+int64_t load_average(struct deliverer *d);
+/* $bounce_recipient, $warn_message_delay, $warn_message_recipients: of the report that the task makes now. */
+struct report_facts {
+	struct link link; /* in deliverer->reports */
+	const struct task *task;
+	struct slice recipient, delay;
+};
 
 /* retry.c */
 struct retry_record {
@@ -151,6 +166,16 @@ void msglog_remove(struct task *task, struct deliverer *d, const struct message_
 /* -Mvl. Parks. */
 NODISCARD enum rc msglog_show(struct task *task, struct deliverer *d, struct queued *q, struct str *out, struct err *err);
 
+/* template.c: texts of the administrator's. */
+struct template {
+	const char *name; /* of the option */
+	struct slice items[3]; /* header lines, beginning, and what a report ends with (warnings) or what precedes output */
+};
+/* option NULL, or a file that cannot be read: no items. Parks. */
+void template_read(struct attempt *a, const struct expansion *option, const char *name, struct template *template);
+/* false: the built-in text is to be used. Parks. */
+bool template_item(struct attempt *a, const struct template *template, unsigned item, struct slice *text_ret);
+
 /* bounce.c */
 /* Tells the senders about a->failed. OK: reported (or nobody is to be told), they are done. DEFER: could not be queued. */
 NODISCARD enum rc bounce_send(struct attempt *a);
@@ -162,9 +187,10 @@ void freeze_tell(struct attempt *a);
 #define OUTCOME_DONE 'D'    /* an address that is done */
 #define OUTCOME_WARNED 'W'  /* number of delay warnings */
 #define OUTCOME_THAWED 'T'  /* manually */
-#define OUTCOME_RECIPIENT 'A' /* one more recipient */
+#define OUTCOME_RECIPIENT 'A' /* one more recipient, and behind a newline to whom its errors go */
 #define OUTCOME_SENDER 'S'  /* another sender */
 void outcome_done(struct attempt *a, struct slice unique);
+void outcome_recipient(struct attempt *a, struct slice address, struct slice errors_to);
 void outcome_warned(struct attempt *a, unsigned count);
 /* The message with everything that has been recorded about it; a reference for the caller. Parks. */
 NODISCARD enum rc queued_load(struct task *task, struct deliverer *d, struct queued *q, struct message **message_ret, struct err *err);
