@@ -24,6 +24,21 @@ bool drop_root(const struct conf *conf)
 	return true;
 }
 
+bool root_pause(const struct conf *conf)
+{
+	const struct conf_main *o = conf_main(conf);
+	gid_t gid = o->exim_group.set ? o->exim_group.id : o->exim_user.id;
+
+	if (getuid() != 0 || !o->exim_user.set || o->exim_user.id == 0)
+		return true;
+	return setegid(gid) == 0 && seteuid(o->exim_user.id) == 0;
+}
+
+bool root_resume(void)
+{
+	return getuid() != 0 || (seteuid(0) == 0 && setegid(0) == 0);
+}
+
 bool make_spool_directory(const struct conf *conf, const char *path)
 {
 	const struct conf_main *o = conf_main(conf);

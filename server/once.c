@@ -15,9 +15,18 @@ static void found(void *arg, struct spool_entry *entry)
 static enum rc open_hints(struct once *o, struct err *err)
 {
 	char path[4096];
+	enum rc rc;
 
 	snprintf(path, sizeof(path), "%s/db", spool_directory(o->conf));
-	if (hints_open(path, 0, &o->hints, err) != OK)
+	/* An administrator's -bt, before a daemon ever ran, would else leave it a database that it may not open. */
+	if (!root_pause(o->conf)) {
+		(void)root_resume();
+		return err_os(err, DEFER, 0, "becoming exim_user");
+	}
+	rc = hints_open(path, 0, &o->hints, err);
+	if (!root_resume())
+		abort(); /* nothing below is prepared for half an identity */
+	if (rc != OK)
 		return DEFER;
 	return hints_attach(o->hints, o->shard, err);
 }

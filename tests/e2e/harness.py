@@ -414,7 +414,8 @@ class Sink:
 
     CLOSE = object()
 
-    def __init__(self, script=None, extensions=("PIPELINING", "8BITMIME"), lmtp=False, unix=None):
+    def __init__(self, script=None, extensions=("PIPELINING", "8BITMIME"), lmtp=False, unix=None,
+                 address=("127.0.0.1", 0)):
         self.script = script or (lambda verb, argument, session: None)
         self.extensions = extensions
         self.lmtp = lmtp
@@ -427,12 +428,22 @@ class Sink:
             self.port = unix
         else:
             self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            self.listener.bind(("127.0.0.1", 0))
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.listener.bind(address)
             self.port = self.listener.getsockname()[1]
         self.listener.listen(64)
         self.over = False
         self.thread = threading.Thread(target=self.accept, daemon=True)
         self.thread.start()
+
+    def hang_up(self):
+        """Ends what was accepted, as a host that goes down does."""
+        with self.lock:
+            for session in self.sessions:
+                try:
+                    session.sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     def close(self):
         self.over = True
