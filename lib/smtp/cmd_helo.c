@@ -133,66 +133,83 @@ static struct slice greeting_text(struct smtp_session *s, struct slice acl_text)
 	return str_slice(&text);
 }
 
-void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument)
+/* The name as it will be used; a second word is junk, as is anything odd. false: refused, and answered. */
+static bool helo_take(struct smtp_session *s, const char *verb, struct slice argument, struct slice *helo_ret)
 {
-	const struct smtp_options *o = s->options;
-	const char *name = verb_name(verb);
-	struct acl_outcome outcome;
-	struct err err;
-	struct slice helo = argument, junk;
+	struct slice rest = argument, helo, junk;
 
 	if (!argument.len && !s->local) {
-		reply_error(s, 501, "5.5.4", "%s requires domain argument", name);
-		return;
+		reply_error(s, 501, "5.5.4", "%s requires domain argument", verb);
+		return false;
 	}
-	/* A second word is junk, as is anything odd. */
-	if (!slice_word(&argument, &helo))
+	if (!slice_word(&rest, &helo))
 		helo = SLICE("localhost");
-	if (slice_word(&argument, &junk))
+	if (slice_word(&rest, &junk))
 		helo = slice_make(helo.ptr, (size_t)(junk.ptr + junk.len - helo.ptr), TAINTED);
 	(void)session_scope(s);
 	if (!helo_acceptable(s, helo)) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected %s from %.*s: syntactically invalid argument(s): %.*s", name,
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected %s from %.*s: syntactically invalid argument(s): %.*s", verb,
 			    SLICE_ARG(client_caller(s)), SLICE_ARG(helo));
-		reply_error(s, 501, "5.5.2", "Syntactically invalid %s argument(s)", name);
+		reply_error(s, 501, "5.5.2", "Syntactically invalid %s argument(s)", verb);
+		return false;
+	}
+	*helo_ret = helo;
+	return true;
+}
+
+/* false: someone changed names until the connection's memory was full. */
+static bool helo_keep(struct smtp_session *s, struct slice helo)
+{
+	if (slice_eq(s->client.helo, helo))
+		return true;
+	s->client.helo = arena_copy(&s->arena, helo);
+	if (s->client.helo.ptr)
+		return true;
+	s->client.helo = SLICE_EMPTY;
+	reply(s, 421, "4.3.2", SLICE("too many changes of name"));
+	s->over = true;
+	return false;
+}
+
+/* What this client may use from now on: with HELO nothing. */
+static void extensions_offer(struct smtp_session *s, bool extended, uint32_t controls)
+{
+	const struct smtp_options *o = s->options;
+
+	s->pipelining_ok = extended && !(controls & ACL_CONTROL_NO_PIPELINING) && advertise(s, o->pipelining_advertise_hosts);
+	s->chunking_ok = extended && advertise(s, o->chunking_advertise_hosts);
+	s->utf8_ok = extended && advertise(s, o->smtputf8_advertise_hosts);
+	s->dsn_ok = extended && advertise(s, o->dsn_advertise_hosts);
+	s->enhanced_ok = extended && advertise(s, o->enhanced_status_advertise_hosts);
+}
+
+void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument)
+{
+	const char *name = verb_name(verb);
+	struct acl_outcome outcome;
+	struct slice helo, greeting;
+	struct err err;
+
+	if (!helo_take(s, name, argument, &helo) || !helo_keep(s, helo))
 		return;
-	}
-	if (!slice_eq(s->client.helo, helo)) {
-		s->client.helo = arena_copy(&s->arena, helo);
-		if (!s->client.helo.ptr) {
-			/* Someone changed names until the connection's memory was full. */
-			s->client.helo = SLICE_EMPTY;
-			reply(s, 421, "4.3.2", SLICE("too many changes of name"));
-			s->over = true;
-			return;
-		}
-	}
 	s->client.esmtp = verb == VERB_EHLO;
 	(void)session_scope(s);
 	if (!helo_verified(s, name))
 		return;
-	if (o->acl[ACL_WHERE_HELO]) {
-		if (!acl_verdict(s, ACL_WHERE_HELO, session_acl(s, ACL_WHERE_HELO, &outcome, &err), &outcome, &err,
-				 name, helo)) {
-			s->client.helo = SLICE_EMPTY;
-			return;
-		}
-	} else {
-		acl_outcome_init(&outcome);
+	acl_outcome_init(&outcome);
+	if (s->options->acl[ACL_WHERE_HELO] &&
+	    !acl_verdict(s, ACL_WHERE_HELO, session_acl(s, ACL_WHERE_HELO, &outcome, &err), &outcome, &err, name, helo)) {
+		s->client.helo = SLICE_EMPTY;
+		return;
 	}
 	/* A new HELO ends the transaction that may be open (RFC 5321 section 4.1.4). */
 	transaction_end(s);
 	s->state = STATE_READY;
 	(void)session_scope(s);
-	s->pipelining_ok = s->chunking_ok = s->utf8_ok = s->dsn_ok = s->enhanced_ok = false;
-	if (verb == VERB_EHLO) {
-		s->pipelining_ok = !(outcome.controls & ACL_CONTROL_NO_PIPELINING) && advertise(s, o->pipelining_advertise_hosts);
-		s->chunking_ok = advertise(s, o->chunking_advertise_hosts);
-		s->utf8_ok = advertise(s, o->smtputf8_advertise_hosts);
-		s->dsn_ok = advertise(s, o->dsn_advertise_hosts);
-		s->enhanced_ok = advertise(s, o->enhanced_status_advertise_hosts);
-		say_hello(s, greeting_text(s, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY));
-	} else {
-		reply(s, 250, NULL, greeting_text(s, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY));
-	}
+	extensions_offer(s, verb == VERB_EHLO, outcome.controls);
+	greeting = greeting_text(s, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY);
+	if (verb == VERB_EHLO)
+		say_hello(s, greeting);
+	else
+		reply(s, 250, NULL, greeting);
 }

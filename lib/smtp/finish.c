@@ -83,57 +83,67 @@ static struct slice protocol_name(const struct smtp_session *s, const struct mes
 	return tls ? (auth ? SLICE("esmtpsa") : SLICE("esmtps")) : auth ? SLICE("esmtpa") : SLICE("esmtp");
 }
 
+/* names: a colon list; "x-*" is all that begin so. */
+static void headers_remove(struct message *m, struct slice names)
+{
+	struct slice name;
+	char separator = 0;
+
+	while (list_next(&m->arena, &names, &separator, &name)) {
+		bool prefix = name.len && name.ptr[name.len - 1] == '*';
+
+		name.len -= prefix;
+		LIST_EACH(l, &m->headers.list) {
+			struct header *h = LIST_ITEM(l, struct header, link);
+			struct slice its = header_name(h);
+
+			if (h->type != '*' && (prefix ? slice_starts_nocase(its, name) : slice_eq_nocase(its, name)))
+				header_delete(h);
+		}
+	}
+}
+
+/* Behind the block of Received: lines at the front. */
+static void header_add_after_received(struct header_block *headers, struct header *h)
+{
+	struct header *received = NULL;
+
+	LIST_EACH(l, &headers->list) {
+		struct header *each = LIST_ITEM(l, struct header, link);
+
+		if (each->type == '*')
+			continue;
+		if (!slice_eq_nocase(header_name(each), SLICE("received")))
+			break;
+		received = each;
+	}
+	if (!received) {
+		header_prepend(headers, h);
+		return;
+	}
+	list_insert_after(&received->link, &h->link);
+	headers->count++;
+	headers->bytes += h->text.len;
+}
+
 void headers_apply(struct message *m, struct transaction *t)
 {
 	for (struct acl_header_change *c = t->headers; c; c = c->next) {
-		struct header *received = NULL, *h;
+		struct header *h;
 
 		if (c->how == HEADER_REMOVE) {
-			struct slice rest = c->text, name;
-			char separator = 0;
-			while (list_next(&m->arena, &rest, &separator, &name)) {
-				bool prefix = name.len && name.ptr[name.len - 1] == '*';
-				if (prefix)
-					name.len--;
-				LIST_EACH(l, &m->headers.list) {
-					h = LIST_ITEM(l, struct header, link);
-					struct slice its = header_name(h);
-					if (h->type != '*' &&
-					    (prefix ? slice_starts_nocase(its, name) : slice_eq_nocase(its, name)))
-						header_delete(h);
-				}
-			}
+			headers_remove(m, c->text);
 			continue;
 		}
 		h = header_make(&m->arena, c->text);
 		if (!h)
 			continue;
-		switch (c->how) {
-		case HEADER_ADD_AT_TOP:
+		if (c->how == HEADER_ADD_AT_TOP)
 			header_prepend(&m->headers, h);
-			break;
-		case HEADER_ADD_AFTER_RECEIVED:
-		case HEADER_ADD_AT_START_RFC:
-			LIST_EACH(l, &m->headers.list) {
-				struct header *each = LIST_ITEM(l, struct header, link);
-				if (each->type == '*')
-					continue;
-				if (!slice_eq_nocase(header_name(each), SLICE("received")))
-					break;
-				received = each;
-			}
-			if (received) {
-				list_insert_after(&received->link, &h->link);
-				m->headers.count++;
-				m->headers.bytes += h->text.len;
-			} else {
-				header_prepend(&m->headers, h);
-			}
-			break;
-		default:
+		else if (c->how == HEADER_ADD_AFTER_RECEIVED || c->how == HEADER_ADD_AT_START_RFC)
+			header_add_after_received(&m->headers, h);
+		else
 			header_append(&m->headers, h);
-			break;
-		}
 	}
 	t->headers = NULL;
 	t->headers_end = &t->headers;

@@ -99,6 +99,32 @@ void log_history(struct str *str, const struct smtp_session *s)
 	}
 }
 
+static void add_subject(struct str *line, struct smtp_session *s, struct message *m)
+{
+	struct header *subject = header_find(&m->headers, SLICE("subject"), NULL);
+	struct slice text;
+
+	if (!subject)
+		return;
+	text = rfc2047_decode(&s->serving->arena, header_body(subject), true);
+	str_addz(line, " T=\"");
+	for (uint32_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] == '"' || text.ptr[i] == '\\')
+			str_addc(line, '\\');
+		str_addc(line, text.ptr[i]);
+	}
+	str_addc(line, '"');
+}
+
+static void add_recipients(struct str *line, const struct message *m)
+{
+	str_addz(line, " for");
+	for (uint32_t i = 0; i < m->recipient_count && i < 100; i++) {
+		str_addc(line, ' ');
+		str_add(line, m->recipients[i].address);
+	}
+}
+
 void log_arrival(struct smtp_session *s, struct message *m)
 {
 	struct str line = str_make(&s->serving->arena);
@@ -144,30 +170,14 @@ void log_arrival(struct smtp_session *s, struct message *m)
 		str_addz(&line, " id=");
 		str_add(&line, m->message_id_header);
 	}
-	if (log_wants(conf, LOG_SUBJECT)) {
-		struct header *subject = header_find(&m->headers, SLICE("subject"), NULL);
-		if (subject) {
-			struct slice body = rfc2047_decode(&s->serving->arena, header_body(subject), true);
-			str_addz(&line, " T=\"");
-			for (uint32_t i = 0; i < body.len; i++) {
-				if (body.ptr[i] == '"' || body.ptr[i] == '\\')
-					str_addc(&line, '\\');
-				str_addc(&line, body.ptr[i]);
-			}
-			str_addc(&line, '"');
-		}
-	}
+	if (log_wants(conf, LOG_SUBJECT))
+		add_subject(&line, s, m);
 	if (log_wants(conf, LOG_RECEIVED_SENDER)) {
 		str_addz(&line, " from <");
 		str_add(&line, m->sender);
 		str_addc(&line, '>');
 	}
-	if (log_wants(conf, LOG_RECEIVED_RECIPIENTS)) {
-		str_addz(&line, " for");
-		for (uint32_t i = 0; i < m->recipient_count && i < 100; i++) {
-			str_addc(&line, ' ');
-			str_add(&line, m->recipients[i].address);
-		}
-	}
+	if (log_wants(conf, LOG_RECEIVED_RECIPIENTS))
+		add_recipients(&line, m);
 	log_write(s->server->shard, conf, LOG_TO_MAIN, &m->id, str_slice(&line));
 }
