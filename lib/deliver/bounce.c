@@ -481,34 +481,65 @@ static bool may_be_ignored(const struct attempt *a)
 	return a->m->sender.len || a->q->give_up || (limit >= 0 && age >= (uint64_t)limit);
 }
 
+static unsigned count_of(const struct link *list)
+{
+	unsigned count = 0;
+
+	for (const struct link *l = list->next; l != list; l = l->next)
+		count++;
+	return count;
+}
+
+/* The failures that somebody is to be told of. NULL: no memory. */
+static struct address **failures_to_report(struct attempt *a, unsigned *count_ret)
+{
+	struct address **failures = arena_array(&a->arena, struct address *, count_of(&a->failed) + 1);
+
+	*count_ret = 0;
+	if (!failures)
+		return NULL;
+	LIST_EACH(l, &a->failed) {
+		struct address *address = LIST_ITEM(l, struct address, link);
+
+		if (address->ignore_errors)
+			log_ignored(a, address);
+		else if (!wanted(address, REPORT_FAILURE))
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id,
+				   "%.*s: error ignored: RFC 3461 DSN, failure notify not requested", SLICE_ARG(address->full));
+		else
+			failures[(*count_ret)++] = address;
+	}
+	return failures;
+}
+
+/* There is nobody to be told: the failures are forgotten, or stay undone, so that the message stays. */
+static void report_to_nobody(struct attempt *a, struct report *r)
+{
+	bool ignored = may_be_ignored(a);
+
+	for (unsigned i = 0; i < r->count; i++) {
+		if (ignored) {
+			log_ignored(a, r->addresses[i]);
+			continue;
+		}
+		list_remove(&r->addresses[i]->link);
+		list_append(&a->deferred, &r->addresses[i]->link);
+	}
+	if (!ignored) {
+		a->freeze = true;
+		a->freeze_reason = SLICE("delivery error message");
+	}
+}
+
 enum rc bounce_send(struct attempt *a)
 {
 	struct err err = err_make(&a->arena);
-	unsigned total = 0;
+	unsigned total;
+	struct address **pending = failures_to_report(a, &total);
 
-	LIST_EACH(l, &a->failed) {
-		(void)l;
-		total++;
-	}
-	struct address **pending = arena_array(&a->arena, struct address *, total);
 	if (!pending)
 		return DEFER;
-	total = 0;
-	LIST_EACH(l, &a->failed) {
-		struct address *address = LIST_ITEM(l, struct address, link);
-		if (address->ignore_errors) {
-			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s: error ignored", SLICE_ARG(address->full));
-			continue;
-		}
-		if (!wanted(address, REPORT_FAILURE)) {
-			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id,
-				   "%.*s: error ignored: RFC 3461 DSN, failure notify not requested", SLICE_ARG(address->full));
-			continue;
-		}
-		pending[total++] = address;
-	}
-	/* One report for each to whom errors go. */
-	while (total) {
+	while (total) { /* one report for each to whom errors go */
 		struct report r = {.a = a, .kind = REPORT_FAILURE, .to = errors_to_of(a, pending[0]), .delay = SLICE_EMPTY};
 		unsigned rest = 0;
 
@@ -523,20 +554,8 @@ enum rc bounce_send(struct attempt *a)
 		}
 		total = rest;
 		if (!r.to.len) {
-			for (unsigned i = 0; i < r.count && may_be_ignored(a); i++)
-				log_ignored(a, r.addresses[i]);
-			if (may_be_ignored(a))
-				continue;
-			/* They stay undone, so that the message stays. */
-			for (unsigned i = 0; i < r.count; i++) {
-				list_remove(&r.addresses[i]->link);
-				list_append(&a->deferred, &r.addresses[i]->link);
-			}
-			a->freeze = true;
-			a->freeze_reason = SLICE("delivery error message");
-			continue;
-		}
-		if (report_send(&r, &err) != OK) {
+			report_to_nobody(a, &r);
+		} else if (report_send(&r, &err) != OK) {
 			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "failed to send a bounce message: %.*s",
 				   SLICE_ARG(err.text));
 			return DEFER;
@@ -590,17 +609,13 @@ static struct slice delay_text(struct arena *arena, uint64_t age_s)
 void warning_send(struct attempt *a)
 {
 	uint64_t age = a->now > a->q->entry->received ? a->now - a->q->entry->received : 0;
-	unsigned due = warnings_due(a->options, age), total = 0;
+	unsigned due = warnings_due(a->options, age);
 	struct report r = {.a = a, .kind = REPORT_DELAY, .to = a->m->sender};
 	struct err err = err_make(&a->arena);
 
 	if (due <= a->m->warning_count || !a->m->sender.len || a->q->entry->frozen || list_empty(&a->deferred) || !warning_allowed(a))
 		return;
-	LIST_EACH(l, &a->deferred) {
-		(void)l;
-		total++;
-	}
-	r.addresses = arena_array(&a->arena, struct address *, total);
+	r.addresses = arena_array(&a->arena, struct address *, count_of(&a->deferred));
 	if (!r.addresses)
 		return;
 	LIST_EACH(l, &a->deferred) {
@@ -625,16 +640,11 @@ void freeze_tell(struct attempt *a)
 	while (slice_split(&rest, ',', &to)) {
 		struct report r = {.a = a, .kind = REPORT_DELAY, .to = slice_trim(to), .delay = SLICE("and frozen")};
 		struct err err = err_make(&a->arena);
-		unsigned total = 0;
 		if (!r.to.len)
 			continue;
 		if (slice_find(r.to, '@') < 0)
 			r.to = arena_printf(&a->arena, "%.*s@%.*s", SLICE_ARG(r.to), SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
-		LIST_EACH(l, &a->deferred) {
-			(void)l;
-			total++;
-		}
-		r.addresses = arena_array(&a->arena, struct address *, total ? total : 1);
+		r.addresses = arena_array(&a->arena, struct address *, count_of(&a->deferred) + 1);
 		if (!r.addresses || !r.to.ptr)
 			return;
 		LIST_EACH(l, &a->deferred) {

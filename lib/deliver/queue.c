@@ -300,6 +300,19 @@ static enum rc record_change(struct task *task, struct deliverer *d, struct queu
 	return spool_outcome(task, d->spool, q->entry, str_slice(&record), true, err);
 }
 
+/* The end of a message by an administrator's word. Parks if it has a log of its own. */
+static void finish_message(struct task *task, struct deliverer *d, struct queued *q)
+{
+	struct message_id id = q->entry->id;
+
+	log_printf(d->shard, d->conf, LOG_TO_MAIN, &id, "Completed");
+	d->stats.queued--;
+	spool_done(d->spool, q->entry);
+	q->entry = NULL; /* before anything waits: nobody may begin with it now */
+	if (q->logged)
+		msglog_remove(task, d, &id);
+}
+
 static enum rc mark_done(struct task *task, struct deliverer *d, struct queued *q, const struct slice *addresses, unsigned count,
 			 struct str *out, struct err *err)
 {
@@ -325,23 +338,16 @@ static enum rc mark_done(struct task *task, struct deliverer *d, struct queued *
 			   SLICE_ARG(m->recipients[i].address));
 	}
 	message_unref(m);
-	if (rc == OK && !left) {
-		log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id, "Completed");
-		d->stats.queued--;
-		spool_done(d->spool, q->entry);
-		q->entry = NULL;
-	}
+	if (rc == OK && !left)
+		finish_message(task, d, q);
 	return rc;
 }
 
-static void remove_message(struct deliverer *d, struct queued *q, struct str *out)
+static void remove_message(struct task *task, struct deliverer *d, struct queued *q, struct str *out)
 {
 	str_printf(out, "Message %s has been removed\n", q->entry->id.text);
 	log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id, "removed by administrator");
-	log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id, "Completed");
-	d->stats.queued--;
-	spool_done(d->spool, q->entry);
-	q->entry = NULL;
+	finish_message(task, d, q);
 }
 
 static enum rc act(struct task *task, struct deliverer *d, enum queue_action action, struct queued *q, const struct slice *arguments,
@@ -353,7 +359,7 @@ static enum rc act(struct task *task, struct deliverer *d, enum queue_action act
 
 	switch (action) {
 	case QUEUE_REMOVE:
-		remove_message(d, q, out);
+		remove_message(task, d, q, out);
 		return OK;
 	case QUEUE_FREEZE:
 	case QUEUE_THAW:

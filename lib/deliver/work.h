@@ -100,7 +100,7 @@ void route_all(struct attempt *a);
 void deliver_local(struct attempt *a);
 void deliver_remote(struct attempt *a);
 
-/* queued.c */
+/* deliver.c */
 struct queued *queued_new(struct deliverer *d, struct spool_entry *entry);
 void queued_free(struct queued *q);
 void queued_start(struct deliverer *d, struct queued *q); /* as soon as a fiber is free for it */
