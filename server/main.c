@@ -1,8 +1,8 @@
 /* main: what was asked for, and who does it. */
 #include "server.h"
 
+#include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,17 +28,6 @@ static const char help[] =
 	"\n"
 	"The letters are Exim's. What only sluice has is described in README.md and by -bP.\n";
 
-void caller_find(struct caller *ret)
-{
-	struct passwd *pw = getpwuid(getuid());
-
-	*ret = (struct caller){.uid = getuid(), .gid = getgid()};
-	ret->trusted = ret->admin = ret->uid == 0 || ret->uid == geteuid();
-	snprintf(ret->login, sizeof(ret->login), "%s", pw ? pw->pw_name : "unknown");
-	snprintf(ret->home, sizeof(ret->home), "%s", pw ? pw->pw_dir : "/");
-	snprintf(ret->name, sizeof(ret->name), "%.*s", pw ? (int)strcspn(pw->pw_gecos, ",") : 0, pw ? pw->pw_gecos : "");
-}
-
 void say_warnings(const struct conf *conf)
 {
 	LIST_EACH(l, &conf->warnings) {
@@ -47,12 +36,15 @@ void say_warnings(const struct conf *conf)
 	}
 }
 
-struct conf *load_or_exit(const struct command_line *cl, const struct caller *caller)
+/* A file that the caller named is his affair: he may read it, and it runs with his rights. The installed one decides for all of
+ * this host's users, so whoever can change it must be root, or the user of the daemon. */
+struct conf *load_or_exit(const struct command_line *cl)
 {
 	struct conf_load_options options = {
-		.file = cl->file ? cl->file : "/etc/sluice/sluice.conf:/etc/exim4/exim4.conf",
+		.file = cl->file ? cl->file : CONFIG_FILES,
 		.macros = cl->macros,
-		.trusted = caller->trusted,
+		.trusted = true,
+		.check_owner = !cl->file,
 	};
 	struct arena arena;
 	struct conf *conf;
@@ -76,17 +68,36 @@ const char *spool_directory(const struct conf *conf)
 	return text;
 }
 
+static bool daemon_answers(const struct conf *conf)
+{
+	int fd;
+
+	if (control_connect(spool_directory(conf), &fd, NULL) != OK)
+		return false;
+	close(fd);
+	return true;
+}
+
 static int once_tool(const struct command_line *cl, const struct caller *caller, struct conf *conf)
 {
+	if (conf_main(conf)->commandline_checks_require_admin && !caller->admin) {
+		fputs("sluice: permission denied\n", stderr);
+		return 1;
+	}
 	switch (cl->mode) {
 	case MODE_EXPAND:
-		return run_once(cl, caller, conf, false, tool_expand);
+		if (cl->message_set && !caller->admin) {
+			fputs("sluice: permission denied\n", stderr);
+			return 1;
+		}
+		return run_once(cl, caller, conf, cl->message_set && !daemon_answers(conf), tool_expand);
 	case MODE_TEST_ADDRESS:
 		return run_once(cl, caller, conf, false, tool_test_address);
 	case MODE_VERIFY_ADDRESS:
 	case MODE_VERIFY_SENDER:
 		return run_once(cl, caller, conf, false, tool_verify_address);
 	case MODE_TEST_HOST:
+	case MODE_TEST_HOST_CALLOUT:
 		return run_once(cl, caller, conf, false, tool_test_host);
 	case MODE_TEST_FILTER:
 		return run_once(cl, caller, conf, false, tool_test_filter);
@@ -100,6 +111,43 @@ static int once_tool(const struct command_line *cl, const struct caller *caller,
 	}
 }
 
+/* -bi: alias files are read as they are, so there is nothing to do; unless the administrator has a program for it. */
+static int new_aliases(const struct command_line *cl, struct conf *conf)
+{
+	struct slice command = conf_main(conf)->bi_command;
+	char *argv[] = {NULL, (char *)(uintptr_t)cl->alias_file, NULL};
+
+	if (!command.ptr || !command.len)
+		return 0;
+	argv[0] = arena_cstr(&conf->arena, command);
+	if (argv[0] && setresgid(getgid(), getgid(), getgid()) == 0 && setresuid(getuid(), getuid(), getuid()) == 0)
+		execv(argv[0], argv);
+	fprintf(stderr, "sluice: %.*s: %s\n", SLICE_ARG(command), strerror(errno));
+	return 1;
+}
+
+/* -z: a remark of the administrator's in the main log. */
+static int log_line(const struct command_line *cl, const struct caller *caller, struct conf *conf)
+{
+	struct arena arena;
+	struct err err;
+	enum rc rc;
+
+	if (!caller->admin) {
+		fputs("sluice: permission denied\n", stderr);
+		return 1;
+	}
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	rc = log_open(conf, false, &err);
+	if (rc == OK)
+		log_direct(conf, LOG_TO_MAIN, "%s", cl->log_line);
+	else
+		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+	arena_done(&arena);
+	return rc == OK ? 0 : 1;
+}
+
 static int command(const struct command_line *cl, const struct caller *caller, struct conf *conf)
 {
 	switch (cl->mode) {
@@ -107,7 +155,7 @@ static int command(const struct command_line *cl, const struct caller *caller, s
 	case MODE_FOREGROUND:
 		return supervise(cl, caller, conf);
 	case MODE_VERSION:
-		return tool_version(conf, true);
+		return tool_version(conf);
 	case MODE_PRINT:
 		return tool_print(cl, caller, conf);
 	case MODE_LIST:
@@ -121,7 +169,11 @@ static int command(const struct command_line *cl, const struct caller *caller, s
 	case MODE_SUBMIT:
 		return submit_command(cl, caller, conf);
 	case MODE_NEWALIASES:
-		return 0; /* alias files are read as they are */
+		return new_aliases(cl, conf);
+	case MODE_INFO:
+		return tool_info(cl);
+	case MODE_LOG_LINE:
+		return log_line(cl, caller, conf);
 	default:
 		return once_tool(cl, caller, conf);
 	}
@@ -133,6 +185,14 @@ static void open_standard_descriptors(void)
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
 			_exit(1);
+}
+
+/* Installed set-uid root (which nothing here needs), the program must not lend root to a configuration of the caller's making. */
+static bool drop_borrowed_root(const struct command_line *cl)
+{
+	if (getuid() == geteuid() || getuid() == 0 || (!cl->file && !cl->macros[0]))
+		return true;
+	return setresgid(getgid(), getgid(), getgid()) == 0 && setresuid(getuid(), getuid(), getuid()) == 0;
 }
 
 int main(int argc, char **argv)
@@ -153,10 +213,15 @@ int main(int argc, char **argv)
 		return 1;
 	if (cl.mode == MODE_HELP) {
 		fputs(help, stdout);
-		return 0;
+		return cl.help ? 0 : 1;
 	}
-	caller_find(&caller);
-	conf = load_or_exit(&cl, &caller);
+	if (!drop_borrowed_root(&cl)) {
+		fputs("sluice: cannot give up the rights that -C or -D must not have\n", stderr);
+		return 1;
+	}
+	conf = load_or_exit(&cl);
+	caller_self(&caller);
+	caller_judge(&caller, conf, caller_owns_spool(&caller, spool_directory(conf)));
 	status = command(&cl, &caller, conf);
 	conf_unref(conf);
 	language_done(&server_language);

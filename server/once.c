@@ -96,6 +96,17 @@ static bool become_daemon(const struct conf *conf, struct err *err)
 	return drop_root(conf);
 }
 
+/* Who only tests the configuration may be someone who may not write the log: then nothing is logged. */
+static bool open_log(struct once *o, struct err *err)
+{
+	struct err why = err_make(&o->arena);
+
+	if (log_open(o->conf, o->cl->debug || o->cl->verbose, &why) == OK || !o->with_spool)
+		return true;
+	*err = why;
+	return false;
+}
+
 int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool, int (*f)(struct once *))
 {
 	const struct shard_options options = {.count = 1, .cpu = -1};
@@ -115,7 +126,7 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	o->status = 1;
 	deliver_prepare();
 	o->shared = smtp_shared_new();
-	if (log_open(conf, cl->debug, &err) != OK || (with_spool && !become_daemon(conf, &err)) || !o->shared || reactor_probe(&err) != OK ||
+	if (!open_log(o, &err) || (with_spool && !become_daemon(conf, &err)) || !o->shared || reactor_probe(&err) != OK ||
 	    (with_spool && spool_lock(spool_directory(conf), &lock, &err) != OK) || shard_new(&options, &o->shard, &err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		goto out;
@@ -125,9 +136,9 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	if (shard_run(o->shard, start, o, &err) != OK)
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 	log_detach(o->shard);
-	if (o->hints)
-		hints_close(o->hints); /* its writer may still be sending the shard mail */
+	hints_stop(o->hints);
 	shard_free(o->shard);
+	hints_close(o->hints);
 out:
 	if (lock >= 0)
 		spool_unlock(lock);

@@ -26,6 +26,8 @@ static bool words_of(const struct command_line *cl, struct slice *words, unsigne
 		words[n++] = slice_of(flags);
 		words[n++] = cl->sender_pattern ? slice_of(cl->sender_pattern) : SLICE_EMPTY;
 		words[n++] = cl->recipient_pattern ? slice_of(cl->recipient_pattern) : SLICE_EMPTY;
+		for (unsigned i = 0; i < ARRAY_COUNT(cl->run_ids) && cl->run_ids[i]; i++)
+			words[n++] = slice_of(cl->run_ids[i]);
 		break;
 	case MODE_DELIVER:
 		words[n++] = SLICE("deliver");
@@ -68,7 +70,7 @@ static int ask_daemon(const struct command_line *cl, int fd)
 static int act_on(struct once *o)
 {
 	const struct command_line *cl = o->cl;
-	bool with_arguments = cl->action == QUEUE_ADD_RECIPIENT || cl->action == QUEUE_EDIT_SENDER || cl->action == QUEUE_MARK_DELIVERED;
+	bool with_arguments = cl->mode == MODE_ACT && queue_action_takes_addresses(cl->action);
 	int status = 0;
 
 	for (unsigned i = 0; i < cl->operand_count; i++) {
@@ -120,6 +122,10 @@ static int on_spool(struct once *o)
 			run.sender_pattern = slice_of(cl->sender_pattern);
 		if (cl->recipient_pattern)
 			run.recipient_pattern = slice_of(cl->recipient_pattern);
+		if (cl->run_ids[0])
+			(void)message_id_parse(slice_of(cl->run_ids[0]), &run.first); /* the command line saw to it */
+		if (cl->run_ids[1])
+			(void)message_id_parse(slice_of(cl->run_ids[1]), &run.last);
 		rc = deliver_queue_run(&o->task, o->deliverer, &run, true, &err);
 		break;
 	default:
@@ -130,16 +136,24 @@ static int on_spool(struct once *o)
 	return rc == OK ? 0 : 1;
 }
 
+/* The daemon asks the same again, of whoever the kernel says is there. */
+static bool is_allowed(const struct command_line *cl, const struct caller *caller, const struct conf *conf)
+{
+	const struct conf_main *o = conf_main(conf);
+
+	if (caller->admin)
+		return true;
+	if (cl->mode == MODE_LIST || cl->mode == MODE_COUNT)
+		return !o->queue_list_requires_admin;
+	return cl->mode != MODE_ACT && !o->prod_requires_admin;
+}
+
 int queue_command(const struct command_line *cl, const struct caller *caller, struct conf *conf)
 {
 	int fd;
 
-	if (!caller->admin && cl->mode != MODE_COUNT) {
+	if (!is_allowed(cl, caller, conf)) {
 		fprintf(stderr, "sluice: permission denied\n");
-		return 1;
-	}
-	if ((cl->mode == MODE_DELIVER || cl->mode == MODE_ACT) && !cl->operand_count) {
-		fprintf(stderr, "sluice: no message ids given after -M option\n");
 		return 1;
 	}
 	if (control_connect(spool_directory(conf), &fd, NULL) == OK)

@@ -57,15 +57,50 @@ static struct slice full_name_of(const struct command_line *cl, const struct cal
 	return cl->sender && caller->trusted ? SLICE_EMPTY : slice_of(caller->name);
 }
 
+static struct slice told_text(const char *text)
+{
+	return text ? slice_tainted(slice_of(text)) : (struct slice){NULL, 0, 0};
+}
+
+void told_of(const struct command_line *cl, const struct caller *caller, struct smtp_told *ret)
+{
+	uint16_t port;
+
+	*ret = (struct smtp_told){.dont_deliver = cl->dont_deliver, .queue_only = cl->when == WHEN_QUEUE};
+	if (!caller->trusted && cl->mode != MODE_TEST_HOST && cl->mode != MODE_TEST_HOST_CALLOUT)
+		return;
+	if (cl->sender_host && address_port_parse(slice_of(cl->sender_host), &ret->host, &port))
+		ret->host.port = port;
+	if (cl->interface && address_port_parse(slice_of(cl->interface), &ret->interface, &port))
+		ret->interface.port = port;
+	ret->host_name = told_text(cl->host_name);
+	ret->protocol = told_text(cl->protocol);
+	ret->ident = told_text(cl->ident);
+	ret->authenticator = told_text(cl->authenticator);
+	ret->authenticated_id = told_text(cl->authenticated_id);
+	ret->authenticated_sender = told_text(cl->authenticated_sender);
+	ret->about = told_text(cl->message_reference);
+	ret->suppress_fixups = cl->no_fixups;
+}
+
+/* The message was refused: told here, whatever else; -oee is content when a report has been sent. */
+static int refused(const struct command_line *cl, struct slice why, bool mailed)
+{
+	fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(why));
+	return mailed && cl->errors == ERRORS_MAIL_ZERO ? 0 : 1;
+}
+
 static int submit_here(struct once *o)
 {
 	static struct slice recipients[ARRAY_COUNT(o->cl->operands)];
 	const struct command_line *cl = o->cl;
+	struct smtp_told told;
 	struct message_id id;
-	struct err err = err_make(&o->arena);
+	struct err err = err_make(&o->arena), mailed = err_make(&o->arena);
+	enum rc rc;
 	struct smtp_submission submission = {
 		.text = slice_make(handed.text, handed.len, TAINTED),
-		.sender = cl->sender ? slice_tainted(slice_of(cl->sender)) : (struct slice){NULL, 0, 0},
+		.sender = told_text(cl->sender),
 		.recipients = recipients,
 		.recipient_count = cl->operand_count,
 		.extract_recipients = cl->extract,
@@ -74,22 +109,26 @@ static int submit_here(struct once *o)
 		.uid = o->caller->uid,
 		.gid = o->caller->gid,
 		.trusted = o->caller->trusted,
+		.told = &told,
 		.when = when_of(cl),
 	};
 
+	told_of(cl, o->caller, &told);
 	for (unsigned i = 0; i < cl->operand_count; i++)
 		recipients[i] = slice_tainted(slice_of(cl->operands[i]));
 	o->task.until = UNTIL_NEVER;
-	if (smtp_submit(&o->task, o->smtp, &submission, &id, &err) != OK) {
-		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
-		return 1;
-	}
-	return 0;
+	rc = smtp_submit(&o->task, o->smtp, &submission, &id, &err);
+	if (rc == OK)
+		return 0;
+	return refused(cl, err.text, rc == FAIL && cl->errors != ERRORS_PRINT &&
+				     submission_report(&o->task, o->smtp, o->conf, &submission, err.text, &mailed) == OK);
 }
 
 static int submit_to_daemon(const struct command_line *cl, const struct caller *caller, int fd)
 {
-	static struct slice words[ARRAY_COUNT(cl->operands) + 8];
+	static struct slice words[ARRAY_COUNT(cl->operands) + TOLD_WORDS_MAX + 8];
+	struct slice mailed = SLICE(CONTROL_MAILED);
+	struct smtp_told told;
 	struct arena arena;
 	struct err err;
 	unsigned n = 0;
@@ -97,17 +136,21 @@ static int submit_to_daemon(const struct command_line *cl, const struct caller *
 
 	arena_init(&arena, 0);
 	err = err_make(&arena);
+	told_of(cl, caller, &told);
 	words[n++] = SLICE("submit");
 	words[n++] = cl->extract ? SLICE("extract") : SLICE("given");
-	words[n++] = when_of(cl) == DELIVER_QUEUE ? SLICE("queue") : SLICE("now");
+	words[n++] = cl->when == WHEN_QUEUE ? SLICE("queue") : cl->when == WHEN_FOREGROUND ? SLICE("wait") : SLICE("now");
+	words[n++] = cl->errors == ERRORS_PRINT ? SLICE("print") : SLICE("mail");
 	words[n++] = cl->sender ? SLICE("sender") : SLICE("login");
 	words[n++] = cl->sender ? slice_of(cl->sender) : SLICE_EMPTY;
 	words[n++] = full_name_of(cl, caller);
+	n += told_write(&told, &arena, words + n);
+	words[n++] = SLICE_EMPTY;
 	for (unsigned i = 0; i < cl->operand_count; i++)
 		words[n++] = slice_of(cl->operands[i]);
 	if (control_ask(fd, words, n, slice_make(handed.text, handed.len, TAINTED), NULL, 0, NULL, &err) != OK) {
-		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
-		status = 1;
+		bool sent = slice_starts(err.text, mailed);
+		status = refused(cl, sent ? slice_from(err.text, mailed.len) : err.text, sent);
 	}
 	close(fd);
 	arena_done(&arena);
@@ -117,19 +160,11 @@ static int submit_to_daemon(const struct command_line *cl, const struct caller *
 /* ---- -bs, -bS -------------------------------------------------------------------------------------------------------- */
 
 /* Started by inetd, standard input is the client's socket. */
-static void who_calls(const struct command_line *cl, const struct caller *caller, struct smtp_stdio *stdio)
+static void who_calls(struct smtp_stdio *stdio)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
 
-	*stdio = (struct smtp_stdio){.fd_in = 0, .fd_out = 1, .uid = caller->uid, .gid = caller->gid, .trusted = caller->trusted,
-				     .login = slice_of(caller->login), .batch = cl->mode == MODE_BATCH_SMTP};
-	if (cl->test_host && caller->trusted) {
-		(void)ip_parse(slice_of(cl->test_host), &stdio->ip);
-		if (cl->interface)
-			(void)ip_parse(slice_of(cl->interface), &stdio->local);
-		return;
-	}
 	if (getpeername(0, (struct sockaddr *)&sa, &len) == 0)
 		stdio->ip = ip_from_sockaddr((struct sockaddr *)&sa);
 	len = sizeof(sa);
@@ -139,28 +174,35 @@ static void who_calls(const struct command_line *cl, const struct caller *caller
 
 static int session_here(struct once *o)
 {
-	struct smtp_stdio stdio;
+	struct smtp_told told;
+	struct smtp_stdio stdio = {.fd_in = 0, .fd_out = 1, .uid = o->caller->uid, .gid = o->caller->gid, .trusted = o->caller->trusted,
+				   .login = slice_of(o->caller->login), .batch = o->cl->mode == MODE_BATCH_SMTP, .told = &told};
 	struct err err = err_make(&o->arena);
 
-	who_calls(o->cl, o->caller, &stdio);
+	told_of(o->cl, o->caller, &told);
+	who_calls(&stdio);
 	o->task.until = UNTIL_NEVER;
 	if (smtp_serve_stdio(&o->task, o->smtp, &stdio, &err) != OK)
 		return 1;
 	return stdio.batch && stdio.rejected_ret ? 1 : 0;
 }
 
-static int session_by_daemon(const struct command_line *cl, int fd)
+static int session_by_daemon(const struct command_line *cl, const struct caller *caller, int fd)
 {
 	const int fds[2] = {0, 1};
-	struct slice words[] = {SLICE("session"), cl->mode == MODE_BATCH_SMTP ? SLICE("batch") : SLICE("dialogue"),
-				slice_of(cl->test_host ? cl->test_host : "")};
+	struct slice words[TOLD_WORDS_MAX + 3] = {SLICE("session"), cl->mode == MODE_BATCH_SMTP ? SLICE("batch") : SLICE("dialogue")};
+	struct smtp_told told;
 	struct arena arena;
 	struct err err;
+	unsigned n = 2;
 	enum rc rc;
 
 	arena_init(&arena, 0);
 	err = err_make(&arena);
-	rc = control_ask(fd, words, ARRAY_COUNT(words), SLICE_EMPTY, fds, 2, NULL, &err);
+	told_of(cl, caller, &told);
+	n += told_write(&told, &arena, words + n);
+	words[n++] = SLICE_EMPTY;
+	rc = control_ask(fd, words, n, SLICE_EMPTY, fds, 2, NULL, &err);
 	if (rc != OK && err.text.len)
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 	close(fd);
@@ -182,7 +224,7 @@ int submit_command(const struct command_line *cl, const struct caller *caller, s
 			return 1;
 	}
 	if (control_connect(spool_directory(conf), &fd, NULL) == OK)
-		status = session ? session_by_daemon(cl, fd) : submit_to_daemon(cl, caller, fd);
+		status = session ? session_by_daemon(cl, caller, fd) : submit_to_daemon(cl, caller, fd);
 	else
 		status = run_once(cl, caller, conf, true, session ? session_here : submit_here);
 	free(handed.text);

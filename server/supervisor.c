@@ -5,9 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ADDRESSES_MAX 16
 #define RESTART_FAST_MS 100
 /* After a worker that lived for less than a second, several times in a row: a pause that spares the processor, and yet
  * clients wait for less than a second, whatever kills the workers. */
@@ -28,171 +24,44 @@
 struct supervisor {
 	const struct command_line *cl;
 	struct conf *conf;
-	struct ip_addr addresses[ADDRESSES_MAX];
-	unsigned address_count;
+	struct listening listening;
 	unsigned shards;
-	int *listeners;
+	const char *pid_file; /* NULL: none was written */
 	pid_t worker;
 };
 
-/* ---- Where to listen --------------------------------------------------------------------------------------------- */
-
-static bool add_address(struct supervisor *s, struct ip_addr ip, uint16_t port)
+/* -oP's, or pid_file_path unless -oX made this another daemon than the usual one. Empty: none. */
+static const char *pid_file_path(struct supervisor *s)
 {
-	ip.port = port;
-	for (unsigned i = 0; i < s->address_count; i++)
-		if (ip_eq(&s->addresses[i], &ip) && s->addresses[i].port == port)
-			return true;
-	if (s->address_count == ADDRESSES_MAX) {
-		fprintf(stderr, "sluice: more than %d addresses to listen on\n", ADDRESSES_MAX);
-		return false;
-	}
-	s->addresses[s->address_count++] = ip;
-	return true;
+	struct slice path = conf_main(s->conf)->pid_file_path;
+
+	if (s->cl->pid_file)
+		return s->cl->pid_file;
+	if (s->cl->ports)
+		return "";
+	if (!path.ptr || !path.len)
+		path = arena_printf(&s->conf->arena, "%s/exim-daemon.pid", spool_directory(s->conf));
+	return path.ptr ? arena_cstr(&s->conf->arena, path) : "";
 }
 
-static bool port_number(struct slice text, uint16_t *port_ret)
-{
-	char name[64];
-	struct servent *service;
-	uint64_t number;
-
-	if (parse_u64(text, &number)) {
-		*port_ret = (uint16_t)number;
-		return number < 65536; /* 0: the kernel's choice, for tests */
-	}
-	snprintf(name, sizeof(name), "%.*s", SLICE_ARG(text));
-	service = getservbyname(name, "tcp");
-	if (service)
-		*port_ret = ntohs((uint16_t)service->s_port);
-	else if (strcmp(name, "smtp") == 0)
-		*port_ret = 25; /* containers often have no /etc/services */
-	else if (strcmp(name, "submission") == 0)
-		*port_ret = 587;
-	else
-		return false;
-	return true;
-}
-
-static bool where_to_listen(struct supervisor *s, struct slice interfaces, struct slice ports, struct arena *arena)
-{
-	struct slice rest = interfaces, item;
-	char separator = 0;
-
-	while (list_next(arena, &rest, &separator, &item)) {
-		struct slice port_rest = ports, port_text, own_port;
-		char port_separator = 0;
-		struct ip_addr ip;
-		uint16_t port;
-
-		if (!item.len)
-			continue;
-		if (!interface_parse(item, &ip, &own_port) || (own_port.len && !port_number(own_port, &port))) {
-			fprintf(stderr, "sluice: malformed address in local_interfaces: \"%.*s\"\n", SLICE_ARG(item));
-			return false;
-		}
-		if (own_port.len) {
-			if (!add_address(s, ip, port))
-				return false;
-			continue;
-		}
-		while (list_next(arena, &port_rest, &port_separator, &port_text)) {
-			if (!port_text.len)
-				continue;
-			if (!port_number(port_text, &port)) {
-				fprintf(stderr, "sluice: TCP port \"%.*s\" is not known\n", SLICE_ARG(port_text));
-				return false;
-			}
-			if (!add_address(s, ip, port))
-				return false;
-		}
-	}
-	return true;
-}
-
-/* -oX: ports, or, with dots or brackets, whole addresses. */
-static bool read_addresses(struct supervisor *s)
-{
-	struct slice interfaces, ports, given = slice_of(s->cl->ports);
-	struct arena *arena = &s->conf->arena;
-	bool whole;
-
-	smtp_listen_options(s->conf, &interfaces, &ports);
-	if (!s->cl->ports)
-		return where_to_listen(s, interfaces, ports, arena);
-	whole = slice_find(given, '.') >= 0 || slice_find(given, '[') >= 0;
-	return whole ? where_to_listen(s, given, ports, arena) : where_to_listen(s, interfaces, given, arena);
-}
-
-static int bind_one(struct supervisor *s, struct ip_addr *ip)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = ip_to_sockaddr(ip, &sa);
-	char text[IP_TEXT_MAX];
-	int one = 1, fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 && errno == EAFNOSUPPORT)
-		return -2; /* no IPv6 here: the other addresses will do */
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0 ||
-	    (ip->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
-	    bind(fd, (struct sockaddr *)&sa, len) < 0 || listen(fd, smtp_listen_backlog(s->conf)) < 0) {
-		if (fd >= 0 && errno == EADDRNOTAVAIL && ip->family == 6) {
-			close(fd);
-			return -2;
-		}
-		fprintf(stderr, "sluice: cannot listen on [%.*s]:%u: %s\n", SLICE_ARG(ip_format(ip, text)), ip->port, strerror(errno));
-		return -1;
-	}
-	if (!ip->port) {
-		/* The kernel's choice holds for the other shards' sockets, too. */
-		len = sizeof(sa);
-		if (getsockname(fd, (struct sockaddr *)&sa, &len) == 0)
-			ip->port = ip_from_sockaddr((struct sockaddr *)&sa).port;
-	}
-	return fd;
-}
-
-static bool bind_all(struct supervisor *s)
-{
-	s->listeners = calloc((size_t)s->shards * ADDRESSES_MAX, sizeof(int));
-	if (!s->listeners)
-		return false;
-	for (unsigned a = 0; a < s->address_count;) {
-		int first = bind_one(s, &s->addresses[a]);
-		if (first == -1)
-			return false;
-		if (first == -2) {
-			memmove(&s->addresses[a], &s->addresses[a + 1], (s->address_count - a - 1) * sizeof(s->addresses[0]));
-			s->address_count--;
-			continue;
-		}
-		s->listeners[a] = first; /* put in its place below */
-		a++;
-	}
-	/* Shard by shard, as the worker wants them; from the back, so that nothing is overwritten before it was moved. */
-	for (unsigned shard = 1; shard < s->shards; shard++)
-		for (unsigned a = 0; a < s->address_count; a++) {
-			int fd = bind_one(s, &s->addresses[a]);
-			if (fd < 0)
-				return false;
-			s->listeners[shard * s->address_count + a] = fd;
-		}
-	return true;
-}
-
-/* Tests and scripts ask for port 0 and want to know what it became. */
+/* The number alone, as scripts read it; but tests and scripts that asked for port 0 want to know what it became, too. */
 static void write_pid_file(struct supervisor *s)
 {
-	const char *path = s->cl->pid_file;
+	const char *path = pid_file_path(s);
 	FILE *f;
 
-	if (!path || !*path || !(f = fopen(path, "w")))
+	if (!*path)
 		return;
+	(void)unlink(path); /* what another user left there could be a link to something else */
+	if (!(f = fopen(path, "wx"))) {
+		log_direct(s->conf, LOG_TO_MAIN, "cannot write the pid file %s: %s", path, strerror(errno));
+		return;
+	}
+	s->pid_file = path;
 	fprintf(f, "%d\n", (int)getpid());
-	for (unsigned a = 0; a < s->address_count; a++) {
+	for (unsigned a = 0; s->listening.any_port && a < s->listening.address_count; a++) {
 		char text[IP_TEXT_MAX];
-		fprintf(f, "[%.*s]:%u\n", SLICE_ARG(ip_format(&s->addresses[a], text)), s->addresses[a].port);
+		fprintf(f, "[%.*s]:%u\n", SLICE_ARG(ip_format(&s->listening.addresses[a], text)), s->listening.addresses[a].port);
 	}
 	(void)fchmod(fileno(f), 0644); /* scripts of others look for us, too */
 	fclose(f);
@@ -203,7 +72,7 @@ static void write_pid_file(struct supervisor *s)
 static void worker_main(struct supervisor *s)
 {
 	const struct worker_start start = {
-		.cl = s->cl, .conf = s->conf, .shard_count = s->shards, .listeners = s->listeners, .listener_count = s->address_count,
+		.cl = s->cl, .conf = s->conf, .shard_count = s->shards, .listeners = s->listening.fds, .listener_count = s->listening.address_count,
 	};
 	struct arena arena;
 	struct err err;
@@ -313,7 +182,10 @@ int supervise(const struct command_line *cl, const struct caller *caller, struct
 	struct err err;
 	int status = 1;
 
-	(void)caller;
+	if (!caller->admin) {
+		fputs("sluice: permission denied\n", stderr);
+		return 1;
+	}
 	arena_init(&arena, 0);
 	err = err_make(&arena);
 	s.shards = conf_main(conf)->shards > 0 ? (unsigned)conf_main(conf)->shards : reactor_cpu_count();
@@ -322,15 +194,18 @@ int supervise(const struct command_line *cl, const struct caller *caller, struct
 	say_warnings(conf);
 	if (reactor_probe(&err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
-	} else if (make_spool_directory(conf, spool_directory(conf)) && read_addresses(&s) && bind_all(&s)) {
+	} else if (make_spool_directory(conf, spool_directory(conf)) && listen_addresses(conf, cl->ports, &s.listening) &&
+		   listen_bind(conf, s.shards, &s.listening)) {
 		if (log_open(conf, false, &err) != OK)
 			fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		else if (cl->mode == MODE_FOREGROUND || go_background()) {
 			write_pid_file(&s);
 			status = watch_worker(&s);
+			if (s.pid_file)
+				(void)unlink(s.pid_file); /* where root's directory does not let us, it stays, as Exim's does */
 		}
 	}
-	free(s.listeners);
+	free(s.listening.fds);
 	arena_done(&arena);
 	return status;
 }

@@ -29,6 +29,10 @@ static const struct conf_section *const sections[] = {
 	&rewrite_conf_section, NULL,
 };
 
+static const struct conf_feature *const features[] = {
+	expand_features, lookup_features, route_features, transport_features, smtp_features, message_features, NULL,
+};
+
 static void macros(struct conf *conf)
 {
 	conf_feature_macros(conf);
@@ -43,6 +47,7 @@ const struct conf_language server_registry = {
 	.sections = sections,
 	.named_list = match_named_list,
 	.language = &server_language,
+	.features = features,
 	.macros = macros,
 	.expand_early = expand_early,
 };

@@ -223,12 +223,15 @@ static void on_reload(struct mail *mail, struct shard *shard)
 	}
 	smtp_server_reload(p->own.smtp, conf);
 	deliver_reload(p->own.deliverer, conf);
-	conf_unref(conf);
+	/* Administration looks at its own shard's only, and that is this thread. */
+	conf_unref(p->own.conf);
+	p->own.conf = p->worker->admin_shards[p->id].conf = conf;
 }
 
 static void reload(struct worker *w)
 {
-	struct conf_load_options options = {.file = w->conf->file, .macros = w->start->cl->macros, .trusted = true};
+	struct conf_load_options options = {.file = w->conf->file, .macros = w->start->cl->macros, .trusted = true,
+					    .check_owner = !w->start->cl->file};
 	struct arena arena;
 	struct conf *conf;
 	struct err err;
@@ -315,7 +318,7 @@ static bool make_shards(struct worker *w, struct err *err)
 			free(shards);
 			return false;
 		}
-		p->own.conf = w->conf;
+		p->own.conf = conf_ref(w->conf);
 		shards[i] = p->own.shard;
 	}
 	shard_connect(shards, w->count);
@@ -326,6 +329,7 @@ static bool make_shards(struct worker *w, struct err *err)
 static void part_free(struct part *p)
 {
 	smtp_server_free(p->own.smtp);
+	conf_unref(p->own.conf);
 	shard_free(p->own.shard);
 	arena_done(&p->arena);
 }
@@ -358,9 +362,10 @@ int worker_run(const struct worker_start *start)
 	watch_signals(&w);
 	for (unsigned i = 0; i < w.count; i++)
 		pthread_join(w.parts[i].thread, NULL);
-	hints_close(w.hints);
+	hints_stop(w.hints);
 	for (unsigned i = 0; i < w.count; i++)
 		part_free(&w.parts[i]);
+	hints_close(w.hints);
 	status = w.broken ? 1 : 0;
 	log_direct(w.conf, LOG_TO_MAIN, "sluice daemon stopped: pid=%d", (int)getpid());
 out:

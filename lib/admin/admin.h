@@ -9,6 +9,47 @@
 
 #include "smtp/smtp.h"
 
+/* ---- Who asks ------------------------------------------------------------------------------------------------------ */
+
+#define CALLER_GROUPS_MAX 64 /* more are not looked at: who is in hundreds of groups has none of them to thank for this */
+struct caller {
+	uint32_t uid, gid;
+	uint32_t groups[CALLER_GROUPS_MAX];
+	unsigned group_count;
+	bool trusted; /* may name senders, hosts, protocols */
+	bool admin;   /* may list and change the queue, see hidden values, start daemons */
+	char login[64], name[128], home[256]; /* of the password file; the uid in digits, "" and "/", when it is not there */
+};
+/* This process; the process at the other end. Neither trusted nor admin so far. false: the socket has no credentials. */
+void caller_self(struct caller *ret);
+bool caller_of_socket(int fd, struct caller *ret);
+/* trusted and admin, by the configuration: root, exim_user, trusted_users and _groups; exim_group, admin_groups. owner: the spool
+ * is his own (a daemon that a user runs for himself). */
+void caller_judge(struct caller *caller, const struct conf *conf, bool owner);
+/* Is it his, or would it be if he made it? */
+bool caller_owns_spool(const struct caller *caller, const char *spool_directory);
+
+/* ---- What a command says of what it hands in ------------------------------------------------------------------------- */
+
+#define TOLD_WORDS_MAX 16
+/* As words of a request; how many. The words are in the arena; one whose ptr is NULL: no memory. */
+unsigned told_write(const struct smtp_told *told, struct arena *arena, struct slice words[TOLD_WORDS_MAX]);
+/* One word back. false: it is none of these, or malformed. Texts stay where the word is. */
+bool told_read(struct slice word, struct smtp_told *told);
+
+/* A message to the sender of one that smtp_submit() refused, with the reason and a copy. Parks; results as smtp_submit(); FAIL,
+ * too, when the refused one has no sender. */
+NODISCARD enum rc submission_report(struct task *task, struct smtp_server *server, const struct conf *conf,
+				    const struct smtp_submission *refused, struct slice why, struct err *err);
+
+/* Do addresses follow the id, or more ids? */
+static inline bool queue_action_takes_addresses(enum queue_action action)
+{
+	return action == QUEUE_ADD_RECIPIENT || action == QUEUE_EDIT_SENDER || action == QUEUE_MARK_DELIVERED;
+}
+
+/* ---- The daemon's side ------------------------------------------------------------------------------------------------ */
+
 /* What a shard of the daemon has, for those who administer it. */
 struct admin_shard {
 	struct shard *shard;
@@ -18,6 +59,9 @@ struct admin_shard {
 	struct conf *conf; /* the present snapshot; replaced on reload by the shard itself */
 };
 struct admin;
+
+/* In front of the reason, when a submission was refused and a report of that is on its way (-oee). */
+#define CONTROL_MAILED "mailed: "
 
 /* On shard 0: listens on <directory>/control. shards[] has one entry a shard and outlives the admin. */
 NODISCARD enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards, unsigned shard_count,

@@ -3,7 +3,6 @@
 #include "admin/admin.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -30,7 +29,7 @@ struct request {
 	struct stream *stream;
 	struct task task;
 	struct arena arena;
-	uint32_t uid, gid;
+	struct caller caller;
 	int fds[2];
 	unsigned fd_count;
 	struct slice *words;
@@ -185,6 +184,9 @@ static enum rc do_run(struct request *r)
 		run.sender_pattern = r->words[2];
 	if (r->words[3].len)
 		run.recipient_pattern = r->words[3];
+	for (unsigned i = 4; i < r->word_count && i < 6; i++)
+		if (!message_id_parse(r->words[i], i == 4 ? &run.first : &run.last))
+			return err_set(&r->err, FAIL, "malformed request");
 	return on_all(r, work_run, &run);
 }
 
@@ -217,7 +219,7 @@ static enum rc do_action(struct request *r, bool deliver)
 
 	if (r->word_count <= first || (!deliver && (!parse_u64(r->words[1], &what) || what > QUEUE_VIEW_COPY)))
 		return err_set(&r->err, FAIL, "malformed request");
-	with_arguments = !deliver && (what == QUEUE_ADD_RECIPIENT || what == QUEUE_EDIT_SENDER || what == QUEUE_MARK_DELIVERED);
+	with_arguments = !deliver && queue_action_takes_addresses((enum queue_action)what);
 	for (unsigned i = first; i < r->word_count; i++) {
 		struct action action = {.what = deliver ? -1 : (int)what};
 		enum rc rc;
@@ -242,67 +244,76 @@ static enum rc do_action(struct request *r, bool deliver)
 	return worst;
 }
 
-static void who_is(struct request *r, struct slice *login_ret, struct slice *name_ret)
+/* "name=value" words up to an empty one; *next_ret is behind it. What an untrusted user tells is not heard. */
+static bool read_told(const struct request *r, unsigned from, struct smtp_told *told, unsigned *next_ret)
 {
-	struct passwd pw, *found = NULL;
-	char bytes[4096];
+	struct smtp_told heard = {.suppress_fixups = false};
+	unsigned i = from;
 
-	/* A look at a local file for a local user's request: no name service of a directory server is asked for uids that
-	 * submit mail often, and the loop of shard 0 is not what they wait for. */
-	if (getpwuid_r(r->uid, &pw, bytes, sizeof(bytes), &found) != 0 || !found) {
-		*login_ret = SLICE("unknown");
-		*name_ret = SLICE_EMPTY;
-		return;
-	}
-	*login_ret = arena_copy(&r->arena, slice_of(found->pw_name));
-	*name_ret = arena_copy(&r->arena, slice_of(found->pw_gecos));
+	while (i < r->word_count && r->words[i].len)
+		if (!told_read(r->words[i++], &heard))
+			return false;
+	*next_ret = i + 1;
+	*told = (struct smtp_told){.dont_deliver = heard.dont_deliver, .queue_only = heard.queue_only};
+	if (r->caller.trusted)
+		*told = heard;
+	return i < r->word_count;
 }
 
-static bool trusted(const struct request *r)
-{
-	return r->uid == 0 || r->uid == geteuid();
-}
-
+/* submit extract|given now|queue|wait mail|print sender|login SENDER NAME told... "" recipients... */
 static enum rc do_submit(struct request *r)
 {
-	struct smtp_submission s = {.text = slice_tainted(r->text), .sender = {NULL, 0, 0}, .uid = r->uid, .gid = r->gid,
-				    .trusted = trusted(r)};
+	struct smtp_told told;
+	struct smtp_submission s = {.text = slice_tainted(r->text), .sender = {NULL, 0, 0}, .uid = r->caller.uid, .gid = r->caller.gid,
+				    .trusted = r->caller.trusted, .told = &told, .login = slice_of(r->caller.login),
+				    .full_name = slice_of(r->caller.name)};
+	struct admin_shard *shard = &r->admin->shards[0];
+	struct err mailed = err_make(&r->arena);
 	struct message_id id;
+	unsigned at;
+	enum rc rc;
 
-	if (r->word_count < 6)
+	if (r->word_count < 8 || !read_told(r, 7, &told, &at))
 		return err_set(&r->err, FAIL, "malformed request");
-	who_is(r, &s.login, &s.full_name);
 	s.extract_recipients = slice_eq(r->words[1], SLICE("extract"));
 	s.when = slice_eq(r->words[2], SLICE("queue")) ? DELIVER_QUEUE : DELIVER_NOW;
-	if (slice_eq(r->words[3], SLICE("sender")))
-		s.sender = slice_tainted(r->words[4]);
-	if (r->words[5].len)
-		s.full_name = slice_tainted(r->words[5]);
-	s.recipients = r->words + 6;
-	s.recipient_count = r->word_count - 6;
-	return smtp_submit(&r->task, r->admin->shards[0].smtp, &s, &id, &r->err);
+	if (slice_eq(r->words[4], SLICE("sender")))
+		s.sender = slice_tainted(r->words[5]);
+	if (r->words[6].len)
+		s.full_name = slice_tainted(r->words[6]);
+	s.recipients = r->words + at;
+	s.recipient_count = r->word_count - at;
+	rc = smtp_submit(&r->task, shard->smtp, &s, &id, &r->err);
+	if (rc == FAIL && slice_eq(r->words[3], SLICE("mail")) &&
+	    submission_report(&r->task, shard->smtp, shard->conf, &s, r->err.text, &mailed) == OK)
+		return err_set(&r->err, FAIL, "%s%.*s", CONTROL_MAILED, SLICE_ARG(r->err.text));
+	if (rc == OK && slice_eq(r->words[2], SLICE("wait")))
+		(void)(deliver_message(&r->task, shard->deliverer, &id, &mailed) == OK); /* it may be gone already */
+	return rc;
 }
 
 /* The client's own descriptors become a session of the daemon. */
 static enum rc do_session(struct request *r)
 {
-	struct smtp_stdio stdio = {.uid = r->uid, .gid = r->gid, .trusted = trusted(r)};
-	struct slice name;
+	struct smtp_told told;
+	struct smtp_stdio stdio = {.uid = r->caller.uid, .gid = r->caller.gid, .trusted = r->caller.trusted, .told = &told,
+				   .login = slice_of(r->caller.login)};
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
+	unsigned at;
 	enum rc rc;
 
-	if (r->fd_count != 2 || r->word_count < 3)
+	if (r->fd_count != 2 || r->word_count < 3 || !read_told(r, 2, &told, &at))
 		return err_set(&r->err, FAIL, "malformed request");
-	who_is(r, &stdio.login, &name);
 	stdio.fd_in = r->fds[0];
 	stdio.fd_out = r->fds[1];
 	r->fd_count = 0; /* the session's now */
 	stdio.batch = slice_eq(r->words[1], SLICE("batch"));
-	if (r->words[2].len && trusted(r))
-		(void)ip_parse(r->words[2], &stdio.ip);
-	else if (getpeername(stdio.fd_in, (struct sockaddr *)&sa, &len) == 0)
+	if (getpeername(stdio.fd_in, (struct sockaddr *)&sa, &len) == 0)
 		stdio.ip = ip_from_sockaddr((struct sockaddr *)&sa);
+	len = sizeof(sa);
+	if (stdio.ip.family && getsockname(stdio.fd_in, (struct sockaddr *)&sa, &len) == 0)
+		stdio.local = ip_from_sockaddr((struct sockaddr *)&sa);
 	rc = smtp_serve_stdio(&r->task, r->admin->shards[0].smtp, &stdio, &r->err);
 	return rc == OK && stdio.batch && stdio.rejected_ret ? err_set(&r->err, FAIL, "some of the batch was rejected") : rc;
 }
@@ -431,20 +442,31 @@ static enum rc read_request(struct request *r)
 	return r->word_count ? OK : err_set(&r->err, FAIL, "malformed request");
 }
 
+static bool is_allowed(const struct request *r, struct slice verb)
+{
+	const struct conf_main *o = conf_main(r->admin->shards[0].conf);
+
+	if (r->caller.admin)
+		return true;
+	if (slice_eq(verb, SLICE("list")) || slice_eq(verb, SLICE("count")))
+		return !o->queue_list_requires_admin;
+	return (slice_eq(verb, SLICE("run")) || slice_eq(verb, SLICE("deliver"))) && !o->prod_requires_admin;
+}
+
 static enum rc answer(struct request *r)
 {
 	struct slice verb = r->words[0];
 
 	r->task.until = UNTIL_NEVER; /* as long as the client stays */
+	caller_judge(&r->caller, r->admin->shards[0].conf, r->caller.uid == geteuid());
 	if (slice_eq(verb, SLICE("submit")))
 		return do_submit(r);
 	if (slice_eq(verb, SLICE("session")))
 		return do_session(r);
+	if (!is_allowed(r, verb))
+		return err_set(&r->err, FAIL, "permission denied");
 	if (slice_eq(verb, SLICE("count")))
 		return do_count(r);
-	/* The rest is for those who may run the queue. */
-	if (!trusted(r))
-		return err_set(&r->err, FAIL, "permission denied");
 	if (slice_eq(verb, SLICE("list")))
 		return do_list(r);
 	if (slice_eq(verb, SLICE("run")))
@@ -491,15 +513,11 @@ static void request_fiber(void *arg)
 static void on_accept(void *arg, int fd)
 {
 	struct admin *admin = arg;
-	struct ucred who;
-	socklen_t len = sizeof(who);
 	struct request *r = admin->running < REQUESTS_MAX ? calloc(1, sizeof(*r)) : NULL;
 
-	if (r && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0) {
+	if (r && caller_of_socket(fd, &r->caller)) {
 		r->admin = admin;
 		r->fd = fd;
-		r->uid = who.uid;
-		r->gid = who.gid;
 		if (fiber_spawn(admin->shard, request_fiber, r) == OK) {
 			admin->running++;
 			return;

@@ -255,12 +255,23 @@ struct conf_named_list {
 	struct conf_place place;
 };
 
+/* A system that is there: the macro by which a file asks for it, and its word in what -bV says. Each room has an array of its
+ * own, ended by an empty row, beside the code; what is not there has no row. */
+struct conf_feature {
+	const char *macro; /* "_HAVE_IPV6"; NULL: none */
+	const char *word;  /* "IPv6"; NULL: none */
+};
+
+/* The version of Exim whose language is understood: $version_number, unless exim_version says otherwise. */
+#define LANGUAGE_VERSION "4.98"
+
 struct conf_language {
 	const struct conf_group *const *groups;     /* NULL-terminated */
 	const struct conf_section *const *sections; /* NULL-terminated */
 	/* Called for each list when the main section ends, to compile it into list->compiled. May be NULL. */
 	enum rc (*named_list)(struct conf *conf, struct conf_named_list *list, struct err *err);
 	const struct language *language;
+	const struct conf_feature *const *features; /* of each room; NULL-terminated */
 	/* Adds predefined macros beyond those of options and drivers (_EXP_..., _LOG_..., _ACL_..., more
 	 * _HAVE_...) through conf_macro(). Called before the file is read. May be NULL. */
 	void (*macros)(struct conf *conf);
@@ -280,6 +291,7 @@ struct conf_main {
 	struct slice spool_directory; /* expanded */
 	struct conf_owner exim_user, exim_group;
 	struct slice exim_path, exim_version;
+	struct slice bi_command, pid_file_path; /* ptr NULL: unset */
 	struct slice localhost_number;
 	int64_t localhost_number_value; /* -1: unset */
 	bool disable_ipv6;
@@ -307,10 +319,11 @@ struct conf {
 struct conf_load_options {
 	const char *file;          /* or a colon list: the first that exists */
 	const char *const *macros; /* -D: "NAME=value" or "NAME", NULL-terminated; may be NULL */
-	/* The caller may use any file and -D. Otherwise each file must be a regular one, owned by root or by
-	 * the user that this process runs as, writable by nobody else (by group root, if that is its group),
-	 * and macros are refused. */
+	/* The caller may use any file and -D. Otherwise macros are refused, and each file is checked. */
 	bool trusted;
+	/* Each file must be a regular one, owned by root or by the user that this process runs as, writable by
+	 * nobody else (by group root, if that is its group): for the installed file, whoever asks. */
+	bool check_owner;
 };
 
 /* Reads, checks and builds. May block (start-up and reload run it on a helper thread). FAIL with "file:line"
@@ -343,10 +356,12 @@ void *conf_instance_find(const struct conf *conf, enum conf_section_id id, struc
 const struct conf_named_list *conf_named_list(const struct conf *conf, enum conf_list_kind kind,
 					      struct slice name);
 
+/* For -be: the text with the file's macros replaced, in the arena; a definition is taken into the snapshot, and *ret is then empty.
+ * Not while others use the snapshot. FAIL: a malformed definition, or the text became too long. */
+NODISCARD enum rc conf_replace_macros(struct conf *conf, struct arena *arena, struct slice text, struct slice *ret, struct err *err);
 void conf_macro(struct conf *conf, const char *name); /* a predefined macro, replaced by "y" */
 void conf_macro_text(struct conf *conf, const char *name, const char *text);
-void conf_feature_macros(
-    struct conf *conf); /* _HAVE_...: the systems that sluice has; for conf_language.macros */
+void conf_feature_macros(struct conf *conf); /* the registry's features, for conf_language.macros */
 /* An option that is expanded while the file is read: see conf_language.expand_early. The result is in the
  * snapshot. */
 NODISCARD enum rc conf_expand_early(struct conf *conf, struct slice text, struct slice *ret, struct err *err);

@@ -390,7 +390,7 @@ enum rc conf_load(const struct conf_language *registry, const struct conf_load_o
 	}
 	reader->conf = conf;
 	reader->state = conf_state(conf);
-	reader->trusted = options->trusted;
+	reader->trusted = options->trusted && !options->check_owner;
 	reader->fault = err_make(err ? err->arena : NULL);
 	arena_init(&reader->scratch, SNAPSHOT_SIZE_MAX);
 	arena_init(&reader->expanding, SNAPSHOT_SIZE_MAX);

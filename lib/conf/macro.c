@@ -306,3 +306,16 @@ void macro_define_builtins(struct conf *conf)
 	if (conf->registry->macros)
 		conf->registry->macros(conf);
 }
+
+enum rc conf_replace_macros(struct conf *conf, struct arena *arena, struct slice text, struct slice *ret, struct err *err)
+{
+	struct macro_table *table = &conf_state(conf)->macros;
+	bool replaced;
+
+	if (macro_is_definition(text)) {
+		*ret = SLICE_EMPTY;
+		return macro_define(conf, table, text, NULL, err);
+	}
+	*ret = macro_expand(table, arena, text, true, &replaced);
+	return ret->ptr ? OK : err_set(err, FAIL, "the text is too long after its macros have been replaced");
+}

@@ -13,6 +13,7 @@
 static const struct conf_option main_rows[] = {
     OPT_STRING(struct conf_main, add_environment, NULL, "NAME=value items added to the environment"),
     OPT_GID_LIST(struct conf_main, admin_groups, NULL, "their members are admin users"),
+    OPT_STRING(struct conf_main, bi_command, NULL, "the program that -bi and newaliases run"),
     OPT_BOOL(struct conf_main, commandline_checks_require_admin, "no",
 	     "-be, -bv and others are for admins only"),
     OPT_BOOL(struct conf_main, disable_ipv6, "no", "no IPv6 anywhere"),
@@ -23,6 +24,7 @@ static const struct conf_option main_rows[] = {
     OPT_STRING(struct conf_main, keep_environment, NULL, "variables that stay in the environment"),
     OPT_STRING(struct conf_main, localhost_number, NULL, "0 to 16: makes message ids unique among hosts"),
     OPT_UID_LIST(struct conf_main, never_users, NULL, "no delivery runs as one of these"),
+    OPT_STRING(struct conf_main, pid_file_path, NULL, "where the daemon writes its process id"),
     OPT_STRING(struct conf_main, primary_hostname, NULL, "this host's name"),
     OPT_BOOL(struct conf_main, prod_requires_admin, "yes", "-M, -R and others are for admins only"),
     OPT_STRING(struct conf_main, qualify_domain, NULL, "added to unqualified senders"),
@@ -101,6 +103,8 @@ static enum rc main_check(struct conf *conf, void *arg, struct err *err)
 		group->qualify_recipient = group->qualify_domain;
 	if (rc == OK)
 		rc = expand_in_place(conf, "spool_directory", &group->spool_directory, err);
+	if (rc == OK)
+		rc = expand_in_place(conf, "pid_file_path", &group->pid_file_path, err);
 	if (rc == OK && (group->spool_directory.len == 0 || group->spool_directory.ptr[0] != '/'))
 		rc = conf_error(err, conf_option_place(conf, "spool_directory"),
 				"spool_directory \"%.*s\" is not an absolute path",

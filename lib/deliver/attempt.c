@@ -256,10 +256,14 @@ static void attempt(struct attempt *a)
 	if (!look_at_frozen(a))
 		return;
 	add_recipients(a);
-	if (a->q->give_up)
-		give_up(a);
-	else
+	if (!a->q->give_up) {
 		route_all(a);
+	} else if (a->m->sender.len) {
+		give_up(a);
+	} else {
+		complete(a); /* a bounce: there is nobody to tell */
+		return;
+	}
 	deliver_local(a);
 	deliver_remote(a);
 	deferred_too_long(a);

@@ -37,6 +37,7 @@ struct queue_run {
 	unsigned flags;
 	struct slice sender_pattern, recipient_pattern; /* -S, -R; ptr NULL: all */
 	bool patterns_are_regex;
+	struct message_id first, last; /* -q FIRST LAST; "": no bound */
 };
 /* Starts a run over this shard's messages; parks until all have been tried once when wait is set. */
 NODISCARD enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const struct queue_run *run, bool wait,

@@ -151,7 +151,7 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 	const struct delivery_outcome *o = &fate_of(address)->outcome;
 	struct slice confirmation = o->message.len ? o->message : o->reply_text;
 
-	str_addz(&line, further ? "-> " : "=> ");
+	str_addz(&line, a->m->dont_deliver ? "*> " : further ? "-> " : "=> ");
 	add_address(&line, a, address, true);
 	add_envelope(&line, a, address);
 	add_drivers(&line, address);

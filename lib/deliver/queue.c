@@ -55,6 +55,9 @@ static bool run_wants(struct task *task, struct deliverer *d, struct queued *q, 
 		if (o->auto_thaw <= 0 && o->timeout_frozen_after <= 0 && o->ignore_bounce_errors_after < 0)
 			return false;
 	}
+	if ((run->first.text[0] && strcmp(q->entry->id.text, run->first.text) < 0) ||
+	    (run->last.text[0] && strcmp(q->entry->id.text, run->last.text) > 0))
+		return false;
 	if ((run->flags & RUN_FIRST) && q->entry->outcome_count)
 		return false;
 	if (!run->sender_pattern.ptr && !run->recipient_pattern.ptr)

@@ -423,10 +423,11 @@ void retry_describe(struct scope *sc, struct slice address, struct slice host, s
 		str_printf(out, "No retry information found\n");
 		return;
 	}
-	str_printf(out, "Retry rule: %.*s ", SLICE_ARG(match_list_text(rule->domains ? rule->domains : rule->addresses)));
+	str_printf(out, "Retry rule: %.*s  %s", SLICE_ARG(match_list_text(rule->domains ? rule->domains : rule->addresses)),
+		   rule->error < 0 ? "*  " : "");
 	for (unsigned i = 0; i < rule->step_count; i++) {
 		const struct retry_step *step = &rule->steps[i];
-		str_printf(out, " %c,", step->kind);
+		str_printf(out, "%c,", step->kind);
 		conf_print_time(out, step->until_s);
 		str_addc(out, ',');
 		conf_print_time(out, step->interval_s);
@@ -435,7 +436,7 @@ void retry_describe(struct scope *sc, struct slice address, struct slice host, s
 			if (step->factor % 1000)
 				str_printf(out, ".%lld", (long long)(step->factor % 1000) / (step->factor % 10 ? 1 : step->factor % 100 ? 10 : 100));
 		}
-		str_addc(out, ';');
+		str_addz(out, "; ");
 	}
 	str_addc(out, '\n');
 }

@@ -161,6 +161,7 @@ extern const struct variable_table
 extern const struct expand_item *const expand_items[]; /* NULL-terminated */
 extern const struct expand_operator *const expand_operators[];
 extern const struct expand_condition *const expand_conditions[];
+extern const struct conf_feature expand_features[];
 extern const struct conf_group expand_conf_group;
 struct expand_options {
 	bool strict_acl_vars;

@@ -126,3 +126,9 @@ void language_done(struct language *language)
 	map_done(&language->names);
 	arena_done(&language->arena);
 }
+
+const struct conf_feature expand_features[] = {
+	{"_HAVE_CRYPTEQ", "crypteq"},
+	{"_CRYPTO_HASH_SHA3", NULL},
+	{NULL, NULL},
+};

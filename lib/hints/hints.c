@@ -152,6 +152,12 @@ static void op_free(struct hints_shard *state, struct op *op)
 	free(op);
 }
 
+void hints_stop(struct hints *hints)
+{
+	if (hints)
+		writer_stop(hints);
+}
+
 void hints_close(struct hints *hints)
 {
 	if (!hints)

@@ -30,7 +30,10 @@ struct hints;
  * oldest hints go. Other processes may have the same directory open. */
 NODISCARD enum rc hints_open(const char *directory, uint64_t size_max, struct hints **hints_ret,
 			     struct err *err);
-/* Writes what is still in memory and closes: when the shards have ended, but before shard_free(). */
+/* When the shards have ended, but before shard_free(): what is still in memory is written, and no shard gets mail any more. NULL is
+ * fine. */
+void hints_stop(struct hints *hints);
+/* After shard_free(), since its mailbox may still hold mail of ours; stops first if that was not done. */
 void hints_close(struct hints *hints);
 /* What happens while we run, and nobody is waiting to hear: the directory was deleted and made anew, the disk is
  * full... Called on the writer's thread, once for each time it begins. Set before shards run. */

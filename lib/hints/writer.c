@@ -453,5 +453,7 @@ void writer_stop(struct hints *hints)
 	}
 	if (hints->wake_fd >= 0)
 		close(hints->wake_fd);
+	hints->wake_fd = -1;
 	free(hints->new_value);
+	hints->new_value = NULL;
 }

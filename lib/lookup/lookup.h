@@ -50,9 +50,12 @@ NODISCARD enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, 
 			      struct slice *fixed_ret, struct err *err);
 
 extern const struct expand_item *const lookup_items[]; /* ${lookup */
+extern const struct conf_feature lookup_features[];
 extern const struct conf_group lookup_conf_group; /* redis_servers, mysql_servers, lookup_open_max, ... */
 enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject,
 		     struct slice *ret, struct err *err);
+/* false: known by its name only; whoever asks it gets DEFER. */
+bool lookup_type_available(const struct lookup_type *type);
 /* The predefined macros of the types that are built in (_HAVE_LOOKUP_...); for conf_language.macros. */
 void lookup_macros(struct conf *conf);
 void lookup_done(struct shard *shard);

@@ -2,6 +2,8 @@
 
 #include "types.h"
 
+#include <stdio.h>
+
 #include "quote.h"
 
 /* Known by name, so that a configuration that names them loads, and says what is missing when it comes to
@@ -72,23 +74,23 @@ const struct lookup_type *lookup_type_find(struct slice name)
 	return NULL;
 }
 
+bool lookup_type_available(const struct lookup_type *type)
+{
+	return type->find != refuse;
+}
+
 void lookup_macros(struct conf *conf)
 {
-	/* One for the types of a family, as configurations ask for them. */
-	static const char *const names[] = {
-	    "_HAVE_LOOKUP_CDB",   "_HAVE_LOOKUP_DNSDB",  "_HAVE_LOOKUP_DSEARCH", "_HAVE_LOOKUP_DSEARCH",
-	    "_HAVE_LOOKUP_JSON",  "_HAVE_LOOKUP_LMDB",   "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_PASSWD",
-	    "_HAVE_LOOKUP_REDIS", "_HAVE_LOOKUP_SQLITE",
-#ifdef SLUICE_MYSQL
-	    "_HAVE_LOOKUP_MYSQL",
-#endif
-#ifdef SLUICE_PGSQL
-	    "_HAVE_LOOKUP_PGSQL",
-#endif
-	};
+	char macro[64];
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		conf_macro(conf, names[i]);
+	for (unsigned i = 0; lookup_types[i]; i++) {
+		if (!lookup_type_available(lookup_types[i]))
+			continue;
+		snprintf(macro, sizeof(macro), "_HAVE_LOOKUP_%s", lookup_types[i]->name);
+		for (char *c = macro; *c; c++)
+			*c = ascii_upper(*c);
+		conf_macro(conf, macro);
+	}
 }
 
 struct slice lookup_option(struct slice options, struct slice tag)
@@ -119,3 +121,8 @@ enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, s
 	}
 	return t->quote(sc, option, subject, ret, err);
 }
+
+const struct conf_feature lookup_features[] = {
+	{"_HAVE_LMDB", "LMDB"},
+	{NULL, NULL},
+};

@@ -431,6 +431,7 @@ struct scope {
 	bool address_test;	     /* -bt */
 	bool forced;		     /* a delivery that does not wait for retry times (-M, -qf) */
 	bool dry_run;		     /* -bh: nothing is really delivered, delays are told, not waited for */
+	bool no_callouts;	     /* -bh: other hosts are not asked about addresses */
 	bool queue_running;	     /* a queue runner's delivery */
 	unsigned depth;		     /* of nested ACLs and expansions */
 	unsigned expand_forbidden;   /* EXPAND_NO_...: what a user's filter may not do */
@@ -476,6 +477,7 @@ unsigned address_flags(const struct conf *conf);
 
 /* Main options of this room: header_maxsize, header_line_maxsize, received_headers_max, received_header_text,
  * message_id_header_*, check_rfc2047_length, headers_charset, message_body_visible... */
+extern const struct conf_feature message_features[];
 extern const struct conf_group message_conf_group;
 struct message_options {
 	int64_t header_maxsize, header_line_maxsize, received_headers_max;

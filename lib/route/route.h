@@ -119,6 +119,7 @@ NODISCARD enum rc verify_address(struct scope *sc, struct slice address, bool se
 
 extern const struct conf_section route_conf_section; /* begin routers */
 /* percent_hack_domains, allow_mx_to_ip, dns_again_means_nonexist, dns_ipv4_lookup, finduser_retries, unknown_login ... */
+extern const struct conf_feature route_features[];
 extern const struct conf_group route_conf_group;
 struct route_options {
 	const struct match_list *percent_hack_domains, *dns_again_means_nonexist, *dns_ipv4_lookup;

@@ -227,3 +227,9 @@ const struct conf_group route_conf_group = {
 	.id = CONF_ROUTE, .size = sizeof(struct route_options), .options = route_options,
 	.option_count = ARRAY_COUNT(route_options),
 };
+
+const struct conf_feature route_features[] = {
+	{"_HAVE_DNSSEC", "DNSSEC"},
+	{"_HAVE_TRANSLATE_IP_ADDRESS", NULL},
+	{NULL, NULL},
+};

@@ -209,8 +209,9 @@ static struct transaction *transaction_begin(struct smtp_session *s, const struc
 	m->body_8bit = p->body_8bit;
 	m->smtputf8 = p->smtputf8;
 	m->local = s->local;
+	m->dont_deliver = s->dont_deliver;
 	m->deliver_firsttime = true;
-	m->queue_only = s->options->queue_only;
+	m->queue_only = s->options->queue_only || s->queue_only;
 	if (m->sender.ptr && m->dsn_envid.ptr)
 		return t;
 out:

@@ -201,7 +201,7 @@ void fixup_of(struct smtp_session *s, struct fixup *f)
 		.remove_return_path = s->options->return_path_remove,
 		.remove_envelope_to = s->options->envelope_to_remove,
 		.remove_delivery_date = s->options->delivery_date_remove,
-		.local = s->local && !(t->controls & ACL_CONTROL_SUPPRESS_FIXUPS),
+		.local = s->local && !s->suppress_fixups && !(t->controls & ACL_CONTROL_SUPPRESS_FIXUPS),
 		.smtp = !s->submission,
 		.trusted = s->trusted,
 		.from_check = s->options->local_from_check,

@@ -120,3 +120,8 @@ int smtp_listen_backlog(const struct conf *conf)
 
 	return o->smtp_connect_backlog > 0 && o->smtp_connect_backlog < 65536 ? (int)o->smtp_connect_backlog : 1024;
 }
+
+const struct conf_feature smtp_features[] = {
+	{"_HAVE_IPV6", "IPv6"},	  {NULL, "PIPELINING"},		      {NULL, "CHUNKING"},
+	{"_HAVE_I18N", "I18N"},	  {"_HAVE_ESMTP_LIMITS", "ESMTP_Limits"}, {NULL, NULL},
+};

@@ -161,6 +161,36 @@ void smtp_stats(const struct smtp_server *server, struct smtp_stats *stats_ret)
 	*stats_ret = server->stats;
 }
 
+/* In the words of a trusted user. */
+void client_tell(struct smtp_session *s, const struct smtp_told *told)
+{
+	struct client *c = &s->client;
+
+	if (!told)
+		return;
+	s->suppress_fixups |= told->suppress_fixups;
+	s->dont_deliver |= told->dont_deliver;
+	s->queue_only |= told->queue_only;
+	if (told->host.family) {
+		s->local = false;
+		c->ip = told->host;
+	}
+	if (told->interface.family)
+		c->local = told->interface;
+	if (told->host_name.ptr)
+		c->host_name = told->host_name;
+	if (told->ident.ptr)
+		c->ident = told->ident;
+	if (told->protocol.ptr)
+		c->protocol_base = told->protocol;
+	if (told->authenticator.ptr)
+		c->authenticator_name = told->authenticator;
+	if (told->authenticated_id.ptr)
+		c->authenticated_id = told->authenticated_id;
+	if (told->authenticated_sender.ptr)
+		c->authenticated_sender = told->authenticated_sender;
+}
+
 enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio, struct err *err)
 {
 	struct smtp_session *s;
@@ -180,6 +210,7 @@ enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct s
 	s->client.uid = stdio->uid;
 	s->client.gid = stdio->gid;
 	s->client.connected = shard_wall(server->shard);
+	client_tell(s, stdio->told);
 	if (stdio->dry_run)
 		s->sync_off = true; /* a person or a script types */
 	session_wake(s);

@@ -189,6 +189,7 @@ struct scope *session_scope(struct smtp_session *s)
 	sc->session = s;
 	sc->smtp_command = command;
 	sc->dry_run = s->dry_run;
+	sc->no_callouts = s->dry_run && !s->stdio->callouts;
 	sc->trace = s->stdio ? s->stdio->trace : NULL;
 	if (s->transaction) {
 		sc->message = s->transaction->message;

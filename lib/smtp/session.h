@@ -107,6 +107,7 @@ struct smtp_session {
 	uint32_t history_count;
 	const char *notquit_reason;
 	struct smtp_stdio *stdio;
+	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
 	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
 	struct waitq ended;	/* smtp_serve_stdio() waits here */
 };
@@ -135,6 +136,7 @@ void session_serve(void *arg);
 void session_wake(struct smtp_session *s); /* lends it a fiber unless it has one */
 /* The rest of the message of this transaction, if any, is dropped. */
 void transaction_end(struct smtp_session *s);
+void client_tell(struct smtp_session *s, const struct smtp_told *told); /* NULL is fine */
 struct scope *session_scope(struct smtp_session *s); /* of the present command, with what is known filled in */
 const char *verb_name(enum smtp_verb verb);
 

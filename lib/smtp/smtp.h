@@ -34,6 +34,17 @@ void smtp_server_reload(struct smtp_server *server, struct conf *conf);
 void smtp_server_drain(struct task *task, struct smtp_server *server);
 void smtp_server_free(struct smtp_server *server); /* sessions that are left are cut off */
 
+/* What a trusted user says of what he hands in. Texts: ptr NULL: not told. */
+struct smtp_told {
+	struct ip_addr host, interface; /* -oMa, -oMi; family 0: not told */
+	struct slice host_name, protocol, ident; /* -oMs, -oMr, -oMt */
+	struct slice authenticator, authenticated_id, authenticated_sender; /* -oMaa, -oMai, -oMas */
+	struct slice about;	/* -oMm: the id of the message that it answers */
+	bool suppress_fixups;	/* -G */
+	bool dont_deliver;	/* -N: anyone may, it is his message */
+	bool queue_only;	/* -odq: likewise */
+};
+
 /* One session on a pair of descriptors: -bs, inetd, -bh. Parks until it is over. */
 struct smtp_stdio {
 	int fd_in, fd_out;
@@ -43,7 +54,9 @@ struct smtp_stdio {
 	uint32_t uid, gid;
 	bool batch;	      /* -bS: no replies, errors are told at the end */
 	bool dry_run;	      /* -bh: what would happen; nothing is kept */
+	bool callouts;	      /* -bhc: other hosts are asked even so */
 	bool trusted;	      /* may name senders */
+	const struct smtp_told *told; /* NULL: nothing; borrowed until the session is over */
 	void (*trace)(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3); /* -bh: what ACLs do, to standard error */
 	struct message_id *id_ret; /* of the last message accepted; may be NULL */
 	bool rejected_ret;    /* batch: some message or recipient was refused */
@@ -61,6 +74,7 @@ struct smtp_submission {
 	struct slice full_name;	    /* -F, or of the password file unless a trusted user gave another sender */
 	uint32_t uid, gid;
 	bool trusted;
+	const struct smtp_told *told; /* NULL: nothing */
 	enum deliver_when when;
 };
 /* Runs the not_smtp ACLs, fixes the envelope and header up, commits. Parks. FAIL: refused, err says why. */
@@ -71,6 +85,7 @@ NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server, con
 void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, struct slice *ports_ret);
 int smtp_listen_backlog(const struct conf *conf);
 
+extern const struct conf_feature smtp_features[];
 extern const struct conf_group smtp_conf_group;
 extern const struct variable_table smtp_variables;
 

@@ -47,6 +47,10 @@ static bool set_client(struct submit *w)
 		c->authenticated_sender = qualified(arena, local_part_quote(arena, c->login),
 						    conf_main(w->s->conf)->qualify_domain);
 	}
+	client_tell(w->s, w->in->told);
+	w->m->dont_deliver = w->s->dont_deliver;
+	if (w->in->told && w->in->told->about.ptr)
+		(void)message_id_parse(w->in->told->about, &w->m->about);
 	w->m->client = c;
 	return c->login.ptr && c->authenticated_sender.ptr;
 }

@@ -405,3 +405,9 @@ const struct conf_driver transport_appendfile_driver = {
 	.name = "appendfile", .size = sizeof(A), .options = appendfile_options,
 	.option_count = ARRAY_COUNT(appendfile_options), .check = appendfile_check, .ops = &appendfile_ops,
 };
+
+const struct conf_feature transport_features[] = {
+	{"_HAVE_TRANSPORT_APPEND_MAILDIR", NULL},
+	{"_HAVE_TRANSPORT_APPEND_MAILSTORE", NULL},
+	{NULL, NULL},
+};

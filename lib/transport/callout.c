@@ -315,7 +315,7 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 
 	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE_EMPTY};
 	/* Only other hosts can be asked; what is delivered here was verified by routing it. */
-	if (!address->transport || !transport_is_smtp(address->transport))
+	if (!address->transport || !transport_is_smtp(address->transport) || sc->no_callouts)
 		return OK;
 	if (!path_is_safe(address->full))
 		return err_set(err, FAIL, "the address cannot be sent over SMTP");

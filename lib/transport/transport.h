@@ -68,6 +68,7 @@ struct transport_ops {
 };
 
 extern const struct conf_section transport_conf_section; /* begin transports */
+extern const struct conf_feature transport_features[];
 extern const struct conf_group transport_conf_group;	 /* callout_... */
 struct transport_options {
 	int64_t callout_domain_negative_expire, callout_domain_positive_expire;

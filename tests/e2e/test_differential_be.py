@@ -31,7 +31,7 @@ class DifferentialBe(unittest.TestCase):
             conf.flush()
             run = subprocess.run([os.environ["SLUICE"], "-C", conf.name, "-be"], capture_output=True, text=True, timeout=60,
                                  input="${nosuch:x}\n${if eq{a}{b}{x}fail}\n${lc:\\\nABC}\n")
-        self.assertEqual(run.stdout.replace("> ", "").splitlines(),
+        self.assertEqual(run.stdout.replace("> ", "").rstrip("\n").splitlines(),
                          ['Failed: unknown expansion operator "nosuch"', 'Failed: "if" failed and "fail" requested', "abc"])
 
 

@@ -74,7 +74,7 @@ class LocalSubmission(unittest.TestCase):
                 (["a@@b"], "\nb\n", "domain missing or malformed"),
                 (["a@b"], "Subject: refused\n\nb\n", "not this one")):
             with self.subTest(args=args, text=text):
-                done = self.run_sluice("-odq", *args, text=text)
+                done = self.run_sluice("-odq", "-oep", *args, text=text)
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(words, done.stderr.decode())
         self.assertEqual(self.queue(), [])

@@ -53,7 +53,9 @@ static enum rc acl_read(struct conf_reader *reader, void **section_ret, struct e
 }
 static const struct conf_section acl = {.id = CONF_SECTION_ACL, .name = "acl", .read = acl_read};
 static const struct conf_section *const sections[] = {&routers, &acl, NULL};
-static const struct conf_language language = {.sections = sections, .macros = conf_feature_macros};
+static const struct conf_feature features[] = {{"_HAVE_TLS", "TLS"}, {NULL, NULL}};
+static const struct conf_feature *const rooms[] = {features, NULL};
+static const struct conf_language language = {.features = rooms, .sections = sections, .macros = conf_feature_macros};
 
 static void print_all(const struct conf *conf, struct arena *arena)
 {

@@ -155,7 +155,10 @@ static enum rc test_named_list(struct conf *conf, struct conf_named_list *list, 
 	list->compiled = list;
 	return OK;
 }
-static const struct conf_language test_language = {.groups = test_groups,
+static const struct conf_feature test_features[] = {{"_HAVE_TLS", "TLS"}, {NULL, NULL}};
+static const struct conf_feature *const test_rooms[] = {test_features, NULL};
+static const struct conf_language test_language = {.features = test_rooms,
+						   .groups = test_groups,
 						   .sections = test_sections,
 						   .named_list = test_named_list,
 						   .macros = conf_feature_macros};
