@@ -11,14 +11,15 @@ static void refuse_busy(struct smtp_session *s, const char *why, const char *log
 }
 
 /* smtp_accept_max minus smtp_accept_reserve is for everybody; the rest is kept for smtp_reserve_hosts. The connection
- * itself was counted against smtp_accept_max when it was accepted. */
+ * itself was counted against smtp_accept_max when it was accepted; what counts is how many there were then: those of a
+ * flood that will be refused must not make us refuse the ones before them. */
 static bool within_reserve(struct smtp_session *s)
 {
 	const struct smtp_options *o = s->options;
 	struct err err = err_make(NULL);
 	int64_t open = o->smtp_accept_max - o->smtp_accept_reserve;
 
-	if (o->smtp_accept_max <= 0 || o->smtp_accept_reserve <= 0 || (int64_t)smtp_connection_count(s->server->shared) <= open)
+	if (o->smtp_accept_max <= 0 || o->smtp_accept_reserve <= 0 || (int64_t)s->count_at_start <= open)
 		return true;
 	return match_client(session_scope(s), o->smtp_reserve_hosts, NULL, &err) == OK;
 }
@@ -133,7 +134,7 @@ void session_greet(struct smtp_session *s)
 	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->local &&
 	    match_client(session_scope(s), o->hosts_connection_nolog, NULL, &err) == FAIL)
 		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s (TCP/IP connection count = %u)",
-			    SLICE_ARG(client_caller(s)), smtp_connection_count(s->server->shared));
+			    SLICE_ARG(client_caller(s)), s->count_at_start);
 	text = SLICE_EMPTY;
 	if (o->acl[ACL_WHERE_CONNECT] && !s->local) {
 		enum acl_result result = session_acl(s, ACL_WHERE_CONNECT, &outcome, &err);

@@ -94,6 +94,7 @@ static void on_accept(void *arg, int fd)
 		return;
 	}
 	s->counted = true;
+	s->count_at_start = count;
 	s->client.connected = shard_wall(server->shard);
 	if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0)
 		s->client.ip = ip_from_sockaddr((struct sockaddr *)&sa);

@@ -101,6 +101,7 @@ struct smtp_session {
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
 	uint32_t connection_messages_max;
+	unsigned count_at_start; /* connections of all shards when this one was accepted, itself included */
 	uint64_t size_max;	/* 0: none */
 	uint32_t recipients_max;
 	uint8_t history[HISTORY_MAX]; /* enum smtp_verb, a ring */

@@ -53,7 +53,7 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 		*ret = slice_of(s ? s->notquit_reason : NULL);
 		break;
 	case SMTP_COUNT:
-		*ret = number(sc, s ? smtp_connection_count(s->server->shared) : 0);
+		*ret = number(sc, s ? s->count_at_start : 0);
 		break;
 	case RCPT_COUNT:
 		*ret = number(sc, t ? t->rcpt_count : 0);
