@@ -378,7 +378,7 @@ class Senders(PeerTest):
     def test_huge(self):
         """20 MB from three peers at a time."""
         rng = random.Random(20)
-        block = b"".join(rng.choice((b"", b".")) + base64.b64encode(rng.randbytes(54)) + b"\r\n" for _ in range(1000))
+        block = b"".join((b"." if rng.random() < 0.02 else b"") + base64.b64encode(rng.randbytes(54)) + b"\r\n" for _ in range(1000))
         body = b"\r\n" + block * (20_000_000 // len(block)) + b"end\r\n"
         sent = {name: head(name) + body for name in ("huge.msmtp", "huge.sendmail")}
         others = []
@@ -454,7 +454,7 @@ class Receivers(PeerTest):
 
     def test_huge(self):
         rng = random.Random(21)
-        block = b"".join(rng.choice((b"", b".")) + base64.b64encode(rng.randbytes(54)) + b"\r\n" for _ in range(1000))
+        block = b"".join((b"." if rng.random() < 0.02 else b"") + base64.b64encode(rng.randbytes(54)) + b"\r\n" for _ in range(1000))
         self.to_exim(sent={"huge": head("huge.to-exim") + b"\r\n" + block * (20_000_000 // len(block))},
                      pattern=" <= s@client.test ")
 
@@ -681,11 +681,11 @@ begin retry
     def test_frozen(self):
         """Several commands one after another, each with a database of hints to write and to close."""
         server = self.sluice(self.CONFIG, start=False, macros={"INTERFACES": "127.0.0.1", "EXTRAS": "", "HOST": "127.0.0.1"})
-        for _ in range(10):
+        for _ in range(5):
             server.run("-odi", "x@elsewhere.test", stdin=b"Subject: x\n\nbody\n", check=0)
         log = server.log()
-        self.assertEqual(10, len(re.findall(r"== x@elsewhere\.test R=all defer \(-1\): remote host address is the local host$", log, re.M)), log)
-        self.assertEqual(10, len(re.findall(r" Frozen$", log, re.M)), log)
+        self.assertEqual(5, len(re.findall(r"== x@elsewhere\.test R=all defer \(-1\): remote host address is the local host$", log, re.M)), log)
+        self.assertEqual(5, len(re.findall(r" Frozen$", log, re.M)), log)
 
 
 def message_id_of_source(message):
