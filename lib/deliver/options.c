@@ -15,13 +15,9 @@ static const struct conf_option rows[] = {
 	OPT_INT(struct deliver_options, deliveries_max, "200", "sluice: messages in delivery at a time, a shard"),
 	OPT_BOOL(struct deliver_options, bounce_return_body, "yes", "bounces return the body"),
 	OPT_BOOL(struct deliver_options, bounce_return_message, "yes", "bounces return the message"),
-	OPT_BOOL(struct deliver_options, queue_run_in_order, "no", "queue runs take the oldest first"),
-	OPT_BOOL(struct deliver_options, queue_only_override, "yes", "the command line may override queue_only"),
-	OPT_BOOL(struct deliver_options, message_logs, "yes", "a log per message; the spool keeps its history instead"),
-	OPT_BOOL(struct deliver_options, preserve_message_logs, "no", "message logs are kept"),
-	OPT_BOOL(struct deliver_options, move_frozen_messages, "no", "frozen messages are moved away"),
-	OPT_BOOL(struct deliver_options, queue_fast_ramp, "yes", "two-phase queue runs begin delivering early"),
-	OPT_BOOL(struct deliver_options, mua_wrapper, "no", "one synchronous delivery for a user agent"),
+	OPT_BOOL(struct deliver_options, queue_run_in_order, "no", "queue runs take the oldest first: they always do"),
+	OPT_BOOL(struct deliver_options, message_logs, "yes", "a log per message, while it is in the queue"),
+	OPT_BOOL(struct deliver_options, preserve_message_logs, "no", "they are kept in msglog.OLD"),
 	OPT_TIMELIST(struct deliver_options, delay_warning, "1d", "when to warn the sender of a delay"),
 	OPT_EXPAND(struct deliver_options, delay_warning_condition,
 		   "${if or {{ !eq{$h_list-id:$h_list-post:$h_list-subscribe:}{} }"
@@ -31,14 +27,12 @@ static const struct conf_option rows[] = {
 	OPT_STRING(struct deliver_options, errors_copy, NULL, "copies of bounces: \"pattern address\" for each recipient of one"),
 	OPT_EXPAND(struct deliver_options, bounce_message_file, NULL, "texts of bounces"),
 	OPT_EXPAND(struct deliver_options, warn_message_file, NULL, "texts of delay warnings"),
-	OPT_EXPAND(struct deliver_options, queue_run_max, "5", "queue runs at a time"),
 	OPT_DOMAINS(struct deliver_options, hold_domains, NULL, "domains whose mail is held"),
 	OPT_DOMAINS(struct deliver_options, queue_domains, NULL, "domains whose mail waits for a queue run"),
 	OPT_DOMAINS(struct deliver_options, queue_smtp_domains, NULL, "the same after routing, if it goes out by SMTP"),
 	OPT_STRING(struct deliver_options, errors_reply_to, NULL, "Reply-To: of reports"),
 	OPT_STRING(struct deliver_options, bounce_message_text, NULL, "a text in bounces"),
 	OPT_STRING(struct deliver_options, freeze_tell, NULL, "who is told when a message is frozen"),
-	OPT_STRING(struct deliver_options, bounce_sender_authentication, NULL, "AUTH= of bounces"),
 };
 
 const struct conf_group deliver_conf_group = {

@@ -9,13 +9,11 @@ struct deliver_options {
 	int64_t retry_interval_max, retry_data_expire, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after;
 	int64_t remote_max_parallel, deliveries_max;
 	int64_t queue_only_load, deliver_queue_load_max; /* thousandths; -1: unset */
-	bool bounce_return_body, bounce_return_message, queue_run_in_order, queue_only_override, message_logs;
-	bool preserve_message_logs, move_frozen_messages, queue_fast_ramp, mua_wrapper;
+	bool bounce_return_body, bounce_return_message, queue_run_in_order, message_logs, preserve_message_logs;
 	struct conf_timelist delay_warning;
 	const struct expansion *delay_warning_condition, *dsn_from, *bounce_message_file, *warn_message_file;
-	const struct expansion *queue_run_max;
 	const struct match_list *hold_domains, *queue_domains, *queue_smtp_domains;
-	struct slice errors_copy, errors_reply_to, bounce_message_text, freeze_tell, bounce_sender_authentication;
+	struct slice errors_copy, errors_reply_to, bounce_message_text, freeze_tell;
 };
 
 /* A message in the queue, in entry->user. */
