@@ -134,8 +134,8 @@ static void check_defaults(struct harness *h)
 	    ROW("${lookup lsearch{x}}", "Failed: missing {key} for single-key \"lsearch\" lookup"),
 	    ROW("${lookup{x}{y}}", "Failed: missing lookup type"),
 	    ROW("${lookup{x}lsearch", "Failed: missing '{' for lookup file-or-query arg"),
-	    OURS("${lookup redis{get x}}",
-		 "DEFER: lookup of \"get x\" gave DEFER: lookup type \"redis\" is not built into"),
+	    OURS("${lookup oracle{get x}}",
+		 "DEFER: lookup of \"get x\" gave DEFER: lookup type \"oracle\" is not built into"),
 	    OURS("${if eq{${lookup{x}dbm{/x}}}{}{a}{b}}",
 		 "DEFER: lookup of \"x\" gave DEFER: lookup type \"dbm\" is not"),
 	};
