@@ -118,6 +118,7 @@ static bool complete(struct test *t)
 	if (message_fix(t->m, &fixup, &t->err) != OK)
 		return false;
 	message_read_headers(t->m);
+	t->m->received_hops++; /* our own Received: field, which the test leaves out */
 	return true;
 }
 

@@ -257,6 +257,8 @@ static void attempt(struct attempt *a)
 		return;
 	add_recipients(a);
 	if (!a->q->give_up) {
+		if (!system_filter_run(a))
+			return;
 		route_all(a);
 	} else if (a->m->sender.len) {
 		give_up(a);
@@ -268,11 +270,13 @@ static void attempt(struct attempt *a)
 	deliver_remote(a);
 	deferred_too_long(a);
 	report(a);
-	if (all_done(a->m)) {
+	if (all_done(a->m) && !system_filter_left(a)) {
 		complete(a);
 		return;
 	}
 	keep_children(a);
+	if (a->m->deliver_firsttime)
+		outcome_tried(a);
 	if (a->freeze)
 		freeze(a);
 	else

@@ -31,6 +31,21 @@ void outcome_recipient(struct attempt *a, struct slice address, struct slice err
 	record(a->d, a->q, &a->arena, OUTCOME_RECIPIENT, str_slice(&str));
 }
 
+void outcome_tried(struct attempt *a)
+{
+	record(a->d, a->q, &a->arena, OUTCOME_TRIED, SLICE_EMPTY);
+}
+
+void outcome_header_added(struct attempt *a, struct slice text)
+{
+	record(a->d, a->q, &a->arena, OUTCOME_HEADER_ADDED, text);
+}
+
+void outcome_header_removed(struct attempt *a, struct slice name)
+{
+	record(a->d, a->q, &a->arena, OUTCOME_HEADER_REMOVED, name);
+}
+
 void outcome_warned(struct attempt *a, unsigned count)
 {
 	struct str str = str_make(&a->arena);
@@ -62,6 +77,19 @@ static void apply(void *arg, struct slice text)
 	case OUTCOME_WARNED:
 		if (parse_u64(rest, &number))
 			m->warning_count = (uint32_t)number;
+		break;
+	case OUTCOME_TRIED:
+		m->deliver_firsttime = false;
+		break;
+	case OUTCOME_HEADER_ADDED: {
+		struct header *h = header_make(&m->arena, rest);
+		if (h)
+			header_append(&m->headers, h);
+		break;
+	}
+	case OUTCOME_HEADER_REMOVED:
+		for (struct header *h; (h = header_find(&m->headers, rest, NULL));)
+			header_delete(h);
 		break;
 	case OUTCOME_THAWED:
 		m->manual_thaw = true;

@@ -53,7 +53,7 @@ static void take_delivery(struct attempt *a, struct address *child)
 }
 
 /* Children of an address join those to be routed, or, files and pipes, those to be delivered. */
-static void take_children(struct attempt *a, struct address *parent, struct route_output *out)
+void route_take_children(struct attempt *a, struct address *parent, struct route_output *out)
 {
 	struct fate *pf = fate_of(parent);
 	struct link *l, *at = &a->to_route; /* in front, in their order: what comes of the first is known before the second */
@@ -87,11 +87,12 @@ static void not_taken(struct attempt *a, struct address *address, struct route_o
 	struct slice why = out->message.len ? out->message : err->text.len ? err->text : SLICE("Unrouteable address");
 
 	fate->router = address->router = out->router; /* not the last one that it happened to be in */
-	take_children(a, address, out);		      /* what a filter had set up before */
+	route_take_children(a, address, out);		      /* what a filter had set up before */
 	if (fate->has_children)
 		fate->children++; /* the address is not done when they are */
 	fate->outcome = (struct delivery_outcome){
-		.rc = rc, .message = why, .os = out->os ? out->os : DEFER_UNKNOWN, .scope = DEFER_ADDRESS};
+		.rc = rc, .message = why, .os = out->os ? out->os : DEFER_UNKNOWN, .scope = DEFER_ADDRESS,
+		.user_message = out->bounce_message};
 	list_init(&address->link);
 	if (rc == FAIL) {
 		address_failed(a, address);
@@ -147,7 +148,7 @@ static void route_one(struct attempt *a, struct address *address)
 	switch (result) {
 	case ROUTE_ACCEPT:
 		fate->router = address->router;
-		take_children(a, address, &out);
+		route_take_children(a, address, &out);
 		retry_routing_done(a, address);
 		if (fate->has_children)
 			fate->children++; /* its own delivery counts beside those of its clones */
@@ -156,14 +157,14 @@ static void route_one(struct attempt *a, struct address *address)
 	case ROUTE_REROUTED:
 		fate->router = out.router;
 		fate->one_time = out.one_time;
-		take_children(a, address, &out);
+		route_take_children(a, address, &out);
 		retry_routing_done(a, address);
 		if (!fate->children)
 			address_done(a, address);
 		return;
 	case ROUTE_DISCARDED:
 		fate->router = out.router;
-		take_children(a, address, &out);
+		route_take_children(a, address, &out);
 		if (!out.disable_logging)
 			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "=> :blackhole: <%.*s>%s%.*s",
 				   SLICE_ARG(address->full), out.router ? " R=" : "",

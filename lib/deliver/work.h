@@ -12,6 +12,9 @@ struct deliver_options {
 	bool bounce_return_body, bounce_return_message, queue_run_in_order, message_logs, preserve_message_logs;
 	struct conf_timelist delay_warning;
 	const struct expansion *delay_warning_condition, *dsn_from, *bounce_message_file, *warn_message_file;
+	const struct expansion *system_filter, *system_filter_directory_transport, *system_filter_file_transport;
+	const struct expansion *system_filter_pipe_transport, *system_filter_reply_transport;
+	const struct expansion *system_filter_user, *system_filter_group;
 	const struct match_list *hold_domains, *queue_domains, *queue_smtp_domains;
 	struct slice errors_copy, errors_reply_to, bounce_message_text, freeze_tell;
 };
@@ -75,6 +78,7 @@ struct attempt {
 	struct link to_route, local, remote, failed, deferred; /* struct address by link */
 	struct map done;	  /* unique addresses that need no delivery (any more) */
 	struct map routed;	  /* unique addresses of this attempt */
+	struct address *system_filter; /* the parent of what the system filter has set up; NULL: nothing */
 	bool force;
 	bool freeze;
 	struct slice freeze_reason;
@@ -94,6 +98,11 @@ void address_deferred(struct attempt *a, struct address *address);
 
 /* routing.c: from recipients to batches. */
 void route_all(struct attempt *a);
+/* The children that a router or the system filter made: to be routed, or delivered. */
+void route_take_children(struct attempt *a, struct address *parent, struct route_output *out);
+/* system_filter.c: false: it is broken, told in the log; nothing is delivered now. Parks. */
+bool system_filter_run(struct attempt *a);
+bool system_filter_left(const struct attempt *a); /* has it deliveries that are not done? */
 /* batch.c: the transports. */
 void deliver_local(struct attempt *a);
 void deliver_remote(struct attempt *a);
@@ -187,8 +196,14 @@ void freeze_tell(struct attempt *a);
 #define OUTCOME_THAWED 'T'  /* manually */
 #define OUTCOME_RECIPIENT 'A' /* one more recipient, and behind a newline to whom its errors go */
 #define OUTCOME_SENDER 'S'  /* another sender */
+#define OUTCOME_TRIED 'F'   /* the first attempt is over */
+#define OUTCOME_HEADER_ADDED 'H'   /* by the system filter: a header line */
+#define OUTCOME_HEADER_REMOVED 'X' /* a field's name */
 void outcome_done(struct attempt *a, struct slice unique);
 void outcome_recipient(struct attempt *a, struct slice address, struct slice errors_to);
+void outcome_tried(struct attempt *a);
+void outcome_header_added(struct attempt *a, struct slice text);
+void outcome_header_removed(struct attempt *a, struct slice name);
 void outcome_warned(struct attempt *a, unsigned count);
 /* The message with everything that has been recorded about it; a reference for the caller. Parks. */
 NODISCARD enum rc queued_load(struct task *task, struct deliverer *d, struct queued *q, struct message **message_ret, struct err *err);

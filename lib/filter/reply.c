@@ -97,11 +97,12 @@ enum rc run_reply(struct run *run, const struct command *c)
 {
 	const char *name = c->kind == CMD_MAIL ? "mail" : "vacation";
 	char where[20];
+	const struct address *me = run->sc->address;
 	struct slice options[MAIL_OPTIONS];
 	enum rc rc;
 
 	/* A bounce is never answered. */
-	if (scope_sender(run->sc).len == 0) {
+	if ((me && me->errors_to.ptr ? me->errors_to : scope_sender(run->sc)).len == 0) {
 		if (run->rules->print)
 			print_line(run, "%s command ignored because return_path is empty", name);
 		return OK;

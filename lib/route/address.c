@@ -68,6 +68,6 @@ struct address *address_child(struct arena *arena, struct address *parent, struc
 
 void route_output_init(struct route_output *out)
 {
-	*out = (struct route_output){.message = SLICE_EMPTY, .syntax_errors = SLICE_EMPTY};
+	*out = (struct route_output){.message = SLICE_EMPTY, .syntax_errors = SLICE_EMPTY, .bounce_message = SLICE_EMPTY};
 	list_init(&out->children);
 }

@@ -119,6 +119,8 @@ static enum route_result say_verdict(struct routing *r, const struct filter_resu
 				     const char *otherwise)
 {
 	r->out->user_message = result->user_message.len ? result->user_message : (struct slice){NULL, 0, CLEAN};
+	if (!slice_eq(result->message, result->user_message))
+		r->out->bounce_message = result->user_message;
 	if (result->message.len)
 		return route_say(r, what, "%.*s", SLICE_ARG(result->message));
 	return route_say(r, what, "%s", otherwise);
@@ -182,6 +184,9 @@ enum route_result redirect_run_filter(struct interpretation *in, enum filter_lan
 		rc = filter_apply(r->sc, language, text, rules, &result, r->err);
 	switch (rc) {
 	case OK:
+		if (language == FILTER_SIEVE && result.message.len && r->sc->message)
+			log_printf(r->sc->task->shard, r->sc->conf, LOG_TO_MAIN, &r->sc->message->id,
+				   "Sieve error: %.*s (the message is kept)", SLICE_ARG(result.message));
 		return conclude(in, &result);
 	case FAIL:
 		return wrong(in);

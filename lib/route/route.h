@@ -79,6 +79,7 @@ struct route_output {
 	struct link children;
 	struct slice message;	 /* for the log and the bounce: why it failed or defers */
 	struct slice user_message; /* for the SMTP client, if it may see one; ptr NULL: none. May begin with a reply code */
+	struct slice bounce_message; /* what a filter's "fail" has to say to the sender, beside the message; empty: nothing */
 	bool unseen;		 /* the router took a copy: children holds the clone that goes on */
 	const struct router *router; /* that gave the verdict; NULL: none ("Unrouteable address") */
 	int os;			 /* errno behind it, or a ROUTE_SHOW_; 0: nothing to tell */

@@ -192,6 +192,18 @@ enum rc append_may_create(struct append *append, const char *path)
 }
 
 /* The option's value, or what redirection said. *tainted: it was made from a stranger's bytes. */
+/* A filter may name a file without its directory: that is the home, or the root. */
+static struct slice absolute_path(struct scope *sc)
+{
+	struct slice path = sc->address->file, home = sc->address->home, full;
+
+	if (!sc->address->action || (path.len && path.ptr[0] == '/'))
+		return path;
+	full = arena_printf(sc->task->arena, "%.*s/%.*s", (int)(home.ptr ? home.len : 0), home.ptr ? home.ptr : "", SLICE_ARG(path));
+	full.taint = path.taint | (home.ptr ? home.taint : CLEAN);
+	return full;
+}
+
 static enum rc find_path(struct append *append)
 {
 	const A *a = append->options;
@@ -200,6 +212,7 @@ static enum rc find_path(struct append *append)
 	struct slice path;
 	enum rc rc;
 
+	append->mode = (mode_t)(sc->address->action && sc->address->action->mode >= 0 ? sc->address->action->mode & 0777 : a->mode);
 	append->is_directory = a->directory || a->maildir_format || a->mailstore_format;
 	if (option) {
 		rc = expand(sc, option, &path, append->err);
@@ -209,7 +222,9 @@ static enum rc find_path(struct append *append)
 			return rc == FAIL ? DEFER : rc;
 		}
 	} else if (sc->address->file.ptr) {
-		path = sc->address->file;
+		path = absolute_path(sc);
+		if (!path.ptr)
+			return err_memory(append->err);
 		append->is_directory |= path.len && path.ptr[path.len - 1] == '/';
 	} else {
 		return err_set(append->err, DEFER, "mandatory file or directory option missing from %.*s transport",

@@ -30,6 +30,7 @@ struct append {
 	struct identity who;
 	const char *path;	/* of the file, or of the directory without a final slash */
 	bool is_directory;
+	mode_t mode;		/* of the file: the option's, or what a filter asked for */
 	struct text_writer writer;
 	int fd;
 	uint64_t size;		/* bytes written */

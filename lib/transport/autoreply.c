@@ -54,23 +54,52 @@ struct reply {
 	struct scope *sc;
 	const R *options;
 	struct err *err;
+	const struct filter_reply *filter; /* it says everything, and our options nothing; NULL: they do */
+	struct identity who;
 	struct slice recipients[RECIPIENTS_MAX];
 	unsigned recipient_count;
 	struct str text;
 };
 
+/* What the option says, or, for a filter's reply, the filter. */
+static enum rc reply_value(struct reply *reply, const struct expansion *option, size_t filter_field, struct slice *ret)
+{
+	if (!reply->filter)
+		return expand_option(reply->sc, option, ret, reply->err);
+	memcpy(ret, (const char *)reply->filter + filter_field, sizeof(*ret));
+	if (!ret->ptr)
+		*ret = SLICE_EMPTY;
+	return OK;
+}
+#define VALUE(reply, name, ret) reply_value(reply, (reply)->options->name, offsetof(struct filter_reply, name), ret)
+
+/* Filters name files below the user's home. */
+static struct slice reply_path(struct reply *reply, struct slice path)
+{
+	struct slice home = reply->sc->address->home, full;
+
+	if (!reply->filter || path.len == 0 || path.ptr[0] == '/' || !home.ptr || home.len == 0)
+		return path;
+	full = arena_printf(reply->sc->task->arena, "%.*s/%.*s", SLICE_ARG(home), SLICE_ARG(path));
+	full.taint = home.taint | path.taint;
+	return full.ptr ? full : path;
+}
+
 /* The addresses of one option, without those that never_mail names; the rest comes back as a header body. */
-static enum rc add_recipients(struct reply *reply, const struct expansion *option, struct slice *header_ret)
+static enum rc add_recipients(struct reply *reply, const struct expansion *option, size_t filter_field,
+			      struct slice *header_ret)
 {
 	struct arena *arena = reply->sc->task->arena;
 	struct str header = str_make(arena);
 	struct slice rest;
 	struct address_parts parts;
-	enum rc rc = expand_option(reply->sc, option, &rest, reply->err);
+	enum rc rc = reply_value(reply, option, filter_field, &rest);
+	struct slice all;
 
 	*header_ret = SLICE_EMPTY;
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
+	all = slice_trim(rest);
 	while (reply->recipient_count < RECIPIENTS_MAX) {
 		rc = address_next(arena, &rest, 0, &parts, reply->err);
 		if (rc != OK && reply->err->text.len == 0)
@@ -86,7 +115,8 @@ static enum rc add_recipients(struct reply *reply, const struct expansion *optio
 		reply->recipients[reply->recipient_count++] = parts.full;
 		str_printf(&header, "%s%.*s", header.len ? ",\n  " : "", SLICE_ARG(parts.full));
 	}
-	*header_ret = str_slice(&header);
+	/* A filter's words stand in the header line as they are; it has seen to their line ends. */
+	*header_ret = reply->filter && header.len ? all : str_slice(&header);
 	return header_ret->ptr ? OK : err_memory(reply->err);
 }
 
@@ -125,7 +155,7 @@ static enum rc once_key(struct reply *reply, struct slice *key_ret)
 {
 	struct str key = str_make(reply->sc->task->arena);
 	struct slice name;
-	enum rc rc = expand_option(reply->sc, reply->options->once, &name, reply->err);
+	enum rc rc = VALUE(reply, once, &name);
 
 	*key_ret = SLICE_EMPTY;
 	if (rc != OK)
@@ -133,7 +163,7 @@ static enum rc once_key(struct reply *reply, struct slice *key_ret)
 	if (name.len == 0)
 		return OK;
 	str_addz(&key, "once ");
-	str_add(&key, name);
+	str_add(&key, reply_path(reply, name));
 	for (unsigned i = 0; i < reply->recipient_count; i++) {
 		str_addc(&key, ' ');
 		str_add(&key, reply->recipients[i]);
@@ -154,6 +184,11 @@ static enum rc answered_before(struct reply *reply, struct slice key, bool *ret)
 	*ret = false;
 	if (rc != OK)
 		return rc == FAIL ? OK : rc;
+	if (reply->filter) {
+		repeat = reply->filter->once_repeat_s;
+		*ret = !parse_u64(value, &then) || repeat == 0 || then + (uint64_t)repeat > now;
+		return OK;
+	}
 	rc = expand_option(reply->sc, reply->options->once_repeat, &text, reply->err);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
@@ -176,10 +211,11 @@ static void remember(struct reply *reply, struct slice key)
 /* ---- The answer --------------------------------------------------------------------------------------------------------------- */
 
 /* A header line from an option; line ends inside would begin a new one, so they become spaces. */
-static enum rc add_line(struct reply *reply, const char *name, const struct expansion *option, struct slice otherwise)
+static enum rc add_line(struct reply *reply, const char *name, const struct expansion *option, size_t filter_field,
+			struct slice otherwise)
 {
 	struct slice value;
-	enum rc rc = expand_option(reply->sc, option, &value, reply->err);
+	enum rc rc = reply_value(reply, option, filter_field, &value);
 
 	if (rc != OK) {
 		err_prefix(reply->err, "expansion of %s failed", name);
@@ -223,18 +259,18 @@ static enum rc add_headers(struct reply *reply, const struct slice lists[3])
 	struct slice self = arena_printf(reply->sc->task->arena, "%.*s@%.*s", SLICE_ARG(address->local_part),
 					 SLICE_ARG(address->domain));
 	struct slice more;
-	enum rc rc = self.ptr ? add_line(reply, "From", reply->options->from, self) : err_memory(reply->err);
+	enum rc rc = self.ptr ? add_line(reply, "From", reply->options->from, offsetof(struct filter_reply, from), self) : err_memory(reply->err);
 
 	if (rc == OK)
-		rc = add_line(reply, "Reply-To", reply->options->reply_to, SLICE_EMPTY);
+		rc = add_line(reply, "Reply-To", reply->options->reply_to, offsetof(struct filter_reply, reply_to), SLICE_EMPTY);
 	add_list(reply, "To", lists[0]);
 	add_list(reply, "Cc", lists[1]);
 	if (rc == OK)
-		rc = add_line(reply, "Subject", reply->options->subject, SLICE_EMPTY);
+		rc = add_line(reply, "Subject", reply->options->subject, offsetof(struct filter_reply, subject), SLICE_EMPTY);
 	add_references(reply);
 	str_addz(&reply->text, "Auto-Submitted: auto-replied\n");
 	if (rc == OK)
-		rc = expand_option(reply->sc, reply->options->headers, &more, reply->err);
+		rc = VALUE(reply, headers, &more);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	more = slice_trim(more);
@@ -246,25 +282,54 @@ static enum rc add_headers(struct reply *reply, const struct slice lists[3])
 	return OK;
 }
 
+/* With the rights of whoever the reply is for. */
+static enum rc read_user_file(struct reply *reply, const char *name, struct slice *ret)
+{
+	struct task *task = reply->sc->task;
+	struct stat st;
+	size_t got = 0;
+	char *bytes;
+	int fd;
+	enum rc rc;
+
+	if (!reply->who.switched)
+		return file_slurp(task, name, FILE_SIZE_MAX, ret, reply->err);
+	rc = user_open(task, &reply->who, name, O_RDONLY | O_CLOEXEC, 0, &fd, reply->err);
+	if (rc != OK)
+		return rc;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > (off_t)FILE_SIZE_MAX) {
+		file_close(task->shard, fd);
+		return err_set(reply->err, DEFER, "%s is not a regular file, or too large", name);
+	}
+	bytes = arena_bytes(task->arena, (size_t)st.st_size + 1);
+	rc = bytes ? file_read(task, fd, bytes, (size_t)st.st_size, 0, &got, reply->err) : err_memory(reply->err);
+	file_close(task->shard, fd);
+	if (rc == OK)
+		*ret = slice_make(bytes, got, TAINTED);
+	return rc;
+}
+
 static enum rc add_file(struct reply *reply)
 {
 	struct slice path, bytes, line, value;
 	char *name;
-	enum rc rc = expand_option(reply->sc, reply->options->file, &path, reply->err);
+	bool expand_lines = reply->filter ? reply->filter->file_expand : reply->options->file_expand;
+	enum rc rc = VALUE(reply, file, &path);
 
 	if (rc != OK || path.len == 0)
 		return rc == FAIL ? DEFER : rc;
+	path = reply_path(reply, path);
 	if (path.ptr[0] != '/' || path.taint == TAINTED)
 		return err_set(reply->err, DEFER, "file \"%.*s\" of autoreply is not absolute, or tainted", SLICE_ARG(path));
 	name = arena_cstr(reply->sc->task->arena, path);
 	if (!name)
 		return err_memory(reply->err);
-	rc = file_slurp(reply->sc->task, name, FILE_SIZE_MAX, &bytes, reply->err);
-	if (rc == FAIL && reply->options->file_optional)
+	rc = read_user_file(reply, name, &bytes);
+	if (rc == FAIL && (reply->filter ? reply->filter->text.ptr != NULL : reply->options->file_optional))
 		return OK;
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
-	if (!reply->options->file_expand) {
+	if (!expand_lines) {
 		str_add(&reply->text, bytes);
 		return OK;
 	}
@@ -308,7 +373,7 @@ static enum rc make_answer(struct reply *reply, const struct delivery *delivery,
 	enum rc rc = add_headers(reply, lists);
 
 	if (rc == OK)
-		rc = expand_option(reply->sc, reply->options->text, &text, reply->err);
+		rc = VALUE(reply, text, &text);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	if (text.len) {
@@ -317,9 +382,45 @@ static enum rc make_answer(struct reply *reply, const struct delivery *delivery,
 			str_addc(&reply->text, '\n');
 	}
 	rc = add_file(reply);
-	if (rc == OK && reply->options->return_message)
+	if (rc == OK && (reply->filter ? reply->filter->return_message : reply->options->return_message))
 		rc = add_original(reply, delivery);
 	return rc == OK && reply->text.failed ? err_memory(reply->err) : rc;
+}
+
+/* The filter's "log": a few lines for each answer. If they cannot be written, the answer was sent all the same. */
+static void write_log(struct reply *reply, const struct slice lists[3])
+{
+	static const char *const names[] = {"To", "Cc", "Bcc"};
+	struct task *task = reply->sc->task;
+	struct str text = str_make(task->arena);
+	struct err err = err_make(task->arena);
+	struct slice path;
+	struct iovec iov;
+	char *name;
+	int fd;
+
+	if (!reply->filter || !reply->filter->log.ptr || reply->filter->log.len == 0)
+		return;
+	path = reply_path(reply, reply->filter->log);
+	name = path.ptr[0] == '/' && path.taint == CLEAN ? arena_cstr(task->arena, path) : NULL;
+	date_rfc5322(&text, shard_wall(task->shard) / NS_PER_S);
+	str_addc(&text, '\n');
+	for (unsigned i = 0; i < 3; i++)
+		if (lists[i].len)
+			str_printf(&text, "  %s: %.*s\n", names[i], SLICE_ARG(lists[i]));
+	if (reply->filter->subject.ptr)
+		str_printf(&text, "  Subject: %.*s\n", SLICE_ARG(reply->filter->subject));
+	iov = (struct iovec){.iov_base = text.ptr, .iov_len = text.len};
+	if (!name || text.failed ||
+	    user_open(task, &reply->who, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, (mode_t)reply->options->mode, &fd, &err) != OK) {
+		log_printf(task->shard, reply->sc->conf, LOG_TO_MAIN, &reply->sc->message->id, "autoreply log \"%.*s\": %.*s",
+			   SLICE_ARG(path), SLICE_ARG(err.text));
+		return;
+	}
+	if (file_writev(task, fd, &iov, 1, UINT64_MAX, &err) != OK)
+		log_printf(task->shard, reply->sc->conf, LOG_TO_MAIN, &reply->sc->message->id, "autoreply log \"%.*s\": %.*s",
+			   SLICE_ARG(path), SLICE_ARG(err.text));
+	file_close(task->shard, fd);
 }
 
 /* OK also when there was nobody to answer; *sent_ret tells. */
@@ -328,20 +429,20 @@ static enum rc answer(struct reply *reply, const struct delivery *delivery, bool
 	struct transport_shard *state = transport_shard(reply->sc->task->shard);
 	struct slice lists[3], key;
 	struct submission submission;
-	struct identity who;
 	bool before = false;
-	enum rc rc = identity_find(reply->sc, &reply->options->transport, reply->sc->address, &who, reply->err);
+	enum rc rc = identity_find(reply->sc, &reply->options->transport, reply->sc->address, &reply->who, reply->err);
 
 	*sent_ret = false;
 	if (rc == OK)
-		rc = add_recipients(reply, reply->options->to, &lists[0]);
+		rc = add_recipients(reply, reply->options->to, offsetof(struct filter_reply, to), &lists[0]);
 	if (rc == OK)
-		rc = add_recipients(reply, reply->options->cc, &lists[1]);
+		rc = add_recipients(reply, reply->options->cc, offsetof(struct filter_reply, cc), &lists[1]);
 	if (rc == OK)
-		rc = add_recipients(reply, reply->options->bcc, &lists[2]);
+		rc = add_recipients(reply, reply->options->bcc, offsetof(struct filter_reply, bcc), &lists[2]);
 	if (rc != OK || reply->recipient_count == 0)
 		return rc;
-	if (is_automatic(reply->sc->message) && only_to_sender(reply))
+	/* A filter has its own condition for that. */
+	if (!reply->filter && is_automatic(reply->sc->message) && only_to_sender(reply))
 		return OK;
 	rc = once_key(reply, &key);
 	if (rc == OK && key.len)
@@ -355,11 +456,13 @@ static enum rc answer(struct reply *reply, const struct delivery *delivery, bool
 		return err_set(reply->err, DEFER, "this process cannot submit messages");
 	submission = (struct submission){.sender = SLICE_EMPTY, .recipients = reply->recipients,
 					 .recipient_count = reply->recipient_count, .text = str_slice(&reply->text),
-					 .about = reply->sc->message, .uid = who.uid, .gid = who.gid};
+					 .about = reply->sc->message, .uid = reply->who.uid, .gid = reply->who.gid};
 	rc = state->submit.submit(state->submit.arg, reply->sc, &submission, reply->err);
 	if (rc == OK && key.len)
 		remember(reply, key);
 	*sent_ret = rc == OK;
+	if (rc == OK)
+		write_log(reply, lists);
 	return rc;
 }
 
@@ -371,7 +474,8 @@ static void autoreply_deliver(struct scope *sc, const struct transport *transpor
 	enum rc rc = DEFER;
 
 	if (reply) {
-		*reply = (struct reply){.sc = sc, .options = (const R *)transport, .err = &err, .text = str_make(sc->task->arena)};
+		*reply = (struct reply){.sc = sc, .options = (const R *)transport, .err = &err, .text = str_make(sc->task->arena),
+					  .filter = sc->address->action ? sc->address->action->reply : NULL};
 		rc = answer(reply, delivery, &sent);
 	}
 	if (rc == OK)

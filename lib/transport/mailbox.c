@@ -187,7 +187,7 @@ static enum rc take_lockfile(struct append *append, const char **lock_ret)
 static enum rc check_file(struct append *append, const struct stat *st)
 {
 	const struct appendfile *a = append->options;
-	mode_t mode = (mode_t)a->mode;
+	mode_t mode = append->mode;
 
 	if (!S_ISREG(st->st_mode))
 		return err_set(append->err, DEFER, "mailbox %s is not a regular file", append->path);
@@ -219,8 +219,8 @@ static enum rc open_existing(struct append *append, const struct stat *seen)
 		return rc;
 	if (fstat(append->fd, &st) != 0 || st.st_ino != seen->st_ino || st.st_dev != seen->st_dev)
 		return err_set(append->err, DEFER, "opened mailbox %s inode number changed while being opened", append->path);
-	if (!append->who.switched && (st.st_mode & 07777 & ~(mode_t)append->options->mode))
-		(void)fchmod(append->fd, st.st_mode & (mode_t)append->options->mode); /* narrower is better, not needed */
+	if (!append->who.switched && (st.st_mode & 07777 & ~append->mode))
+		(void)fchmod(append->fd, st.st_mode & append->mode); /* narrower is better, not needed */
 	return check_file(append, &st);
 }
 
@@ -228,7 +228,7 @@ static enum rc open_new(struct append *append)
 {
 	const char *slash = strrchr(append->path, '/');
 	struct slice parent = slice_make(append->path, (size_t)(slash - append->path), CLEAN);
-	mode_t mode = (mode_t)append->options->mode;
+	mode_t mode = append->mode;
 	enum rc rc;
 
 	if (append->options->file_must_exist)

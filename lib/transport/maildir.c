@@ -51,7 +51,7 @@ static const char *join(struct append *append, const char *directory, const char
 /* A new file for writing; missing_ret: the directory is not there. */
 static enum rc create(struct append *append, const char *path, bool *missing_ret)
 {
-	mode_t mode = (mode_t)append->options->mode;
+	mode_t mode = append->mode;
 	enum rc rc = user_open(append->sc->task, &append->who, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
 			       mode, &append->fd, append->err);
 

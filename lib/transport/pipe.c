@@ -102,6 +102,14 @@ struct run {
 
 /* ---- The command --------------------------------------------------------------------------------------------------- */
 
+/* $1 and $thisaddress as they were when the filter said "pipe". */
+static void use_filter_numbers(struct scope *sc, const struct filter_action *action)
+{
+	memcpy(sc->numeric, action->numeric, sizeof(sc->numeric));
+	sc->numeric_count = action->numeric_count;
+	sc->this_address = action->this_address;
+}
+
 static enum rc make_arguments(struct run *run)
 {
 	const P *p = run->options;
@@ -116,6 +124,10 @@ static enum rc make_arguments(struct run *run)
 		text = expansion_text(p->command);
 	} else {
 		return err_set(run->err, DEFER, "no command specified for %.*s transport", SLICE_ARG(p->transport.instance.name));
+	}
+	if (redirected && run->sc->address->action && run->sc->address->action->expand_pipe) {
+		use_filter_numbers(run->sc, run->sc->address->action);
+		redirected = false; /* a filter's command is expanded as our own is */
 	}
 	if (!p->use_shell)
 		return command_arguments(run->sc, run->delivery, text, !redirected, &run->argv, run->err);
