@@ -44,26 +44,46 @@ static const char *pid_file_path(struct supervisor *s)
 	return path.ptr ? arena_cstr(&s->conf->arena, path) : "";
 }
 
+/* What another user left there could be a link to something else, so a file or link is replaced, never written to. A
+ * device ("-oP /dev/null") is written to, and stays. */
+static FILE *pid_file_open(const char *path, bool *ours_ret)
+{
+	struct stat st;
+
+	int fd;
+
+	*ours_ret = lstat(path, &st) || S_ISREG(st.st_mode) || S_ISLNK(st.st_mode);
+	if (*ours_ret) {
+		(void)unlink(path);
+		return fopen(path, "wxe");
+	}
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC); /* a pipe that nobody reads is no reason to stop */
+	return fd < 0 ? NULL : fdopen(fd, "w");
+}
+
 /* The number alone, as scripts read it; but tests and scripts that asked for port 0 want to know what it became, too. */
 static void write_pid_file(struct supervisor *s)
 {
 	const char *path = pid_file_path(s);
+	bool ours;
 	FILE *f;
 
 	if (!*path)
 		return;
-	(void)unlink(path); /* what another user left there could be a link to something else */
-	if (!(f = fopen(path, "wx"))) {
+	f = pid_file_open(path, &ours);
+	if (!f) {
 		log_direct(s->conf, LOG_TO_MAIN, "cannot write the pid file %s: %s", path, strerror(errno));
 		return;
 	}
-	s->pid_file = path;
 	fprintf(f, "%d\n", (int)getpid());
 	for (unsigned a = 0; s->listening.any_port && a < s->listening.address_count; a++) {
 		char text[IP_TEXT_MAX];
 		fprintf(f, "[%.*s]:%u\n", SLICE_ARG(ip_format(&s->listening.addresses[a], text)), s->listening.addresses[a].port);
 	}
-	(void)fchmod(fileno(f), 0644); /* scripts of others look for us, too */
+	if (ours) {
+		s->pid_file = path; /* to be removed at the end */
+		(void)fchmod(fileno(f), 0644); /* scripts of others look for us, too */
+	}
 	fclose(f);
 }
 

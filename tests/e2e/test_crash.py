@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import threading
@@ -320,6 +321,30 @@ class Drain(SluiceTest):
         os.kill(server.supervisor, signal.SIGINT)
         os.kill(server.supervisor, signal.SIGINT)
         self.assertEqual(0, server.process.wait(30))
+
+    def test_pid_file_that_is_no_file(self):
+        """A pipe or device is written to and left where it is, also by root."""
+        server = self.sluice(start=False)
+        path = os.path.join(server.dir, "pipe")
+        os.mkfifo(path, 0o666)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        server.start("-oP", path, wait=False)
+        text = b""
+
+        def read():
+            nonlocal text
+            try:
+                text += os.read(reader, 4096)
+            except BlockingIOError:
+                pass
+            return text.count(b"\n") >= 2
+        until(read, lambda: f"the pid; stderr: {server.stderr()}")
+        server.supervisor, server.ports = int(text.split(b"\n")[0]), [int(text.split(b":")[-1])]
+        with server.client():
+            pass
+        self.assertEqual(server.stop(), 0)
+        self.assertTrue(stat.S_ISFIFO(os.stat(path).st_mode))
 
     def test_helper_and_worker_are_gone(self):
         server = self.sluice()
