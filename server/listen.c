@@ -63,6 +63,7 @@ static bool where_to_listen(struct listening *l, struct slice interfaces, struct
 	while (list_next(arena, &rest, &separator, &item)) {
 		struct slice port_rest = ports, port_text;
 		char port_separator = 0;
+		struct slice own_port;
 		struct ip_addr ip;
 		uint16_t port;
 
@@ -70,11 +71,11 @@ static bool where_to_listen(struct listening *l, struct slice interfaces, struct
 			continue;
 		if (slice_eq(item, SLICE("::0")))
 			item = SLICE("::");
-		if (!address_port_parse(item, &ip, &port)) {
+		if (!interface_parse(item, &ip, &own_port) || (own_port.len && !port_number(own_port, &port))) {
 			fprintf(stderr, "sluice: malformed address in local_interfaces: \"%.*s\"\n", SLICE_ARG(item));
 			return false;
 		}
-		if (port) {
+		if (own_port.len) {
 			if (!add_address(l, ip, port))
 				return false;
 			continue;
