@@ -42,7 +42,7 @@ struct acl_outcome {
 	struct acl_header_change *headers; /* in order */
 	uint32_t reject_targets;   /* enum log_where bits for a refusal; default main and reject */
 	struct slice queue_name;
-	bool sender_verify_failed; /* the detail goes to the client on separate lines */
+	struct slice details; /* of a failed sender verification: lines for the client before the message; ptr NULL: none */
 	int drop_code;
 };
 void acl_outcome_init(struct acl_outcome *outcome);
@@ -58,6 +58,7 @@ extern const struct conf_section acl_conf_section;
 extern const struct expand_item *const acl_items[];   /* ${acl */
 extern const struct expand_condition *const acl_conditions[]; /* acl {{..}} */
 extern const struct variable_table acl_variables;     /* $acl_arg1..., $acl_narg, $acl_verify_message, $sender_rate..., $dnslist_... */
+extern const struct conf_group acl_conf_group; /* dns_csa_..., ratelimit_redis_servers */
 void acl_macros(struct conf *conf);		      /* _ACL_COND_..., _ACL_MOD_... */
 
 #endif

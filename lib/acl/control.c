@@ -9,7 +9,7 @@ static const struct control {
 	const char *name;
 	uint32_t sets;
 	uint32_t not_at;
-	enum { NO_OPTIONS, FREE_TEXT, SUBMISSION, QUEUE, FREEZE, ANY } options;
+	enum { NO_OPTIONS, FREE_TEXT, SUBMISSION, QUEUE, FREEZE, ANY, NEEDED, DOWNCONVERT } options;
 } controls[] = {
 	{"allow_auth_unadvertised", ACL_CONTROL_ALLOW_AUTH_UNADVERTISED, ONLY(AT(CONNECT) | AT(HELO)), NO_OPTIONS},
 	{"caseful_local_part", ACL_CONTROL_CASEFUL, ONLY(AT(RCPT)), NO_OPTIONS},
@@ -20,7 +20,7 @@ static const struct control {
 	{"dmarc_disable_verify", ACL_CONTROL_DMARC_OFF, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
 	{"dmarc_enable_forensic", ACL_CONTROL_DMARC_FORENSIC, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
 	{"dmarc_forensic_enable", ACL_CONTROL_DMARC_FORENSIC, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
-	{"dscp", 0, NOT_LOCAL | AT(NOTQUIT), ANY},
+	{"dscp", 0, NOT_LOCAL | AT(NOTQUIT), NEEDED},
 	{"enforce_sync", ACL_CONTROL_ENFORCE_SYNC, NOT_LOCAL, NO_OPTIONS},
 	{"fakedefer", ACL_CONTROL_FAKEDEFER, ONLY(AT(MAIL) | AT(RCPT) | AT(PREDATA) | AT(DATA) | AT(PRDR) | AT(MIME)), FREE_TEXT},
 	{"fakereject", ACL_CONTROL_FAKEREJECT, ONLY(AT(MAIL) | AT(RCPT) | AT(PREDATA) | AT(DATA) | AT(PRDR) | AT(MIME)), FREE_TEXT},
@@ -36,7 +36,8 @@ static const struct control {
 	{"submission", ACL_CONTROL_SUBMISSION, ONLY(AT(MAIL) | AT(RCPT) | AT(PREDATA)), SUBMISSION},
 	{"suppress_local_fixups", ACL_CONTROL_SUPPRESS_FIXUPS, ONLY(AT(MAIL) | AT(RCPT) | AT(PREDATA) | AT(NOT_SMTP_START)),
 	 NO_OPTIONS},
-	{"utf8_downconvert", 0, ONLY(AT(RCPT) | AT(VRFY)), ANY},
+	{"utf8_downconvert", 0, ONLY(AT(RCPT) | AT(VRFY)), DOWNCONVERT},
+	{"wellknown", 0, ONLY(AT(WELLKNOWN)), NEEDED},
 };
 
 static enum acl_test bad(struct acl_run *run, struct slice value)
@@ -102,9 +103,8 @@ static enum acl_test run_control(struct acl_run *run, const struct acl_item *ite
 			return bad(run, value);
 		break;
 	case QUEUE:
-		if (slash >= 0 && !slice_eq(rest, SLICE("first_pass_route")))
-			return bad(run, value);
-		if (slash >= 0)
+		/* Other words mean nothing, and are no mistake either. */
+		if (slice_starts(slice_ltrim(rest), SLICE("first_pass_route")))
 			run->outcome->controls |= ACL_CONTROL_QUEUE_FIRST_PASS;
 		break;
 	case FREEZE:
@@ -112,6 +112,14 @@ static enum acl_test run_control(struct acl_run *run, const struct acl_item *ite
 			return bad(run, value);
 		if (slash >= 0)
 			run->outcome->controls |= ACL_CONTROL_FREEZE_NO_TELL;
+		break;
+	case NEEDED:
+		if (slash < 0)
+			return bad(run, value);
+		break;
+	case DOWNCONVERT:
+		if (slash >= 0 && !slice_eq(rest, SLICE("1")) && !slice_eq(rest, SLICE("0")) && !slice_eq(rest, SLICE("-1")))
+			return bad(run, value);
 		break;
 	case ANY:
 		break;

@@ -5,47 +5,46 @@
 #include <arpa/inet.h>
 
 struct dnslist_item {
-	struct slice domain;	  /* that is asked */
-	struct slice text_domain; /* whose TXT is the text: the second of "a,b" */
+	struct slice domain;	  /* that is asked: the second of "a,b" */
+	struct slice main_domain; /* that is then asked too, and whose TXT is the text: the first of them */
 	struct slice keys;	  /* ptr NULL: the client's address */
 	struct slice addresses;	  /* wanted results; ptr NULL: any */
 	bool mask, negate, all;	  /* "&", "!=", "==" */
 };
 
-/* domain[,domain][=[=]address,...][&mask][/keys] */
+/* domain[,domain][!](=|==|&|=&)address,...][/keys] */
 static bool parse_item(struct slice text, struct dnslist_item *item)
 {
 	ptrdiff_t slash = slice_find(text, '/'), at;
 	uint32_t i;
 
 	*item = (struct dnslist_item){.keys = {NULL, 0, 0}, .addresses = {NULL, 0, 0}};
-	for (i = 0; i < text.len && text.ptr[i] != '=' && text.ptr[i] != '&' && text.ptr[i] != '!'; i++)
-		;
-	/* Keys come last, but an address list holds no slash. */
+	/* Keys come last, and may hold anything; an address list holds no slash. */
 	if (slash >= 0) {
 		item->keys = slice_trim(slice_from(text, (size_t)slash + 1));
 		text = slice_sub(text, 0, (size_t)slash);
 	}
+	for (i = 0; i < text.len && text.ptr[i] != '=' && text.ptr[i] != '&'; i++)
+		;
 	if (i < text.len) {
 		struct slice condition = slice_from(text, i);
 		text = slice_sub(text, 0, i);
-		if (condition.ptr[0] == '!') {
+		if (text.len && text.ptr[text.len - 1] == '!') {
 			item->negate = true;
-			condition = slice_from(condition, 1);
+			text.len--;
 		}
-		if (!condition.len || (condition.ptr[0] != '=' && condition.ptr[0] != '&'))
-			return false;
 		item->mask = condition.ptr[0] == '&';
-		if (condition.len > 1 && condition.ptr[1] == condition.ptr[0]) {
+		if (condition.len > 1 && condition.ptr[0] == '=' && (condition.ptr[1] == '=' || condition.ptr[1] == '&')) {
 			item->all = true;
+			item->mask = condition.ptr[1] == '&';
 			condition = slice_from(condition, 1);
 		}
 		item->addresses = slice_trim(slice_from(condition, 1));
 	}
 	text = slice_trim(text);
 	at = slice_find(text, ',');
-	item->domain = at < 0 ? text : slice_rtrim(slice_sub(text, 0, (size_t)at));
-	item->text_domain = at < 0 ? text : slice_ltrim(slice_from(text, (size_t)at + 1));
+	item->main_domain = at < 0 ? text : slice_rtrim(slice_sub(text, 0, (size_t)at));
+	item->domain = at < 0 ? text : slice_ltrim(slice_from(text, (size_t)at + 1));
 	return item->domain.len > 0;
 }
 
@@ -85,57 +84,74 @@ static bool answer_counts(const struct dnslist_item *item, const struct dns_answ
 	return (item->all ? all : any) != item->negate;
 }
 
+static enum rc query(struct acl_run *run, struct slice name_start, struct slice domain, enum dns_type type,
+		     struct dns_answer *answer_ret)
+{
+	struct slice name = arena_printf(run->sc->task->arena, "%.*s.%.*s", SLICE_ARG(name_start), SLICE_ARG(domain));
+
+	return name.ptr ? dns_query(run->sc->task, name, type, answer_ret, run->err) : err_memory(run->err);
+}
+
+/* Only answers within 127/8 mean anything (RFC 5782 section 2.1): others come from lists that were given up, or from
+ * resolvers that answer everything. */
+static void discard_foreign(struct acl_run *run, const struct dnslist_item *item, struct slice key, struct dns_answer *answer)
+{
+	struct scope *sc = run->sc;
+	unsigned kept = 0;
+	char text[IP_TEXT_MAX];
+
+	for (unsigned i = 0; i < answer->count; i++) {
+		const struct ip_addr *ip = &answer->records[i].ip;
+
+		if (ip->family == 4 && ip->bytes[0] == 127)
+			answer->records[kept++] = answer->records[i];
+		else
+			log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
+				   "DNS list lookup for %.*s at %.*s returned %.*s; not in 127.0/8 and discarded", SLICE_ARG(key),
+				   SLICE_ARG(item->domain), SLICE_ARG(ip_format(ip, text)));
+	}
+	answer->count = kept;
+}
+
+/* The variables that tell of it. The text is worth having, but no reason to doubt the listing. */
 static void found(struct acl_run *run, const struct dnslist_item *item, const struct dns_answer *answer, struct slice key,
 		  struct slice name_start)
 {
 	struct scope *sc = run->sc;
-	struct str value = str_make(sc->task->arena), name = str_make(sc->task->arena);
+	struct str value = str_make(sc->task->arena);
 	struct dns_answer text;
-	struct err err = err_make(sc->task->arena);
 
 	for (unsigned i = 0; i < answer->count; i++) {
 		if (i)
 			str_addz(&value, ", ");
 		str_add_ip(&value, &answer->records[i].ip);
 	}
-	sc->dnslist_domain = item->domain;
+	sc->dnslist_domain = item->main_domain;
 	sc->dnslist_value = slice_tainted(str_slice(&value));
 	sc->dnslist_matched = key;
 	sc->dnslist_text = SLICE_EMPTY;
-	str_add(&name, name_start);
-	str_addc(&name, '.');
-	str_add(&name, item->text_domain);
-	if (dns_query(sc->task, str_slice(&name), DNS_TXT, &text, &err) == OK && text.count)
+	if (query(run, name_start, item->main_domain, DNS_TXT, &text) == OK && text.count)
 		sc->dnslist_text = slice_sub(text.records[0].text, 0, 511);
+	*run->err = err_make(sc->task->arena);
 }
 
 /* One key asked at one list. */
 static enum rc ask(struct acl_run *run, const struct dnslist_item *item, struct slice key, struct slice name_start)
 {
-	struct scope *sc = run->sc;
-	struct str name = str_make(sc->task->arena);
-	struct dns_answer answer;
-	enum rc rc;
+	struct dns_answer answer, main_answer;
+	enum rc rc = query(run, name_start, item->domain, DNS_A, &answer);
 
-	str_add(&name, name_start);
-	str_addc(&name, '.');
-	str_add(&name, item->domain);
-	if (name.failed)
-		return err_memory(run->err);
-	rc = dns_query(sc->task, str_slice(&name), DNS_A, &answer, run->err);
 	if (rc != OK)
 		return rc;
-	/* Only answers within 127/8 mean anything (RFC 5782 section 2.1): others come from lists that were given up, or
-	 * from resolvers that answer everything. */
-	for (unsigned i = 0; i < answer.count; i++)
-		if (answer.records[i].ip.family != 4 || answer.records[i].ip.bytes[0] != 127) {
-			log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
-				   "DNS list lookup for %.*s at %.*s returned an address that is not in 127.0/8 and discarded",
-				   SLICE_ARG(key), SLICE_ARG(item->domain));
-			return FAIL;
-		}
-	if (!answer_counts(item, &answer))
+	discard_foreign(run, item, key, &answer);
+	if (!answer.count || !answer_counts(item, &answer))
 		return FAIL;
+	if (item->main_domain.ptr != item->domain.ptr) {
+		/* A list that is merged from others said so: it is the other's own word that counts. */
+		rc = query(run, name_start, item->main_domain, DNS_A, &main_answer);
+		if (rc != OK)
+			return rc;
+	}
 	found(run, item, &answer, key, name_start);
 	return OK;
 }

@@ -4,7 +4,7 @@
 
 enum {
 	ARG_1 = 0, ARG_9 = 8, NARG, VERIFY_MESSAGE, DNSLIST_DOMAIN, DNSLIST_MATCHED, DNSLIST_TEXT, DNSLIST_VALUE, SENDER_RATE,
-	SENDER_RATE_LIMIT, SENDER_RATE_PERIOD, SENDER_FAILURE, RECIPIENT_FAILURE, HEADERS_ADDED,
+	SENDER_RATE_LIMIT, SENDER_RATE_PERIOD, SENDER_FAILURE, RECIPIENT_FAILURE, HEADERS_ADDED, CSA_STATUS,
 };
 
 static enum rc get(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
@@ -50,6 +50,10 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 		if (acl_memory(sc))
 			*ret = acl_memory(sc)->headers_added;
 		break;
+	case CSA_STATUS:
+		if (sc->client && sc->client->csa_status)
+			*ret = slice_of(sc->client->csa_status);
+		break;
 	case RECIPIENT_FAILURE:
 		*ret = sc->recipient_verify_failure;
 		break;
@@ -77,6 +81,7 @@ static const struct variable rows[] = {
 	{"sender_rate_period", get, SENDER_RATE_PERIOD},
 	{"sender_verify_failure", get, SENDER_FAILURE},
 	{"recipient_verify_failure", get, RECIPIENT_FAILURE},
+	{"csa_status", get, CSA_STATUS},
 	{"headers_added", get, HEADERS_ADDED},
 };
 const struct variable_table acl_variables = {rows, ARRAY_COUNT(rows)};

@@ -94,8 +94,19 @@ enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct sli
 /* TEST_TRUE, TEST_FALSE or TEST_DEFER (CANCELLED too) from a result. */
 enum acl_test acl_test_of(enum rc rc);
 
+struct acl_options {
+	int64_t dns_csa_search_limit;
+	bool dns_csa_use_reverse;
+	struct slice ratelimit_redis_servers;
+};
+
+/* verify = csa (csa.c): may the name's owner's client send mail? FAIL: no, *why_ret says so. Sets $csa_status. Parks. */
+enum acl_test acl_verify_csa(struct acl_run *run, struct slice name, struct slice *why_ret);
+
 /* What the room keeps with a message: extra[0]. NULL: no message, or no memory. */
 struct acl_memory {
+	struct slice details; /* of a sender that could not be verified: for the client; ptr NULL: none */
+	bool details_told;
 	bool sender_verified_done;
 	enum rc sender_verified;
 	struct slice sender_verified_text;
@@ -114,6 +125,7 @@ extern const struct acl_word acl_word_control;	 /* control.c */
 extern const struct acl_word acl_word_verify;	 /* verify.c */
 extern const struct acl_word acl_word_dnslists;	 /* dnslists.c */
 extern const struct acl_word acl_word_ratelimit; /* ratelimit.c */
+extern const struct acl_word acl_word_seen;	 /* seen.c */
 extern const struct acl_word acl_words_unavailable[]; /* words.c: conditions whose systems are not there */
 
 #define AT(where) (1u << ACL_WHERE_##where)

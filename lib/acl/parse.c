@@ -102,6 +102,9 @@ static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_li
 	item->text = arena_copy(arena, slice_trim(slice_from(rest, 1)));
 	if (!item->text.ptr || compile_value(conf, arena, item) != OK)
 		return err_memory(err);
+	if (item->word == &acl_word_control && slice_starts(item->text, SLICE("cutthrough_delivery")))
+		conf_warn(conf, &item->place, "control = cutthrough_delivery has no effect here: the message is queued and delivered "
+			  "as others are");
 	*item_ret = item;
 	return OK;
 }

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define DELAY_MAX_S 3600
+#define DELAY_MAX_S 86400 /* who waits longer has left long ago */
 
 static enum acl_test run_condition(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
@@ -173,6 +173,14 @@ static enum acl_test run_queue(struct acl_run *run, const struct acl_item *item,
 			return TEST_ERROR;
 		}
 	run->outcome->queue_name = value;
+	if (run->sc->message) {
+		/* $queue_name is the new one from here on. */
+		run->sc->message->queue_name = arena_copy(&run->sc->message->arena, value);
+		if (!run->sc->message->queue_name.ptr) {
+			run->sc->message->queue_name = SLICE_EMPTY;
+			return acl_test_of(err_memory(run->err));
+		}
+	}
 	return TEST_TRUE;
 }
 
@@ -192,6 +200,26 @@ static enum acl_test run_log_reject_target(struct acl_run *run, const struct acl
 	return TEST_TRUE;
 }
 
+/* The first address of a name, by /etc/hosts and the DNS. Parks. */
+static enum rc udp_host(struct acl_run *run, struct slice host, struct ip_addr *ip_ret)
+{
+	struct dns_answer answer;
+	enum rc rc;
+
+	if (ip_parse(host, ip_ret))
+		return OK;
+	rc = dns_hosts_file(run->sc->task, host, &answer, run->err);
+	if (rc == FAIL)
+		rc = dns_query(run->sc->task, host, DNS_A, &answer, run->err);
+	if (rc == FAIL)
+		rc = dns_query(run->sc->task, host, DNS_AAAA, &answer, run->err);
+	if (rc == OK && !answer.count)
+		rc = FAIL;
+	if (rc == OK)
+		*ip_ret = answer.records[0].ip;
+	return rc;
+}
+
 /* "<;host;port;data": one datagram, sent and forgotten. */
 static enum acl_test run_udpsend(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
@@ -205,18 +233,18 @@ static enum acl_test run_udpsend(struct acl_run *run, const struct acl_item *ite
 
 	(void)item;
 	if (!list_next(run->sc->task->arena, &rest, &separator, &host) ||
-	    !list_next(run->sc->task->arena, &rest, &separator, &port) || !rest.len || !parse_u64(port, &number) ||
-	    number == 0 || number > 65535) {
-		(void)err_set(run->err, FAIL, "missing or bad host, port or data in \"udpsend\"");
+	    !list_next(run->sc->task->arena, &rest, &separator, &port) || !parse_u64(port, &number) || number > 65535) {
+		(void)err_set(run->err, FAIL, "missing or bad host or port in \"udpsend\"");
 		return TEST_ERROR;
 	}
-	if (!ip_parse(host, &ip)) {
-		(void)err_set(run->err, FAIL, "bad udpsend destination \"%.*s\": an IP address is needed", SLICE_ARG(host));
-		return TEST_ERROR;
-	}
-	ip.port = (uint16_t)number;
 	if (run->sc->dry_run)
 		return TEST_TRUE;
+	if (udp_host(run, host, &ip) != OK) {
+		err_prefix(run->err, "no address for the \"udpsend\" destination \"%.*s\"", SLICE_ARG(host));
+		return TEST_DEFER;
+	}
+	ip.port = (uint16_t)number;
+	rest = slice_ltrim(rest);
 	len = ip_to_sockaddr(&ip, &sa);
 	fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || sendto(fd, rest.ptr, rest.len, MSG_DONTWAIT, (struct sockaddr *)&sa, len) < 0) {

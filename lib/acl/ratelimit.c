@@ -5,33 +5,22 @@
  * after an event of weight c, t seconds after the last one, with period p: with a = exp(-t/p),
  * rate = (1-a) * c * p/t + a * rate, and at least c; the first event gives c. A record that counts different events
  * ("unique=") goes on with the time from which its set counts and the digests of the events seen since. */
-#include "list.h"
+#include "rate.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/hash.h>
 
-#define UNIQUE_MAX 4096 /* events remembered for a key; when there are more, the set begins anew */
-
-enum rate_mode { PER_MAIL, PER_CONN, PER_BYTE, PER_RCPT, PER_ADDR, PER_CMD };
+enum rate_mode { PER_MAIL, PER_CONN, PER_RCPT, PER_CMD };
 struct rate_record {
 	double rate;
 	uint64_t time_us;
 };
 struct rate_set {
 	uint64_t since_us;
-	uint64_t seen[UNIQUE_MAX];
+	uint64_t seen[RATE_UNIQUE_MAX];
 };
-struct rate_update {
-	double limit, period, count;
-	uint64_t now_us;
-	bool strict, readonly, unique;
-	uint64_t event; /* digest of the unique key */
-	double rate_ret;
-	bool over_ret;
-};
-
 /* Adds the event to the set behind the record, which is as long as what it holds. false: it was there already. */
 static bool set_add(const struct rate_update *u, struct rate_set *set, size_t *count)
 {
@@ -40,7 +29,7 @@ static bool set_add(const struct rate_update *u, struct rate_set *set, size_t *c
 	for (size_t i = 0; i < *count; i++)
 		if (set->seen[i] == u->event)
 			return false;
-	if (*count == UNIQUE_MAX)
+	if (*count == RATE_UNIQUE_MAX)
 		*count = 0;
 	if (!*count)
 		set->since_us = u->now_us;
@@ -82,8 +71,9 @@ static ptrdiff_t update(void *arg, struct slice old, char *new_value)
 	}
 	u->rate_ret = known ? smoothed(u, &record, weight) : weight;
 	u->over_ret = u->rate_ret >= u->limit;
-	if (u->readonly || (u->over_ret && !u->strict))
-		return -1; /* leaky: what was over the limit is not counted */
+	/* Leaky: what was over the limit is not counted, unless it is all that is known of the key. */
+	if (u->readonly || (known && u->over_ret && !u->strict))
+		return -1;
 	record = (struct rate_record){u->rate_ret, u->now_us};
 	memcpy(new_value, &record, sizeof(record));
 	return (ptrdiff_t)(sizeof(record) + (u->unique ? set_len + count * sizeof(set->seen[0]) : 0));
@@ -95,7 +85,7 @@ struct rate_words {
 	double limit, period;
 	int64_t period_s;
 	enum rate_mode mode;
-	bool mode_set, strict, leaky, readonly, unique;
+	bool mode_set, strict, leaky, readonly, noupdate, unique, per_addr, per_byte;
 	double count;
 	bool count_set;
 	struct slice limit_text, period_text; /* as given: for the variables */
@@ -124,7 +114,7 @@ static bool parse_number(struct slice text, double *number_ret)
 	return *end == 0 && isfinite(*number_ret) && *number_ret >= 0;
 }
 
-static const char *const mode_names[] = {"per_mail", "per_conn", "per_byte", "per_rcpt", "per_addr", "per_cmd"};
+static const char *const mode_names[] = {"per_mail", "per_conn", "per_rcpt", "per_cmd"};
 
 static bool refuse(struct acl_run *run, const char *what, struct slice word)
 {
@@ -132,25 +122,48 @@ static bool refuse(struct acl_run *run, const char *what, struct slice word)
 	return false;
 }
 
-/* One of the options behind the limit and the period. *key_ret: it is none, so the key begins here. */
-static bool parse_option(struct acl_run *run, struct slice word, struct rate_words *w, bool *key_ret)
+/* Two of the kinds are another with a measure of their own. */
+static bool parse_mode(struct slice word, struct rate_words *w, enum rate_mode *mode_ret)
 {
+	if (slice_eq(word, SLICE("per_byte"))) {
+		w->per_byte = true;
+		*mode_ret = PER_MAIL;
+		return true;
+	}
+	if (slice_eq(word, SLICE("per_addr"))) {
+		w->per_addr = true;
+		*mode_ret = PER_RCPT;
+		return true;
+	}
 	for (unsigned i = 0; i < ARRAY_COUNT(mode_names); i++)
 		if (slice_eq(word, slice_of(mode_names[i]))) {
-			if (w->mode_set) {
-				(void)err_set(run->err, FAIL, "conflicting per_* options");
-				return false;
-			}
-			w->mode = (enum rate_mode)i;
-			w->mode_set = true;
+			*mode_ret = (enum rate_mode)i;
 			return true;
 		}
-	if (slice_eq(word, SLICE("strict"))) {
+	return false;
+}
+
+/* One of the options behind the limit and the period. *key_ret: it is none, so it is of the key. */
+static bool parse_option(struct acl_run *run, struct slice word, struct rate_words *w, bool *key_ret)
+{
+	enum rate_mode mode;
+
+	*key_ret = false;
+	if (parse_mode(word, w, &mode)) {
+		if (w->mode_set) {
+			(void)err_set(run->err, FAIL, "conflicting per_* options");
+			return false;
+		}
+		w->mode = mode;
+		w->mode_set = true;
+	} else if (slice_eq(word, SLICE("strict"))) {
 		w->strict = true;
 	} else if (slice_eq(word, SLICE("leaky"))) {
 		w->leaky = true;
-	} else if (slice_eq(word, SLICE("readonly")) || slice_eq(word, SLICE("noupdate"))) {
+	} else if (slice_eq(word, SLICE("readonly"))) {
 		w->readonly = true;
+	} else if (slice_eq(word, SLICE("noupdate"))) {
+		w->noupdate = true;
 	} else if (slice_starts(word, SLICE("count="))) {
 		w->count_set = true;
 		if (!parse_number(slice_trim(slice_from(word, 6)), &w->count))
@@ -166,13 +179,14 @@ static bool parse_option(struct acl_run *run, struct slice word, struct rate_wor
 
 static bool parse_words(struct acl_run *run, struct slice value, struct rate_words *w)
 {
-	struct slice rest = value, word = SLICE_EMPTY, before;
-	bool is_key = false;
+	struct slice rest = value, word = SLICE_EMPTY;
+	struct str key = str_make(run->sc->task->arena);
 
-	*w = (struct rate_words){.mode = PER_MAIL, .count = 1, .key = {NULL, 0, 0}};
+	*w = (struct rate_words){.mode = PER_MAIL, .count = 1, .key = {NULL, 0, 0}, .unique_key = SLICE_EMPTY};
 	(void)slice_split(&rest, '/', &word); /* false: nothing, which is no number */
 	w->limit_text = slice_trim(word);
-	if (!parse_number(w->limit_text, &w->limit))
+	/* No limit before the slash is none at all: everything is over it. */
+	if ((w->limit_text.len || !rest.ptr) && !parse_number(w->limit_text, &w->limit))
 		return refuse(run, "is not a positive number", w->limit_text);
 	word = SLICE_EMPTY;
 	(void)slice_split(&rest, '/', &word);
@@ -180,36 +194,39 @@ static bool parse_words(struct acl_run *run, struct slice value, struct rate_wor
 	if (!conf_parse_time(w->period_text, &w->period_s) || w->period_s <= 0)
 		return refuse(run, "is not a time value", w->period_text);
 	w->period = (double)w->period_s;
-	for (before = rest; slice_split(&rest, '/', &word); before = rest) {
-		if (!parse_option(run, slice_trim(word), w, &is_key))
+	while (slice_split(&rest, '/', &word)) {
+		bool is_key;
+		word = slice_trim(word);
+		if (!parse_option(run, word, w, &is_key))
 			return false;
-		if (is_key) {
-			/* The key may hold slashes: it is the rest. */
-			w->key = slice_trim(before);
-			break;
-		}
+		if (!is_key || (!word.len && !rest.ptr && !key.len))
+			continue;
+		/* A key may hold slashes, and options may stand behind it. */
+		if (key.len)
+			str_addc(&key, '/');
+		str_add(&key, word);
 	}
-	if ((w->strict && w->leaky) || (w->readonly && (w->strict || w->leaky))) {
+	if (key.len || key.failed)
+		w->key = str_slice(&key);
+	if (w->strict + w->leaky + w->readonly > 1) {
 		(void)err_set(run->err, FAIL, "conflicting update modes");
 		return false;
 	}
-	return true;
+	return !key.failed;
 }
 
 /* Where an event of the kind is not to be counted: there the rate is looked at only. */
 static bool counted_at(enum rate_mode mode, enum acl_where where)
 {
 	const uint32_t here = 1u << where, local = AT(NOT_SMTP) | AT(NOT_SMTP_START),
-		       message = AT(RCPT) | AT(PREDATA) | AT(MIME) | AT(DATA) | AT(PRDR) | local;
+		       message = AT(RCPT) | AT(PREDATA) | AT(MIME) | AT(DATA) | AT(PRDR) | AT(NOT_SMTP);
 
 	switch (mode) {
 	case PER_CONN:
 		return !(here & local);
 	case PER_MAIL:
-	case PER_BYTE:
 		return here & (message | AT(MAIL));
 	case PER_RCPT:
-	case PER_ADDR:
 		return here & message;
 	default:
 		return true;
@@ -222,7 +239,7 @@ static double weight(struct acl_run *run, const struct rate_words *w)
 
 	if (w->count_set)
 		return w->count;
-	if (w->mode == PER_BYTE)
+	if (w->per_byte)
 		return m ? (double)(m->body.size + m->headers.bytes) : 0;
 	if (w->mode == PER_RCPT && run->where != ACL_WHERE_RCPT && m)
 		return (double)m->recipient_count;
@@ -247,7 +264,7 @@ static struct slice make_key(struct acl_run *run, const struct rate_words *w)
 	struct str key = str_make(run->sc->task->arena);
 	struct client *c = run->sc->client;
 
-	str_printf(&key, "%lld/%s/%s", (long long)w->period_s, mode_names[w->mode], w->unique ? "unique/" : "");
+	str_printf(&key, "%.*s/%s/%s", SLICE_ARG(w->period_text), mode_names[w->mode], w->unique ? "unique/" : "");
 	if (w->key.ptr)
 		str_add(&key, w->key);
 	else if (c && c->ip.family)
@@ -273,7 +290,6 @@ static struct map *counted(struct acl_run *run, enum rate_mode mode, struct aren
 			map_init(client->rates, client->arena, false);
 		return client->rates;
 	case PER_MAIL:
-	case PER_BYTE:
 		*arena_ret = memory ? &sc->message->arena : NULL;
 		return memory ? &memory->rates : NULL;
 	default:
@@ -289,6 +305,7 @@ static struct map *counted(struct acl_run *run, enum rate_mode mode, struct aren
 /* Asks the hints, unless the key's rate is known here already. */
 static enum rc rate_of(struct acl_run *run, enum rate_mode mode, struct slice key, struct rate_update *u)
 {
+	const struct acl_options *options;
 	struct arena *arena = NULL;
 	struct map *known = u->readonly ? NULL : counted(run, mode, &arena);
 	double *rate = known ? map_get(known, key) : NULL;
@@ -299,7 +316,10 @@ static enum rc rate_of(struct acl_run *run, enum rate_mode mode, struct slice ke
 		u->over_ret = u->rate_ret >= u->limit;
 		return OK;
 	}
-	rc = hints_update(run->sc->task, HINTS_RATELIMIT, key, update, u, run->err);
+	options = conf_group(run->sc->conf, CONF_ACL);
+	rc = options && options->ratelimit_redis_servers.len ?
+		     rate_redis_update(run->sc, options->ratelimit_redis_servers, key, u, run->err) :
+		     hints_update(run->sc->task, HINTS_RATELIMIT, key, update, u, run->err);
 	if (rc != OK || !known)
 		return rc;
 	rate = arena_make(arena, double);
@@ -322,12 +342,20 @@ static enum acl_test run_ratelimit(struct acl_run *run, const struct acl_item *i
 		err_prefix(run->err, "error in arguments to \"ratelimit\" condition");
 		return TEST_ERROR;
 	}
-	if (w.mode == PER_ADDR && !w.unique) {
+	if (w.per_addr && !w.unique) {
 		w.unique = true;
 		w.unique_key = sc->address ? sc->address->full : SLICE_EMPTY;
 	}
-	if (!counted_at(w.mode, run->where))
-		w.readonly = true;
+	if (!counted_at(w.mode, run->where) || (w.per_addr && run->where != ACL_WHERE_RCPT)) {
+		if ((w.strict || w.leaky) && !w.noupdate) {
+			(void)err_set(run->err, FAIL,
+				      "error in arguments to \"ratelimit\" condition: what is not counted in the %s ACL can only be "
+				      "looked at there: \"strict\" and \"leaky\" are for others", acl_where_names[run->where]);
+			return TEST_ERROR;
+		}
+		w.noupdate = true;
+	}
+	w.readonly |= w.noupdate;
 	key = make_key(run, &w);
 	if (!key.ptr)
 		return TEST_DEFER;

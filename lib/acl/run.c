@@ -36,6 +36,7 @@ void acl_outcome_init(struct acl_outcome *outcome)
 		.submission_domain = {NULL, 0, 0},
 		.submission_name = {NULL, 0, 0},
 		.queue_name = {NULL, 0, 0},
+		.details = {NULL, 0, 0},
 		.reject_targets = LOG_TO_MAIN | LOG_TO_REJECT,
 	};
 }
@@ -351,6 +352,8 @@ enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct sli
 enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct expansion *acl, struct acl_outcome *outcome,
 			  struct err *err)
 {
+	struct acl_memory *memory;
+	enum acl_result result;
 	struct slice name;
 	enum rc rc;
 
@@ -365,7 +368,13 @@ enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct e
 	}
 	if (!slice_trim(name).len)
 		return accepted_by_default(where) ? ACL_ACCEPT : ACL_DENY;
-	return acl_run_named(sc, where, name, NULL, 0, outcome, err);
+	result = acl_run_named(sc, where, name, NULL, 0, outcome, err);
+	memory = sc->message ? sc->message->extra[0] : NULL;
+	if ((result == ACL_DENY || result == ACL_DROP) && memory && memory->details.ptr && !memory->details_told) {
+		outcome->details = memory->details;
+		memory->details_told = true;
+	}
+	return result;
 }
 
 /* ---- Headers ------------------------------------------------------------------------------------------------------- */

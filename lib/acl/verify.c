@@ -4,9 +4,23 @@
 struct verify_words {
 	struct verify_options options;
 	struct callout_options callout;
-	bool defer_ok, callout_wanted, callout_defer_ok, quota;
+	bool defer_ok, callout_wanted, callout_defer_ok;
 	bool case_insensitive;
 };
+
+/* "name = value", with or without white space. */
+static bool with_value(struct slice word, const char *name, struct slice *value_ret)
+{
+	struct slice rest;
+
+	if (!slice_starts(word, slice_of(name)))
+		return false;
+	rest = slice_ltrim(slice_from(word, (uint32_t)strlen(name)));
+	if (!rest.len || rest.ptr[0] != '=')
+		return false;
+	*value_ret = slice_trim(slice_from(rest, 1));
+	return true;
+}
 
 static bool callout_word(struct acl_run *run, struct slice word, struct callout_options *c, bool *defer_ok)
 {
@@ -25,16 +39,18 @@ static bool callout_word(struct acl_run *run, struct slice word, struct callout_
 		const char *name;
 		size_t offset;
 	} times[] = {
-		{"connect=", offsetof(struct callout_options, connect_timeout_s)},
-		{"maxwait=", offsetof(struct callout_options, maxwait_s)},
+		{"connect", offsetof(struct callout_options, connect_timeout_s)},
+		{"maxwait", offsetof(struct callout_options, maxwait_s)},
 	};
 	static const struct {
 		const char *name;
 		size_t offset;
 	} texts[] = {
-		{"mailfrom=", offsetof(struct callout_options, mailfrom)},
-		{"postmaster_mailfrom=", offsetof(struct callout_options, postmaster_mailfrom)},
+		{"mailfrom", offsetof(struct callout_options, mailfrom)},
+		{"postmaster_mailfrom", offsetof(struct callout_options, postmaster_mailfrom)},
 	};
+
+	struct slice value;
 
 	(void)run;
 	if (slice_eq(word, SLICE("defer_ok"))) {
@@ -49,16 +65,15 @@ static bool callout_word(struct acl_run *run, struct slice word, struct callout_
 			return true;
 		}
 	for (unsigned i = 0; i < ARRAY_COUNT(texts); i++)
-		if (slice_starts(word, slice_of(texts[i].name))) {
-			*(struct slice *)((char *)c + texts[i].offset) = slice_trim(slice_from(word, (uint32_t)strlen(texts[i].name)));
+		if (with_value(word, texts[i].name, &value)) {
+			*(struct slice *)((char *)c + texts[i].offset) = value;
 			if (i == 1)
 				c->postmaster = true;
 			return true;
 		}
 	for (unsigned i = 0; i < ARRAY_COUNT(times); i++)
-		if (slice_starts(word, slice_of(times[i].name)))
-			return conf_parse_time(slice_trim(slice_from(word, (uint32_t)strlen(times[i].name))),
-					       (int64_t *)((char *)c + times[i].offset));
+		if (with_value(word, times[i].name, &value))
+			return conf_parse_time(value, (int64_t *)((char *)c + times[i].offset));
 	return conf_parse_time(word, &c->timeout_s);
 }
 
@@ -66,7 +81,7 @@ static bool parse_words(struct acl_run *run, struct slice rest, struct verify_wo
 {
 	struct slice word;
 
-	*words = (struct verify_words){.callout = {.timeout_s = 30, .connect_timeout_s = 5}};
+	*words = (struct verify_words){.callout = {.timeout_s = 30, }};
 	while (slice_split(&rest, '/', &word)) {
 		word = slice_trim(word);
 		if (slice_eq(word, SLICE("defer_ok"))) {
@@ -165,7 +180,6 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 	struct acl_memory *memory = acl_memory(sc);
 	struct slice sender = sc->sender.ptr ? sc->sender : sc->message ? sc->message->sender : SLICE_EMPTY;
 	struct slice user, failure, address = given.len ? given : sender;
-	struct str text = str_make(sc->task->arena);
 	enum rc rc;
 
 	/* From here on the sender is who the rules say. */
@@ -194,13 +208,12 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 		}
 	}
 	if (rc == FAIL) {
-		run->outcome->sender_verify_failed = true;
-		if (!words->options.no_details)
-			str_printf(&text, "Verification failed for <%.*s>\n%.*s\n", SLICE_ARG(address),
-				   SLICE_ARG(user.ptr && user.len ? user : SLICE("Unrouteable address")));
-		str_addz(&text, "Sender verify failed");
-		run->user_text = str_slice(&text);
-		run->log_text = SLICE("Sender verify failed");
+		/* Told once, before the first refusal that comes of it. */
+		if (!words->options.no_details && memory && !memory->details_told)
+			memory->details = arena_printf(&sc->message->arena, "Verification failed for <%.*s>\n%.*s",
+						       SLICE_ARG(address),
+						       SLICE_ARG(user.ptr && user.len ? user : SLICE("Unrouteable address")));
+		run->user_text = run->log_text = SLICE("Sender verify failed");
 	} else if (rc == DEFER) {
 		run->user_text = SLICE("Could not complete sender verify");
 		run->log_text = user.ptr && user.len ? user : run->user_text;
@@ -344,6 +357,16 @@ static const struct kind *kind_of(struct slice *value)
 	return NULL;
 }
 
+/* Some callout options are for one kind of address. */
+static bool words_fit(enum verify_kind kind, const struct verify_words *words)
+{
+	const struct callout_options *c = &words->callout;
+
+	if (c->mailfrom.ptr && kind != VERIFY_HEADER_SENDER)
+		return false;
+	return (!c->use_sender && !c->use_postmaster) || kind == VERIFY_RECIPIENT_KIND;
+}
+
 static enum acl_test helo_or_name(struct acl_run *run, enum verify_kind kind, const struct verify_words *words)
 {
 	struct client *c = run->sc->client;
@@ -381,7 +404,23 @@ static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item
 		(void)err_set(run->err, FAIL, "cannot verify %s in ACL for %s", kind->name, acl_where_names[run->where]);
 		return TEST_ERROR;
 	}
-	if (kind->kind != VERIFY_ARC && !parse_words(run, rest, &words)) {
+	if (kind->kind == VERIFY_HELO && rest.ptr) {
+		(void)err_set(run->err, FAIL, "unexpected argument for \"verify %.*s\"", SLICE_ARG(value));
+		return TEST_ERROR;
+	}
+	if (kind->kind == VERIFY_CSA) {
+		struct client *c = run->sc->client;
+		struct slice why = {NULL, 0, 0};
+		enum acl_test test = acl_verify_csa(run, rest.ptr ? rest : c ? c->helo : SLICE_EMPTY, &why);
+		if (test == TEST_FALSE)
+			run->user_text = run->log_text = arena_printf(run->sc->task->arena, "client SMTP authorization %.*s",
+								      SLICE_ARG(why));
+		return test;
+	}
+	if (kind->kind == VERIFY_REVERSE) {
+		/* Words that it does not know have never been a mistake here. */
+		words = (struct verify_words){.defer_ok = slice_eq(slice_trim(rest.ptr ? rest : SLICE_EMPTY), SLICE("defer_ok"))};
+	} else if (kind->kind != VERIFY_ARC && (!parse_words(run, rest, &words) || !words_fit(kind->kind, &words))) {
 		(void)err_set(run->err, FAIL, "unknown option in ACL condition \"verify %.*s\"", SLICE_ARG(value));
 		return TEST_ERROR;
 	}

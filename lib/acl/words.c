@@ -6,7 +6,7 @@ const struct acl_word *const acl_words[] = {
 	&acl_word_delay, &acl_word_dnslists, &acl_word_domains, &acl_word_encrypted, &acl_word_endpass, &acl_word_hosts,
 	&acl_word_local_parts, &acl_word_log_message, &acl_word_log_reject_target, &acl_word_logwrite, &acl_word_message,
 	&acl_word_queue, &acl_word_ratelimit, &acl_word_recipients, &acl_word_remove_header, &acl_word_sender_domains,
-	&acl_word_senders, &acl_word_set, &acl_word_udpsend, &acl_word_verify,
+	&acl_word_seen, &acl_word_senders, &acl_word_set, &acl_word_udpsend, &acl_word_verify,
 	NULL,
 };
 
@@ -23,7 +23,7 @@ static enum acl_test unavailable(struct acl_run *run, const struct acl_item *ite
 const struct acl_word acl_words_unavailable[] = {
 	UNAVAILABLE("atrn_domains"), UNAVAILABLE("dcc"),    UNAVAILABLE("decode"),  UNAVAILABLE("dkim_signers"),
 	UNAVAILABLE("dkim_status"),  UNAVAILABLE("dmarc_status"), UNAVAILABLE("malware"), UNAVAILABLE("mime_regex"),
-	UNAVAILABLE("regex"),	     UNAVAILABLE("seen"),   UNAVAILABLE("spam"),    UNAVAILABLE("spf"),
+	UNAVAILABLE("regex"),	     UNAVAILABLE("spam"),    UNAVAILABLE("spf"),
 	UNAVAILABLE("spf_guess"),    {"bmi_optin", MODIFIER, VALUE_RAW, 0, unavailable}, {NULL, CONDITION, VALUE_RAW, 0, NULL},
 };
 

@@ -9,60 +9,6 @@
 
 #define WORD_COUNT_MAX 32
 
-/* ---- Servers -------------------------------------------------------------------------------- */
-
-static bool parse_port(struct slice digits, uint16_t *port)
-{
-	int64_t number;
-
-	if (!conf_parse_int(digits, &number) || number < 1 || number > UINT16_MAX)
-		return false;
-	*port = (uint16_t)number;
-	return true;
-}
-
-/* "10.0.0.1", "10.0.0.1:6380", "2001:db8::1", "[2001:db8::1]:6380", "cache.example:6380". */
-static bool parse_host(struct slice text, struct redis_server *server)
-{
-	ptrdiff_t colon = slice_find(text, ':'), end;
-
-	server->host = text;
-	if (text.len && text.ptr[0] == '[') {
-		end = slice_find(text, ']');
-		if (end < 0)
-			return false;
-		server->host = slice_sub(text, 1, (size_t)end - 1);
-		text = slice_from(text, (size_t)end + 1);
-		return !text.len || (text.ptr[0] == ':' && parse_port(slice_from(text, 1), &server->port));
-	}
-	if (colon < 0 || slice_rfind(text, ':') != colon)
-		return text.len; /* no port, or an IPv6 address */
-	server->host = slice_sub(text, 0, (size_t)colon);
-	return server->host.len && parse_port(slice_from(text, (size_t)colon + 1), &server->port);
-}
-
-/* "host/database/password", "(/path)/database/password". */
-static bool parse_server(struct slice text, struct redis_server *server)
-{
-	struct slice rest = text, host;
-	ptrdiff_t end;
-
-	*server = (struct redis_server){SLICE_EMPTY, SLICE_EMPTY, 0, SLICE_EMPTY, SLICE_EMPTY};
-	if (text.len && text.ptr[0] == '(') {
-		end = slice_find(text, ')');
-		if (end < 2 || (size_t)end + 1 >= text.len || text.ptr[end + 1] != '/')
-			return false;
-		server->path = slice_sub(text, 1, (size_t)end - 1);
-		rest = slice_from(text, (size_t)end + 2);
-	} else if (!slice_split(&rest, '/', &host) || !rest.ptr || !parse_host(host, server)) {
-		return false;
-	}
-	if (!slice_split(&rest, '/', &server->database) || !rest.ptr)
-		return false;
-	server->password = rest; /* it may hold a slash */
-	return true;
-}
-
 /* ---- The command ----------------------------------------------------------------------------- */
 
 /* Words, divided by white space; a backslash takes the next byte as it is. */
@@ -184,7 +130,7 @@ static enum rc redis_find(struct scope *sc, const struct lookup_type *type,
 		struct redis_reply reply;
 
 		/* The text may hold a password, so it is not shown. */
-		if (!parse_server(item, &server))
+		if (!redis_server_parse(item, &server))
 			return err_set(err, DEFER, "REDIS: item %u of the servers is not %s", servers.count,
 				       servers.form);
 		rc = redis_call(sc->task, &server, words, count, &reply, err);

@@ -157,6 +157,7 @@ struct client {
 	uint32_t uid, gid;	      /* of a local submitter */
 	struct slice login;
 	uint64_t connected;	      /* wall clock, ns */
+	const char *csa_status;	      /* $csa_status; NULL: not asked */
 	struct map *rates;	      /* acl's own: the rates counted in this connection; NULL: none, and in copies */
 	struct arena *arena;	      /* where new strings of this client go */
 	struct arena *variables;      /* where acl_c goes, which may be set anew ten thousand times; NULL: arena */

@@ -17,6 +17,10 @@ struct redis_server {
 	struct slice password; /* empty: no AUTH; "user:password" is not split */
 };
 
+/* "host[:port]/database/password" or "(/path)/database/password", as redis_servers has them; the slices of *server_ret are
+ * parts of text. */
+bool redis_server_parse(struct slice text, struct redis_server *server_ret);
+
 enum redis_kind { REDIS_NIL, REDIS_STRING, REDIS_STATUS, REDIS_ERROR, REDIS_INTEGER, REDIS_ARRAY };
 struct redis_reply {
 	enum redis_kind kind;

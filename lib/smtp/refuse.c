@@ -96,6 +96,22 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 		  slice_ltrim(str_slice(&line)));
 }
 
+/* The details go before the message, but behind a code that it begins with. */
+static struct slice with_details(struct smtp_session *s, struct slice details, struct slice user)
+{
+	struct str text = str_make(&s->serving->arena);
+	uint64_t code;
+
+	if (user.len > 3 && user.ptr[3] == ' ' && parse_u64(slice_sub(user, 0, 3), &code)) {
+		str_add(&text, slice_sub(user, 0, 4));
+		user = slice_from(user, 4);
+	}
+	str_add(&text, details);
+	str_addc(&text, '\n');
+	str_add(&text, user);
+	return text.failed ? user : str_slice(&text);
+}
+
 bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result, struct acl_outcome *outcome,
 		 struct err *err, const char *verb, struct slice argument)
 {
@@ -127,6 +143,8 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 		user = temporary ? SLICE("Temporary local problem - please try later") : SLICE("Administrative prohibition");
 	if (outcome->drop_code && result == ACL_DROP)
 		code = outcome->drop_code;
+	if (outcome->details.ptr && !s->multiline_off)
+		user = with_details(s, outcome->details, user);
 	reply_user(s, code, enhanced, user);
 	if (result == ACL_DROP) {
 		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s closed by DROP in ACL", SLICE_ARG(client_caller(s)));

@@ -5,6 +5,7 @@ import re
 import subprocess
 import tempfile
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from harness import Client, SluiceTest, configuration, POLICY
 
@@ -50,6 +51,14 @@ t:
 """
 
 
+# What the cases find in DIR.
+FILES = {
+    "acl_file": "accept message = from the file\n",
+    "ips": "10.1.2.0/24: net data\n",
+    "nets": "10.1.2.0/24: net data\n10.1.2.0: plain\n",
+}
+
+
 def exim():
     path = os.environ.get("SLUICE_ORACLE")
     return path if path and os.access(path, os.X_OK) else None
@@ -88,12 +97,17 @@ class Cases(unittest.TestCase):
             conf = os.path.join(tmp, "conf")
             with open(os.path.join(tmp, "names"), "w") as f:
                 f.writelines(f"{name}: {name}\n" for name, _, _ in cases())
+            for file, text in FILES.items():
+                with open(os.path.join(tmp, file), "w") as f:
+                    f.write(text)
             acls = "".join(f"{name}:\n" + "".join(f"  {line.strip()}\n" for line in lines) for name, lines, _ in cases())
             with open(conf, "w") as f:
-                f.write(MAIN.replace("DIR", tmp) + acls + REST)
-            for name, _, expected in cases():
-                with self.subTest(name):
-                    self.assertEqual(self.replies(command, conf, name), expected)
+                f.write((MAIN + acls + REST).replace("DIR", tmp))
+            with ThreadPoolExecutor(2) as pool:
+                said = pool.map(lambda case: self.replies(command, conf, case[0]), cases())
+                for (name, _, expected), replies in zip(cases(), said):
+                    with self.subTest(name):
+                        self.assertEqual(replies, expected)
 
     def test_cases(self):
         self.compare(os.environ["SLUICE"])
