@@ -6,7 +6,7 @@
 
 static const struct variable_table *const variables[] = {
 	&expand_variables, &message_variables, &match_variables, &route_variables, &transport_variables, &acl_variables,
-	&smtp_variables, &deliver_variables, &filter_variables, NULL,
+	&smtp_variables, &smtp_auth_variables, &deliver_variables, &filter_variables, NULL,
 };
 static const struct expand_item *const *const items[] = {expand_items, lookup_items, acl_items, NULL};
 static const struct expand_operator *const *const operators[] = {expand_operators, NULL};
@@ -26,7 +26,7 @@ static const struct conf_group *const groups[] = {
 };
 static const struct conf_section *const sections[] = {
 	&acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section,
-	&rewrite_conf_section, NULL,
+	&rewrite_conf_section, &auth_conf_section, NULL,
 };
 
 static const struct conf_feature *const features[] = {

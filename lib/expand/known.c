@@ -28,8 +28,6 @@ static const struct variable rows[] = {
     KNOWN("arc_state_reason", ""),
     KNOWN("atrn_host", ""),
     KNOWN("atrn_mode", ""),
-    KNOWN("authenticated_fail_id", ""),
-    KNOWN("authentication_failed", "0"),
     KNOWN("av_failed", "0"),
     KNOWN("bmi_alt_location", ""),
     KNOWN("bmi_base64_tracker_verdict", ""),

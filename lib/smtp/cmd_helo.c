@@ -95,6 +95,7 @@ static void say_hello(struct smtp_session *s, struct slice greeting)
 		str_addz(&text, "\nVRFY");
 	if (s->pipelining_ok)
 		str_addz(&text, "\nPIPELINING");
+	(void)auth_offer(s, &text); /* nothing to offer: nothing is said */
 	if (s->chunking_ok)
 		str_addz(&text, "\nCHUNKING");
 	if (enhanced)
@@ -176,6 +177,7 @@ static void extensions_offer(struct smtp_session *s, bool extended, uint32_t con
 {
 	const struct smtp_options *o = s->options;
 
+	s->auth_offered = 0;
 	s->pipelining_ok = extended && !(controls & ACL_CONTROL_NO_PIPELINING) && advertise(s, o->pipelining_advertise_hosts);
 	s->chunking_ok = extended && advertise(s, o->chunking_advertise_hosts);
 	s->utf8_ok = extended && advertise(s, o->smtputf8_advertise_hosts);

@@ -5,7 +5,7 @@ struct mail_parameters {
 	uint64_t size;
 	uint8_t body_8bit, dsn_ret;
 	bool smtputf8, has_size, has_ret, has_envid;
-	struct slice envid;
+	struct slice envid, auth;
 };
 
 struct slice path_take(struct slice argument, struct slice *rest_ret)
@@ -105,13 +105,17 @@ static bool parse_body(struct smtp_session *s, struct mail_parameters *p, struct
 	return true;
 }
 
-/* From clients that have not authenticated it says nothing (RFC 4954 section 5), but well-formed it has to be. */
-static bool parse_auth(struct smtp_session *s, struct slice value)
+/* Whoever believes it: well-formed it has to be (RFC 4954 section 5). */
+static bool parse_auth(struct smtp_session *s, struct mail_parameters *p, struct slice value)
 {
 	struct str decoded = str_make(&s->serving->arena);
 
-	if (value.len && (slice_eq(value, SLICE("<>")) || xtext_decode(&decoded, value)))
+	if (slice_eq(value, SLICE("<>")))
 		return true;
+	if (value.len && xtext_decode(&decoded, value) && !decoded.failed) {
+		p->auth = slice_tainted(str_slice(&decoded));
+		return true;
+	}
 	reply_error(s, 501, "5.5.4", "invalid data for AUTH");
 	return false;
 }
@@ -121,7 +125,7 @@ static bool parse_parameters(struct smtp_session *s, struct slice rest, struct m
 	struct slice name, value;
 	bool good = true;
 
-	*p = (struct mail_parameters){0};
+	*p = (struct mail_parameters){.envid = SLICE_EMPTY, .auth = SLICE_EMPTY};
 	while (good && parameter_next(&rest, &name, &value)) {
 		if (slice_eq_nocase(name, SLICE("SIZE"))) {
 			good = parse_size(s, p, value);
@@ -132,7 +136,7 @@ static bool parse_parameters(struct smtp_session *s, struct slice rest, struct m
 		} else if (slice_eq_nocase(name, SLICE("RET")) || slice_eq_nocase(name, SLICE("ENVID"))) {
 			good = !s->dsn_ok || parse_dsn(s, p, name, value);
 		} else if (slice_eq_nocase(name, SLICE("AUTH"))) {
-			good = parse_auth(s, value);
+			good = parse_auth(s, p, value);
 		} else {
 			/* Exim's habit is to call this a malformed address; RFC 5321 section 4.1.1.11 wants 555. */
 			reply_error(s, 555, "5.5.4", "MAIL parameter not recognized or not implemented: %.*s", SLICE_ARG(name));
@@ -206,13 +210,15 @@ static struct transaction *transaction_begin(struct smtp_session *s, const struc
 	m->sender = m->sender_original = arena_copy(&m->arena, sender->full);
 	m->dsn_ret = p->dsn_ret;
 	m->dsn_envid = arena_copy(&m->arena, p->envid);
+	m->auth_sender = arena_copy(&m->arena, p->auth);
 	m->body_8bit = p->body_8bit;
 	m->smtputf8 = p->smtputf8;
 	m->local = s->local;
+	m->protocol = session_protocol(s, m);
 	m->dont_deliver = s->dont_deliver;
 	m->deliver_firsttime = true;
 	m->queue_only = s->options->queue_only || s->queue_only;
-	if (m->sender.ptr && m->dsn_envid.ptr)
+	if (m->sender.ptr && m->dsn_envid.ptr && m->auth_sender.ptr)
 		return t;
 out:
 	if (m)
@@ -251,7 +257,8 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 		reply_error(s, 501, "5.1.7", "%.*s: %.*s", SLICE_ARG(path), SLICE_ARG(path.len ? err.text : SLICE("empty address")));
 		return;
 	}
-	if (!sender_qualified(s, &sender) || !room_for(s, parameters.size))
+	if (!sender_qualified(s, &sender) || !room_for(s, parameters.size) ||
+	    !mail_auth(s, parameters.auth, &parameters.auth))
 		return;
 	s->transaction = transaction_begin(s, &sender, &parameters);
 	if (!s->transaction) {

@@ -39,7 +39,7 @@ static void vrfy_answer(struct smtp_session *s, struct slice address)
 	struct address *result;
 	struct slice why;
 
-	s->task.until = task_until(&s->task, 120000);
+	session_deadline(s, 120000);
 	switch (verify_address(&s->serving->scope, address, false, &options, &result, &out, &err)) {
 	case OK:
 		replyf(s, 250, "2.1.5", "<%.*s> is deliverable", SLICE_ARG(address));
@@ -69,7 +69,7 @@ static void expn_answer(struct smtp_session *s, struct slice address)
 		return;
 	}
 	list_init(&out.children);
-	s->task.until = task_until(&s->task, 120000);
+	session_deadline(s, 120000);
 	switch (route_address(&s->serving->scope, a, ROUTE_EXPN, &out, &err)) {
 	case ROUTE_REROUTED:
 		LIST_EACH(l, &out.children) {
@@ -152,7 +152,7 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 	if (argument.ptr[0] == '#' || argument.ptr[0] == '@')
 		argument = slice_from(argument, 1);
 	run.recipient_pattern = argument;
-	s->task.until = task_until(&s->task, 60000);
+	session_deadline(s, 60000);
 	if (s->dry_run || deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK)
 		reply(s, 250, "2.0.0", SLICE("OK"));
 	else

@@ -65,7 +65,7 @@ static bool refuse_loop(struct smtp_session *s, struct message *m)
 	return true;
 }
 
-static struct slice protocol_name(const struct smtp_session *s, const struct message *m)
+struct slice session_protocol(const struct smtp_session *s, const struct message *m)
 {
 	bool tls = s->client.tls_cipher.len, auth = s->client.authenticator_name.len;
 
@@ -280,7 +280,7 @@ static bool commit(struct smtp_session *s, struct message *m)
 		reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
 		return false;
 	}
-	s->task.until = task_until(&s->task, 5 * 60 * 1000);
+	session_deadline(s, 5 * 60 * 1000);
 	if (message_commit(&s->task, s->server->spool, m, &err) == OK)
 		return true;
 	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id, "spool write failed%.*s: %.*s",
@@ -378,7 +378,7 @@ void message_finish(struct smtp_session *s, struct receive *r)
 	receive_complete(s, r);
 	if (refuse_trouble(s, r))
 		return;
-	m->protocol = protocol_name(s, m);
+	m->protocol = session_protocol(s, m);
 	if (refuse_loop(s, m))
 		return;
 	if (!header_complete(s, m)) {

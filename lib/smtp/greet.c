@@ -112,7 +112,7 @@ void session_greet(struct smtp_session *s)
 	struct err err = err_make(&s->serving->arena);
 	struct slice name, text;
 
-	s->task.until = task_until(&s->task, 300000);
+	session_deadline(s, 300000);
 	if (!s->local) {
 		if (!within_reserve(s)) {
 			refuse_busy(s, "Too many concurrent SMTP connections; please try again later.", "too many connections");

@@ -8,7 +8,9 @@
 static const struct conf_option rows[] = {
 	ACL_OPTION(ACL_WHERE_CONNECT, "acl_smtp_connect"),
 	ACL_OPTION(ACL_WHERE_HELO, "acl_smtp_helo"),
+	ACL_OPTION(ACL_WHERE_AUTH, "acl_smtp_auth"),
 	ACL_OPTION(ACL_WHERE_MAIL, "acl_smtp_mail"),
+	ACL_OPTION(ACL_WHERE_MAILAUTH, "acl_smtp_mailauth"),
 	ACL_OPTION(ACL_WHERE_RCPT, "acl_smtp_rcpt"),
 	ACL_OPTION(ACL_WHERE_PREDATA, "acl_smtp_predata"),
 	ACL_OPTION(ACL_WHERE_DATA, "acl_smtp_data"),
@@ -73,6 +75,7 @@ static const struct conf_option rows[] = {
 	OPT_HOSTS(struct smtp_options, chunking_advertise_hosts, "*", "to whom CHUNKING is offered (RFC 3030)"),
 	OPT_HOSTS(struct smtp_options, smtputf8_advertise_hosts, "*", "to whom SMTPUTF8 is offered (RFC 6531)"),
 	OPT_HOSTS(struct smtp_options, limits_advertise_hosts, "*", "to whom LIMITS is offered (RFC 9422)"),
+	OPT_HOSTS(struct smtp_options, auth_advertise_hosts, "*", "to whom AUTH is offered (RFC 4954)"),
 	OPT_HOSTS(struct smtp_options, dsn_advertise_hosts, NULL, "to whom DSN is offered (RFC 3461)"),
 	OPT_HOSTS(struct smtp_options, enhanced_status_advertise_hosts, "*",
 		  "sluice: to whom ENHANCEDSTATUSCODES is offered (RFC 2034)"),

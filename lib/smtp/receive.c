@@ -251,7 +251,7 @@ static void spill(struct smtp_session *s, struct receive *r)
 		body_drop(body);
 		return;
 	}
-	s->task.until = task_until(&s->task, 60000);
+	session_deadline(s, 60000);
 	rc = body_spill(&s->task, s->server->spool, r->message, &err);
 	if (rc != OK) {
 		r->trouble = TROUBLE_SPOOL;
@@ -264,7 +264,7 @@ static enum receive_end wait_for_input(struct smtp_session *s)
 {
 	struct err err = err_make(NULL);
 
-	s->task.until = task_until(&s->task, (uint64_t)s->options->smtp_receive_timeout * 1000);
+	session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
 	switch (stream_fill(&s->task, s->stream, &err)) {
 	case OK:
 		return RECEIVE_MORE;

@@ -30,12 +30,14 @@ enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct
 	acl_outcome_init(outcome);
 	*err = err_make(&s->serving->arena);
 	/* The ACL's own waits have their own deadlines; this is the one that no client should be kept beyond. */
-	s->task.until = task_until(&s->task, 10 * 60 * 1000);
+	session_deadline(s, 10 * 60 * 1000);
 	result = acl_check(&s->serving->scope, where, s->options->acl[where], outcome, err);
 	if (outcome->controls & ACL_CONTROL_NO_ENFORCE_SYNC)
 		s->sync_off = true;
 	if (outcome->controls & ACL_CONTROL_ENFORCE_SYNC)
 		s->sync_off = false;
+	if (outcome->controls & ACL_CONTROL_ALLOW_AUTH_UNADVERTISED)
+		s->auth_unadvertised = true;
 	if (outcome->controls & ACL_CONTROL_NO_MULTILINE)
 		s->multiline_off = true;
 	if (t) {

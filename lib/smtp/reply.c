@@ -127,6 +127,11 @@ static struct slice vformat(struct smtp_session *s, const char *format, va_list 
 	return text.failed ? SLICE("out of memory") : str_slice(&text);
 }
 
+void reply_challenge(struct smtp_session *s, struct slice encoded)
+{
+	add_line(s, 334, false, SLICE_EMPTY, encoded);
+}
+
 void replyf(struct smtp_session *s, int code, const char *enhanced, const char *format, ...)
 {
 	va_list args;
@@ -159,7 +164,7 @@ void reply_flush(struct smtp_session *s)
 
 	if (bytes.ptr && !bytes.len)
 		return;
-	s->task.until = task_until(&s->task, (uint64_t)s->options->smtp_receive_timeout * 1000);
+	session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
 	if (bytes.ptr)
 		rc = stream_write(&s->task, s->stream, bytes, &err);
 	str_clear(&s->serving->out);

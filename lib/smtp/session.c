@@ -100,13 +100,15 @@ enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct sm
 	arena_init_small(&s->variables, 1024 * 1024);
 	s->variables_tidy_at = VARIABLES_TIDY;
 	client_clear(&s->client);
+	s->authenticated_fail_id = SLICE_EMPTY;
 	s->client.arena = &s->arena;
 	s->client.variables = &s->variables;
 	s->conf = conf_ref(server->conf);
 	s->options = conf_group(s->conf, CONF_SMTP);
 	timer_init(&s->timer, on_timer);
 	waitq_init(&s->ended);
-	task_init(&s->task, server->shard, &s->arena, UNTIL_NEVER);
+	s->until_max = UNTIL_NEVER;
+	task_init(&s->task, server->shard, &s->arena, s->until_max);
 	rc = stream_new(server->shard, fd_in, fd_out, on_input, s, &s->stream, err);
 	if (rc != OK) {
 		conf_unref(s->conf);
@@ -177,6 +179,12 @@ void transaction_end(struct smtp_session *s)
 	}
 	if (s->state > STATE_READY)
 		s->state = STATE_READY;
+}
+
+void session_deadline(struct smtp_session *s, uint64_t timeout_ms)
+{
+	s->task.until = s->until_max;
+	s->task.until = task_until(&s->task, timeout_ms);
 }
 
 struct scope *session_scope(struct smtp_session *s)
@@ -344,7 +352,8 @@ static bool out_of_step(struct smtp_session *s, enum smtp_verb verb, struct slic
 
 	if (!must_wait || s->sync_off || !s->options->smtp_enforce_sync || s->local || !stream_pending(s->stream))
 		return false;
-	pending = slice_sub(stream_peek(s->stream), 0, 100);
+	pending = verb == VERB_AUTH ? SLICE("(not shown)") : slice_sub(stream_peek(s->stream), 0, 100);
+	line = s->serving->scope.smtp_command;
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
 		    "SMTP protocol synchronization error (next input sent too soon: pipelining was%s advertised): rejected "
 		    "\"%.*s\"%.*s next input=\"%.*s\"",
@@ -361,13 +370,17 @@ static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb verb)
 
 	if (!verbs[verb].nonmail || s->local)
 		return false;
-	/* One HELO or EHLO and one RSET before each message are part of sending mail. */
+	/* One HELO or EHLO and one RSET before each message, and one AUTH are part of sending mail. */
 	if ((verb == VERB_HELO || verb == VERB_EHLO) && !s->helo_counts) {
 		s->helo_counts = true;
 		return false;
 	}
 	if (verb == VERB_RSET && !s->rset_counts) {
 		s->rset_counts = true;
+		return false;
+	}
+	if (verb == VERB_AUTH && !s->auth_counts) {
+		s->auth_counts = true;
 		return false;
 	}
 	if ((int64_t)++s->nonmail_count <= s->options->smtp_accept_max_nonmail)
@@ -401,14 +414,25 @@ static void unknown_command(struct smtp_session *s)
 	reply_error(s, 500, "5.5.2", "unrecognized command");
 }
 
+static enum smtp_verb last_verb(const struct smtp_session *s)
+{
+	return s->history_count ? (enum smtp_verb)s->history[(s->history_count - 1) % HISTORY_MAX] : VERB_NOOP;
+}
+
 static void command_run(struct smtp_session *s, struct slice line)
 {
 	struct slice argument = line;
 	enum smtp_verb verb;
 
 	s->server->stats.commands++;
-	s->serving->scope.smtp_command = line;
 	verb = slice_find(line, 0) < 0 ? verb_find(&argument) : VERB_UNKNOWN;
+	/* What a client says behind AUTH, or goes on to say when that was refused, may be a password: no log shows it. */
+	if (verb == VERB_AUTH)
+		s->serving->scope.smtp_command = auth_shown(line);
+	else if (verb == VERB_UNKNOWN && last_verb(s) == VERB_AUTH && !session_authenticated(s))
+		s->serving->scope.smtp_command = SLICE("(a line behind AUTH)");
+	else
+		s->serving->scope.smtp_command = line;
 	if (verb != VERB_UNKNOWN)
 		s->history[s->history_count++ % HISTORY_MAX] = (uint8_t)verb;
 	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb))
@@ -465,7 +489,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 		reply_error(s, 503, "5.5.1", "STARTTLS command used when not advertised");
 		break;
 	case VERB_AUTH:
-		reply_error(s, 503, "5.5.1", "AUTH command used when not advertised");
+		cmd_auth(s, line, argument);
 		break;
 	default:
 		unknown_command(s);
@@ -565,7 +589,7 @@ static void log_end(struct smtp_session *s)
 
 	if (!s->quit_seen && s->options->acl[ACL_WHERE_NOTQUIT] && s->started && !s->local) {
 		acl_outcome_init(&outcome);
-		s->task.until = task_until(&s->task, 60000);
+		session_deadline(s, 60000);
 		(void)acl_check(session_scope(s), ACL_WHERE_NOTQUIT, s->options->acl[ACL_WHERE_NOTQUIT], &outcome, &err);
 	}
 	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction && s->state > STATE_READY)
@@ -580,6 +604,53 @@ static void log_end(struct smtp_session *s)
 		log_session(s, LOG_TO_MAIN, "no MAIL in SMTP connection from %.*s %.*s", SLICE_ARG(client_caller(s)),
 			    SLICE_ARG(str_slice(&history)));
 	}
+}
+
+bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret)
+{
+	struct err err = err_make(NULL);
+
+	reply_flush(s);
+	while (!s->over) {
+		enum rc rc = OK;
+
+		switch (line_next(s, line_ret)) {
+		case LINE_HAVE:
+			if (line_ret->len <= max)
+				return true;
+			/* fallthrough */
+		case LINE_TOO_LONG:
+			/* No base64 of any length: the exchange fails, the dialogue goes on. */
+			*line_ret = SLICE("?");
+			return true;
+		case LINE_PART:
+			session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
+			rc = stream_fill(&s->task, s->stream, &err);
+			break;
+		case LINE_ENDLESS:
+			drop_session(s, "endless command line");
+			reply(s, 500, "5.5.2", SLICE("command line too long"));
+			break;
+		case LINE_BARE_LF:
+			drop_session(s, "bare LF in a command");
+			reply(s, 521, "5.5.2", SLICE("bare LF received: lines end in CRLF"));
+			break;
+		case LINE_NO_MEMORY:
+			reply(s, 421, "4.3.2", SLICE("out of memory, please try again later"));
+			s->over = true;
+			break;
+		}
+		if (rc == DEFER) {
+			s->notquit_reason = "command-timeout";
+			s->server->stats.timeouts++;
+			command_timeout(s);
+		} else if (rc == FAIL && !stream_pending(s->stream)) {
+			lost_connection(s);
+		} else if (rc == CANCELLED) {
+			s->over = true;
+		}
+	}
+	return false;
 }
 
 void session_serve(void *arg)

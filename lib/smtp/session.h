@@ -9,6 +9,7 @@
 #define COMMAND_SKIP_MAX  (1024 * 1024) /* a longer line is read to its end and refused; past this nobody waits for the end */
 #define REPLY_LINE_MAX	  512	       /* bytes with code and CRLF, RFC 5321 section 4.5.3.1.5 */
 #define REPLY_FLUSH_BYTES 8192	       /* replies to pipelined commands are gathered up to here */
+#define AUTH_TIME_MAX_MS  (10 * 60 * 1000) /* of a whole exchange, the client's answers included */
 #define HISTORY_MAX	  20	       /* commands remembered for log lines */
 #define VARIABLES_TIDY	  (64 * 1024) /* with so many bytes of $acl_c those that were replaced are given back */
 #define BODY_KEEP_MAX	  (512 * 1024) /* a larger body is spilled to the spool as it comes */
@@ -28,7 +29,7 @@ struct smtp_options {
 	const struct match_list *hosts_require_helo, *hosts_connection_nolog, *recipient_unqualified_hosts;
 	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts, *chunking_advertise_hosts;
 	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts, *enhanced_status_advertise_hosts;
-	const struct match_list *dsn_advertise_hosts;
+	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts;
 	struct slice helo_allow_chars, smtp_ratelimit_hosts, smtp_bare_newline, daemon_smtp_ports;
 	struct slice tls_on_connect_ports, smtp_receive_timeout_text;
 	const struct expansion *received_header_text;
@@ -97,7 +98,7 @@ struct smtp_session {
 	uint32_t line_len, line_room;
 	uint8_t state;		/* enum smtp_state */
 	bool started, over, local, batch, dry_run, trusted, counted, counted_host, quit_seen, at_rest_soon;
-	bool helo_counts, rset_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
+	bool helo_counts, rset_counts, auth_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
 	uint32_t connection_messages_max;
@@ -110,6 +111,12 @@ struct smtp_session {
 	struct smtp_stdio *stdio;
 	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
 	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
+	uint64_t auth_offered;	/* the authenticators that EHLO told of, by their number */
+	bool auth_unadvertised;	/* control = allow_auth_unadvertised */
+	bool authentication_failed;
+	struct slice authenticated_fail_id;
+	const struct authenticator *authenticated_by; /* NULL: none, or a trusted user's word */
+	uint64_t until_max;	/* the end of all waits: the caller's of smtp_submit(), or never */
 	struct waitq ended;	/* smtp_serve_stdio() waits here */
 };
 
@@ -138,12 +145,20 @@ void session_wake(struct smtp_session *s); /* lends it a fiber unless it has one
 /* The rest of the message of this transaction, if any, is dropped. */
 void transaction_end(struct smtp_session *s);
 void client_tell(struct smtp_session *s, const struct smtp_told *told); /* NULL is fine */
+/* The waits from now on end so many milliseconds from now, whatever the deadline of the command before was. */
+void session_deadline(struct smtp_session *s, uint64_t timeout_ms);
 struct scope *session_scope(struct smtp_session *s); /* of the present command, with what is known filled in */
 const char *verb_name(enum smtp_verb verb);
+
+/* The next line of a command under way (a response to AUTH), without its end, in the command's arena; what is longer than
+ * max is read to its end and given up. Sends the replies gathered so far. Parks. false: there is none, the session is over. */
+bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret);
 
 /* reply.c: replies are gathered and sent together. text may have several lines, separated by LF. enhanced is "2.1.0" or NULL. */
 void reply(struct smtp_session *s, int code, const char *enhanced, struct slice text);
 void replyf(struct smtp_session *s, int code, const char *enhanced, const char *format, ...) PRINTF_LIKE(4, 5);
+/* 334 (RFC 4954 section 4): the one reply without an enhanced code, and never split, however long. */
+void reply_challenge(struct smtp_session *s, struct slice encoded);
 /* A text that may begin with a code (and enhanced code) of its own, which counts if its first digit is right. */
 void reply_user(struct smtp_session *s, int code, const char *enhanced, struct slice text);
 /* Sends what was gathered. Parks. When that fails the session is over. */
@@ -168,6 +183,17 @@ void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 void cmd_etrn(struct smtp_session *s, struct slice argument);
 void cmd_help(struct smtp_session *s);
 void cmd_quit(struct smtp_session *s);
+
+/* line: the whole command, which is seen by nobody but the ACL. */
+void cmd_auth(struct smtp_session *s, struct slice line, struct slice argument);
+/* The command as logs may show it: without the initial response. */
+struct slice auth_shown(struct slice line);
+/* Appends the AUTH line of EHLO, and remembers what was offered. false: nothing. Parks. */
+bool auth_offer(struct smtp_session *s, struct str *text);
+/* The AUTH= of MAIL, decoded: acl_smtp_mailauth and server_mail_auth_condition say whether it is believed; *believed_ret is
+ * it, or empty. false: MAIL was answered. Parks. */
+bool mail_auth(struct smtp_session *s, struct slice sender, struct slice *believed_ret);
+bool session_authenticated(const struct smtp_session *s);
 
 /* The path at the front of MAIL's or RCPT's argument, up to the white space behind it: "<...>" with its closing bracket
  * outside of quotes, or a word. What follows is *rest_ret. (cmd_mail.c) */
@@ -203,6 +229,8 @@ NODISCARD bool header_complete(struct smtp_session *s, struct message *m);
 /* What the ACLs have added and removed so far. */
 void headers_apply(struct message *m, struct transaction *t);
 void fixup_of(struct smtp_session *s, struct fixup *f);
+/* $received_protocol */
+struct slice session_protocol(const struct smtp_session *s, const struct message *m);
 
 /* log_lines.c */
 void log_client(struct str *str, const struct smtp_session *s);

@@ -5,6 +5,7 @@
 #define SMTP_SMTP_H
 
 #include "acl/acl.h"
+#include "auth/auth.h"
 #include "deliver/deliver.h"
 
 struct smtp_server;
@@ -87,7 +88,7 @@ int smtp_listen_backlog(const struct conf *conf);
 
 extern const struct conf_feature smtp_features[];
 extern const struct conf_group smtp_conf_group;
-extern const struct variable_table smtp_variables;
+extern const struct variable_table smtp_variables, smtp_auth_variables;
 
 struct smtp_stats {
 	uint64_t connections, refused, commands, messages, bytes, rejected_rcpt, rejected_data, errors, timeouts, lost;

@@ -419,6 +419,7 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 	*s = (struct smtp_session){
 		.server = server, .conf = conf_ref(server->conf), .options = conf_group(server->conf, CONF_SMTP),
 		.serving = &serving, .transaction = w.t, .local = true, .trusted = submission->trusted, .submission = submission,
+		.until_max = task->until, .authenticated_fail_id = SLICE_EMPTY,
 	};
 	task_init(&s->task, server->shard, &serving.arena, task->until);
 	m->received = shard_wall(server->shard);
