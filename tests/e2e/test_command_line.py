@@ -3,11 +3,11 @@ can be asked the same without anything being sent, the real Exim is asked too (S
 import os
 import pwd
 import re
-import shutil
+import socket
 import subprocess
 import unittest
 
-from harness import SLUICE, Sluice, SluiceTest, USER, until
+from harness import SLUICE, SluiceTest
 
 ORACLE = os.environ.get("SLUICE_ORACLE", "")
 LOGIN = pwd.getpwuid(os.getuid()).pw_name
@@ -557,6 +557,70 @@ class Queue(CommandLine):
     def test_remarks(self):
         self.run_it("-z", "the disk was changed", check=0)
         self.assertRegex(self.box.log(), r"(?m)^[-\d]+ [:\d]+ the disk was changed$")
+
+
+class ControlSocket(SluiceTest):
+    """Any local user may connect to it: whatever he sends, he gets an answer or the end, and the others are served."""
+
+    config = CONF.replace("EXTRA", "")
+
+    def ask(self, *pieces):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(20)
+        sock.connect(os.path.join(self.shared().dir, "spool", "control"))
+        with sock:
+            for piece in pieces:
+                sock.sendall(piece)
+            sock.shutdown(socket.SHUT_WR)
+            answer = b""
+            while True:
+                try:
+                    more = sock.recv(65536)
+                except ConnectionResetError:
+                    break
+                if not more:
+                    break
+                answer += more
+        return answer
+
+    def test_malformed(self):
+        for request in (b"\n", b"x\n", b"5\n", b"5 5 5\nhello", b"-1 0\n", b"0 0\n", b"99999999999999999999 0\n", b"2000000 0\n",
+                        b"0 999999999\n", b"x" * 600, b"\0" * 600, b"3 0\nab\0", b"1 0\n\0", b"6 0\nsubmit", b"7 0\nsession",
+                        b"4 0\nrun\0", b"8 0\nrun\0x\0\0\0", b"4 0\nact\0", b"8 0\nact\0999\0", b"7 0\nact\0x\0y", b"8 0\ndeliver\0",
+                        b"12 0\ndeliver\0foo\0"):
+            with self.subTest(request[:20]):
+                answer = self.ask(request)
+                self.assertTrue(answer == b"" or answer.startswith(b"\1FAIL "), answer)
+        self.assertEqual(self.ask(b""), b"")
+        self.assertEqual(self.ask(b"6 0\ncount\0"), b"0\n\1OK\n")
+        self.assertEqual(self.ask(b"6 0\n", b"count\0"), b"0\n\1OK\n")
+
+    def test_who_waits_does_not_make_others_wait(self):
+        path = os.path.join(self.shared().dir, "spool", "control")
+        silent = []
+        try:
+            for _ in range(20):
+                silent.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                silent[-1].connect(path)
+            silent[0].sendall(b"500 0\nlist")
+            self.assertEqual(self.ask(b"6 0\ncount\0"), b"0\n\1OK\n")
+        finally:
+            for sock in silent:
+                sock.close()
+        self.assertEqual(self.ask(b"6 0\ncount\0"), b"0\n\1OK\n")
+
+    @AS_ROOT
+    def test_the_kernel_says_who_asks(self):
+        shared = self.shared()
+        os.chmod(os.path.join(shared.dir, "spool"), 0o755)
+        script = ("import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n"
+                  "s.sendall(eval(sys.argv[2]))\nsys.stdout.write(s.makefile('rb').read().decode())\n")
+        for request in (b"6 0\ncount\0", b"5 0\nlist\0", b"9 0\nrun\x000\0\0\0", b"32 0\ndeliver\x001xUcBe-000000002qz-3KuP\0",
+                        b"30 0\nact\x000\x001xUcBe-000000002qz-3KuP\0", b"7 0\nnosuch\0"):
+            with self.subTest(request):
+                done = subprocess.run(["/usr/bin/python3", "-c", script, os.path.join(shared.dir, "spool", "control"), repr(request)],
+                                      capture_output=True, text=True, user=12345, group=12345, extra_groups=[], timeout=30)
+                self.assertEqual(done.stdout, "\1FAIL permission denied\n", done.stderr)
 
 
 if __name__ == "__main__":
