@@ -615,7 +615,7 @@ class ControlSocket(SluiceTest):
         os.chmod(os.path.join(shared.dir, "spool"), 0o755)
         script = ("import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n"
                   "s.sendall(eval(sys.argv[2]))\nsys.stdout.write(s.makefile('rb').read().decode())\n")
-        for request in (b"6 0\ncount\0", b"5 0\nlist\0", b"9 0\nrun\x000\0\0\0", b"32 0\ndeliver\x001xUcBe-000000002qz-3KuP\0",
+        for request in (b"6 0\ncount\0", b"5 0\nlist\0", b"8 0\nrun\x000\0\0\0", b"32 0\ndeliver\x001xUcBe-000000002qz-3KuP\0",
                         b"30 0\nact\x000\x001xUcBe-000000002qz-3KuP\0", b"7 0\nnosuch\0"):
             with self.subTest(request):
                 done = subprocess.run(["/usr/bin/python3", "-c", script, os.path.join(shared.dir, "spool", "control"), repr(request)],
