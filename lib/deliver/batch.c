@@ -104,10 +104,6 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 
 	fate->outcome = *outcome;
 	list_init(&address->link);
-	if (outcome->special_log.len)
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "<%.*s>: %.*s transport output: %.*s",
-			   SLICE_ARG(address->full), SLICE_ARG(address->transport->instance.name),
-			   SLICE_ARG(outcome->special_log));
 	switch (outcome->rc) {
 	case OK:
 		if (!address->transport->disable_logging)

@@ -201,8 +201,9 @@ static void write_output(struct report *r)
 
 	for (unsigned i = 0; i < r->count; i++) {
 		const struct delivery_outcome *o = &fate_of(r->addresses[i])->outcome;
+		struct slice said = o->output.len ? o->output : o->user_message;
 
-		if (!o->user_message.len || slice_eq(o->user_message, o->message))
+		if (!said.len || slice_eq(said, o->message))
 			continue;
 		if (!introduced) {
 			str_addc(&r->text, '\n');
@@ -210,7 +211,7 @@ static void write_output(struct report *r)
 			introduced = true;
 		}
 		str_printf(&r->text, "\n------ output of the delivery to %.*s ------\n\n", SLICE_ARG(original_of(r->addresses[i])));
-		add_indented(&r->text, o->user_message, "");
+		add_indented(&r->text, said, "");
 	}
 }
 

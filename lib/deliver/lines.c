@@ -161,6 +161,7 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 	}
 	add_host(&line, a, o);
 	add_interface(&line, a, o);
+	str_add(&line, o->special_log);
 	if (o->tls_cipher.len && log_wants(a->d->conf, LOG_TLS_CIPHER)) {
 		str_addz(&line, " X=");
 		str_add(&line, o->tls_cipher);

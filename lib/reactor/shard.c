@@ -130,6 +130,8 @@ enum rc shard_run(struct shard *shard, void (*start)(struct shard *, void *arg),
 			shard_round(shard);
 		shard->open = false;
 		shard->backend->close(shard);
+		/* Now, and not in shard_free(): by then those whose mail lies in the mailbox may have gone. */
+		offload_done(shard);
 	}
 	this_shard = NULL;
 	return rc;

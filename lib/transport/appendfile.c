@@ -6,8 +6,13 @@
 #include <unistd.h>
 
 #define A struct appendfile
+/* Said to the owner of a mailbox that has grown past quota_warn_threshold. */
+#define DEFAULT_WARNING                                                                                                       \
+	"To: $local_part@$domain\\nSubject: Your mailbox\\n\\nThis message is written by the mail system itself.\\n\\n"                  \
+	"Your mailbox has grown past the size at which\\nthe administrator wants you to be told of it.\\n"
+
 static const struct conf_option appendfile_options[] = {
-	OPT_BOOL(A, allow_fifo, "no", "the file may be a named pipe"),
+	OPT_LATER(A, allow_fifo, bool, &conf_bool, "no", "named pipes are not delivered to"),
 	OPT_BOOL(A, allow_symlink, "no", "the file may be a symbolic link"),
 	OPT_EXPAND(A, batch_id, NULL, "addresses with equal values may go together"),
 	OPT_INT(A, batch_max, "1", "addresses at a time"),
@@ -45,7 +50,7 @@ static const struct conf_option appendfile_options[] = {
 	OPT_EXPAND(A, message_suffix, NULL, "behind it"),
 	OPT_OCTAL(A, mode, "0600", "of the file"),
 	OPT_BOOL(A, mode_fail_narrower, "yes", "a file that others may not read enough defers"),
-	OPT_BOOL(A, notify_comsat, "no", "tell comsat"),
+	OPT_LATER(A, notify_comsat, bool, &conf_bool, "no", "nobody runs comsat any more"),
 	OPT_EXPAND(A, quota, NULL, "bytes; K, M, G"),
 	OPT_EXPAND(A, quota_directory, NULL, "where they are counted"),
 	OPT_EXPAND(A, quota_filecount, "0", "files"),
@@ -118,10 +123,14 @@ static enum rc check_create_file(A *a, struct err *err)
 	return OK;
 }
 
+static enum rc compile(struct conf *conf, struct slice text, const struct regex **ret, struct err *err)
+{
+	return text.ptr && text.len ? regex_compile(&conf->arena, text, 0, ret, err) : OK;
+}
+
 static enum rc appendfile_check(struct conf *conf, void *instance, struct err *err)
 {
 	A *a = instance;
-	const struct conf_place *place = &a->transport.instance.place;
 	enum rc rc;
 
 	if (a->file && a->directory)
@@ -132,15 +141,6 @@ static enum rc appendfile_check(struct conf *conf, void *instance, struct err *e
 		return err_set(err, FAIL, "the MBX format and its locking are not supported: use maildir_format");
 	if (a->file_format.ptr)
 		return err_set(err, FAIL, "file_format is not supported yet");
-	if (a->allow_fifo)
-		conf_warn(conf, place, "allow_fifo has no effect: named pipes are not delivered to");
-	if (a->notify_comsat)
-		conf_warn(conf, place, "notify_comsat has no effect");
-	if (was_set(a, "maildir_quota_directory_regex") || was_set(a, "quota_size_regex"))
-		conf_warn(conf, place, "quota_size_regex and maildir_quota_directory_regex have no effect: all of new, cur and the "
-			  "folders counts, by the files' real sizes");
-	if (was_set(a, "quota_warn_threshold") || was_set(a, "quota_warn_message"))
-		conf_warn(conf, place, "quota_warn_threshold has no effect yet");
 	rc = check_locks(a, err);
 	if (rc == OK)
 		rc = check_create_file(a, err);
@@ -148,11 +148,14 @@ static enum rc appendfile_check(struct conf *conf, void *instance, struct err *e
 		return rc;
 	if (!check_texts(conf, a))
 		return err_memory(err);
-	if (a->maildirfolder_create_regex.ptr) {
-		rc = regex_compile(&conf->arena, a->maildirfolder_create_regex, 0, &a->folder_regex, err);
-		if (rc != OK)
-			return FAIL;
-	}
+	if (compile(conf, a->maildirfolder_create_regex, &a->folder_regex, err) != OK ||
+	    compile(conf, a->quota_size_regex, &a->size_regex, err) != OK ||
+	    compile(conf, a->maildir_quota_directory_regex, &a->directory_regex, err) != OK)
+		return FAIL;
+	if (!a->quota_warn_message)
+		a->quota_warn_message = expand_compile(conf->language, &conf->arena, SLICE(DEFAULT_WARNING));
+	if (!a->quota_warn_message)
+		return err_memory(err);
 	a->transport.batch_id = a->batch_id;
 	a->transport.batch_max = a->batch_max;
 	return OK;
@@ -188,7 +191,8 @@ enum rc append_may_create(struct append *append, const char *path)
 		home = a->create_file;
 	if (home.ptr && path_inside(slice_of(path), home, a->create_policy != CREATE_IN_HOME))
 		return OK;
-	return err_set(append->err, DEFER, "mailbox %s: \"create_file\" does not allow it to be made there", path);
+	return fault(append->err, FAULT_CREATE, "mailbox %s does not exist, but creation outside the %s is not permitted", path,
+		     a->create_policy == CREATE_BELOW_PATH ? "directory that create_file names" : "home directory");
 }
 
 /* The option's value, or what redirection said. *tainted: it was made from a stranger's bytes. */
@@ -217,9 +221,12 @@ static enum rc find_path(struct append *append)
 	if (option) {
 		rc = expand(sc, option, &path, append->err);
 		if (rc != OK) {
-			err_prefix(append->err, "expansion of file or directory name for %.*s transport failed",
-				   SLICE_ARG(a->transport.instance.name));
-			return rc == FAIL ? DEFER : rc;
+			if (rc == CANCELLED)
+				return rc;
+			return fault(append->err, FAULT_UNKNOWN,
+				     "Expansion of \"%.*s\" (file or directory name for %.*s transport) failed: %.*s",
+				     SLICE_ARG(expansion_text(option)), SLICE_ARG(a->transport.instance.name),
+				     SLICE_ARG(append->err->text));
 		}
 	} else if (sc->address->file.ptr) {
 		path = absolute_path(sc);
@@ -227,16 +234,16 @@ static enum rc find_path(struct append *append)
 			return err_memory(append->err);
 		append->is_directory |= path.len && path.ptr[path.len - 1] == '/';
 	} else {
-		return err_set(append->err, DEFER, "mandatory file or directory option missing from %.*s transport",
-			       SLICE_ARG(a->transport.instance.name));
+		return fault(append->err, FAULT_UNKNOWN, "Mandatory file or directory option missing from %.*s transport",
+			     SLICE_ARG(a->transport.instance.name));
 	}
 	if (path.len == 0 || path.ptr[0] != '/' || memchr(path.ptr, 0, path.len))
-		return err_set(append->err, DEFER, "appendfile: file or directory name \"%.*s\" is not absolute",
-			       SLICE_ARG(path));
+		return fault(append->err, FAULT_NOT_ABSOLUTE, "appendfile: file or directory name \"%.*s\" is not absolute",
+			     SLICE_ARG(path));
 	if (path.taint == TAINTED &&
 	    !((a->create_policy == CREATE_BELOW_HOME && sc->address->home.ptr && path_inside(path, sc->address->home, true)) ||
 	      (a->create_policy == CREATE_BELOW_PATH && path_inside(path, a->create_file, true))))
-		return err_set(append->err, DEFER, "Tainted '%.*s' (file or directory name for %.*s transport) not permitted",
+		return fault(append->err, FAULT_UNKNOWN, "Tainted '%.*s' (file or directory name for %.*s transport) not permitted",
 			       SLICE_ARG(path), SLICE_ARG(a->transport.instance.name));
 	while (path.len > 1 && path.ptr[path.len - 1] == '/')
 		path.len--;
@@ -253,7 +260,7 @@ enum rc append_make_directory(struct append *append, const char *path)
 	if (!part)
 		return err_memory(append->err);
 	if (!append->options->create_directory)
-		return err_set(append->err, DEFER, "directory %s does not exist and create_directory is not set", path);
+		return fault(append->err, ENOENT, "directory %s does not exist and create_directory is not set", path);
 	rc = append_may_create(append, path);
 	if (rc != OK)
 		return rc;
@@ -271,7 +278,7 @@ enum rc append_make_directory(struct append *append, const char *path)
 	if (rc == FAIL && append->err->os == EEXIST)
 		return OK;
 	if (rc == FAIL)
-		rc = err_os(append->err, DEFER, append->err->os, "failed to create directories for %s", path);
+		rc = fault(append->err, append->err->os, "failed to create directories for %s", path);
 	return rc;
 }
 
@@ -338,6 +345,18 @@ static enum rc write_bsmtp(struct append *append)
 	return out.failed ? err_memory(append->err) : text_writer_add_raw(&append->writer, str_slice(&out), append->err);
 }
 
+static void say_where(struct append *append)
+{
+	struct err *err = append->err;
+	int os = err->os;
+
+	if (os == FAULT_FILTER)
+		(void)err_set(err, DEFER, "%.*s while writing to %s", SLICE_ARG(err->text), append->path);
+	else if (os == ETIMEDOUT)
+		(void)fault(err, os, "error while writing to %s", append->path);
+	err->os = os;
+}
+
 enum rc append_write(struct append *append)
 {
 	const A *a = append->options;
@@ -362,6 +381,8 @@ enum rc append_write(struct append *append)
 	if (rc == OK)
 		rc = text_writer_flush(&append->writer, append->err);
 	append->size = append->writer.written;
+	if (rc == FAIL || rc == DEFER)
+		say_where(append);
 	return rc == FAIL ? DEFER : rc;
 }
 
@@ -391,6 +412,8 @@ static enum rc deliver_to_place(struct append *append)
 		rc = directory_deliver(append);
 	if (rc == OK)
 		quota_delivered(append);
+	if (rc == OK)
+		quota_warn(append);
 	return rc;
 }
 

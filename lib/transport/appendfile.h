@@ -19,7 +19,7 @@ struct appendfile {
 	int64_t batch_max, directory_mode, lock_fcntl_timeout, lock_flock_timeout, lock_interval, lock_retries;
 	int64_t lockfile_mode, lockfile_timeout, maildir_retries, mode;
 	enum create_file create_policy;
-	const struct regex *folder_regex;
+	const struct regex *folder_regex, *size_regex, *directory_regex; /* NULL: none */
 };
 
 /* One delivery of a batch into one place. */
@@ -35,7 +35,9 @@ struct append {
 	int fd;
 	uint64_t size;		/* bytes written */
 	struct err *err;
-	bool quota_exceeded;
+	bool quota_exceeded, quota_bypassed;
+	uint64_t size_before;	/* bytes of the mailbox before this message, when somebody wants to know */
+	uint64_t quota;		/* bytes; 0: none */
 	const char *size_file;	/* maildirsize, to be told of the message; NULL: none */
 };
 
@@ -55,6 +57,10 @@ enum rc append_may_create(struct append *append, const char *path);
 enum rc quota_check(struct append *append);
 /* After the message has gone in: for the maildirsize file. */
 void quota_delivered(struct append *append);
+/* Is there a threshold to look at? */
+bool quota_warns(const struct appendfile *options);
+/* Tells the owner, if this message has made the mailbox larger than quota_warn_threshold. Parks. */
+void quota_warn(struct append *append);
 /* In an expansion's text, $name and ${name} by a number: for variables that exist in this one option only. */
 struct slice substitute_number(struct arena *arena, struct slice text, const char *name, uint64_t number);
 

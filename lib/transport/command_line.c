@@ -59,8 +59,27 @@ static bool add_addresses(struct arena *arena, const struct transport *transport
 	return true;
 }
 
-enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text, bool expand_words,
-			  const char ***argv_ret, struct err *err)
+/* One word of the command, expanded. What strangers wrote is no argument: a command may take it for an option. */
+static enum rc make_word(struct scope *sc, struct slice text, struct slice word, unsigned number, const char *what, bool expand_it,
+			 struct slice *ret, struct err *err)
+{
+	struct slice name = sc->transport->instance.name;
+	enum rc rc = OK;
+
+	*ret = word;
+	if (expand_it)
+		rc = expand_text(sc, word, ret, err);
+	if (rc == FAIL)
+		return err_set(err, DEFER, "Expansion of \"%.*s\" from command \"%.*s\" in %.*s transport failed: %.*s", SLICE_ARG(word),
+			       SLICE_ARG(text), SLICE_ARG(name), SLICE_ARG(err->text));
+	if (rc == OK && ret->taint == TAINTED)
+		return err_set(err, DEFER, "Tainted arg %u for %.*s transport %s: '%.*s'", number, SLICE_ARG(name), what,
+			       SLICE_ARG(*ret));
+	return rc;
+}
+
+enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text, const char *what,
+			  bool expand_words, const char ***argv_ret, struct err *err)
 {
 	struct arena *arena = sc->task->arena;
 	struct slice *words = arena_array(arena, struct slice, COMMAND_ARGS_MAX), value;
@@ -74,23 +93,16 @@ enum rc command_arguments(struct scope *sc, const struct delivery *delivery, str
 	if (count == 0)
 		return err_set(err, DEFER, "empty command for %.*s transport", SLICE_ARG(sc->transport->instance.name));
 	for (unsigned i = 0; i < count; i++) {
-		enum rc rc = OK;
+		enum rc rc;
 
 		if (slice_eq(words[i], SLICE("$pipe_addresses"))) {
 			if (!add_addresses(arena, sc->transport, delivery, argv, &used))
 				return err_set(err, DEFER, "too many arguments in command");
 			continue;
 		}
-		value = words[i];
-		if (expand_words)
-			rc = expand_text(sc, words[i], &value, err);
-		if (rc != OK) {
-			err_prefix(err, "expansion of \"%.*s\" from command failed", SLICE_ARG(words[i]));
-			return rc == FAIL ? DEFER : rc;
-		}
-		if (used == 0 && value.taint == TAINTED)
-			return err_set(err, DEFER, "Tainted '%.*s' (command for %.*s transport) not permitted", SLICE_ARG(value),
-				       SLICE_ARG(sc->transport->instance.name));
+		rc = make_word(sc, text, words[i], used, what, expand_words, &value, err);
+		if (rc != OK)
+			return rc;
 		if (used == COMMAND_ARGS_MAX)
 			return err_set(err, DEFER, "too many arguments in command");
 		argv[used] = c_string(arena, value);

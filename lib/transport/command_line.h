@@ -9,8 +9,8 @@
 /* Splits at white space; '...' is literal, "..." has backslash escapes. false: a quote is not closed. */
 NODISCARD bool command_split(struct arena *arena, struct slice text, struct slice *args, unsigned *count_ret);
 /* Each word expanded (unless expand_words is false); "$pipe_addresses" as a word becomes the addresses of the batch.
- * The first word may not be tainted. OK: *argv_ret is NULL-terminated. Parks. */
-NODISCARD enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text, bool expand_words,
-				    const char ***argv_ret, struct err *err);
+ * No other word may be tainted. what: "command", for errors. OK: *argv_ret is NULL-terminated. Parks. */
+NODISCARD enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text, const char *what,
+				    bool expand_words, const char ***argv_ret, struct err *err);
 
 #endif

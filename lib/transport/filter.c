@@ -2,6 +2,7 @@
  * whole before the delivery goes on: an SMTP server is told how long a message is, and half a message is never delivered. */
 #include "filter.h"
 
+#include <errno.h>
 #include <sys/wait.h>
 
 #include "command_line.h"
@@ -89,14 +90,14 @@ static enum rc run_filter(struct filter *f, const char *const *argv)
 	if (rc == CANCELLED)
 		return rc;
 	if (rc != OK && !talk.started)
-		return err_set(f->err, DEFER, "transport filter process failed: unable to execute command %s", argv[0]);
+		return fault(f->err, FAULT_FILTER, "transport filter process failed (127): unable to execute command");
 	if (rc != OK)
-		return err_set(f->err, DEFER, "transport filter timed out, or could not be fed (%.*s)", SLICE_ARG(f->err->text));
+		return fault(f->err, ETIMEDOUT, "transport filter timeout");
 	if (talk.stopped)
 		return DEFER; /* err has why */
 	if (talk.status != 0)
-		return err_set(f->err, DEFER, "transport filter process failed (%d)",
-			       WIFEXITED(talk.status) ? WEXITSTATUS(talk.status) : WTERMSIG(talk.status));
+		return fault(f->err, FAULT_FILTER, "transport filter process failed (%d)",
+			     WIFEXITED(talk.status) ? WEXITSTATUS(talk.status) : WTERMSIG(talk.status));
 	return OK;
 }
 
@@ -110,11 +111,12 @@ static enum rc filter_run(struct scope *sc, const struct transport *transport, c
 	*filtered_ret = false;
 	if (!transport->transport_filter || slice_trim(expansion_text(transport->transport_filter)).len == 0)
 		return OK;
-	rc = command_arguments(sc, delivery, slice_trim(expansion_text(transport->transport_filter)), true, &argv, err);
+	rc = command_arguments(sc, delivery, slice_trim(expansion_text(transport->transport_filter)), "filter command", true,
+			       &argv, err);
 	if (rc != OK || argv[0][0] == '\0')
 		return rc;
 	if (argv[0][0] != '/')
-		return err_set(err, DEFER, "transport_filter \"%s\" is not an absolute path", argv[0]);
+		return fault(err, FAULT_FILTER, "transport_filter \"%s\" is not an absolute path", argv[0]);
 	rc = begin_output(&f, crlf);
 	if (rc == OK)
 		rc = run_filter(&f, argv);

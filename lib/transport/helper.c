@@ -309,6 +309,12 @@ enum rc user_unlink(struct task *task, const struct identity *who, const char *p
 			       file_unlink(task, path, err);
 }
 
+enum rc user_chmod(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err)
+{
+	return who->switched ? plain_job(task, who, HELPER_CHMOD, "chmod", path, NULL, mode, err) :
+			       err_os(err, FAIL, EPERM, "chmod");
+}
+
 void user_tidy(struct task *task, const struct identity *who, const char *path)
 {
 	struct err err = err_make(NULL);

@@ -21,6 +21,8 @@ NODISCARD enum rc user_rename(struct task *task, const struct identity *who, con
 NODISCARD enum rc user_link(struct task *task, const struct identity *who, const char *from, const char *to,
 			    struct err *err);
 NODISCARD enum rc user_unlink(struct task *task, const struct identity *who, const char *path, struct err *err);
+/* Only for other users: FAIL when !who->switched, since there is fchmod() then. */
+NODISCARD enum rc user_chmod(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err);
 /* Unlinks a leftover (a temporary file, a lock): if that fails, nothing is lost but tidiness. */
 void user_tidy(struct task *task, const struct identity *who, const char *path);
 

@@ -81,6 +81,9 @@ static int file_request(const struct packet *p, struct helper_reply *reply, int 
 	case HELPER_UNLINK:
 		result = unlink(path[0]);
 		break;
+	case HELPER_CHMOD:
+		result = chmod(path[0], (mode_t)(p->head.mode & 0777));
+		break;
 	}
 	result = result < 0 ? errno : 0;
 	if (!become_root())

@@ -89,7 +89,7 @@ static enum rc open_command(struct conversation *c, const struct delivery *deliv
 	struct smtp_connect_options options;
 	struct identity who;
 	const char **argv;
-	enum rc rc = command_arguments(c->sc, delivery, expansion_text(c->lmtp->command), true, &argv, c->err);
+	enum rc rc = command_arguments(c->sc, delivery, expansion_text(c->lmtp->command), "command", true, &argv, c->err);
 
 	if (rc == OK && argv[0][0] != '/')
 		rc = err_set(c->err, DEFER, "command \"%s\" of %.*s transport is not absolute", argv[0],

@@ -10,6 +10,14 @@
 void outcome_all(struct scope *sc, struct delivery *delivery, enum rc rc, const char *format, ...) PRINTF_LIKE(4, 5);
 void outcome_all_err(struct scope *sc, struct delivery *delivery, enum rc rc, const struct err *err, const char *what);
 
+/* The numbers that the log shows behind "defer" where there is no errno: Exim's. */
+enum {
+	FAULT_UNKNOWN = -1, FAULT_NOT_REGULAR = -4, FAULT_OWNER = -6, FAULT_MODE = -7, FAULT_CHANGED = -8, FAULT_LOCKED = -9,
+	FAULT_NOT_ABSOLUTE = -21, FAULT_QUOTA = -22, FAULT_FILTER = -24, FAULT_CREATE = -34,
+};
+/* DEFER with that number, or with an errno, whose words the log puts in front. */
+enum rc fault(struct err *err, int code, const char *format, ...) PRINTF_LIKE(3, 4);
+
 /* ---- Text -------------------------------------------------------------------------------------------------------- */
 
 /* The address that bounces go to, for this delivery: return_path, errors_to or the sender. */

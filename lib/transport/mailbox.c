@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOCK_PAUSE_MS	  100 /* between two looks at a lock that is waited for */
 #define CREATE_LOOP_MAX	   10 /* a file that comes and goes */
 #define LOCK_PAUSE_MIN_MS 20 /* the first pause before a lock is tried again; it doubles up to lock_interval */
 
@@ -84,7 +85,7 @@ static enum rc turn_take(struct append *append, struct turns **turns_ret)
 	}
 	*turns_ret = NULL;
 	turns_leave(&state->mailboxes, turns);
-	return rc == CANCELLED ? rc : err_set(append->err, DEFER, "failed to lock mailbox %s (other deliveries)", append->path);
+	return rc == CANCELLED ? rc : fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (other deliveries)", append->path);
 }
 
 static void turn_give(struct append *append, struct turns *turns)
@@ -132,7 +133,8 @@ static enum rc lock_once(struct append *append, const char *lock, const char *hi
 
 	*locked_ret = false;
 	if (rc != OK)
-		return rc == FAIL ? err_os(append->err, DEFER, append->err->os, "creating lock file hitching post %s", hitch) : rc;
+		return rc == FAIL ? fault(append->err, append->err->os, "creating lock file hitching post %s (euid=%u egid=%u)",
+					  hitch, append->who.uid, append->who.gid) : rc;
 	file_close(task->shard, fd);
 	rc = user_link(task, &append->who, hitch, lock, append->err);
 	if (rc == OK)
@@ -178,31 +180,55 @@ static enum rc take_lockfile(struct append *append, const char **lock_ret)
 	}
 	if (rc == OK)
 		*lock_ret = lock;
-	return rc == FAIL ? err_set(append->err, DEFER, "failed to lock mailbox %s (lock file)", append->path) : rc;
+	return rc == FAIL ? fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (lock file)", append->path) : rc;
 }
 
 /* ---- The file ---------------------------------------------------------------------------------------------------------- */
+
+static enum rc check_ids(struct append *append, const struct stat *st, const char *what)
+{
+	const struct appendfile *a = append->options;
+
+	if (a->check_owner && st->st_uid != append->who.uid)
+		return fault(append->err, FAULT_OWNER, "mailbox %s%s has wrong uid (%u != %u)", append->path, what, st->st_uid,
+			     append->who.uid);
+	if (a->check_group && st->st_gid != append->who.gid)
+		return fault(append->err, FAULT_OWNER, "mailbox %s%s has wrong gid (%u != %u)", append->path, what, st->st_gid,
+			     append->who.gid);
+	return OK;
+}
 
 /* Is an existing file one that we may write to? */
 static enum rc check_file(struct append *append, const struct stat *st)
 {
 	const struct appendfile *a = append->options;
 	mode_t mode = append->mode;
+	enum rc rc;
 
-	if (!S_ISREG(st->st_mode))
-		return err_set(append->err, DEFER, "mailbox %s is not a regular file", append->path);
-	if (a->check_owner && st->st_uid != append->who.uid)
-		return err_set(append->err, DEFER, "mailbox %s has wrong uid (%u != %u)", append->path, st->st_uid,
-			       append->who.uid);
-	if (a->check_group && st->st_gid != append->who.gid)
-		return err_set(append->err, DEFER, "mailbox %s has wrong gid (%u != %u)", append->path, st->st_gid,
-			       append->who.gid);
+	rc = check_ids(append, st, "");
+	if (rc != OK)
+		return rc;
 	if (st->st_nlink > 1)
-		return err_set(append->err, DEFER, "mailbox %s has too many links (%u)", append->path, (unsigned)st->st_nlink);
+		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s has too many links (%u)", append->path,
+			     (unsigned)st->st_nlink);
+	if (!S_ISREG(st->st_mode))
+		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file", append->path);
 	if ((st->st_mode & mode) != mode && a->mode_fail_narrower && transport_option_was_set(&a->transport, "mode"))
-		return err_set(append->err, DEFER, "mailbox %s has the wrong mode %o (%o wanted)", append->path,
-			       st->st_mode & 07777, mode);
+		return fault(append->err, FAULT_MODE, "mailbox %s has the wrong mode %o (%o expected)", append->path,
+			     st->st_mode & 07777, mode);
 	return OK;
+}
+
+/* A mailbox that more people may read than the mode says is closed to them before anything is written. */
+static enum rc narrow(struct append *append, mode_t mode)
+{
+	enum rc rc = OK;
+
+	if (append->who.switched)
+		rc = user_chmod(append->sc->task, &append->who, append->path, mode, append->err);
+	else if (fchmod(append->fd, mode) != 0)
+		return fault(append->err, errno, "attempting to chmod mailbox %s", append->path);
+	return rc == FAIL ? fault(append->err, append->err->os, "attempting to chmod mailbox %s", append->path) : rc;
 }
 
 static enum rc open_existing(struct append *append, const struct stat *seen)
@@ -218,10 +244,11 @@ static enum rc open_existing(struct append *append, const struct stat *seen)
 	if (rc != OK)
 		return rc;
 	if (fstat(append->fd, &st) != 0 || st.st_ino != seen->st_ino || st.st_dev != seen->st_dev)
-		return err_set(append->err, DEFER, "opened mailbox %s inode number changed while being opened", append->path);
-	if (!append->who.switched && (st.st_mode & 07777 & ~append->mode))
-		(void)fchmod(append->fd, st.st_mode & append->mode); /* narrower is better, not needed */
-	return check_file(append, &st);
+		return fault(append->err, FAULT_CHANGED, "opened mailbox %s inode number changed while being opened", append->path);
+	rc = check_file(append, &st);
+	if (rc == OK && (st.st_mode & 07777 & ~append->mode))
+		rc = narrow(append, st.st_mode & append->mode);
+	return rc;
 }
 
 static enum rc open_new(struct append *append)
@@ -232,7 +259,7 @@ static enum rc open_new(struct append *append)
 	enum rc rc;
 
 	if (append->options->file_must_exist)
-		return err_set(append->err, DEFER, "mailbox %s does not exist, but file_must_exist is set", append->path);
+		return fault(append->err, ENOENT, "mailbox %s does not exist, but file_must_exist is set", append->path);
 	rc = append_may_create(append, append->path);
 	if (rc != OK)
 		return rc;
@@ -258,6 +285,17 @@ static void close_file(struct append *append)
 	append->fd = -1;
 }
 
+/* A link is followed if the transport allows it, and if whom the mailbox is for has made it. *st: of the file behind it. */
+static enum rc follow_link(struct append *append, struct stat *st)
+{
+	enum rc rc;
+
+	if (!append->options->allow_symlink)
+		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file", append->path);
+	rc = check_ids(append, st, " (symlink)");
+	return rc == OK ? user_stat(append->sc->task, &append->who, append->path, true, st, append->err) : rc;
+}
+
 static enum rc open_mailbox(struct append *append, bool *created_ret)
 {
 	struct task *task = append->sc->task;
@@ -266,21 +304,21 @@ static enum rc open_mailbox(struct append *append, bool *created_ret)
 
 	for (unsigned tries = 0; tries < CREATE_LOOP_MAX; tries++) {
 		*created_ret = false;
-		rc = user_stat(task, &append->who, append->path, append->options->allow_symlink, &st, append->err);
+		rc = user_stat(task, &append->who, append->path, false, &st, append->err);
 		if (rc == OK && S_ISLNK(st.st_mode))
-			return err_set(append->err, DEFER, "mailbox %s is a symbolic link", append->path);
+			rc = follow_link(append, &st);
 		if (rc == OK) {
 			rc = open_existing(append, &st);
 		} else if (rc == FAIL && (append->err->os == ENOENT || append->err->os == ENOTDIR)) {
 			rc = open_new(append);
 			*created_ret = rc == OK;
 		} else {
-			return rc == FAIL ? err_os(append->err, DEFER, append->err->os, "failed to stat mailbox %s", append->path) : rc;
+			return rc == FAIL ? fault(append->err, append->err->os, "attempting to stat mailbox %s", append->path) : rc;
 		}
 		if (rc != FAIL)
 			return rc;
 		if (append->err->os != ENOENT && append->err->os != EEXIST)
-			return err_os(append->err, DEFER, append->err->os, "while opening mailbox %s", append->path);
+			return fault(append->err, append->err->os, "while opening mailbox %s", append->path);
 	}
 	return err_set(append->err, DEFER, "mailbox %s: existence unclear", append->path);
 }
@@ -296,6 +334,26 @@ static bool lock_open_file(struct append *append)
 	return !append->options->use_flock_lock || flock(append->fd, LOCK_EX | LOCK_NB) == 0;
 }
 
+/* lock_fcntl_timeout and lock_flock_timeout: the open file is waited for, where otherwise it is closed and opened again
+ * later. FAIL: somebody else has it. */
+static enum rc lock_patiently(struct append *append)
+{
+	const struct appendfile *a = append->options;
+	struct shard *shard = append->sc->task->shard;
+	int64_t wait_s = a->use_fcntl_lock && a->lock_fcntl_timeout > a->lock_flock_timeout ? a->lock_fcntl_timeout :
+			 a->use_flock_lock ? a->lock_flock_timeout : 0;
+	uint64_t give_up = shard_now(shard) + (uint64_t)wait_s * NS_PER_S;
+
+	while (!lock_open_file(append)) {
+		if (shard_now(shard) >= give_up)
+			return FAIL;
+		enum rc rc = task_sleep(append->sc->task, shard_now(shard) + LOCK_PAUSE_MS * NS_PER_MS);
+		if (rc != OK)
+			return rc;
+	}
+	return OK;
+}
+
 static enum rc open_and_lock(struct append *append, bool *created_ret)
 {
 	struct patience patience = patience_make(append);
@@ -303,12 +361,15 @@ static enum rc open_and_lock(struct append *append, bool *created_ret)
 
 	for (;;) {
 		rc = open_mailbox(append, created_ret);
-		if (rc != OK || lock_open_file(append))
+		if (rc != OK)
+			return rc;
+		rc = lock_patiently(append);
+		if (rc != FAIL)
 			return rc;
 		close_file(append);
 		rc = patience_wait(append, &patience);
 		if (rc == FAIL)
-			return err_set(append->err, DEFER, "failed to lock mailbox %s (fcntl/flock)", append->path);
+			return fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (fcntl/flock)", append->path);
 		if (rc != OK)
 			return rc;
 	}

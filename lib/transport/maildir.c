@@ -172,9 +172,9 @@ static enum rc open_in_tmp(struct append *append, const char **name_ret, const c
 		if (!*path_ret)
 			return err_memory(append->err);
 		rc = create(append, *path_ret, &missing);
-		if (rc == OK && tries == 0)
+		if (rc == OK)
 			return make_folder_mark(append);
-		if (rc == OK || (rc != FAIL))
+		if (rc != FAIL)
 			return rc;
 		if (missing) {
 			rc = make_maildir(append);
@@ -206,7 +206,7 @@ enum rc maildir_deliver(struct append *append)
 		rc = to ? user_rename(append->sc->task, &append->who, from, to, append->err) : err_memory(append->err);
 	}
 	if (rc == FAIL)
-		rc = err_os(append->err, DEFER, append->err->os, "rename of %s to new/ failed", from);
+		rc = fault(append->err, append->err->os, "while renaming %s as %s", from, to);
 	if (rc == OK) {
 		close_file(append);
 		to = join(append, append->path, "new");
@@ -260,14 +260,16 @@ enum rc directory_deliver(struct append *append)
 		rc = rc == FAIL ? DEFER : rc;
 		goto out;
 	}
-	if (name.len == 0 || slice_find(name, '/') >= 0 || name.taint == TAINTED) {
-		rc = err_set(append->err, DEFER, "directory_file gives the unusable name \"%.*s\"", SLICE_ARG(name));
+	/* A stranger may choose a name in the directory, but no way out of it. */
+	if (name.len == 0 || (slice_find(name, '/') >= 0 && name.taint == TAINTED) || slice_eq(name, SLICE(".")) ||
+	    slice_eq(name, SLICE(".."))) {
+		rc = fault(append->err, FAULT_UNKNOWN, "directory_file gives the unusable name \"%.*s\"", SLICE_ARG(name));
 		goto out;
 	}
 	to = join(append, append->path, arena_cstr(append->sc->task->arena, name));
 	rc = to ? user_rename(append->sc->task, &append->who, from, to, append->err) : err_memory(append->err);
 	if (rc == FAIL)
-		rc = DEFER;
+		rc = fault(append->err, append->err->os, "while renaming %s as %s", from, to);
 	if (rc == OK) {
 		close_file(append);
 		return sync_directory(append, append->path);

@@ -96,7 +96,6 @@ struct run {
 	struct text_writer writer;
 	const char **argv;
 	struct str output;
-	bool too_much;
 	bool filter_failed;	/* transport_filter did, which is never the address's fault */
 };
 
@@ -130,7 +129,7 @@ static enum rc make_arguments(struct run *run)
 		redirected = false; /* a filter's command is expanded as our own is */
 	}
 	if (!p->use_shell)
-		return command_arguments(run->sc, run->delivery, text, !redirected, &run->argv, run->err);
+		return command_arguments(run->sc, run->delivery, text, "command", !redirected, &run->argv, run->err);
 	command = text;
 	rc = redirected ? OK : expand_text(run->sc, text, &command, run->err);
 	if (rc != OK) {
@@ -392,6 +391,7 @@ static bool exit_is_temporary(const P *p, int code)
 	return found;
 }
 
+/* The whole command, for a log line. */
 static struct slice command_text(struct run *run)
 {
 	struct str text = str_make(run->sc->task->arena);
@@ -405,6 +405,7 @@ static struct slice command_text(struct run *run)
 	return s.ptr ? s : SLICE_EMPTY;
 }
 
+/* What the command said: its first line into the log, all of it into the bounce, as the options have it. */
 static void take_output(struct run *run)
 {
 	const P *p = run->options;
@@ -412,47 +413,66 @@ static void take_output(struct run *run)
 	enum rc rc = run->delivery->outcomes[0].rc;
 	bool log = p->log_output || (p->log_fail_output && rc == FAIL) || (p->log_defer_output && rc == DEFER);
 	bool give = p->return_output || (p->return_fail_output && rc == FAIL);
-	ptrdiff_t end;
 
 	if (!output.ptr || output.len == 0)
 		return;
-	end = slice_find(output, '\n');
-	line = slice_sub(output, 0, end < 0 ? output.len : (size_t)end);
-	for (unsigned i = 0; i < run->delivery->count; i++) {
+	line = slice_sub(output, 0, slice_find(output, '\n') < 0 ? output.len : (size_t)slice_find(output, '\n'));
+	if (log)
+		log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN, &run->sc->message->id, "<%.*s>: %.*s transport output: %.*s",
+			   SLICE_ARG(run->sc->address->full), SLICE_ARG(p->transport.instance.name), SLICE_ARG(line));
+	for (unsigned i = 0; give && i < run->delivery->count; i++) {
 		struct delivery_outcome *outcome = &run->delivery->outcomes[i];
+		outcome->output = output;
 		if (p->return_output && rc == OK) {
 			outcome->rc = FAIL;
-			outcome->message = SLICE("the command gave output, and return_output is set");
+			outcome->message = SLICE("return message generated");
 		}
-		if (give)
-			outcome->user_message = output;
-		if (log)
-			outcome->special_log = line;
 	}
+}
+
+/* What programs that care mean by their exit status (sysexits.h). */
+static const char *meaning(int code)
+{
+	static const char *const from_64[] = {
+		"usage or syntax error", "error in input data", "input data missing", "user nonexistent", "host nonexistent",
+		"service or program unavailable", "internal software error", "internal operating system error",
+		"system file missing", "can't create output file", "input/output error", "temporary error", "protocol error",
+		"permission denied", "configuration error",
+	};
+
+	if (code >= 64 && code < 64 + (int)ARRAY_COUNT(from_64))
+		return from_64[code - 64];
+	return code == 127 ? "unable to exec or command does not exist" : NULL;
+}
+
+static void judge_exit(struct run *run, int code)
+{
+	const P *p = run->options;
+	const char *words = meaning(code);
+
+	outcome_all(run->sc, run->delivery, exit_is_temporary(p, code) ? DEFER : FAIL,
+		    "Child process of %.*s transport returned %d%s%s%s from command: %s", SLICE_ARG(p->transport.instance.name), code,
+		    words ? " (could mean " : "", words ? words : "", words ? ")" : "", run->argv[0]);
 }
 
 static void judge(struct run *run, int status)
 {
 	const P *p = run->options;
-	struct slice name = p->transport.instance.name, command = command_text(run);
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+	struct slice command = command_text(run);
 
-	if (run->too_much) {
-		outcome_all(run->sc, run->delivery, FAIL, "Too much output from command for %.*s transport: %.*s", SLICE_ARG(name),
-			    SLICE_ARG(command));
-	} else if (WIFSIGNALED(status) && !p->ignore_status) {
+	if (WIFSIGNALED(status) && !p->ignore_status) {
 		outcome_all(run->sc, run->delivery, p->freeze_signal ? DEFER : FAIL,
 			    "Child process of %.*s transport (running command \"%.*s\") was terminated by signal %d (%s)",
-			    SLICE_ARG(name), SLICE_ARG(command), WTERMSIG(status), strsignal(WTERMSIG(status)));
+			    SLICE_ARG(p->transport.instance.name), SLICE_ARG(command), WTERMSIG(status), strsignal(WTERMSIG(status)));
 		for (unsigned i = 0; i < run->delivery->count; i++)
 			run->delivery->outcomes[i].freeze = p->freeze_signal;
-	} else if (code != 0 && !p->ignore_status) {
-		outcome_all(run->sc, run->delivery, exit_is_temporary(p, code) ? DEFER : FAIL,
-			    "Child process of %.*s transport returned %d%s from command: %.*s", SLICE_ARG(name), code,
-			    code == 127 ? " (could mean unable to exec or command does not exist)" : "", SLICE_ARG(command));
+	} else if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && !p->ignore_status) {
+		judge_exit(run, WEXITSTATUS(status));
 	} else {
 		outcome_all(run->sc, run->delivery, OK, "%s", "");
 	}
+	for (unsigned i = 0; i < run->delivery->count; i++)
+		run->delivery->outcomes[i].size = run->writer.written;
 	take_output(run);
 }
 
@@ -463,6 +483,26 @@ static void could_not_run(struct run *run, enum rc rc)
 	outcome_all_err(run->sc, run->delivery, rc == FAIL && !freeze ? FAIL : DEFER, run->err, NULL);
 	for (unsigned i = 0; i < run->delivery->count; i++)
 		run->delivery->outcomes[i].freeze = freeze;
+}
+
+/* It is not there, or not to be executed: as if a shell had been asked for it. */
+static void could_not_start(struct run *run, enum rc rc)
+{
+	if (rc != FAIL || run->options->freeze_exec_fail)
+		could_not_run(run, rc);
+	else
+		judge_exit(run, 127);
+}
+
+static void timed_out(struct run *run)
+{
+	enum rc rc = run->options->timeout_defer ? DEFER : FAIL;
+
+	if (run->err->os == FAULT_FILTER)
+		outcome_all_err(run->sc, run->delivery, DEFER, run->err, NULL);
+	else
+		outcome_all(run->sc, run->delivery, rc, run->filter_failed ? "transport filter timeout while writing to pipe" :
+								      "pipe delivery process timed out");
 }
 
 static void run_command(struct run *run, const struct environment *env, const char *directory)
@@ -477,18 +517,14 @@ static void run_command(struct run *run, const struct environment *env, const ch
 	task->until = task_until(task, (uint64_t)p->timeout * 1000);
 	rc = command_talk(task, &talk, run->err);
 	task->until = until;
-	run->too_much = talk.stopped;
 	if (rc == OK)
-		judge(run, talk.status);
+		judge(run, talk.stopped ? SIGKILL : talk.status); /* stopped for its output: as one that a signal ended */
 	else if (!talk.started)
-		could_not_run(run, rc);
+		could_not_start(run, rc);
 	else if (rc == CANCELLED)
 		outcome_all(run->sc, run->delivery, DEFER, "the delivery was broken off");
-	else if (run->filter_failed)
-		outcome_all_err(run->sc, run->delivery, DEFER, run->err, NULL);
 	else
-		outcome_all(run->sc, run->delivery, p->timeout_defer ? DEFER : FAIL,
-			    "pipe delivery process timed out, or could not be fed (%.*s)", SLICE_ARG(run->err->text));
+		timed_out(run);
 }
 
 static void pipe_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)

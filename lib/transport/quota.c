@@ -18,12 +18,47 @@
 /* Heap memory, since the helper thread may outlive the fiber that asked. */
 struct count {
 	char path[4096];
-	bool maildir;
+	bool maildir_rules; /* only what is in new and cur, and in directories of which directory_regex speaks */
+	const struct regex *size_regex, *directory_regex;
+	struct conf *conf; /* whose the expressions are */
 	uint64_t bytes, files;
 	int os;
 };
 
-static void count_directory(struct count *c, int parent, const char *name, bool maildir, unsigned depth)
+static void count_free(void *arg)
+{
+	struct count *c = arg;
+
+	conf_unref(c->conf);
+	free(c);
+}
+
+/* What the file's name says of its size, or the file; one of several names of a file counts for its part. */
+static uint64_t size_of(const struct count *c, const char *name, const struct stat *st)
+{
+	struct slice parts[2];
+	unsigned count;
+	uint64_t size;
+	struct err err = err_make(NULL);
+
+	if (c->size_regex && regex_match(c->size_regex, slice_of(name), parts, 2, &count, &err) == OK && count > 1 &&
+	    parts[1].ptr && parse_u64(parts[1], &size))
+		return size;
+	return (uint64_t)st->st_size / (st->st_nlink ? st->st_nlink : 1);
+}
+
+static bool directory_counts(const struct count *c, const char *name)
+{
+	struct slice parts[1];
+	unsigned count;
+	struct err err = err_make(NULL);
+
+	return !c->maildir_rules || !c->directory_regex ||
+	       regex_match(c->directory_regex, slice_of(name), parts, 1, &count, &err) == OK;
+}
+
+/* files: do those count that lie here? */
+static void count_directory(struct count *c, int parent, const char *name, bool files, unsigned depth)
 {
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (depth ? O_NOFOLLOW : 0));
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
@@ -37,17 +72,17 @@ static void count_directory(struct count *c, int parent, const char *name, bool 
 		return;
 	}
 	for (struct dirent *e; (e = readdir(d));) {
-		bool special = strcmp(e->d_name, "cur") == 0 || strcmp(e->d_name, "new") == 0;
+		bool mail = !c->maildir_rules || strcmp(e->d_name, "cur") == 0 || strcmp(e->d_name, "new") == 0;
 
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
 		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			continue; /* gone meanwhile */
-		if (S_ISREG(st.st_mode) && !maildir) {
-			c->bytes += (uint64_t)st.st_size;
+		if (S_ISREG(st.st_mode) && files) {
+			c->bytes += size_of(c, e->d_name, &st);
 			c->files++;
-		} else if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX && (!maildir || special || e->d_name[0] == '.')) {
-			count_directory(c, fd, e->d_name, maildir && !special, depth + 1);
+		} else if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX && directory_counts(c, e->d_name)) {
+			count_directory(c, fd, e->d_name, mail, depth + 1);
 		}
 	}
 	closedir(d);
@@ -57,7 +92,7 @@ static void count_run(void *arg)
 {
 	struct count *c = arg;
 
-	count_directory(c, AT_FDCWD, c->path, c->maildir, 0);
+	count_directory(c, AT_FDCWD, c->path, !c->maildir_rules, 0);
 }
 
 static enum rc count_mailbox(struct append *append, const char *path, uint64_t *bytes_ret, uint64_t *files_ret)
@@ -68,14 +103,17 @@ static enum rc count_mailbox(struct append *append, const char *path, uint64_t *
 	if (!c)
 		return err_memory(append->err);
 	snprintf(c->path, sizeof(c->path), "%s", path);
-	c->maildir = append->options->maildir_format;
-	rc = offload_call(append->sc->task, count_run, c, free, append->err);
+	c->maildir_rules = append->options->maildir_format && append->options->maildir_use_size_file;
+	c->size_regex = append->options->size_regex;
+	c->directory_regex = append->options->directory_regex;
+	c->conf = conf_ref((struct conf *)(uintptr_t)append->sc->conf); /* only its count changes */
+	rc = offload_call(append->sc->task, count_run, c, count_free, append->err);
 	if (rc != OK)
 		return rc;
 	*bytes_ret = c->bytes;
 	*files_ret = c->files;
-	rc = c->os ? err_os(append->err, DEFER, c->os, "counting the mailbox %s", path) : OK;
-	free(c);
+	rc = c->os ? fault(append->err, c->os, "counting the mailbox %s", path) : OK;
+	count_free(c);
 	return rc;
 }
 
@@ -185,16 +223,25 @@ static bool read_quota(struct slice text, uint64_t *ret, bool *no_check)
 	return true;
 }
 
-static enum rc expand_quota(struct append *append, const struct expansion *option, const char *name, uint64_t *ret,
-			    bool *no_check)
+static enum rc expand_quota(struct append *append, const struct expansion *option, uint64_t *ret, bool *no_check)
 {
 	struct slice text;
 	enum rc rc = expand_option(append->sc, option, &text, append->err);
 
 	if (rc == OK && !read_quota(text, ret, no_check))
-		return err_set(append->err, DEFER, "malformed value \"%.*s\" for \"%s\" in %.*s transport",
-			       SLICE_ARG(text), name, SLICE_ARG(append->options->transport.instance.name));
+		return fault(append->err, FAULT_UNKNOWN, "Malformed value \"%.*s\" (expansion of \"%.*s\") in %.*s transport",
+			     SLICE_ARG(text), SLICE_ARG(expansion_text(option)),
+			     SLICE_ARG(append->options->transport.instance.name));
 	return rc == FAIL ? DEFER : rc;
+}
+
+/* A folder that does not count when the mailbox is measured has no quota when mail goes into it either. */
+static bool folder_counts(struct append *append, const char *name)
+{
+	struct slice parts[1];
+	unsigned count;
+
+	return regex_match(append->options->directory_regex, slice_of(name), parts, 1, &count, append->err) == OK;
 }
 
 /* Where the mailbox's files are counted: quota_directory, or the maildir that a folder belongs to, or the place itself. */
@@ -225,6 +272,7 @@ static enum rc find_base(struct append *append, const char **base_ret)
 		if (slash && slash > parent) {
 			*slash = '\0';
 			*base_ret = parent;
+			append->quota_bypassed = append->options->directory_regex && !folder_counts(append, slash + 1);
 		}
 	}
 	return OK;
@@ -282,28 +330,28 @@ enum rc quota_check(struct append *append)
 	const struct appendfile *a = append->options;
 	struct size_file f = {0};
 	uint64_t add = a->quota_is_inclusive ? message_size(append->sc->message) : 0;
-	bool no_check = false;
+	bool no_check = false, too_many;
 	const char *base;
-	enum rc rc;
+	enum rc rc = expand_quota(append, a->quota, &f.quota, &no_check);
 
-	if (!a->quota && !a->maildir_use_size_file)
-		return OK;
-	rc = expand_quota(append, a->quota, "quota", &f.quota, &no_check);
 	if (rc == OK)
-		rc = expand_quota(append, a->quota_filecount, "quota_filecount", &f.quota_files, &no_check);
-	if (rc != OK || (f.quota == 0 && f.quota_files == 0 && !a->maildir_use_size_file))
+		rc = expand_quota(append, a->quota_filecount, &f.quota_files, &no_check);
+	if (rc != OK || (f.quota == 0 && f.quota_files == 0 && !a->maildir_use_size_file && !quota_warns(a)))
 		return rc;
 	rc = find_base(append, &base);
-	if (rc == OK)
+	if (rc == OK && !append->quota_bypassed)
 		rc = measure(append, base, &f);
-	if (rc != OK)
+	if (rc != OK || append->quota_bypassed)
 		return rc;
 	append->size_file = f.path;
-	if (no_check || ((f.quota == 0 || f.bytes + add <= f.quota) &&
-			 (f.quota_files == 0 || f.files + a->quota_is_inclusive <= f.quota_files)))
+	append->size_before = f.bytes;
+	append->quota = f.quota;
+	too_many = f.quota_files && f.files + a->quota_is_inclusive > f.quota_files;
+	if (no_check || (!too_many && (f.quota == 0 || f.bytes + add <= f.quota)))
 		return OK;
 	append->quota_exceeded = true;
-	return err_set(append->err, DEFER, "mailbox is full (MTA-imposed quota exceeded while writing to %s)", append->path);
+	return fault(append->err, FAULT_QUOTA, "mailbox is full (MTA-imposed %squota exceeded while writing to %s)",
+		     too_many ? "filecount " : "", append->path);
 }
 
 void quota_delivered(struct append *append)

@@ -2,7 +2,6 @@
 #include "limits.h"
 
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
 #define T struct transport
@@ -172,36 +171,6 @@ void transport_done(struct shard *shard)
 
 /* ---- Delivering ------------------------------------------------------------------------------------------------------ */
 
-static void set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum rc rc, struct slice message)
-{
-	outcome->rc = rc;
-	outcome->message = arena_copy(sc->task->arena, message);
-	if (!outcome->message.ptr)
-		outcome->message = SLICE("out of memory");
-}
-
-void outcome_all(struct scope *sc, struct delivery *delivery, enum rc rc, const char *format, ...)
-{
-	struct str text = str_make(sc->task->arena);
-	va_list args;
-
-	va_start(args, format);
-	str_vprintf(&text, format, args);
-	va_end(args);
-	for (unsigned i = 0; i < delivery->count; i++)
-		set_outcome(sc, &delivery->outcomes[i], rc, text.failed ? SLICE("out of memory") : str_slice(&text));
-}
-
-void outcome_all_err(struct scope *sc, struct delivery *delivery, enum rc rc, const struct err *err, const char *what)
-{
-	if (what && err->text.len)
-		outcome_all(sc, delivery, rc, "%s: %.*s", what, SLICE_ARG(err->text));
-	else
-		outcome_all(sc, delivery, rc, "%.*s", SLICE_ARG(what ? slice_of(what) : err->text));
-	for (unsigned i = 0; i < delivery->count; i++)
-		delivery->outcomes[i].os = err->os;
-}
-
 /* false: every outcome says why not. */
 static bool size_allowed(struct scope *sc, struct delivery *delivery)
 {
@@ -224,7 +193,8 @@ static void clear_outcomes(struct delivery *delivery)
 	for (unsigned i = 0; i < delivery->count; i++)
 		delivery->outcomes[i] = (struct delivery_outcome){
 			.rc = DEFER, .message = SLICE("not tried"), .user_message = SLICE_EMPTY, .reply_text = SLICE_EMPTY,
-			.tls_cipher = SLICE_EMPTY, .special_log = SLICE_EMPTY, .host = {.name = SLICE_EMPTY, .mx = MX_NONE},
+			.tls_cipher = SLICE_EMPTY, .special_log = SLICE_EMPTY, .output = SLICE_EMPTY,
+			.host = {.name = SLICE_EMPTY, .mx = MX_NONE},
 		};
 }
 

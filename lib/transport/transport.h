@@ -55,7 +55,8 @@ struct delivery_outcome {
 	struct slice tls_cipher;	   /* empty: clear */
 	struct ip_addr local;		   /* our end */
 	uint64_t size;			   /* bytes sent */
-	struct slice special_log;	   /* "(file)": extra for the log */
+	struct slice special_log;	   /* stands behind the host in the log's line, with a space in front: " ST=shadow" */
+	struct slice output;		   /* what a command said, for the bounce; empty: nothing */
 	bool freeze;			   /* with DEFER: the message is to be frozen (pipe's freeze_signal and its kin) */
 };
 

@@ -191,7 +191,7 @@ add 3 to n1
 if "$h_subject:" matches "^(hel+o)" and personal then
   unseen deliver ann@mx.test
   unseen save box 0640
-  unseen pipe "/bin/sh -c \\"cat >DIR/home/piped; echo '$1' >DIR/home/word\\""
+  unseen pipe "/bin/sh -c \\"cat >DIR/home/piped; echo '${if eq{$1}{hello}{hello}}' >DIR/home/word\\""
   mail to s@client.test subject "Re: $h_subject:" text "n1=$n1\\n" log DIR/home/replies once DIR/home/once
 endif
 deliver bob@mx.test
