@@ -239,6 +239,8 @@ static bool decide(struct acl_run *run, const struct acl_statement *statement, e
 		return true;
 	}
 	if (test == TEST_DEFER) {
+		/* The statement's own texts are for its verdict, and this is none. */
+		run->message = run->log_message = NULL;
 		texts(run);
 		*result_ret = ACL_DEFER;
 		return true;

@@ -57,6 +57,8 @@ static bool callout_word(struct acl_run *run, struct slice word, struct callout_
 		*defer_ok = c->defer_ok = true;
 		return true;
 	}
+	if (slice_eq(word, SLICE("fullpostmaster")))
+		c->postmaster = true;
 	if (slice_eq(word, SLICE("hold")) || slice_eq(word, SLICE("use_tptsender")))
 		return true;
 	for (unsigned i = 0; i < ARRAY_COUNT(flags); i++)
@@ -114,6 +116,28 @@ static bool parse_words(struct acl_run *run, struct slice rest, struct verify_wo
 	return true;
 }
 
+/* What a host said, for the client who asks us: as it is about a recipient, with how it came about of a sender. */
+static struct slice callout_text(struct acl_run *run, const struct callout_answer *answer, bool sender)
+{
+	struct arena *arena = run->sc->task->arena;
+	char ip[IP_TEXT_MAX];
+
+	if (!answer->reply.code)
+		return run->err->text;
+	if (!sender)
+		return arena_printf(arena, "Callout verification failed:\n%.*s", SLICE_ARG(answer->reply.text));
+	return arena_printf(arena, "Called:   %.*s\nSent:     %.*s\nResponse: %.*s", SLICE_ARG(ip_format(&answer->host, ip)),
+			    SLICE_ARG(answer->reply.command), SLICE_ARG(answer->reply.text));
+}
+
+static struct slice untainted(struct scope *sc, struct slice text)
+{
+	struct slice copy = arena_copy(sc->task->arena, text);
+
+	copy.taint = CLEAN;
+	return copy.ptr ? copy : SLICE_EMPTY;
+}
+
 /* An address routed, and asked for at the host it was routed to where that is wanted. */
 static enum rc check_address(struct acl_run *run, struct slice address, bool sender, const struct verify_words *words,
 			     struct slice *user_ret, struct slice *failure_ret)
@@ -121,7 +145,7 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 	struct scope *sc = run->sc;
 	struct route_output out = {0};
 	struct address *result = NULL, *saved = sc->address;
-	struct smtp_reply reply = {0};
+	struct callout_answer answer = {0};
 	enum rc rc;
 
 	*user_ret = (struct slice){NULL, 0, 0};
@@ -129,18 +153,23 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 	rc = verify_address(sc, address, sender, &words->options, &result, &out, run->err);
 	sc->address = saved;
 	if (rc == OK && words->callout_wanted && result && result->transport) {
-		rc = callout(sc, result, sender, &words->callout, &reply, run->err);
-		*failure_ret = !reply.code			       ? SLICE("connection")
-			       : slice_starts(reply.command, SLICE("MAIL")) ? SLICE("mail")
-			       : slice_starts(reply.command, SLICE("RCPT")) ? SLICE("recipient")
-									    : SLICE("connection");
-		if (rc == DEFER && words->callout_defer_ok)
-			rc = OK;
-		if (rc == FAIL && run->err->text.len)
-			*user_ret = run->err->text;
+		rc = callout(sc, result, sender, &words->callout, &answer, run->err);
+		*failure_ret = answer.failure ? slice_of(answer.failure) : SLICE_EMPTY;
+		if (rc == FAIL)
+			*user_ret = callout_text(run, &answer, sender);
+		else if (rc == DEFER)
+			*user_ret = sender ? SLICE("Could not complete sender verify callout") :
+					     SLICE("Could not complete recipient verify callout");
+		else if (rc == OK && answer.accepted && !sender && saved && !answer.failure) {
+			/* The host has vouched for them. */
+			saved->domain_data = sc->domain_data = untainted(sc, result->domain);
+			saved->local_part_data = sc->local_part_data = untainted(sc, result->local_part);
+		}
 	} else if (rc == FAIL || rc == DEFER) {
 		*user_ret = out.user_message.len ? out.user_message : out.message.len ? out.message : run->err->text;
 	}
+	if (rc == OK && answer.failure) /* "random": true, and yet worth to be told */
+		*(sender ? &sc->sender_verify_failure : &sc->recipient_verify_failure) = slice_of(answer.failure);
 	if (rc == OK && result && !sender && saved) {
 		/* What routing found out is for the rest of the ACL: $address_data, $domain_data ... */
 		saved->address_data = result->address_data;
@@ -148,6 +177,11 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 	if (rc == DEFER && words->defer_ok && !sc->task->cancelled)
 		rc = OK;
 	return rc;
+}
+
+static bool failure_of_callout(struct slice user)
+{
+	return user.ptr && slice_starts(user, SLICE("Could not complete"));
 }
 
 static enum acl_test verify_recipient(struct acl_run *run, const struct verify_words *words)
@@ -164,12 +198,12 @@ static enum acl_test verify_recipient(struct acl_run *run, const struct verify_w
 	if (rc == FAIL) {
 		sc->recipient_verify_failure = failure;
 		run->user_text = user.ptr && user.len ? user : SLICE("Unrouteable address");
-		run->log_text = run->user_text;
+		run->log_text = run->err->text.len && !slice_eq(failure, SLICE("route")) ? run->err->text : run->user_text;
 		if (words->options.no_details)
 			run->user_text = SLICE("Unrouteable address");
 	} else if (rc == DEFER) {
-		run->user_text = SLICE("Could not complete recipient verify");
-		run->log_text = user.ptr ? user : run->user_text;
+		run->user_text = failure_of_callout(user) ? user : SLICE("Could not complete recipient verify");
+		run->log_text = failure_of_callout(user) ? run->err->text : user.ptr ? user : run->user_text;
 	}
 	return acl_test_of(rc);
 }
@@ -215,8 +249,8 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 						       SLICE_ARG(user.ptr && user.len ? user : SLICE("Unrouteable address")));
 		run->user_text = run->log_text = SLICE("Sender verify failed");
 	} else if (rc == DEFER) {
-		run->user_text = SLICE("Could not complete sender verify");
-		run->log_text = user.ptr && user.len ? user : run->user_text;
+		run->user_text = failure_of_callout(user) ? user : SLICE("Could not complete sender verify");
+		run->log_text = failure_of_callout(user) ? run->err->text : user.ptr && user.len ? user : run->user_text;
 	}
 	return acl_test_of(rc);
 }

@@ -39,7 +39,8 @@ void hints_close(struct hints *hints);
  * full... Called on the writer's thread, once for each time it begins. Set before shards run. */
 void hints_on_trouble(struct hints *hints, void (*tell)(void *arg, struct slice text), void *arg);
 
-/* Tells the shard that it uses these hints; before the first get or put on it. */
+/* Tells the shard that it uses these hints. Without it (a user who tests an address may not open them) there are none: get and
+ * update are DEFER, put and delete do nothing. */
 NODISCARD enum rc hints_attach(struct hints *hints, struct shard *shard, struct err *err);
 
 #define HINTS_KEY_MAX   480 /* longer keys are replaced by their digest */

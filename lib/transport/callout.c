@@ -17,7 +17,8 @@ struct asking {
 	struct address *address;
 	const struct smtp_transport *s;
 	const struct callout_options *options;
-	struct smtp_reply *reply;
+	struct callout_answer *answer;
+	struct smtp_reply *reply; /* of answer */
 	struct err *err;
 	struct slice from;	/* of MAIL */
 	struct slice key;	/* of the address's record */
@@ -114,18 +115,27 @@ static enum rc from_memory(struct asking *a)
 {
 	char known;
 
-	if (a->from.len == 0 && a->domain.answer[ASK_MAIL_NULL] == 'R')
-		return err_set(a->err, FAIL, "(result of an earlier callout reused): MAIL FROM:<> was rejected");
-	if (a->options->random && a->domain.answer[ASK_RANDOM] == 'A')
+	if (a->from.len == 0 && a->domain.answer[ASK_MAIL_NULL] == 'R') {
+		a->answer->failure = "mail";
+		return err_set(a->err, FAIL, "(result of an earlier callout reused).");
+	}
+	if (a->options->random && a->domain.answer[ASK_RANDOM] == 'A') {
+		a->answer->failure = "random";
 		return OK;
-	if (a->options->postmaster && a->domain.answer[ASK_POSTMASTER] == 'R')
-		return err_set(a->err, FAIL, "(result of an earlier callout reused): postmaster was rejected");
+	}
+	if (a->options->postmaster && a->domain.answer[ASK_POSTMASTER] == 'R') {
+		a->answer->failure = "postmaster";
+		return err_set(a->err, FAIL, "(result of earlier verification reused).");
+	}
 	if (a->options->postmaster && a->domain.answer[ASK_POSTMASTER] == '-')
 		return DEFER;
 	known = address_read(a);
 	if (known == 'A')
 		return OK;
-	return known == 'R' ? err_set(a->err, FAIL, "(result of an earlier callout reused).") : DEFER;
+	if (known != 'R')
+		return DEFER;
+	a->answer->failure = "recipient";
+	return err_set(a->err, FAIL, "Previous (cached) callout verification failure");
 }
 
 /* ---- Asking ----------------------------------------------------------------------------------------------------------- */
@@ -162,6 +172,8 @@ static enum rc ask_mail(struct asking *a, struct smtp_connection *connection, st
 
 	if (from.len == 0 && (rc == OK || rc == FAIL))
 		domain_learn(a, ASK_MAIL_NULL, rc == OK);
+	if (rc == FAIL)
+		a->answer->failure = "mail";
 	return rc;
 }
 
@@ -191,6 +203,8 @@ static enum rc ask_random(struct asking *a, struct smtp_connection *connection, 
 	if (rc == OK || rc == FAIL) {
 		domain_learn(a, ASK_RANDOM, rc == OK);
 		*all_ret = rc == OK;
+		if (rc == OK)
+			a->answer->failure = "random";
 		return rc == OK ? OK : start_again(a, connection, a->from);
 	}
 	return rc;
@@ -212,6 +226,8 @@ static enum rc ask_postmaster(struct asking *a, struct smtp_connection *connecti
 		rc = command(a, connection, "RCPT TO", SLICE("postmaster"));
 	if (rc == OK || rc == FAIL)
 		domain_learn(a, ASK_POSTMASTER, rc == OK);
+	if (rc == FAIL)
+		a->answer->failure = "postmaster";
 	return rc;
 }
 
@@ -227,6 +243,8 @@ static enum rc ask_all(struct asking *a, struct smtp_connection *connection)
 	rc = command(a, connection, "RCPT TO", rcpt_address(a->sc->task->arena, &a->s->transport, a->address));
 	if (rc == OK || rc == FAIL)
 		address_learn(a, rc == OK);
+	if (rc == FAIL)
+		a->answer->failure = "recipient";
 	return rc == OK ? ask_postmaster(a, connection) : rc;
 }
 
@@ -237,12 +255,15 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 	enum rc rc;
 
 	a->sc->host = host;
+	a->answer->host = host->ip;
 	rc = smtp_host_options(a->sc, a->s, host, &options, a->err);
 	if (rc != OK)
 		return rc;
 	options.command_timeout_ms = a->options->timeout_s * 1000;
 	options.connect_timeout_ms = (a->options->connect_timeout_s ? a->options->connect_timeout_s : a->options->timeout_s) * 1000;
 	rc = smtp_open(a->sc, &options, &connection, a->reply, a->err);
+	if (rc == FAIL)
+		a->answer->failure = "mail";
 	if (rc != OK)
 		return rc;
 	rc = ask_all(a, connection);
@@ -304,16 +325,17 @@ static enum rc ask(struct asking *a)
 }
 
 enum rc callout(struct scope *sc, struct address *address, bool sender, const struct callout_options *options,
-		struct smtp_reply *reply_ret, struct err *err)
+		struct callout_answer *answer_ret, struct err *err)
 {
 	const struct transport *saved_transport = sc->transport;
 	const struct host_item *saved_host = sc->host;
 	struct address *saved_address = sc->address;
-	struct asking a = {.sc = sc, .address = address, .options = options, .reply = reply_ret, .err = err};
+	struct asking a = {.sc = sc, .address = address, .options = options, .answer = answer_ret,
+			   .reply = &answer_ret->reply, .err = err};
 	uint64_t until = sc->task->until;
 	enum rc rc;
 
-	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE_EMPTY};
+	*answer_ret = (struct callout_answer){.reply = {.text = SLICE_EMPTY, .command = SLICE_EMPTY}};
 	/* Only other hosts can be asked; what is delivered here was verified by routing it. */
 	if (!address->transport || !transport_is_smtp(address->transport) || sc->no_callouts)
 		return OK;
@@ -327,8 +349,8 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 		return err_memory(err);
 	sc->transport = address->transport;
 	sc->address = address;
-	if (options->maxwait_s > 0)
-		sc->task->until = task_until(sc->task, (uint64_t)options->maxwait_s * 1000);
+	/* Hosts that all let their time pass are not to keep the client waiting for their sum. */
+	sc->task->until = task_until(sc->task, (uint64_t)(options->maxwait_s > 0 ? options->maxwait_s : 4 * options->timeout_s) * 1000);
 	rc = ask(&a);
 	sc->task->until = until;
 	sc->transport = saved_transport;
@@ -336,5 +358,6 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 	sc->address = saved_address;
 	if (sc->task->cancelled)
 		return CANCELLED;
+	answer_ret->accepted = rc == OK;
 	return rc == DEFER && options->defer_ok ? OK : rc;
 }

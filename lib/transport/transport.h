@@ -126,7 +126,15 @@ struct callout_options {
 	bool defer_ok, fullpostmaster, postmaster, random, no_cache, use_sender, use_postmaster;
 	struct slice mailfrom, postmaster_mailfrom;
 };
+/* What was heard. failure: which question was refused: "mail" (the connection, HELO or MAIL), "recipient", "postmaster"; or,
+ * with OK, "random": the host takes any address; NULL: none. reply.code 0: from memory, or nothing was heard. */
+struct callout_answer {
+	struct smtp_reply reply;
+	struct ip_addr host; /* that was asked; family 0: none */
+	const char *failure;
+	bool accepted; /* with OK: the host said so, now or earlier; false: nothing was found out */
+};
 NODISCARD enum rc callout(struct scope *sc, struct address *address, bool sender, const struct callout_options *options,
-			  struct smtp_reply *reply_ret, struct err *err);
+			  struct callout_answer *answer_ret, struct err *err);
 
 #endif
