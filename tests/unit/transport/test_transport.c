@@ -583,7 +583,7 @@ static enum rc call(struct harness *h, const char *to, const struct callout_opti
 {
 	struct address *address = address_new(&h->arena, slice_of(to));
 	struct host_list *list = arena_make(&h->arena, struct host_list);
-	struct smtp_reply reply;
+	struct callout_answer answer;
 
 	hosts[0] = (struct host_item){.name = SLICE("127.0.0.1"), .port = server.port, .mx = MX_NONE};
 	(void)ip_parse(SLICE("127.0.0.1"), &hosts[0].ip);
@@ -591,14 +591,14 @@ static enum rc call(struct harness *h, const char *to, const struct callout_opti
 	address->hosts = list;
 	address->transport = conf_instance_find(h->conf, CONF_SECTION_TRANSPORTS, SLICE("remote"));
 	*err = err_make(&h->err_arena);
-	return callout(&h->scope, address, false, options, &reply, err);
+	return callout(&h->scope, address, false, options, &answer, err);
 }
 
 static void callout_rows(struct harness *h)
 {
 	struct callout_options plain = {.timeout_s = 2, .no_cache = true}, random = plain, postmaster = plain, lenient = plain;
 	struct address local = {.full = SLICE("x@y")};
-	struct smtp_reply reply;
+	struct callout_answer answer;
 	struct err err;
 
 	random.random = postmaster.postmaster = lenient.defer_ok = true;
@@ -608,7 +608,7 @@ static void callout_rows(struct harness *h)
 	HOLDS(h, call(h, "all@x.example", &random, &err) == OK);
 	HOLDS(h, call(h, "yes@x.example", &postmaster, &err) == FAIL && slice_search(err.text, SLICE("postmaster@x.example")) >= 0);
 	HOLDS(h, call(h, "yes@x.example", &lenient, &err) == OK);
-	HOLDS(h, callout(&h->scope, &local, false, &plain, &reply, &err) == OK); /* nobody to ask */
+	HOLDS(h, callout(&h->scope, &local, false, &plain, &answer, &err) == OK); /* nobody to ask */
 	route_done(h->task.shard);
 	transport_done(h->task.shard);
 	smtp_pool_done(h->task.shard);
