@@ -60,14 +60,14 @@ void deliver_accepted(struct deliverer *deliverer, struct message *message, enum
 
 /* No address is verified here. */
 __attribute__((weak)) enum rc callout(struct scope *sc, struct address *address, bool sender,
-				      const struct callout_options *options, struct smtp_reply *reply_ret,
+				      const struct callout_options *options, struct callout_answer *answer_ret,
 				      struct err *err)
 {
 	(void)sc;
 	(void)address;
 	(void)sender;
 	(void)options;
-	(void)reply_ret;
+	(void)answer_ret;
 	return err_set(err, DEFER, "no callouts here");
 }
 
