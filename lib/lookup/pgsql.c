@@ -179,7 +179,7 @@ static enum rc pgsql_query(struct task *task, void *handle, const char *query, s
 {
 	enum rc rc, answer = FAIL;
 	PGconn *pg = handle;
-	PGresult *result;
+	PGresult *result = NULL;
 
 	rc = send_query(task, pg, query, err);
 	while (rc == OK) {
