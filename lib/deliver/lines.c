@@ -166,6 +166,12 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 		str_addz(&line, " X=");
 		str_add(&line, o->tls_cipher);
 	}
+	if (o->authenticator.len) {
+		str_addz(&line, " A=");
+		str_add(&line, o->authenticator);
+		str_addz(&line, o->authenticated_id.len ? ":" : "");
+		str_add(&line, o->authenticated_id);
+	}
 	if (o->pipelining && log_wants(a->d->conf, LOG_PIPELINING))
 		str_addz(&line, " L");
 	if (o->chunking)

@@ -151,6 +151,10 @@ void log_arrival(struct smtp_session *s, struct message *m)
 			str_addc(&line, ':');
 			str_add(&line, s->client.authenticated_id);
 		}
+		if (log_wants(conf, LOG_SMTP_MAILAUTH) && m->auth_sender.len) {
+			str_addc(&line, ':');
+			str_add(&line, m->auth_sender);
+		}
 	}
 	if (t && t->chunk_left == UINT64_MAX)
 		str_addz(&line, " K");

@@ -258,6 +258,9 @@ static enum rc hello(struct task *task, struct smtp_connection *c, const struct 
 	rc = judge(reply);
 	if (rc == OK && verb[0] != 'H') {
 		ehlo_parse(reply->text, &c->offer);
+		c->offer.auth = arena_copy(&c->arena, c->offer.auth.ptr ? c->offer.auth : SLICE_EMPTY);
+		if (!c->offer.auth.ptr)
+			return err_memory(err);
 		return OK;
 	}
 	if (rc != FAIL || c->lmtp || !options->use_ehlo || c->dead)
@@ -345,16 +348,49 @@ enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, 
 	return OK;
 }
 
-enum rc smtp_command(struct scope *sc, struct smtp_connection *c, struct slice line, struct smtp_reply *reply_ret,
-		     struct err *err)
+enum rc smtp_command_shown(struct scope *sc, struct smtp_connection *c, struct slice line, struct slice shown,
+			   struct smtp_reply *reply_ret, struct err *err)
 {
 	for (uint32_t i = 0; i < line.len; i++)
 		if (line.ptr[i] == '\r' || line.ptr[i] == '\n' || line.ptr[i] == 0)
 			return err_set(err, DEFER, "a line end inside an SMTP command");
-	return connection_command(sc->task, c, line, line, reply_ret, err);
+	return connection_command(sc->task, c, line, shown, reply_ret, err);
+}
+
+enum rc smtp_command(struct scope *sc, struct smtp_connection *c, struct slice line, struct smtp_reply *reply_ret,
+		     struct err *err)
+{
+	return smtp_command_shown(sc, c, line, line, reply_ret, err);
 }
 
 /* ---- Facts, and the end --------------------------------------------------------------------------------------------- */
+
+struct slice smtp_auth_mechanisms(const struct smtp_connection *c)
+{
+	return c->offer.auth.ptr ? c->offer.auth : SLICE_EMPTY;
+}
+
+void smtp_set_authenticated(struct smtp_connection *c, struct slice authenticator, struct slice id)
+{
+	c->authenticator = arena_copy(&c->arena, authenticator);
+	c->authenticated_id = arena_copy(&c->arena, id);
+	/* No memory for the names: it is logged in all the same. */
+	if (!c->authenticator.ptr)
+		c->authenticator = SLICE("?");
+	if (!c->authenticated_id.ptr)
+		c->authenticated_id = SLICE_EMPTY;
+	c->offer.extensions |= SMTP_EXT_AUTHENTICATED;
+}
+
+struct slice smtp_authenticator(const struct smtp_connection *c)
+{
+	return c->authenticator.ptr ? c->authenticator : SLICE_EMPTY;
+}
+
+struct slice smtp_authenticated_id(const struct smtp_connection *c)
+{
+	return c->authenticated_id.ptr ? c->authenticated_id : SLICE_EMPTY;
+}
 
 unsigned smtp_extensions(const struct smtp_connection *c)
 {

@@ -12,6 +12,7 @@ struct smtp_connection {
 	struct slice host_name;
 	struct ip_addr to, local;
 	struct ehlo_offer offer;
+	struct slice authenticator, authenticated_id;
 	int64_t command_timeout_ms, data_timeout_ms, final_timeout_ms;
 	unsigned messages;	 /* transactions so far */
 	bool lmtp;

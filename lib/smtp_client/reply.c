@@ -93,11 +93,15 @@ static void keyword_parse(struct slice line, struct ehlo_offer *offer)
 
 	if (!slice_word(&line, &word))
 		return;
-	if (slice_starts_nocase(word, SLICE("AUTH="))) /* what servers said before RFC 2554 */
+	if (slice_starts_nocase(word, SLICE("AUTH="))) { /* what servers said before RFC 2554 */
+		line = slice_make(word.ptr + 5, (size_t)(line.ptr + line.len - word.ptr - 5), (enum taint)line.taint);
 		word.len = 4;
+	}
 	for (unsigned i = 0; i < ARRAY_COUNT(known); i++)
 		if (slice_eq_nocase(word, known[i].name))
 			offer->extensions |= known[i].bit;
+	if (slice_eq_nocase(word, SLICE("AUTH")) && slice_trim(line).len > offer->auth.len)
+		offer->auth = slice_trim(line);
 	if (slice_eq_nocase(word, SLICE("LIMITS")))
 		limits_parse(line, offer);
 	if (slice_eq_nocase(word, SLICE("SIZE")) && slice_word(&line, &argument) && parse_u64(argument, &size))

@@ -19,6 +19,7 @@ enum reply_state reply_parser_feed(struct reply_parser *parser, struct slice byt
 struct ehlo_offer {
 	unsigned extensions;
 	uint64_t size_max;
+	struct slice auth;	     /* mechanisms, inside the text; ptr may be NULL */
 	unsigned rcpt_max, mail_max; /* RFC 9422; 0: not told */
 };
 void ehlo_parse(struct slice text, struct ehlo_offer *offer_ret);

@@ -17,6 +17,7 @@ struct smtp_connect_options {
 	struct slice helo;
 	bool lmtp, use_ehlo;
 	bool tls_wanted, tls_required;
+	bool auth_wanted;	      /* the caller logs in, and says so in pool_key */
 	int64_t connect_timeout_ms, command_timeout_ms, data_timeout_ms, final_timeout_ms;
 	bool keepalive;
 	unsigned tos;		      /* of the packets' headers; 0: as the system has it */
@@ -34,6 +35,7 @@ enum {
 	SMTP_EXT_SIZE = 1, SMTP_EXT_PIPELINING = 2, SMTP_EXT_CHUNKING = 4, SMTP_EXT_8BITMIME = 8, SMTP_EXT_DSN = 16,
 	SMTP_EXT_STARTTLS = 32, SMTP_EXT_AUTH = 64, SMTP_EXT_UTF8 = 128, SMTP_EXT_PRDR = 256, SMTP_EXT_LIMITS = 512,
 	SMTP_EXT_ENHANCED = 1024, SMTP_EXT_IGNOREQUOTA = 2048,
+	SMTP_EXT_AUTHENTICATED = 4096, /* no extension: smtp_set_authenticated() was called */
 };
 
 /* Connects, or takes an idle connection from the pool; greeting, EHLO (HELO if refused) done. Parks.
@@ -90,6 +92,15 @@ NODISCARD enum rc smtp_send(struct scope *sc, struct smtp_connection *connection
 /* A single command of one's own (callouts: RCPT with odd addresses, VRFY; authentication), reply into *reply_ret. Parks. */
 NODISCARD enum rc smtp_command(struct scope *sc, struct smtp_connection *connection, struct slice line,
 			       struct smtp_reply *reply_ret, struct err *err);
+
+/* The same for what holds a secret: shown is what errors and logs say of it. */
+NODISCARD enum rc smtp_command_shown(struct scope *sc, struct smtp_connection *connection, struct slice line,
+				     struct slice shown, struct smtp_reply *reply_ret, struct err *err);
+/* The mechanisms that EHLO named behind AUTH, with spaces between; and who logged in, once somebody did (names are copied). */
+struct slice smtp_auth_mechanisms(const struct smtp_connection *connection);
+void smtp_set_authenticated(struct smtp_connection *connection, struct slice authenticator, struct slice id);
+struct slice smtp_authenticator(const struct smtp_connection *connection); /* empty: nobody */
+struct slice smtp_authenticated_id(const struct smtp_connection *connection);
 
 void smtp_pool_done(struct shard *shard);
 

@@ -266,7 +266,9 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 		a->answer->failure = "mail";
 	if (rc != OK)
 		return rc;
-	rc = ask_all(a, connection);
+	rc = smtp_log_in(a->sc, smtp_auth_need(a->sc, a->s, host), host, connection, a->reply, a->err);
+	if (rc == OK)
+		rc = ask_all(a, connection);
 	smtp_close(connection);
 	return rc;
 }

@@ -68,6 +68,8 @@ static void note_facts(struct relay *relay, struct delivery_outcome *outcome, co
 	outcome->chunking = t->used_chunking;
 	outcome->continued = smtp_was_reused(connection);
 	outcome->size = t->sent;
+	outcome->authenticator = arena_copy(relay->sc->task->arena, smtp_authenticator(connection));
+	outcome->authenticated_id = arena_copy(relay->sc->task->arena, smtp_authenticated_id(connection));
 	(void)relay;
 }
 
@@ -169,11 +171,18 @@ static void try_host_once(struct relay *relay, struct host_item *host)
 		relay->err->text = SLICE_EMPTY;
 	relay->err->os = 0;
 	rc = smtp_host_options(relay->sc, relay->s, host, &options, relay->err);
+	/* Whoever logs in as it pleases the message has a connection of its own. */
+	relay->serial |= options.auth_wanted && !auth_clients_fixed(relay->sc->conf);
 	options.reuse = !relay->serial;
 	for (unsigned tries = 0; tries < 2; tries++) {
 		reply = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
 		if (rc == OK)
 			rc = smtp_open(relay->sc, &options, &connection, &reply, relay->err);
+		if (rc == OK) {
+			rc = smtp_log_in(relay->sc, smtp_auth_need(relay->sc, relay->s, host), host, connection, &reply, relay->err);
+			if (rc != OK)
+				smtp_close(connection);
+		}
 		if (rc != OK) {
 			host_failed(relay, host, rc, &reply);
 			return;

@@ -2,6 +2,7 @@
 #ifndef TRANSPORT_SMTP_H
 #define TRANSPORT_SMTP_H
 
+#include "auth/auth.h"
 #include "local.h"
 
 struct smtp_transport {
@@ -33,6 +34,13 @@ struct smtp_transport {
  * set. DEFER: an option could not be expanded. Parks. */
 NODISCARD enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *transport, const struct host_item *host,
 				    struct smtp_connect_options *options_ret, struct err *err);
+/* Is this host to be logged in to (hosts_require_auth, hosts_try_auth)? A list that cannot be asked says yes. Parks. */
+enum smtp_auth_need { AUTH_NOT, AUTH_TRIED, AUTH_REQUIRED };
+enum smtp_auth_need smtp_auth_need(struct scope *sc, const struct smtp_transport *transport, const struct host_item *host);
+/* Logs in. OK: done, or not needed; DEFER: it has to be and could not, or the server does not know now: err, and reply_ret if
+ * the server said something. The connection is then of no use. Parks. */
+NODISCARD enum rc smtp_log_in(struct scope *sc, enum smtp_auth_need need, const struct host_item *host,
+			      struct smtp_connection *connection, struct smtp_reply *reply_ret, struct err *err);
 /* Is the host in the list? An error counts as the answer given. */
 /* Is the host one of those that are talked to over one connection at a time (serialize_hosts)? */
 bool smtp_host_serial(struct scope *sc, const struct smtp_transport *transport, const struct host_item *host);

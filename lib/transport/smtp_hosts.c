@@ -108,15 +108,12 @@ static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsig
 }
 
 /* What must be so and cannot be is a reason to wait, never to do without. */
-static enum rc check_needs(struct scope *sc, const struct smtp_transport *s, const struct host_item *host,
-			   const struct smtp_connect_options *options, struct err *err)
+static enum rc check_needs(struct scope *sc, const struct smtp_transport *s, struct err *err)
 {
 	struct slice domain, proxy;
 	bool strict;
 	enum rc rc;
 
-	if (!options->tls_required && smtp_host_listed(sc, s->hosts_require_auth, host, true))
-		return err_set(err, DEFER, "authentication required but not available in this version");
 	rc = expand_option(sc, s->socks_proxy, &proxy, err);
 	if (rc == OK && proxy.len)
 		return err_set(err, DEFER, "socks_proxy is set, but this version cannot use SOCKS");
@@ -153,11 +150,22 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 		rc = expand_option(sc, s->helo_data, &helo, err);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
+	/* What was logged in to for one message serves another only if it would log in as the same. */
+	switch (smtp_auth_need(sc, s, host)) {
+	case AUTH_NOT:
+		break;
+	case AUTH_TRIED:
+	case AUTH_REQUIRED:
+		ret->auth_wanted = true;
+		ret->pool_key = arena_printf(sc->task->arena, "%.*s auth", SLICE_ARG(ret->pool_key));
+		if (!ret->pool_key.ptr)
+			return err_memory(err);
+	}
 	ret->helo = helo.len ? helo : conf_main(sc->conf)->primary_hostname;
 	ret->tls_required = s->smtps || smtp_host_listed(sc, s->hosts_require_tls, host, true) ||
 			    smtp_host_listed(sc, s->hosts_require_dane, host, true);
 	rc = find_dscp(sc, s, &ret->tos, err);
-	return rc == OK ? check_needs(sc, s, host, ret, err) : rc;
+	return rc == OK ? check_needs(sc, s, err) : rc;
 }
 
 enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *names,

@@ -10,7 +10,7 @@ static const struct conf_option smtp_options[] = {
 	OPT_BOOL(S, address_retry_include_sender, "yes", "retry times of refused addresses are per sender"),
 	OPT_BOOL(S, allow_localhost, "no", "a host may be this host"),
 	LATER_TEXT(arc_sign, NULL, "sealing with ARC comes later"),
-	OPT_EXPAND(S, authenticated_sender, NULL, "AUTH= of MAIL, with authenticated_sender_force"),
+	OPT_EXPAND(S, authenticated_sender, NULL, "AUTH= of MAIL; unset: the one the message came with"),
 	OPT_BOOL(S, authenticated_sender_force, "no", "even without authentication"),
 	OPT_TIME(S, command_timeout, "5m", "for the reply to a command"),
 	OPT_TIME(S, connect_timeout, "5m", "for a connection"),
@@ -55,7 +55,7 @@ static const struct conf_option smtp_options[] = {
 	OPT_HOSTS(S, hosts_require_dane, NULL, "no message without DANE: they wait"),
 	LATER_HOSTS(hosts_require_ocsp, NULL, "sending over TLS comes later"),
 	OPT_HOSTS(S, hosts_require_tls, NULL, "no message without TLS"),
-	LATER_HOSTS(hosts_try_auth, NULL, "authentication as a client comes later"),
+	OPT_HOSTS(S, hosts_try_auth, NULL, "log in if it can be done"),
 	OPT_HOSTS(S, hosts_try_chunking, "*", "BDAT, where offered"),
 	LATER_HOSTS(hosts_try_dane, "*", "DANE comes later"),
 	OPT_HOSTS(S, hosts_try_fastopen, "*", "accepted: connections are kept and used again instead"),
@@ -107,9 +107,6 @@ static enum rc smtp_check(struct conf *conf, void *instance, struct err *err)
 			       SLICE_ARG(s->protocol));
 	if (s->connect_timeout < 0 || s->command_timeout <= 0 || s->data_timeout <= 0 || s->final_timeout <= 0)
 		return err_set(err, FAIL, "command, data, and final timeout values must be greater than zero");
-	if (s->authenticated_sender && !s->authenticated_sender_force)
-		conf_warn(conf, place, "authenticated_sender has no effect without authenticated_sender_force: authentication as a "
-			  "client comes later");
 	s->transport.batch_max = 0;
 	s->transport.multi_domain = s->multi_domain;
 	s->transport.ignore_quota = s->lmtp && s->lmtp_ignore_quota;

@@ -60,11 +60,17 @@ static enum rc add_auth(struct scope *sc, const struct transport *transport, uns
 	struct slice sender;
 	enum rc rc;
 
-	if (!transport_is_smtp(transport) || !s->authenticated_sender_force || !(extensions & SMTP_EXT_AUTH))
+	if (!transport_is_smtp(transport) || !(extensions & SMTP_EXT_AUTH) ||
+	    !((extensions & SMTP_EXT_AUTHENTICATED) || s->authenticated_sender_force))
 		return OK;
-	rc = expand_option(sc, s->authenticated_sender, &sender, err);
-	if (rc != OK)
-		return rc == FAIL ? DEFER : rc;
+	sender = sc->message->auth_sender.ptr ? sc->message->auth_sender : SLICE_EMPTY;
+	if (!sender.len && sc->message->client)
+		sender = sc->message->client->authenticated_sender;
+	if (s->authenticated_sender) {
+		rc = expand_option(sc, s->authenticated_sender, &sender, err);
+		if (rc != OK)
+			return rc == FAIL ? DEFER : rc;
+	}
 	if (sender.len == 0)
 		return OK;
 	str_addz(out, " AUTH=");
@@ -184,6 +190,13 @@ static void classify(struct delivery_outcome *outcome, const struct smtp_reply *
 {
 	bool rcpt = slice_search(reply->command, SLICE("RCPT")) >= 0, mail = slice_search(reply->command, SLICE("MAIL")) >= 0;
 
+	if (slice_starts(reply->command, SLICE("AUTH")) || slice_starts(reply->command, SLICE("authentication"))) {
+		outcome->scope = DEFER_HOST;
+		outcome->basic_errno_more = reply->code;
+		outcome->os = reply->code ? 0 : outcome->os;
+		outcome->error = RETRY_ERROR_AUTH;
+		return;
+	}
 	if (reply->code == 0) {
 		outcome->scope = DEFER_HOST;
 		outcome->error = outcome->os == ETIMEDOUT    ? RETRY_ERROR_TIMEOUT :

@@ -53,6 +53,7 @@ struct delivery_outcome {
 	bool dsn_aware;			   /* next hop offered DSN */
 	bool pipelining, chunking, continued; /* log: L, K, "*" */
 	struct slice tls_cipher;	   /* empty: clear */
+	struct slice authenticator, authenticated_id; /* whom we logged in as; len 0: nobody */
 	struct ip_addr local;		   /* our end */
 	uint64_t size;			   /* bytes sent */
 	struct slice special_log;	   /* stands behind the host in the log's line, with a space in front: " ST=shadow" */

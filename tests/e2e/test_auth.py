@@ -180,5 +180,119 @@ class Server(SluiceTest):
             self.assertNotIn("Sesame99", text)
 
 
+CLIENTS = r"""
+begin authenticators
+cram:
+  driver = cram_md5
+  public_name = CRAM-MD5
+  client_condition = ${if eq{$host_address}{127.0.0.9}}
+  client_name = user
+  client_secret = secret
+forced:
+  driver = plaintext
+  public_name = PLAIN
+  client_send = ${if eq{a}{b}{x}fail}
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  client_send = ^user^sec^^ret
+  client_set_id = user
+login:
+  driver = plaintext
+  public_name = LOGIN
+  client_send = <; ; us${lc:ER} ; <$auth2>
+"""
+
+
+class AsClient(SluiceTest):
+    """Deliveries to a scripted server that offers AUTH."""
+
+    def deliver(self, replies, option="hosts_require_auth = *", offered="AUTH PLAIN LOGIN CRAM-MD5", clients=CLIENTS, main="",
+                extra=""):
+        """replies: what the server says to AUTH and to each line behind it. Gives daemon, sink, and what was said to it."""
+        said = []
+        left = list(replies)
+
+        def script(verb, argument, session):
+            if verb == "AUTH" or (said and verb not in ("EHLO", "MAIL", "RCPT", "DATA", "QUIT", "RSET", "END", "BANNER")):
+                said.append(session.commands[-1])
+                return left.pop(0) if left else "500 enough"
+            if verb == "MAIL":
+                said.append("MAIL " + argument)
+            return None
+        sink = self.sink(script, extensions=("PIPELINING", offered) if offered else ("PIPELINING",))
+        policy = POLICY.replace("hosts_try_fastopen = :", f"hosts_try_fastopen = :\n  {option}\n{extra}")
+        daemon = self.sluice(configuration(main="acl_smtp_mailauth = accept\n" + main, policy=policy + clients),
+                             macros={"SINKPORT": str(sink.port)})
+        with daemon.client() as client:
+            client.ehlo()
+            client.expect("MAIL FROM:<s@client.test> AUTH=orig@client.test", 250)
+            client.expect("RCPT TO:<x@elsewhere.test>", 250)
+            client.data(b"Subject: x\r\n\r\nhello\r\n")
+        return daemon, sink, said
+
+    def test_plain(self):
+        daemon, sink, said = self.deliver(["235 fine"])
+        daemon.wait_log(r"=> x@elsewhere\.test .* A=plain:user ")
+        self.assertEqual(said[0], "AUTH PLAIN " + b64("\0user\0sec^ret"))
+        self.assertIn("AUTH=orig@client.test", said[1])
+
+    def test_next_one(self):
+        daemon, sink, said = self.deliver(["535 no", "334 " + b64("Name"), "334 " + b64("Pass"), "235 fine"])
+        log = daemon.wait_log(r"=> x@elsewhere\.test .* A=login ")
+        self.assertRegex(log, r"plain authenticator failed H=127\.0\.0\.1 \[127\.0\.0\.1\] 535 no")
+        self.assertEqual(said[1:4], ["AUTH LOGIN", b64("user"), b64("<Pass>")])
+
+    def test_required(self):
+        for replies, offered, why in ((["535 no", "535 no"], "AUTH PLAIN LOGIN", "authentication attempt(s) failed"),
+                                      ([], "AUTH GSSAPI", "no common mechanisms were found"),
+                                      ([], None, "server did not advertise AUTH support")):
+            daemon, sink, said = self.deliver(replies, offered=offered)
+            daemon.wait_log(r"== x@elsewhere\.test .*\(-42\).*authentication required but " + re.escape(why))
+            self.assertNotIn("MAIL", " ".join(said))
+
+    def test_tried(self):
+        daemon, sink, said = self.deliver(["535 no", "535 no"], option="hosts_try_auth = *")
+        log = daemon.wait_log(r"=> x@elsewhere\.test ")
+        self.assertNotRegex(log, "=> .* A=")
+        self.assertNotIn("AUTH=", said[-1])
+
+    def test_later(self):
+        daemon, sink, said = self.deliver(["454 later"])
+        log = daemon.wait_log(r"== x@elsewhere\.test .*454 later")
+        self.assertEqual(len(said), 1)
+        self.assertNotIn(b64("\0user\0sec^ret"), log)
+
+    def test_bad_challenge(self):
+        daemon, sink, said = self.deliver(["535 no", "334 ***", "501 ok"], option="hosts_try_auth = *")
+        log = daemon.wait_log(r"=> x@elsewhere\.test ")
+        self.assertRegex(log, "login authenticator cancelled authentication .*invalid base64")
+        self.assertIn("*", said)
+
+    def test_endless_challenges(self):
+        daemon, sink, said = self.deliver(["334 "] * 50)
+        daemon.wait_log(r"== x@elsewhere\.test .*Too few items in client_send in plain authenticator")
+        self.assertEqual(said[1], "*")
+
+    def test_authenticated_sender(self):
+        daemon, sink, said = self.deliver(["235 fine"], extra="  authenticated_sender = other@client.test")
+        daemon.wait_log(r"=> x@elsewhere")
+        self.assertIn("AUTH=other@client.test", said[1])
+
+    def test_both_ends(self):
+        """Ours logs in to ours, with CRAM-MD5; the second message goes over the same connection."""
+        server = self.sluice(server_configuration())
+        clients = CLIENTS.replace("127.0.0.9", "127.0.0.1")
+        policy = POLICY.replace("hosts_try_fastopen = :", "hosts_try_fastopen = :\n  hosts_require_auth = *")
+        daemon = self.sluice(configuration(policy=policy + clients), macros={"SINKPORT": str(server.port)})
+        with daemon.client() as client:
+            client.ehlo()
+            client.message(b"Subject: x\r\n\r\nhello\r\n", rcpts=("alice@elsewhere.test",))
+            daemon.wait_log("=> alice@elsewhere.test .* A=cram ")
+            client.message(b"Subject: x\r\n\r\nhello\r\n", rcpts=("alice@elsewhere.test",))
+            daemon.wait_log("=> alice@elsewhere.test .* A=cram ", count=2)
+        server.wait_log(r"<= s@client\.test .*P=esmtpa A=cram:user ", count=2)
+
+
 if __name__ == "__main__":
     unittest.main()
