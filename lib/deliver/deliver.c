@@ -161,7 +161,7 @@ void deliverer_pump(struct deliverer *d)
 	}
 }
 
-int64_t load_average(struct deliverer *d)
+int64_t deliver_load(struct deliverer *d)
 {
 	double load;
 
@@ -173,12 +173,19 @@ int64_t load_average(struct deliverer *d)
 }
 
 /* queue_only_load: a machine with too much to do takes mail, and delivers it later. */
-static bool load_too_high(struct deliverer *d, const struct message_id *id)
+bool deliver_load_too_high(struct deliverer *d, int64_t *load_ret)
 {
 	const struct deliver_options *o = conf_group(d->conf, CONF_DELIVER);
-	int64_t load = o->queue_only_load >= 0 ? load_average(d) : -1;
 
-	if (load < 0 || load <= o->queue_only_load)
+	*load_ret = o->queue_only_load >= 0 ? deliver_load(d) : -1;
+	return *load_ret >= 0 && *load_ret > o->queue_only_load;
+}
+
+static bool load_too_high(struct deliverer *d, const struct message_id *id)
+{
+	int64_t load;
+
+	if (!deliver_load_too_high(d, &load))
 		return false;
 	if (log_wants(d->conf, LOG_DELAY_DELIVERY))
 		log_printf(d->shard, d->conf, LOG_TO_MAIN, id, "no immediate delivery: load average %.2f", (double)load / 1000);

@@ -24,6 +24,11 @@ void deliver_reload(struct deliverer *deliverer, struct conf *conf);
 /* For spool_open()'s found(): a message from before the start. */
 void deliver_found(struct deliverer *deliverer, struct spool_entry *entry);
 
+/* The system's load average in thousandths, at most a second old; -1: not known. The one place that asks. */
+int64_t deliver_load(struct deliverer *deliverer);
+/* Past queue_only_load: new messages are queued. */
+bool deliver_load_too_high(struct deliverer *deliverer, int64_t *load_ret);
+
 enum deliver_when {
 	DELIVER_NOW,	 /* start at once */
 	DELIVER_QUEUE,	 /* leave it for a queue run */

@@ -80,7 +80,7 @@ static bool run_wants(struct task *task, struct deliverer *d, struct queued *q, 
 static bool load_stops_run(struct deliverer *d)
 {
 	const struct deliver_options *o = conf_group(d->conf, CONF_DELIVER);
-	int64_t load = o->deliver_queue_load_max >= 0 ? load_average(d) : -1;
+	int64_t load = o->deliver_queue_load_max >= 0 ? deliver_load(d) : -1;
 
 	if (load < 0 || load <= o->deliver_queue_load_max)
 		return false;

@@ -113,8 +113,6 @@ void queued_free(struct queued *q);
 void queued_start(struct deliverer *d, struct queued *q); /* as soon as a fiber is free for it */
 void deliverer_pump(struct deliverer *d);
 
-/* The system's load average in thousandths, at most a second old; -1: not known. */
-int64_t load_average(struct deliverer *d);
 /* $bounce_recipient, $warn_message_delay, $warn_message_recipients: of the report that the task makes now. */
 struct report_facts {
 	struct link link; /* in deliverer->reports */

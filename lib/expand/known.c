@@ -83,8 +83,6 @@ static const struct variable rows[] = {
     KNOWN("local_scan_data", ""),
     KNOWN("local_user_gid", "4294967295"),
     KNOWN("local_user_uid", "4294967295"),
-    KNOWN("log_inodes", "-1"),
-    KNOWN("log_space", "-1"),
     KNOWN("lookup_dnssec_authenticated", ""),
     KNOWN("mailstore_basename", ""),
     KNOWN("malware_name", ""),

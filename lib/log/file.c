@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 const char *const log_stream_names[STREAM_COUNT] = {"main", "reject", "panic"};
@@ -166,4 +167,30 @@ enum rc log_file_check(struct task *task, const struct conf *conf, enum log_stre
 		return cannot_open(stream, path, why.os, err);
 	give_away(conf, fd);
 	return put_under(stream, fd, err);
+}
+
+bool log_space(const struct conf *conf, int64_t *bytes_ret, int64_t *inodes_ret)
+{
+	int fd = atomic_load_explicit(&log_process.fds[STREAM_MAIN], memory_order_relaxed);
+	const struct log_conf *group = log_conf_of(conf);
+	const struct tm any = {.tm_mday = 1};
+	char path[LOG_PATH_MAX], *slash;
+	struct statvfs st;
+	bool found;
+
+	if (!group->path.ptr)
+		return false;
+	if (fd >= 0) {
+		found = fstatvfs(fd, &st) == 0;
+	} else {
+		slash = log_path(path, group, STREAM_MAIN, &any) ? strrchr(path, '/') : NULL;
+		if (slash)
+			*slash = 0;
+		found = slash && slash > path && statvfs(path, &st) == 0;
+	}
+	if (!found)
+		return false;
+	*bytes_ret = (int64_t)((uint64_t)st.f_bavail * st.f_frsize);
+	*inodes_ret = st.f_files ? (int64_t)st.f_favail : -1;
+	return true;
 }

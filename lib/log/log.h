@@ -134,6 +134,9 @@ void log_write_more(struct shard *shard, const struct conf *conf, unsigned where
 void log_direct(const struct conf *conf, unsigned where, const char *format, ...) PRINTF_LIKE(3, 4);
 /* false while the main log cannot be written (disk full...): then mail is not to be accepted (451). */
 bool log_healthy(const struct shard *shard);
+/* What is free where the main log is: bytes, and inodes (-1: the file system does not count them). The mounted file
+ * system's own numbers, which are in memory. false: there is no log file, or it cannot be found out. */
+bool log_space(const struct conf *conf, int64_t *bytes_ret, int64_t *inodes_ret);
 
 /* "2026-11-21 10:00:00", with ".123" and " +0100" where asked for: as on log lines, for $tod_log and others.
  */

@@ -317,6 +317,15 @@ static enum rc get_spool_space(struct scope *sc, const struct variable *variable
 	    sc, (int64_t)((uint64_t)st.f_bavail * (st.f_frsize ? st.f_frsize : st.f_bsize) / 1024), ret, err);
 }
 
+static enum rc get_log_space(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+{
+	int64_t bytes, inodes;
+
+	if (!log_space(sc->conf, &bytes, &inodes))
+		return give(SLICE("-1"), ret);
+	return give_number(sc, variable->arg == SPACE_INODES ? inodes : bytes / 1024, ret, err);
+}
+
 static enum rc get_verify_mode(struct scope *sc, const struct variable *variable, struct slice *ret,
 			       struct err *err)
 {
@@ -449,6 +458,8 @@ static const struct variable rows[] = {
     {"sender_rcvhost", get_client_host, HOST_RCV},
     {"smtp_active_hostname", get_active_hostname, 0},
     MAIN("spool_directory", spool_directory),
+    {"log_inodes", get_log_space, SPACE_INODES},
+    {"log_space", get_log_space, SPACE_KB},
     {"spool_inodes", get_spool_space, SPACE_INODES},
     {"spool_space", get_spool_space, SPACE_KB},
     {"tls_bits", get_fact, TLS_BITS},

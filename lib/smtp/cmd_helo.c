@@ -198,6 +198,10 @@ void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 	(void)session_scope(s);
 	if (!helo_verified(s, name))
 		return;
+	err = err_make(&s->serving->arena);
+	/* Who says to be us, or is an address of ours, is looked at more closely. */
+	if (!s->local && !s->client.host_name.len && match_domain(session_scope(s), s->options->helo_lookup_domains, helo, NULL, &err) == OK)
+		(void)(client_host_name(session_scope(s), &err) == OK);
 	acl_outcome_init(&outcome);
 	if (s->options->acl[ACL_WHERE_HELO] &&
 	    !acl_verdict(s, ACL_WHERE_HELO, session_acl(s, ACL_WHERE_HELO, &outcome, &err), &outcome, &err, name, helo)) {

@@ -183,7 +183,8 @@ static bool room_for(struct smtp_session *s, uint64_t size)
 		return true;
 	spool_space(s->server->spool, &space, &inodes);
 	if ((space >= 0 && o->check_spool_space > 0 && space < o->check_spool_space + (int64_t)size) ||
-	    (inodes >= 0 && o->check_spool_inodes > 0 && inodes < o->check_spool_inodes) || !log_healthy(s->server->shard)) {
+	    (inodes >= 0 && o->check_spool_inodes > 0 && inodes < o->check_spool_inodes) || !log_has_room(s->server, o) ||
+	    !log_healthy(s->server->shard)) {
 		log_session(s, LOG_TO_MAIN, "temporarily rejected %.*s: not enough spool or log space",
 			    SLICE_ARG(s->serving->scope.smtp_command));
 		reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
@@ -244,6 +245,9 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 		s->over = true;
 		return;
 	}
+	s->delay_rcpt_ms = 0;
+	if (!rate_slope_wait(s, &s->options->rate_mail, s->message_count, &s->delay_mail_ms, "MAIL"))
+		return;
 	if (!parse_parameters(s, rest, &parameters))
 		return;
 	if (rewrite_smtp(session_scope(s), path, &path, &err) != OK) {
@@ -261,6 +265,12 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 	    !mail_auth(s, parameters.auth, &parameters.auth))
 		return;
 	s->transaction = transaction_begin(s, &sender, &parameters);
+	if (s->transaction && s->options->queue_only_file.ptr && !s->transaction->message->queue_only &&
+	    queue_only_file_there(&s->task, s->conf, &s->transaction->message->queue_only) == CANCELLED) {
+		transaction_end(s);
+		s->over = true;
+		return;
+	}
 	if (!s->transaction) {
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 		return;

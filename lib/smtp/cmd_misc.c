@@ -1,6 +1,8 @@
 /* cmd_misc: RSET, QUIT, VRFY, EXPN, ETRN, HELP (RFC 5321 sections 4.1.1.5 to 4.1.1.10, RFC 1985). */
 #include "session.h"
 
+#include <stdlib.h>
+
 void cmd_rset(struct smtp_session *s)
 {
 	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction)
@@ -130,6 +132,69 @@ void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 		expn_answer(s, sc->address->full);
 }
 
+/* A run that a client asked for. It is its own fiber's, since clients do not wait for its end. */
+struct etrn_run {
+	struct link link;
+	struct smtp_server *server;
+	struct deliverer *deliverer;
+	struct task task;
+	struct arena arena;
+	struct queue_run run;
+};
+
+static void etrn_fiber(void *arg)
+{
+	struct etrn_run *e = arg;
+	struct err err = err_make(&e->arena);
+
+	/* What it could not try, the next run does. */
+	(void)(deliver_queue_run(&e->task, e->deliverer, &e->run, true, &err) == OK);
+	list_remove(&e->link);
+	e->server->etrn_count--;
+	waitq_wake_all(&e->server->drained);
+	arena_done(&e->arena);
+	free(e);
+}
+
+void etrn_cancel_all(struct smtp_server *server)
+{
+	LIST_EACH(l, &server->etrn_runs)
+		task_cancel(&LIST_ITEM(l, struct etrn_run, link)->task);
+}
+
+#define ETRN_RUNS_MAX 64 /* a shard; more at a time is no request but an attack */
+
+/* false: no memory, no fiber, or too many. */
+static bool etrn_start(struct smtp_session *s, struct slice pattern)
+{
+	struct smtp_server *server = s->server;
+	struct etrn_run *e = server->etrn_count < ETRN_RUNS_MAX ? calloc(1, sizeof(*e)) : NULL; /* outlives the session */
+
+	if (!e)
+		return false;
+	arena_init(&e->arena, 1024 * 1024);
+	e->server = server;
+	e->deliverer = server->deliverer;
+	e->run.recipient_pattern = arena_copy(&e->arena, pattern);
+	task_init(&e->task, server->shard, &e->arena, UNTIL_NEVER);
+	if (!e->run.recipient_pattern.ptr || fiber_spawn(server->shard, etrn_fiber, e) != OK) {
+		arena_done(&e->arena);
+		free(e);
+		return false;
+	}
+	list_append(&server->etrn_runs, &e->link);
+	server->etrn_count++;
+	return true;
+}
+
+static bool etrn_running(const struct smtp_server *server, struct slice pattern)
+{
+	LIST_EACH(l, &server->etrn_runs)
+		if (slice_eq_nocase(LIST_ITEM(l, struct etrn_run, link)->run.recipient_pattern, pattern))
+			return true;
+	return false;
+}
+
 void cmd_etrn(struct smtp_session *s, struct slice argument)
 {
 	struct acl_outcome outcome;
@@ -151,9 +216,15 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 	 * never a pattern, nor part of a command. */
 	if (argument.ptr[0] == '#' || argument.ptr[0] == '@')
 		argument = slice_from(argument, 1);
+	if (s->options->smtp_etrn_serialize && etrn_running(s->server, argument)) {
+		replyf(s, 458, "4.3.0", "Already processing %.*s", SLICE_ARG(argument));
+		return;
+	}
+	/* A session on standard input may be all that this process is for: nothing outlives it. */
 	run.recipient_pattern = argument;
 	session_deadline(s, 60000);
-	if (s->dry_run || deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK)
+	if (s->dry_run || (s->stdio ? deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK
+				    : !s->server->draining && etrn_start(s, argument)))
 		reply(s, 250, "2.0.0", SLICE("OK"));
 	else
 		reply(s, 458, "4.3.0", SLICE("Unable to queue messages"));

@@ -155,6 +155,8 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 	struct scope *sc;
 
 	t->rcpt_count++;
+	if (!rate_slope_wait(s, &s->options->rate_rcpt, t->rcpt_count, &s->delay_rcpt_ms, "RCPT"))
+		return;
 	(void)session_scope(s);
 	if (!parse_parameters(s, rest, &parameters))
 		return;

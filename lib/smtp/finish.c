@@ -299,7 +299,7 @@ static void reply_id(struct smtp_session *s, const struct message *m)
 }
 
 /* Why a message has to wait for a queue run, in the log's words; empty: it need not, or queue_only says it for all. */
-static struct slice queue_reason(const struct smtp_session *s, const struct message *m)
+static struct slice queue_reason(struct smtp_session *s, const struct message *m)
 {
 	const struct smtp_options *o = s->options;
 	unsigned connections = smtp_connection_count(s->server->shared);
@@ -314,6 +314,8 @@ static struct slice queue_reason(const struct smtp_session *s, const struct mess
 	if (o->smtp_accept_queue > 0 && connections > (uint64_t)o->smtp_accept_queue)
 		return arena_printf(&s->serving->arena, "too many connections (%u, max %lld)", connections,
 				    (long long)o->smtp_accept_queue);
+	if (load_queues(s))
+		return arena_printf(&s->serving->arena, "load average %.2f", (double)deliver_load(s->server->deliverer) / 1000);
 	return SLICE_EMPTY;
 }
 

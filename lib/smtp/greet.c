@@ -24,6 +24,24 @@ static bool within_reserve(struct smtp_session *s)
 	return match_client(session_scope(s), o->smtp_reserve_hosts, NULL, &err) == OK;
 }
 
+/* false: refused, and told. */
+static bool within_load(struct smtp_session *s)
+{
+	struct err err = err_make(NULL);
+	int64_t load;
+
+	if (s->options->smtp_load_reserve < 0)
+		return true;
+	load = deliver_load(s->server->deliverer);
+	if (load <= s->options->smtp_load_reserve || match_client(session_scope(s), s->options->smtp_reserve_hosts, NULL, &err) == OK)
+		return true;
+	s->server->stats.refused++;
+	log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: load average = %.2f", SLICE_ARG(client_caller(s)), (double)load / 1000);
+	replyf(s, 421, "4.3.2", "%.*s: Too much load; please try again later.", SLICE_ARG(conf_main(s->conf)->primary_hostname));
+	s->over = true;
+	return false;
+}
+
 static bool within_host_limit(struct smtp_session *s)
 {
 	struct err err = err_make(&s->serving->arena);
@@ -123,7 +141,7 @@ void session_greet(struct smtp_session *s)
 				    "too many connections from that IP address");
 			return;
 		}
-		if (rejected_outright(s))
+		if (!within_load(s) || rejected_outright(s))
 			return;
 	}
 	if (expand_option(session_scope(s), o->smtp_active_hostname, &name, &err) == OK && name.len)

@@ -79,6 +79,18 @@ static const struct conf_option rows[] = {
 	OPT_HOSTS(struct smtp_options, dsn_advertise_hosts, NULL, "to whom DSN is offered (RFC 3461)"),
 	OPT_HOSTS(struct smtp_options, enhanced_status_advertise_hosts, "*",
 		  "sluice: to whom ENHANCEDSTATUSCODES is offered (RFC 2034)"),
+	OPT_HOSTS(struct smtp_options, smtp_ratelimit_hosts, NULL, "hosts that smtp_ratelimit_mail and _rcpt slow down"),
+	OPT_DOMAINS(struct smtp_options, helo_lookup_domains, "@ : @[]", "HELO names whose user's host name is looked up"),
+	OPT_STRING(struct smtp_options, smtp_ratelimit_mail, NULL, "threshold,delay,factor,longest delay for MAIL"),
+	OPT_STRING(struct smtp_options, smtp_ratelimit_rcpt, NULL, "threshold,delay,factor,longest delay for RCPT"),
+	OPT_STRING(struct smtp_options, queue_only_file, NULL, "files; while one is there messages wait for a queue run"),
+	OPT_BOOL(struct smtp_options, queue_only_load_latch, "yes", "one message queued by load: so are its connection's next"),
+	OPT_BOOL(struct smtp_options, tcp_nodelay, "yes", "TCP_NODELAY on incoming connections"),
+	OPT_FIXED(struct smtp_options, smtp_load_reserve, NULL, "with more load only smtp_reserve_hosts may connect"),
+	OPT_INT(struct smtp_options, smtp_backlog_monitor, "0", "log a longer listen backlog; 0: never"),
+	OPT_SIZE(struct smtp_options, check_log_space, "10M", "bytes to be kept free on the logs' file system"),
+	OPT_INT(struct smtp_options, check_log_inodes, "100", "inodes to be kept free there"),
+	OPT_BOOL(struct smtp_options, smtp_etrn_serialize, "yes", "one queue run of the same ETRN at a time"),
 	OPT_STRING(struct smtp_options, helo_allow_chars, NULL, "characters that a HELO name may have beyond the usual"),
 	OPT_STRING(struct smtp_options, smtp_bare_newline, "reject", "sluice: a bare CR or LF in a message: reject, or space"),
 	OPT_STRING(struct smtp_options, daemon_smtp_ports, "smtp", "ports to listen on"),
@@ -89,7 +101,6 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 {
 	struct smtp_options *o = group;
 
-	(void)conf;
 	if (slice_eq(o->smtp_bare_newline, SLICE("space")))
 		o->bare_newline = BARE_SPACE;
 	else if (slice_eq(o->smtp_bare_newline, SLICE("reject")))
@@ -97,6 +108,14 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 	else
 		return err_set(err, FAIL, "smtp_bare_newline is \"%.*s\", but must be reject or space",
 			       SLICE_ARG(o->smtp_bare_newline));
+	if (o->smtp_ratelimit_mail.ptr && !rate_slope_parse(o->smtp_ratelimit_mail, &o->rate_mail))
+		return conf_error(err, conf_option_place(conf, "smtp_ratelimit_mail"),
+				  "smtp_ratelimit_mail is not \"threshold,time,factor,time\": %.*s",
+				  SLICE_ARG(o->smtp_ratelimit_mail));
+	if (o->smtp_ratelimit_rcpt.ptr && !rate_slope_parse(o->smtp_ratelimit_rcpt, &o->rate_rcpt))
+		return conf_error(err, conf_option_place(conf, "smtp_ratelimit_rcpt"),
+				  "smtp_ratelimit_rcpt is not \"threshold,time,factor,time\": %.*s",
+				  SLICE_ARG(o->smtp_ratelimit_rcpt));
 	return OK;
 }
 

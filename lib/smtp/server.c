@@ -20,6 +20,7 @@ enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, str
 	server->ids.unique = start->id_unique;
 	server->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	list_init(&server->sessions);
+	list_init(&server->etrn_runs);
 	waitq_init(&server->drained);
 	*server_ret = server;
 	return OK;
@@ -78,6 +79,8 @@ static void on_accept(void *arg, int fd)
 	int one = 1;
 
 	server->stats.connections++;
+	if (o->smtp_backlog_monitor > 0)
+		backlog_monitor(server, o);
 	if (!shared_connection_begin(server->shared, o->smtp_accept_max, &count)) {
 		if (log_wants(server->conf, LOG_CONNECTION_REJECT) && getpeername(fd, (struct sockaddr *)&sa, &len) == 0) {
 			struct ip_addr ip = ip_from_sockaddr((struct sockaddr *)&sa);
@@ -106,7 +109,8 @@ static void on_accept(void *arg, int fd)
 		return;
 	}
 	/* Replies are gathered by us; waiting for more would only delay them. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (o->tcp_nodelay)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (o->smtp_accept_keepalive)
 		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	session_wake(s);
@@ -130,7 +134,7 @@ enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err)
 		return err_set(err, FAIL, "more than %zu listening sockets", ARRAY_COUNT(server->listeners));
 	rc = listener_new(server->shard, fd, on_accept, on_error, server, &server->listeners[server->listener_count], err);
 	if (rc == OK)
-		server->listener_count++;
+		server->listener_fds[server->listener_count++] = fd;
 	return rc;
 }
 
@@ -152,7 +156,8 @@ void smtp_server_drain(struct task *task, struct smtp_server *server)
 			session_free(s);
 		}
 	}
-	while (!list_empty(&server->sessions))
+	etrn_cancel_all(server);
+	while (!list_empty(&server->sessions) || server->etrn_count)
 		if (waitq_wait(task, &server->drained) != OK)
 			break;
 }

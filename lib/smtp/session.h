@@ -15,6 +15,12 @@
 #define BODY_KEEP_MAX	  (512 * 1024) /* a larger body is spilled to the spool as it comes */
 #define BODY_KEEP_SCARCE  (16 * 1024)  /* the same when receive buffers are scarce */
 
+/* "threshold,first delay,factor,longest delay": past so many commands each waits, longer and longer. */
+struct rate_slope {
+	double first_ms, factor, max_ms;
+	uint32_t threshold;
+	bool set;
+};
 struct smtp_options {
 	const struct expansion *acl[ACL_WHERE_COUNT];
 	bool accept_8bitmime, smtp_accept_keepalive, smtp_enforce_sync, smtp_return_error_details, prdr_enable;
@@ -30,7 +36,7 @@ struct smtp_options {
 	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts, *chunking_advertise_hosts;
 	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts, *enhanced_status_advertise_hosts;
 	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts;
-	struct slice helo_allow_chars, smtp_ratelimit_hosts, smtp_bare_newline, daemon_smtp_ports;
+	struct slice helo_allow_chars, smtp_bare_newline, daemon_smtp_ports;
 	struct slice tls_on_connect_ports, smtp_receive_timeout_text;
 	const struct expansion *received_header_text;
 	const struct expansion *message_id_header_text, *message_id_header_domain;
@@ -38,6 +44,11 @@ struct smtp_options {
 	struct slice local_from_prefix, local_from_suffix;
 	bool queue_only, return_path_remove, envelope_to_remove, delivery_date_remove, local_from_check, local_sender_retain;
 	bool extract_addresses_remove_arguments;
+	const struct match_list *smtp_ratelimit_hosts;
+	struct slice smtp_ratelimit_mail, smtp_ratelimit_rcpt, queue_only_file;
+	bool queue_only_load_latch, tcp_nodelay, smtp_etrn_serialize;
+	int64_t smtp_load_reserve, smtp_backlog_monitor, check_log_space, check_log_inodes;
+	struct rate_slope rate_mail, rate_rcpt; /* derived */
 	enum { BARE_REJECT, BARE_SPACE } bare_newline; /* derived */
 };
 
@@ -98,6 +109,8 @@ struct smtp_session {
 	uint32_t line_len, line_room;
 	uint8_t state;		/* enum smtp_state */
 	bool started, over, local, batch, dry_run, trusted, counted, counted_host, quit_seen, at_rest_soon;
+	double delay_mail_ms, delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
+	bool load_latched; /* a message was queued because of the load: so are all after it */
 	bool helo_counts, rset_counts, auth_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
@@ -129,6 +142,11 @@ struct smtp_server {
 	struct id_source ids;
 	struct link sessions;
 	struct listener *listeners[64];
+	int listener_fds[64];
+	uint64_t log_checked; /* shard_now() of the last look at the logs' file system; 0: none */
+	int64_t log_bytes, log_inodes;
+	struct link etrn_runs; /* struct etrn_run (cmd_misc.c): under way */
+	unsigned etrn_count;
 	unsigned listener_count;
 	bool draining;
 	struct waitq drained;
@@ -169,6 +187,18 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
  * know (RFC 2920 section 3.1), and is told as often as it likes. */
 void reply_no_rcpt(struct smtp_session *s, const char *verb);
 
+/* throttle.c */
+NODISCARD bool rate_slope_parse(struct slice text, struct rate_slope *ret);
+/* Waits if this command is one too many for a host of smtp_ratelimit_hosts. Parks. false: the session is over. */
+bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, double *delay_ms, const char *verb);
+/* Is one of the files of queue_only_file there? Parks. OK or CANCELLED. */
+NODISCARD enum rc queue_only_file_there(struct task *task, struct conf *conf, bool *there_ret);
+/* queue_only_load and its latch. */
+bool load_queues(struct smtp_session *s);
+/* check_log_space, check_log_inodes; looks once a second. */
+bool log_has_room(struct smtp_server *server, const struct smtp_options *o);
+void backlog_monitor(struct smtp_server *server, const struct smtp_options *o);
+
 /* greet.c: from the connection to the banner. */
 void session_greet(struct smtp_session *s);
 
@@ -181,6 +211,7 @@ void cmd_bdat(struct smtp_session *s, struct slice argument);
 void cmd_rset(struct smtp_session *s);
 void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument);
 void cmd_etrn(struct smtp_session *s, struct slice argument);
+void etrn_cancel_all(struct smtp_server *server); /* the runs that clients asked for; each ends soon */
 void cmd_help(struct smtp_session *s);
 void cmd_quit(struct smtp_session *s);
 

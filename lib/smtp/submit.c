@@ -314,6 +314,8 @@ static enum rc keep(struct submit *w, struct message_id *id_ret)
 	bool queue = w->in->when == DELIVER_QUEUE || w->s->options->queue_only || (w->t->controls & ACL_CONTROL_QUEUE);
 	enum rc rc;
 
+	if (!queue && w->s->options->queue_only_file.ptr && queue_only_file_there(&w->s->task, w->s->conf, &queue) == CANCELLED)
+		return CANCELLED;
 	if (!log_healthy(w->server->shard))
 		return err_set(w->err, DEFER, "the main log cannot be written");
 	if (w->t->controls & ACL_CONTROL_FREEZE) {
