@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -107,6 +108,22 @@ bool listen_addresses(struct conf *conf, const char *instead, struct listening *
 	return whole ? where_to_listen(l, given, ports, arena) : where_to_listen(l, interfaces, given, arena);
 }
 
+/* Another daemon may just be on its way out. This process is nobody's shard yet: it may sleep. */
+static bool bind_again(const struct conf *conf, int fd, const struct sockaddr *sa, socklen_t len, const struct ip_addr *ip)
+{
+	int64_t tries = conf_main(conf)->daemon_startup_retries, pause = conf_main(conf)->daemon_startup_sleep;
+	char text[IP_TEXT_MAX];
+
+	while (bind(fd, sa, len) < 0) {
+		if (errno != EADDRINUSE || tries-- <= 0)
+			return false;
+		fprintf(stderr, "sluice: [%.*s]:%u is in use by another: trying again in %lld s\n", SLICE_ARG(ip_format(ip, text)),
+			ip->port, (long long)pause);
+		poll(NULL, 0, (int)(pause > 3600 ? 3600 : pause) * 1000);
+	}
+	return true;
+}
+
 /* The descriptor; -1: told; -2: this host has no such address family, and the other addresses will do. */
 static int bind_one(const struct conf *conf, struct ip_addr *ip)
 {
@@ -120,7 +137,7 @@ static int bind_one(const struct conf *conf, struct ip_addr *ip)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0 ||
 	    (ip->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
-	    bind(fd, (struct sockaddr *)&sa, len) < 0 || listen(fd, smtp_listen_backlog(conf)) < 0) {
+	    !bind_again(conf, fd, (struct sockaddr *)&sa, len, ip) || listen(fd, smtp_listen_backlog(conf)) < 0) {
 		if (fd >= 0 && errno == EADDRNOTAVAIL && ip->family == 6) {
 			close(fd);
 			return -2;

@@ -55,6 +55,7 @@ static void once_fiber(void *arg)
 	struct err err = err_make(&o->arena);
 
 	o->status = 1;
+	lookup_dns_configure(o->shard, o->conf);
 	if (log_attach(o->shard, &err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 	} else {

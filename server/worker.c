@@ -87,6 +87,7 @@ static bool part_open(struct part *p, struct err *err)
 	const struct deliver_start deliver = {.conf = w->conf, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1};
 	struct smtp_start smtp = {.conf = w->conf, .shared = w->shared, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1};
 
+	lookup_dns_configure(p->own.shard, w->conf);
 	if (log_attach(p->own.shard, err) != OK || hints_attach(w->hints, p->own.shard, err) != OK ||
 	    deliver_new(p->own.shard, &deliver, &p->own.deliverer, err) != OK ||
 	    spool_open(&p->task, &spool, found, p->own.deliverer, &p->own.spool, err) != OK)
@@ -223,6 +224,7 @@ static void on_reload(struct mail *mail, struct shard *shard)
 	}
 	smtp_server_reload(p->own.smtp, conf);
 	deliver_reload(p->own.deliverer, conf);
+	lookup_dns_configure(p->own.shard, conf);
 	/* Administration looks at its own shard's only, and that is this thread. */
 	conf_unref(p->own.conf);
 	p->own.conf = p->worker->admin_shards[p->id].conf = conf;

@@ -286,6 +286,7 @@ struct conf_language {
 
 /* What many rooms ask for. */
 struct conf_main {
+	int64_t daemon_startup_retries, daemon_startup_sleep; /* seconds */
 	struct slice primary_hostname; /* never unset after loading */
 	struct slice qualify_domain, qualify_recipient;
 	struct slice spool_directory; /* expanded */

@@ -16,6 +16,8 @@ static const struct conf_option main_rows[] = {
     OPT_STRING(struct conf_main, bi_command, NULL, "the program that -bi and newaliases run"),
     OPT_BOOL(struct conf_main, commandline_checks_require_admin, "no",
 	     "-be, -bv and others are for admins only"),
+    OPT_INT(struct conf_main, daemon_startup_retries, "9", "how often a port that others have is tried for again"),
+    OPT_TIME(struct conf_main, daemon_startup_sleep, "30s", "the pause before that"),
     OPT_BOOL(struct conf_main, disable_ipv6, "no", "no IPv6 anywhere"),
     OPT_GID(struct conf_main, exim_group, NULL, "the group to run as"),
     OPT_STRING(struct conf_main, exim_path, NULL, "how this program is called"),

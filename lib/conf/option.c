@@ -196,7 +196,7 @@ enum rc option_apply(struct conf *conf, const struct setting *setting, struct op
 		text = join(conf, option, *slot->text, text);
 	if (!text.ptr)
 		return err_memory(err);
-	if ((option->flags & OPTION_NO_EFFECT) || ((option->flags & OPTION_LATER) && asks_for_something(option, text)))
+	if ((option->flags & (OPTION_NO_EFFECT | OPTION_LATER)) && asks_for_something(option, text))
 		conf_warn(conf, &setting->place, "option \"%s\" has no effect%s%s", option->name,
 			  option->help ? ": " : "", option->help ? option->help : "");
 	rc = option->type->read(conf, option, text, slot->field, &why);

@@ -51,6 +51,9 @@ NODISCARD enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, 
 
 extern const struct expand_item *const lookup_items[]; /* ${lookup */
 extern const struct conf_feature lookup_features[];
+extern const struct conf_group dns_conf_group; /* dns_retrans, dns_retry, dns_use_edns0, dns_dnssec_ok */
+/* The shard's questions to the DNS are asked as this snapshot says: at its start, and after a reload. */
+void lookup_dns_configure(struct shard *shard, const struct conf *conf);
 extern const struct conf_group lookup_conf_group; /* redis_servers, mysql_servers, lookup_open_max, ... */
 enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject,
 		     struct slice *ret, struct err *err);
