@@ -12,6 +12,7 @@ MAIN = """
 acl_smtp_vrfy = accept
 acl_smtp_expn = accept
 acl_smtp_etrn = accept
+no_smtp_etrn_serialize
 acl_smtp_mail = mail_acl
 acl_smtp_helo = helo_acl
 acl_smtp_predata = predata_acl
