@@ -127,7 +127,8 @@ bool load_queues(struct smtp_session *s)
 
 	if (s->load_latched)
 		return true;
-	if (!deliver_load_too_high(s->server->deliverer, &load))
+	/* Who only receives, as a fuzzer does, has no deliverer. */
+	if (!s->server->deliverer || !deliver_load_too_high(s->server->deliverer, &load))
 		return false;
 	s->load_latched = s->options->queue_only_load_latch;
 	return true;
