@@ -68,7 +68,7 @@ const char *spool_directory(const struct conf *conf)
 	return text;
 }
 
-static bool daemon_answers(const struct conf *conf)
+bool daemon_answers(const struct conf *conf)
 {
 	int fd;
 
@@ -80,6 +80,8 @@ static bool daemon_answers(const struct conf *conf)
 
 static int once_tool(const struct command_line *cl, const struct caller *caller, struct conf *conf)
 {
+	int status;
+
 	if (conf_main(conf)->commandline_checks_require_admin && !caller->admin) {
 		fputs("sluice: permission denied\n", stderr);
 		return 1;
@@ -90,7 +92,10 @@ static int once_tool(const struct command_line *cl, const struct caller *caller,
 			fputs("sluice: permission denied\n", stderr);
 			return 1;
 		}
-		return run_once(cl, caller, conf, cl->message_set && !daemon_answers(conf), tool_expand);
+		do
+			status = run_once(cl, caller, conf, cl->message_set && !daemon_answers(conf), tool_expand);
+		while (status == ONCE_DAEMON);
+		return status;
 	case MODE_TEST_ADDRESS:
 		return run_once(cl, caller, conf, false, tool_test_address);
 	case MODE_VERIFY_ADDRESS:

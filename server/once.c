@@ -2,6 +2,7 @@
 #include "drop_root.h"
 #include "server.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -108,10 +109,30 @@ static bool open_log(struct once *o, struct err *err)
 	return false;
 }
 
+#define LOCK_PAUSE_MS 20
+/* Longer than a command without a daemon takes for its message and a first attempt to deliver it, as a rule. */
+#define ONCE_WAIT_MS 60000
+
+enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *lock_ret, bool *daemon_ret, struct err *err)
+{
+	for (unsigned waited_ms = 0;; waited_ms += LOCK_PAUSE_MS) {
+		enum rc rc = spool_lock(spool_directory(conf), lock_ret, err);
+
+		if (rc == OK || err->os != EWOULDBLOCK || waited_ms >= wait_ms)
+			return rc;
+		if (daemon_ret && daemon_answers(conf)) {
+			*daemon_ret = true;
+			return rc;
+		}
+		usleep(LOCK_PAUSE_MS * 1000);
+	}
+}
+
 int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool, int (*f)(struct once *))
 {
 	const struct shard_options options = {.count = 1, .cpu = -1};
 	struct once *o = calloc(1, sizeof(*o));
+	bool daemon = false;
 	struct err err;
 	int lock = -1, status;
 
@@ -128,8 +149,12 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	deliver_prepare();
 	o->shared = smtp_shared_new();
 	if (!open_log(o, &err) || (with_spool && !become_daemon(conf, &err)) || !o->shared || reactor_probe(&err) != OK ||
-	    (with_spool && spool_lock(spool_directory(conf), &lock, &err) != OK) || shard_new(&options, &o->shard, &err) != OK) {
-		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
+	    (with_spool && spool_take(conf, ONCE_WAIT_MS, &lock, &daemon, &err) != OK) ||
+	    shard_new(&options, &o->shard, &err) != OK) {
+		if (daemon)
+			o->status = ONCE_DAEMON;
+		else
+			fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		goto out;
 	}
 	shard_connect(&o->shard, 1);

@@ -150,13 +150,16 @@ static bool is_allowed(const struct command_line *cl, const struct caller *calle
 
 int queue_command(const struct command_line *cl, const struct caller *caller, struct conf *conf)
 {
-	int fd;
+	int fd, status;
 
 	if (!is_allowed(cl, caller, conf)) {
 		fprintf(stderr, "sluice: permission denied\n");
 		return 1;
 	}
-	if (control_connect(spool_directory(conf), &fd, NULL) == OK)
-		return ask_daemon(cl, fd);
-	return run_once(cl, caller, conf, true, on_spool);
+	do {
+		if (control_connect(spool_directory(conf), &fd, NULL) == OK)
+			return ask_daemon(cl, fd);
+		status = run_once(cl, caller, conf, true, on_spool);
+	} while (status == ONCE_DAEMON);
+	return status;
 }

@@ -92,7 +92,13 @@ struct once {
 	int (*f)(struct once *once);
 	bool with_spool;
 };
+/* The exit status of f, or ONCE_DAEMON: the spool is a daemon's, which was not there before and now answers. */
+#define ONCE_DAEMON (-1)
 int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool, int (*f)(struct once *));
+/* The spool's lock. While another command has it, or a daemon that is just starting or ending, it is waited for. daemon_ret
+ * not NULL: FAIL with true as soon as a daemon answers on the control socket. Blocks: for what has nothing else to do. */
+NODISCARD enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *lock_ret, bool *daemon_ret, struct err *err);
+bool daemon_answers(const struct conf *conf); /* main.c */
 
 int tool_expand(struct once *once); /* expand_tools.c */
 /* tools.c */

@@ -223,10 +223,12 @@ int submit_command(const struct command_line *cl, const struct caller *caller, s
 		if (!read_message(cl, &handed.text, &handed.len))
 			return 1;
 	}
-	if (control_connect(spool_directory(conf), &fd, NULL) == OK)
-		status = session ? session_by_daemon(cl, caller, fd) : submit_to_daemon(cl, caller, fd);
-	else
-		status = run_once(cl, caller, conf, true, session ? session_here : submit_here);
+	do {
+		if (control_connect(spool_directory(conf), &fd, NULL) == OK)
+			status = session ? session_by_daemon(cl, caller, fd) : submit_to_daemon(cl, caller, fd);
+		else
+			status = run_once(cl, caller, conf, true, session ? session_here : submit_here);
+	} while (status == ONCE_DAEMON);
 	free(handed.text);
 	return status;
 }

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* For a command that has the spool, or the end of the daemon before. */
+#define START_WAIT_MS 10000
+
 /* How long a drain waits for messages in transit. Past it they are cut off, and sent again by their clients. */
 #define DRAIN_MS 25000
 
@@ -352,7 +355,7 @@ int worker_run(const struct worker_start *start)
 	w.admin_shards = calloc(w.count, sizeof(*w.admin_shards));
 	w.shared = smtp_shared_new();
 	snprintf(path, sizeof(path), "%s/db", spool_directory(w.conf));
-	if (!w.parts || !w.admin_shards || !w.shared || spool_lock(spool_directory(w.conf), &lock, &err) != OK ||
+	if (!w.parts || !w.admin_shards || !w.shared || spool_take(w.conf, START_WAIT_MS, &lock, NULL, &err) != OK ||
 	    hints_open(path, 0, &w.hints, &err) != OK || !make_shards(&w, &err)) {
 		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "cannot start: %.*s", SLICE_ARG(err.text));
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));

@@ -14,7 +14,9 @@ static enum rc somebody_has_it(int fd, const char *path, struct err *err)
 	ssize_t len = pread(fd, text, sizeof(text) - 1, 0);
 
 	text[len > 0 ? len : 0] = 0;
-	return err_set(err, FAIL, "%s is locked by process %ld", path, strtol(text, NULL, 10));
+	(void)err_set(err, FAIL, "%s is locked by process %ld", path, strtol(text, NULL, 10));
+	err->os = EWOULDBLOCK;
+	return FAIL;
 }
 
 enum rc spool_lock(const char *directory, int *fd_ret, struct err *err)

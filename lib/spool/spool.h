@@ -29,8 +29,8 @@ struct spool_options {
 	bool read_only;      /* look, change nothing: no lock is needed, and nothing may be stored */
 };
 
-/* Exclusive ownership of a spool directory by one process (flock on "lock"): FAIL, with the owner's pid in err,
- * while another has it. The descriptor is kept until spool_unlock(). Does not park; once per process. */
+/* Exclusive ownership of a spool directory by one process (flock on "lock"): FAIL, with the owner's pid in err and
+ * EWOULDBLOCK in err->os, while another has it. The descriptor is kept until spool_unlock(). Does not park; once per process. */
 NODISCARD enum rc spool_lock(const char *directory, int *fd_ret, struct err *err);
 void spool_unlock(int fd);
 

@@ -1,5 +1,6 @@
 """Every option of Exim's command line: what it does, what is said of a malformed one, and the exit status. Where both programs
 can be asked the same without anything being sent, the real Exim is asked too (SLUICE_ORACLE)."""
+import fcntl
 import os
 import pwd
 import re
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import unittest
 
-from harness import SLUICE, SluiceTest
+from harness import SLUICE, SluiceTest, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE", "")
 LOGIN = pwd.getpwuid(os.getuid()).pw_name
@@ -557,6 +558,36 @@ class Queue(CommandLine):
     def test_remarks(self):
         self.run_it("-z", "the disk was changed", check=0)
         self.assertRegex(self.box.log(), r"(?m)^[-\d]+ [:\d]+ the disk was changed$")
+
+
+class Turns(SluiceTest):
+    """A spool is one process's at a time, and whoever comes while another has it waits."""
+
+    def test_submissions_at_once(self):
+        dirs = self.sluice(start=False)
+        command = [SLUICE, "-C", dirs.config_file, "-odq", "-f", "s@test", "alice@test"]
+        several = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=dirs.environment())
+                   for _ in range(6)]
+        for one in several:
+            with one:
+                _, err = one.communicate(b"Subject: x\n\nbody\n", timeout=120)
+            self.assertEqual((one.returncode, err), (0, b""))
+        self.assertEqual(dirs.queue_count(), 6)
+
+    def test_daemon_and_command_wait_for_the_lock(self):
+        dirs = self.sluice(start=False)
+        dirs.run("-bpc", check=0)  # makes the spool
+        with open(os.path.join(dirs.dir, "spool", "lock"), "r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            dirs.start(wait=False)
+            waiting = subprocess.Popen([SLUICE, "-C", dirs.config_file, "-bpc"], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, env=dirs.environment())
+            until(dirs.has_started, "the supervisor's pid file")
+            self.assertIsNone(waiting.poll())
+        with dirs.client():
+            pass
+        with waiting:
+            self.assertEqual(waiting.communicate(timeout=60), (b"0\n", b""))
 
 
 class ControlSocket(SluiceTest):
