@@ -69,7 +69,7 @@ static enum auth_result server_run(struct auth_server *server)
 	space = slice_rfind(response, ' ');
 	name = space < 0 ? response : slice_rtrim(slice_sub(response, 0, (size_t)space));
 	auth_string_add(sc, name);
-	if (space < 0)
+	if (space < 0 || response.len - (size_t)space - 1 != DIGEST_HEX)
 		return AUTH_FAIL;
 	result = auth_expand(server, c->server_secret, &secret);
 	if (result != AUTH_OK)

@@ -331,7 +331,10 @@ static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
 		reply_error(s, 503, "5.5.1", "sender already given");
 		return false;
 	case IN_MAIL:
-		reply_error(s, 503, "5.5.1", "%s is not permitted inside a transaction", verbs[verb].name);
+		if (verb == VERB_AUTH)
+			reply(s, 503, "5.5.1", SLICE("not permitted in mail transaction"));
+		else
+			reply_error(s, 503, "5.5.1", "%s is not permitted inside a transaction", verbs[verb].name);
 		return false;
 	case CHUNKS_ONLY:
 		reply_error(s, 503, "5.5.1", "only BDAT permissible after non-LAST BDAT");

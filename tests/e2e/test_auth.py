@@ -2,10 +2,16 @@
 import base64
 import hashlib
 import hmac
+import os
 import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
 import unittest
 
-from harness import POLICY, Sluice, SluiceTest, configuration, until
+from harness import POLICY, Sluice, SluiceTest, configuration, peer, until
 
 SERVERS = r"""
 begin authenticators
@@ -292,6 +298,255 @@ class AsClient(SluiceTest):
             client.message(b"Subject: x\r\n\r\nhello\r\n", rcpts=("alice@elsewhere.test",))
             daemon.wait_log("=> alice@elsewhere.test .* A=cram ", count=2)
         server.wait_log(r"<= s@client\.test .*P=esmtpa A=cram:user ", count=2)
+
+
+DOVECOT = """
+base_dir = DIR/run
+state_dir = DIR/state
+log_path = DIR/log
+ssl = no
+protocols =
+default_login_user = LOGINUSER
+default_internal_user = LOGINUSER
+default_internal_group = LOGINGROUP
+auth_mechanisms = plain login cram-md5 scram-sha-256
+auth_failure_delay = 0
+disable_plaintext_auth = no
+passdb {
+  driver = passwd-file
+  args = scheme=PLAIN DIR/passwd
+}
+userdb {
+  driver = static
+  args = uid=1000 gid=1000 home=/nonexistent
+}
+service auth {
+  unix_listener DIR/client.sock {
+    mode = 0666
+  }
+  unix_listener DIR/auth-master {
+    mode = 0666
+  }
+}
+service stats {
+  unix_listener stats-writer {
+    mode = 0666
+  }
+}
+"""
+
+
+def dovecot_authenticators(path):
+    return "begin authenticators\n" + "".join(
+        f"dc_{name.lower().replace('-', '_')}:\n  driver = dovecot\n  public_name = {name}\n"
+        f"  server_socket = {path}\n  server_set_id = $auth1\n" for name in ("PLAIN", "LOGIN", "CRAM-MD5", "NTLM"))
+
+
+class Dovecot(SluiceTest):
+    """The real auth service, and sockets that only look like one."""
+
+    def need_dovecot(self):
+        program = shutil.which("dovecot") or "/usr/sbin/dovecot"
+        if not os.path.exists(program) or os.getuid() != 0:
+            self.skipTest("dovecot is not installed, or this is not root")
+        folder = tempfile.mkdtemp(prefix="sluice-dovecot-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        os.chmod(folder, 0o755)
+        with open(os.path.join(folder, "passwd"), "w") as f:
+            f.write("user:secret::::::\n")
+        with open(os.path.join(folder, "conf"), "w") as f:
+            f.write(DOVECOT.replace("DIR", folder).replace("LOGINUSER", "nobody").replace("LOGINGROUP", "nogroup"))
+        process = subprocess.Popen([program, "-F", "-c", os.path.join(folder, "conf")], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def end():
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        self.addCleanup(end)
+        path = os.path.join(folder, "client.sock")
+        until(lambda: os.path.exists(path) or process.poll() is not None, "dovecot's socket")
+        if process.poll() is not None:
+            self.skipTest("this dovecot does not start with such a configuration")
+        return folder, end
+
+    def login_daemon(self, path):
+        return self.sluice(server_configuration(servers=dovecot_authenticators(path)))
+
+    def test_real(self):
+        folder, end = self.need_dovecot()
+        daemon = self.login_daemon(os.path.join(folder, "client.sock"))
+        for lines in (["AUTH PLAIN " + PLAIN], ["AUTH PLAIN", PLAIN], ["AUTH LOGIN", b64("user"), b64("secret")]):
+            with daemon.client() as client:
+                client.ehlo()
+                for line in lines[:-1]:
+                    client.expect(line, 334)
+                client.expect(lines[-1], 235)
+        with daemon.client() as client:
+            client.ehlo()
+            client.expect("AUTH PLAIN " + b64("\0user\0wrong"), 535)
+            client.expect("AUTH LOGIN", 334)
+            client.expect(b64("user"), 334)
+            client.expect("*", 501)
+            client.expect("AUTH NTLM", 435)
+            challenge = base64.b64decode(client.expect("AUTH CRAM-MD5", 334).text)
+            digest = hmac.new(b"secret", challenge, hashlib.md5).hexdigest()
+            client.expect(b64("user " + digest), 235)
+        daemon.wait_log(r"dc_plain authenticator failed for .*: 535 Incorrect authentication data \(set_id=user\)")
+        daemon.wait_log(r"dc_ntlm authenticator failed for .*: 435 .*does not offer NTLM")
+        end()
+        with daemon.client() as client:
+            client.ehlo()
+            client.expect("AUTH PLAIN " + PLAIN, 435)
+
+    def test_master_socket(self):
+        folder, _ = self.need_dovecot()
+        daemon = self.login_daemon(os.path.join(folder, "auth-master"))
+        with daemon.client() as client:
+            client.ehlo()
+            client.expect("AUTH PLAIN " + PLAIN, 435)
+        daemon.wait_log("it is an auth-master socket")
+
+    def false_friend(self, behaviour):
+        """A socket whose every connection is given to behaviour(sock)."""
+        folder = tempfile.mkdtemp(prefix="sluice-dovecot-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        os.chmod(folder, 0o755)
+        path = os.path.join(folder, "s")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        os.chmod(path, 0o777)
+        listener.listen(10)
+        self.addCleanup(listener.close)
+
+        def serve():
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                try:
+                    behaviour(sock)
+                except OSError:
+                    pass
+        threading.Thread(target=serve, daemon=True).start()
+        return path
+
+    GREETING = b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\tx\nDONE\n"
+
+    def test_liars(self):
+        kept = []
+        for what, answer in (
+                ("hangs up at once", None), ("another version", b"VERSION\t2\t0\nMECH\tPLAIN\nDONE\n"),
+                ("master", b"VERSION\t1\t2\nSPID\t7\n"), ("no version", b"MECH\tPLAIN\nDONE\n"),
+                ("another id", self.GREETING + b"OK\t2\tuser=user\n"), ("no user", self.GREETING + b"OK\t1\n"),
+                ("no words", self.GREETING + b"\n"), ("endless", self.GREETING + b"O" * 20000),
+                ("bad challenge", self.GREETING + b"CONT\t1\t***\n"),
+                ("temporary", self.GREETING + b"FAIL\t1\tuser=user\ttemp\n"),
+                ("greets for ever", b"MECH\tPLAIN\n" * 5000)):
+            def behave(sock, answer=answer):
+                if answer:
+                    sock.sendall(answer)
+                    kept.append(sock)
+                else:
+                    sock.close()
+            with self.subTest(what):
+                daemon = self.login_daemon(self.false_friend(behave))
+                with daemon.client() as client:
+                    client.ehlo()
+                    client.expect("AUTH PLAIN " + PLAIN, 435, "4.7.0 Unable to authenticate at present$")
+                    client.expect("NOOP", 250)
+                self.assertNotIn(PLAIN, daemon.log())
+        for sock in kept:
+            sock.close()
+
+    def test_silent(self):
+        """It never says anything: the client is told after the five seconds of a greeting, others do not wait."""
+        kept = []
+        daemon = self.login_daemon(self.false_friend(kept.append))
+        with daemon.client() as client, daemon.client() as other:
+            client.ehlo()
+            client.send("AUTH PLAIN " + PLAIN + "\r\n")
+            other.ehlo()
+            other.expect("NOOP", 250)
+            client.wait(435)
+            client.expect("NOOP", 250)
+        daemon.wait_log("435 Unable to authenticate at present: dovecot at .*it did not answer in time")
+        for sock in kept:
+            sock.close()
+
+
+class Swaks(SluiceTest):
+    def test_swaks(self):
+        program = peer("swaks")
+        if not program:
+            self.skipTest("swaks is not installed")
+        daemon = self.sluice(server_configuration())
+        for mechanism, name in (("PLAIN", "plain"), ("LOGIN", "login"), ("CRAM-MD5", "cram")):
+            for password, status in (("secret", 0), ("wrong", 28)):
+                done = subprocess.run([program, "--server", f"127.0.0.1:{daemon.port}", "--to", "alice@test", "--from",
+                                       "s@client.test", "--auth", mechanism, "--auth-user", "user", "--auth-password",
+                                       password], capture_output=True, text=True, timeout=60)
+                if "could not be loaded" in done.stdout + done.stderr or "requires" in done.stderr:
+                    continue  # its CRAM-MD5 needs a Perl module
+                self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+            if mechanism != "CRAM-MD5":
+                daemon.wait_log(f"<= s@client.test .*P=esmtpa A={name}:user ")
+
+
+def exim_replies(exim, folder, lines):
+    """What Exim's -bh says to the lines: codes and texts."""
+    config = server_configuration().replace("DIR", folder)
+    config = re.sub(r"\b(USER|SINKPORT)\b", lambda m: {"USER": "nobody", "SINKPORT": "1"}[m.group(1)], config)
+    config = re.sub(r"(?m)^(shards|smtp_accept_queue_per_connection) .*\n", "", config)
+    path = os.path.join(folder, "exim.conf")
+    with open(path, "w") as f:
+        f.write(config)
+    done = subprocess.run([exim, "-C", path, "-bh", "10.2.3.4"], input="".join(line + "\r\n" for line in lines).encode(),
+                          capture_output=True, timeout=60)
+    return done.stdout.decode("utf-8", "replace")
+
+
+EXCHANGES = [
+    ["AUTH FOO"], ["AUTH FOO abcd"], ["AUTH P;L"], ["AUTH PLAIN="], ["auth plain " + PLAIN], ["AUTH PLAIN  " + PLAIN],
+    ["AUTH PLAIN ="], ["AUTH PLAIN !!!"], ["AUTH PLAIN " + PLAIN + "!"], ["AUTH PLAIN", "*"], ["AUTH PLAIN", ""],
+    ["AUTH PLAIN", "="], ["AUTH PLAIN", "!!"], ["AUTH PLAIN", PLAIN], ["AUTH PLAIN", b64("user\0secret")],
+    ["AUTH PLAIN " + b64("x\0user\0secret")], ["AUTH PLAIN " + b64("\0user\0secret\0more")],
+    ["AUTH PLAIN " + b64("\0user\0secret\0")], ["AUTH PLAIN " + b64("\0\0")], ["AUTH PLAIN " + b64("user")],
+    ["AUTH LOGIN", b64("user"), b64("secret")], ["AUTH LOGIN", b64("user"), b64("wrong")], ["AUTH LOGIN", b64("user"), "*"],
+    ["AUTH LOGIN", "*"], ["AUTH LOGIN", "", ""], ["AUTH LOGIN", b64("user\0secret")], ["AUTH LOGIN " + b64("user"), b64("secret")],
+    ["AUTH LOGIN =", b64("secret")], ["AUTH LOGIN", b64("odd"), b64("x")], ["AUTH LOGIN", "****"],
+    ["AUTH LOGIN", b64("user"), "a b"], ["AUTH CRAM-MD5 abcd"], ["AUTH CRAM-MD5", b64("user")], ["AUTH CRAM-MD5", b64("user x")],
+    ["AUTH CRAM-MD5", "*"], ["AUTH CRAM-MD5", "!"], ["AUTH CRAM-MD5", b64("broken x")],
+    ["AUTH CRAM-MD5", b64("broken " + "0" * 32)], ["AUTH CRAM-MD5", b64("user " + "0" * 32)], ["AUTH EXTERNAL"  , b64("user")],
+    ["AUTH EXTERNAL " + b64("user")], ["AUTH EXTERNAL ="], ["AUTH EXTERNAL", "*"], ["AUTH HIDDEN " + b64("x")],
+    ["AUTH PLAIN " + PLAIN, "AUTH PLAIN " + PLAIN], ["MAIL FROM:<a@b.test>", "AUTH PLAIN " + PLAIN],
+    ["MAIL FROM:<a@b.test> AUTH=<>"], ["MAIL FROM:<a@b.test> AUTH=x+3Dy"],
+]
+
+
+class BesideExim(SluiceTest):
+    def test_replies(self):
+        exim = os.environ.get("SLUICE_ORACLE") or peer("exim")
+        if not exim or not os.path.exists(exim):
+            self.skipTest("exim is not there")
+        folder = tempfile.mkdtemp(prefix="sluice-exim-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        os.chmod(folder, 0o777)
+        daemon = self.sluice(server_configuration("enhanced_status_advertise_hosts =\n"), start=False)
+        for exchange in EXCHANGES:
+            lines = ["EHLO client.test", *exchange, "QUIT"]
+            theirs = exim_replies(exim, folder, lines)
+            ours = daemon.run("-bh", "10.2.3.4", stdin="".join(line + "\r\n" for line in lines)).out
+            with self.subTest(exchange=exchange):
+                self.assertEqual(self.essence(ours), self.essence(theirs))
+
+    @staticmethod
+    def essence(text):
+        """The replies behind EHLO's, without what differs by its nature."""
+        lines = re.findall(r"(?m)^\d\d\d[ -].*?$", text.replace("\r", ""))
+        lines = lines[lines.index("250 HELP") + 1:]
+        return [re.sub(r"^334 PD.*", "334 <challenge>", line) for line in lines if not line.startswith("221")]
 
 
 if __name__ == "__main__":
