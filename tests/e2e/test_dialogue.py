@@ -59,6 +59,7 @@ NO_MAIL = (503, "5.5.1", "sender not yet given")
 NO_RCPT = (503, "5.5.1", "valid RCPT command must precede")
 HAVE_MAIL = (503, "5.5.1", "sender already given")
 IN_MAIL = (503, "5.5.1", "not permitted inside a transaction")
+AUTH_IN_MAIL = (503, "5.5.1", "not permitted in mail transaction")
 CHUNKS = (503, "5.5.1", "only BDAT permissible after non-LAST BDAT")
 RESET = (503, "5.5.1", "only RSET accepted now")
 HELLO = (250, None, "Hello")
@@ -83,7 +84,7 @@ TABLE = [
     ("ETRN test", [(250, "2.0.0", "OK")] * 2 + [IN_MAIL, IN_MAIL, CHUNKS, RESET]),
     ("HELP", [(214, "2.0.0", "Commands supported")] * 4 + [CHUNKS, RESET]),
     ("STARTTLS", [OFF, OFF, IN_MAIL, IN_MAIL, CHUNKS, RESET]),
-    ("AUTH PLAIN", [OFF, OFF, IN_MAIL, IN_MAIL, CHUNKS, RESET]),
+    ("AUTH PLAIN", [OFF, OFF, AUTH_IN_MAIL, AUTH_IN_MAIL, CHUNKS, RESET]),
     ("XYZZY", [(500, "5.5.2", "unrecognized")] * 4 + [CHUNKS, RESET]),
 ]
 
