@@ -190,6 +190,14 @@ class Known(SluiceTest):
                     head = f"begin {section}\nx:\n  driver = {driver}\n"
                     self.all_known(driver, head, drivers["-"] + options, "  ")
 
+    def test_older_names_are_known(self):
+        """An upgrade needs no new file: the warning names the new word."""
+        for text, new in (("tpda_delivery_action = x\n", "event_action"), ("dns_use_dnssec = 1\n", "dns_dnssec_ok"),
+                          ("return_size_limit = 1K\n", "bounce_return_size_limit"), ("tpda_event_action = x\n", "event_action"),
+                          ("proxy_required_hosts = a\n", "hosts_proxy"), ("gnutls_enable_pkcs11\n", "gnutls_allow_auto_pkcs11")):
+            done = self.sluice(text, start=False).run("-bV", check=0)
+            self.assertIn(new, done.err + done.out)
+
     def test_unknown_names_get_a_suggestion(self):
         for text, name in (("qualify_domian = x\n", "qualify_domain"),
                            ("begin routers\nr:\n  driver = accept\n  transprot = x\n", "transport"),
