@@ -27,6 +27,8 @@ struct acl_word {
 };
 extern const struct acl_word *const acl_words[]; /* NULL-terminated; words.c */
 const struct acl_word *acl_word_find(struct slice name);
+/* What may have been meant by a name that is none; NULL: nothing is near. */
+const char *acl_word_nearest(struct slice name);
 
 /* A condition or modifier of a statement. */
 struct acl_item {

@@ -68,6 +68,14 @@ static enum rc parse_set(struct conf *conf, struct acl_item *item, struct slice 
 	return conf_error(err, &item->place, "invalid variable name after \"set\" in ACL modifier (must begin with \"acl_c\" or \"acl_m\")");
 }
 
+static enum rc unknown_word(const struct conf_line *line, struct slice name, struct err *err)
+{
+	const char *nearest = acl_word_nearest(name);
+
+	return conf_error(err, &line->place, "unknown ACL condition/modifier in \"%.*s\"%s%s%s", SLICE_ARG(line->text),
+			  nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+}
+
 static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_line *line, struct slice rest,
 			  struct acl_item **item_ret, struct err *err)
 {
@@ -85,7 +93,7 @@ static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_li
 	name = take_name(&rest);
 	item->word = acl_word_find(name);
 	if (!item->word)
-		return conf_error(err, &line->place, "unknown ACL condition/modifier in \"%.*s\"", SLICE_ARG(line->text));
+		return unknown_word(line, name, err);
 	if (item->negated && item->word->kind == MODIFIER)
 		return conf_error(err, &line->place, "ACL error: negation is not allowed with \"%s\"", item->word->name);
 	if (item->word->value == VALUE_NONE) {

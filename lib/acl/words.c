@@ -38,6 +38,16 @@ const struct acl_word *acl_word_find(struct slice name)
 	return NULL;
 }
 
+const char *acl_word_nearest(struct slice name)
+{
+	const char *names[256];
+	unsigned count = 0;
+
+	for (unsigned i = 0; acl_words[i] && count < ARRAY_COUNT(names); i++)
+		names[count++] = acl_words[i]->name;
+	return conf_nearest(name, names, count);
+}
+
 void acl_macros(struct conf *conf)
 {
 	for (unsigned i = 0; acl_words[i]; i++) {

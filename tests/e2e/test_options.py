@@ -201,6 +201,7 @@ class Known(SluiceTest):
     def test_unknown_names_get_a_suggestion(self):
         for text, name in (("qualify_domian = x\n", "qualify_domain"),
                            ("begin routers\nr:\n  driver = accept\n  transprot = x\n", "transport"),
+                           ("begin acl\na:\n  accept conditon = x\n", "condition"),
                            ("begin transports\nt:\n  driver = smtp\n  helo_dat = x\n", "helo_data")):
             box = self.sluice(text, start=False)
             done = box.run("-bV")
