@@ -60,7 +60,7 @@ static void expand_line(struct expanding *e, struct slice text)
 	struct slice value;
 	struct scope sc;
 
-	o->task.until = task_until(&o->task, 60000);
+	task_limit(&o->task, 60000);
 	if (o->caller->admin) {
 		bool empty = !text.len;
 		if (conf_replace_macros(o->conf, &o->arena, text, &text, &err) != OK) {
@@ -250,7 +250,7 @@ int tool_expand(struct once *o)
 
 	client_clear(&e.client);
 	e.client.arena = &o->arena;
-	o->task.until = task_until(&o->task, 60000);
+	task_limit(&o->task, 60000);
 	if (o->cl->message_file)
 		rc = message_of_file(&e, o->cl->message_file, &err);
 	else if (o->cl->message_set)

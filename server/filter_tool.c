@@ -256,7 +256,7 @@ static int test_one(struct test *t, struct slice text, const char *name, bool sy
 	printf("Testing %s file \"%s\"\n\n", language == FILTER_SIEVE ? "Sieve filter" : language == FILTER_EXIM || system ?
 			"Exim filter" : "forward file", name);
 	t->sc.address = t->address;
-	t->o->task.until = task_until(&t->o->task, 60000);
+	task_limit(&t->o->task, 60000);
 	t->err = err_make(&t->o->arena);
 	if (!system && language == FILTER_NONE)
 		return test_forward(t, text);

@@ -79,7 +79,7 @@ static void once_fiber(void *arg)
 	}
 	deliver_free(o->deliverer);
 	rooms_leave(o->shard);
-	o->task.until = task_until(&o->task, LOG_FLUSH_MS);
+	task_limit(&o->task, LOG_FLUSH_MS);
 	(void)(log_flush(&o->task) == OK); /* what is left is written after the loop */
 	shard_stop(o->shard);
 }

@@ -111,7 +111,7 @@ static int route_one(struct once *o, struct scope *sc, struct address *a, enum r
 		return 0;
 	}
 	route_output_init(&out);
-	o->task.until = task_until(&o->task, 120000);
+	task_limit(&o->task, 120000);
 	result = route_address(sc, a, mode, &out, &err);
 	LIST_EACH(k, &out.children) {
 		list_remove(k);
@@ -188,7 +188,7 @@ static int verify_one(struct once *o, struct slice text, struct map *seen)
 		return trace_address(o, text, sender ? ROUTE_VERIFY_SENDER : ROUTE_VERIFY_RECIPIENT, seen);
 	scope_for(o, &sc);
 	route_output_init(&out);
-	o->task.until = task_until(&o->task, 120000);
+	task_limit(&o->task, 120000);
 	switch (verify_address(&sc, text, sender, &options, &result, &out, &err)) {
 	case OK:
 		printf("%.*s verified\n", SLICE_ARG(text));
@@ -311,7 +311,7 @@ int tool_test_rewrite(struct once *o)
 		fprintf(stderr, "sluice: -brw needs an address argument\n");
 		return 1;
 	}
-	o->task.until = task_until(&o->task, 60000);
+	task_limit(&o->task, 60000);
 	scope_init(&sc, &o->task, o->conf);
 	sc.sender = SLICE_EMPTY;
 	rc = rewrite_describe(&sc, slice_of(o->cl->operands[0]), &out, &err);

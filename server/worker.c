@@ -187,7 +187,7 @@ static void drain_fiber(void *arg)
 	struct part *p = arg;
 	struct worker *w = p->worker;
 
-	p->task.until = task_until(&p->task, DRAIN_MS);
+	task_limit(&p->task, DRAIN_MS);
 	timer_cancel(p->own.shard, &p->queue_timer);
 	if (!p->id && w->admin) {
 		admin_free(w->admin);
@@ -199,7 +199,7 @@ static void drain_fiber(void *arg)
 		deliver_drain(&p->task, p->own.deliverer);
 	p->task.until = UNTIL_NEVER;
 	part_leave(p);
-	p->task.until = task_until(&p->task, LOG_FLUSH_MS);
+	task_limit(&p->task, LOG_FLUSH_MS);
 	(void)(log_flush(&p->task) == OK); /* what is left is written after the loop */
 	shard_stop(p->own.shard);
 }

@@ -419,7 +419,7 @@ static enum rc read_request(struct request *r)
 	struct slice rest, word;
 	enum rc rc;
 
-	r->task.until = task_until(&r->task, 30000);
+	task_limit(&r->task, 30000);
 	if ((rc = read_head(r, head, sizeof(head), &len)) != OK)
 		return rc;
 	if (!parse_head(head, len, &words_len, &text_len, &used))
@@ -496,7 +496,7 @@ static void request_fiber(void *arg)
 		str_addz(&last, "\1OK\n");
 	else
 		str_printf(&last, "\1FAIL %.*s\n", SLICE_ARG(r->err.text.len ? r->err.text : SLICE("request failed")));
-	r->task.until = task_until(&r->task, 10000);
+	task_limit(&r->task, 10000);
 	if (r->stream) {
 		(void)(stream_write(&r->task, r->stream, str_slice(&last), &r->err) == OK);
 		stream_close(r->stream, false);

@@ -68,7 +68,7 @@ static bool begin(struct attempt *a)
 	map_init(&a->routed, &a->arena, false);
 	a->story = str_make(&a->arena);
 	a->now = shard_wall(a->d->shard) / NS_PER_S;
-	a->task.until = task_until(&a->task, 60000);
+	task_limit(&a->task, 60000);
 	if (queued_load(&a->task, a->d, a->q, &a->m, &err) != OK) {
 		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->q->entry->id, "cannot read the message: %.*s",
 			   SLICE_ARG(err.text));

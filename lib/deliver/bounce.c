@@ -363,7 +363,7 @@ static void write_original(struct report *r)
 	if (!body)
 		return;
 	body_reader_init(&reader, a->m);
-	a->task.until = task_until(&a->task, 60000);
+	task_limit(&a->task, 60000);
 	while (body_next(&a->task, &reader, &piece, &err) == OK) {
 		if (!str_reserve(&r->text, (size_t)piece.len + 1))
 			return;
@@ -461,7 +461,7 @@ static enum rc report_send(struct report *r, struct err *err)
 	if (m->client && add_recipient(m, r->to)) {
 		add_copies(r, m);
 		if (report_write(r, m)) {
-			a->task.until = task_until(&a->task, 5 * 60 * 1000);
+			task_limit(&a->task, 5 * 60 * 1000);
 			rc = submit_message(&a->task, a->d, m, err);
 		}
 	}

@@ -141,7 +141,7 @@ static void route_one(struct attempt *a, struct address *address)
 	if (held_back(a, address))
 		return;
 	route_output_init(&out);
-	a->task.until = task_until(&a->task, 5 * 60 * 1000);
+	task_limit(&a->task, 5 * 60 * 1000);
 	result = route_address(&a->scope, address, ROUTE_DELIVER, &out, &err);
 	if (out.syntax_errors.len)
 		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s", SLICE_ARG(out.syntax_errors));

@@ -257,7 +257,7 @@ bool system_filter_run(struct attempt *a)
 
 	if (!a->options->system_filter)
 		return true;
-	a->task.until = task_until(&a->task, 5 * 60 * 1000);
+	task_limit(&a->task, 5 * 60 * 1000);
 	rc = read_filter(a, &text, &err);
 	if (rc == OK)
 		rc = filter_apply(&a->scope, FILTER_EXIM, text, &rules, &result, &err);

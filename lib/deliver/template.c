@@ -33,7 +33,7 @@ void template_read(struct attempt *a, const struct expansion *option, const char
 		rc = err_set(&err, FAIL, "the file name \"%.*s\" is tainted", SLICE_ARG(path));
 	if (rc == OK) {
 		const char *file = arena_cstr(&a->arena, path);
-		a->task.until = task_until(&a->task, 10000);
+		task_limit(&a->task, 10000);
 		rc = file ? file_slurp(&a->task, file, TEMPLATE_SIZE_MAX, &text, &err) : err_memory(&err);
 	}
 	if (rc != OK) {

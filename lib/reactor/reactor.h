@@ -109,6 +109,8 @@ void task_init(struct task *task, struct shard *shard, struct arena *arena, uint
 /* until, but not later than so many milliseconds from now: for a narrower deadline around one call:
  *	uint64_t saved = task->until; task->until = task_until(task, 5000); ...; task->until = saved; */
 uint64_t task_until(const struct task *task, uint64_t timeout_ms);
+/* A new span for a task whose owner begins another piece of work, whatever was left of the one before. */
+void task_limit(struct task *task, uint64_t timeout_ms);
 /* The fiber's present park returns CANCELLED, and every later one. Never parks; safe at rest. */
 void task_cancel(struct task *task);
 

@@ -16,6 +16,12 @@ uint64_t task_until(const struct task *task, uint64_t timeout_ms)
 	return until < task->until ? until : task->until;
 }
 
+void task_limit(struct task *task, uint64_t timeout_ms)
+{
+	task->until = UNTIL_NEVER;
+	task->until = task_until(task, timeout_ms);
+}
+
 void task_wake(struct task_wait *wait, enum rc rc)
 {
 	if (wait->woken)

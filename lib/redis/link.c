@@ -245,8 +245,7 @@ static enum rc flush(struct redis_link *link, uint64_t timeout_ms, struct err *e
 		link->out = link->sending;
 		link->out.len = 0;
 		link->sending = out;
-		link->task.until = UNTIL_NEVER;
-		link->task.until = task_until(&link->task, timeout_ms);
+		task_limit(&link->task, timeout_ms);
 		rc = stream_write(&link->task, link->stream, slice_make(out.bytes, out.len, CLEAN), err);
 	}
 	return rc;
@@ -307,8 +306,7 @@ static enum rc link_connect(struct redis_link *link, struct err *err)
 	enum rc rc;
 	int fd;
 
-	link->task.until = UNTIL_NEVER;
-	link->task.until = task_until(&link->task, REDIS_CONNECT_TIMEOUT_MS);
+	task_limit(&link->task, REDIS_CONNECT_TIMEOUT_MS);
 	rc = open_socket(link, &fd, err);
 	if (rc != OK)
 		return rc;
