@@ -7,7 +7,7 @@
 #include "../server/server.h"
 
 #define WARM_UP 500u
-#define ROUNDS	20000u
+#define ROUNDS  20000u
 
 #ifndef SLUICE_SANITIZE
 /* Every call of the allocator goes through here; the sanitizer, where it is, has its own. */
@@ -86,7 +86,10 @@ static enum acl_result rcpt(struct bench *b, const struct expansion *acl, const 
 	result = acl_check(&sc, ACL_WHERE_RCPT, acl, &outcome, &err);
 	if (show) {
 		struct slice says = outcome.user_message.ptr ? outcome.user_message : err.text;
-		printf("%-24s %s%s%.*s\n", to, result == ACL_ACCEPT ? "accepted" : result == ACL_DENY ? "refused" : "neither",
+		printf("%-24s %s%s%.*s\n", to,
+		       result == ACL_ACCEPT ? "accepted"
+		       : result == ACL_DENY ? "refused"
+					    : "neither",
 		       says.len ? ": " : "", SLICE_ARG(says));
 	}
 	arena_clear(&b->arena); /* as behind each command */
@@ -149,7 +152,8 @@ int main(int argc, char **argv)
 	arena_init(&b.arena, 0);
 	arena_init(&b.client_arena, 0);
 	err = err_make(&b.client_arena);
-	if (language_init(&server_language, &err) != OK || conf_load(&server_registry, &load, &b.conf, &err) != OK) {
+	if (language_init(&server_language, &err) != OK ||
+	    conf_load(&server_registry, &load, &b.conf, &err) != OK) {
 		fprintf(stderr, "bench_acl: %.*s\n", SLICE_ARG(err.text));
 		return 1;
 	}

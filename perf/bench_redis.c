@@ -124,8 +124,8 @@ static void bench_alone(const char *path)
 int main(void)
 {
 	char dir[] = "/tmp/bench_redis-XXXXXX", path[64];
-	char *const argv[] = {"redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", dir,
-			      "--logfile", "/dev/null", NULL};
+	char *const argv[] = {"redis-server", "--port", "0",         "--unixsocket", path, "--save", "",
+			      "--dir",        dir,      "--logfile", "/dev/null",    NULL};
 	pid_t pid;
 
 	check(mkdtemp(dir) != NULL, "no temporary directory");

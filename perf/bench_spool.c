@@ -98,8 +98,8 @@ static void measure(struct task *task, struct bench *b)
 	spool_stats(b->spool, &after);
 	printf(
 	    "%-8s %6u bytes %4u at once: %8.0f/s %6.2f us CPU each, %6.1f a sync, latency us mean %.0f max %.0f, %.0f MB/s, %llu segments\n",
-	    b->method, b->body_len, b->concurrency, (double)b->stored / seconds, cpu * 1e6 / (double)b->stored,
-	    (double)b->stored / (double)(after.syncs - before.syncs),
+	    b->method, b->body_len, b->concurrency, (double)b->stored / seconds,
+	    cpu * 1e6 / (double)b->stored, (double)b->stored / (double)(after.syncs - before.syncs),
 	    (double)b->latency_sum / (double)b->stored / 1000, (double)b->latency_max / 1000,
 	    (double)(after.bytes_written - before.bytes_written) / seconds / 1e6,
 	    (unsigned long long)after.segments + (unsigned long long)after.segments_free);
@@ -117,7 +117,8 @@ static void run(void *arg)
 	struct arena arena;
 	struct task task;
 	struct err err;
-	struct spool_options options = {.directory = b->directory, .sync = strcmp(b->method, "unsynced") != 0};
+	struct spool_options options = {.directory = b->directory,
+					.sync = strcmp(b->method, "unsynced") != 0};
 	uint64_t begun;
 
 	arena_init(&arena, 0);

@@ -40,7 +40,7 @@ struct conn {
 	uint8_t at_line_start, verb_len;
 	char verb[4];
 	uint8_t tail_len;
-	char tail[5];	 /* the last bytes of the body so far: the end may be cut anywhere */
+	char tail[5]; /* the last bytes of the body so far: the end may be cut anywhere */
 	uint16_t reply_len, reply_sent;
 	char *reply; /* while there is something to send */
 };
@@ -69,7 +69,8 @@ struct floor {
 };
 
 static volatile sig_atomic_t stopping;
-static const char ehlo_reply[] = "250-floor\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 HELP\r\n";
+static const char ehlo_reply[] =
+    "250-floor\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-PIPELINING\r\n250 HELP\r\n";
 
 static uint64_t tag(enum op op, int fd)
 {
@@ -375,7 +376,8 @@ static void segment_make(struct floor *f, const char *dir)
 	if (fsync(f->segment) != 0)
 		die(path, errno);
 	for (unsigned i = 0; i < 2; i++) {
-		f->stages[i].bytes = mmap(NULL, STAGE_SIZE, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+		f->stages[i].bytes =
+		    mmap(NULL, STAGE_SIZE, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
 		if (f->stages[i].bytes == MAP_FAILED)
 			die("mmap", errno);
 	}
@@ -428,7 +430,8 @@ static void *floor_run(void *arg)
 
 static int listen_on(unsigned port)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+	struct sockaddr_in sin = {.sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 
@@ -447,10 +450,9 @@ static void on_signal(int sig)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"port", 1, NULL, 'p'},	      {"threads", 1, NULL, 't'},    {"dir", 1, NULL, 'd'},
-		{"refuse", 1, NULL, 'r'},
-		{"no-write", 0, NULL, 'n'},   {"segment-mb", 1, NULL, 's'}, {"count", 1, NULL, 'c'},
-		{NULL, 0, NULL, 0},
+	    {"port", 1, NULL, 'p'},   {"threads", 1, NULL, 't'},  {"dir", 1, NULL, 'd'},
+	    {"refuse", 1, NULL, 'r'}, {"no-write", 0, NULL, 'n'}, {"segment-mb", 1, NULL, 's'},
+	    {"count", 1, NULL, 'c'},  {NULL, 0, NULL, 0},
 	};
 	static struct floor *floors[THREAD_MAX];
 	static uint64_t counts_here[THREAD_MAX * 8];
@@ -462,14 +464,29 @@ int main(int argc, char **argv)
 
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		switch (o) {
-		case 'p': port = (unsigned)atoi(optarg); break;
-		case 't': threads = (unsigned)atoi(optarg); break;
-		case 'd': dir = optarg; break;
-		case 'n': write = false; break;
-		case 'r': refuse = strcmp(optarg, "data") == 0 ? REFUSE_DATA : REFUSE_RCPT; break;
-		case 's': segment_mb = (unsigned)atoi(optarg); break;
-		case 'c': count = optarg; break;
-		default: return 1;
+		case 'p':
+			port = (unsigned)atoi(optarg);
+			break;
+		case 't':
+			threads = (unsigned)atoi(optarg);
+			break;
+		case 'd':
+			dir = optarg;
+			break;
+		case 'n':
+			write = false;
+			break;
+		case 'r':
+			refuse = strcmp(optarg, "data") == 0 ? REFUSE_DATA : REFUSE_RCPT;
+			break;
+		case 's':
+			segment_mb = (unsigned)atoi(optarg);
+			break;
+		case 'c':
+			count = optarg;
+			break;
+		default:
+			return 1;
 		}
 	if (threads < 1 || threads > THREAD_MAX)
 		die("--threads", EINVAL);

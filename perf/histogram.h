@@ -16,7 +16,8 @@ static inline unsigned histogram_place(uint64_t us)
 	if (us < HISTOGRAM_STEPS)
 		return (unsigned)us;
 	unsigned power = 63u - (unsigned)__builtin_clzll(us); /* >= 6 */
-	unsigned place = (power - 5) * HISTOGRAM_STEPS + (unsigned)((us >> (power - 6)) & (HISTOGRAM_STEPS - 1));
+	unsigned place =
+	    (power - 5) * HISTOGRAM_STEPS + (unsigned)((us >> (power - 6)) & (HISTOGRAM_STEPS - 1));
 
 	return place < HISTOGRAM_SIZE ? place : HISTOGRAM_SIZE - 1;
 }

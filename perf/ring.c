@@ -26,8 +26,8 @@ uint64_t now_ns(void)
 void ring_init(struct ring *ring, unsigned entries, unsigned buf_count)
 {
 	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-		.cq_entries = entries * 8,
+	    .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+	    .cq_entries = entries * 8,
 	};
 	size_t size = buf_count * sizeof(struct io_uring_buf);
 	int rc = io_uring_queue_init_params(entries, &ring->uring, &params);
@@ -40,7 +40,8 @@ void ring_init(struct ring *ring, unsigned entries, unsigned buf_count)
 			   MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
 	if (ring->bufs == MAP_FAILED || ring->bytes == MAP_FAILED)
 		die("mmap", errno);
-	struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)ring->bufs, .ring_entries = buf_count, .bgid = 0};
+	struct io_uring_buf_reg reg = {
+	    .ring_addr = (uintptr_t)ring->bufs, .ring_entries = buf_count, .bgid = 0};
 	rc = io_uring_register_buf_ring(&ring->uring, &reg, 0);
 	if (rc < 0)
 		die("io_uring buffers", -rc);

@@ -62,9 +62,9 @@ struct conn {
 	bool rset_due; /* with PIPELINING: in front of the next envelope (RFC 2920 section 3.1) */
 	unsigned sent_messages, replies_due, rcpt_at;
 	unsigned generation;
-	int worst;	       /* of the envelope's replies: 2xx, or the first 4xx or 5xx */
-	unsigned line_len;     /* of the reply line that is coming in */
-	char line[LINE_KEPT];  /* its start */
+	int worst;            /* of the envelope's replies: 2xx, or the first 4xx or 5xx */
+	unsigned line_len;    /* of the reply line that is coming in */
+	char line[LINE_KEPT]; /* its start */
 	uint64_t due_ns, dot_ns, retry_ns;
 	struct iovec iov[3];
 	struct msghdr msg;
@@ -84,12 +84,12 @@ struct loader {
 	struct ring ring;
 	struct conn *conns;
 	unsigned conn_count;
-	uint64_t to_start;   /* messages still to be begun; UINT64_MAX without a limit */
+	uint64_t to_start; /* messages still to be begun; UINT64_MAX without a limit */
 	uint64_t begun, done;
 	uint64_t start_ns, stop_ns, end_ns, next_due_ns;
-	uint64_t *dues;	     /* open loop: due and not begun, a ring */
+	uint64_t *dues; /* open loop: due and not begun, a ring */
 	size_t due_first, due_count, due_room;
-	struct conn *ready;  /* open loop: connections that wait for work */
+	struct conn *ready; /* open loop: connections that wait for work */
 	uint64_t random;
 	unsigned held, open;
 	struct results results;
@@ -120,7 +120,9 @@ static size_t size_next(struct loader *l)
 	if (k->lognormal) {
 		double n = sqrt(-2 * log(random_unit(l))) * cos(2 * M_PI * random_unit(l));
 		double size = k->median * exp(k->sigma * n);
-		return size < 256 ? 256 : size > (double)l->material->size_max ? l->material->size_max : (size_t)size;
+		return size < 256                             ? 256
+		       : size > (double)l->material->size_max ? l->material->size_max
+							      : (size_t)size;
 	}
 	if (k->size_count == 1)
 		return k->sizes[0];
@@ -574,12 +576,14 @@ static void material_make(struct material *m, const struct config *k)
 	m->text = malloc(m->size_max + 1024);
 	if (!m->text)
 		die("malloc", ENOMEM);
-	at = (size_t)sprintf(m->text,
-			     "From: <%.200s>\r\nTo: <%.200s>\r\nSubject: load\r\nDate: Sat, 21 Nov 2026 00:00:00 +0000\r\n"
-			     "Message-ID: <load@bench.example>\r\n\r\n",
-			     k->from, k->to);
+	at = (size_t)sprintf(
+	    m->text,
+	    "From: <%.200s>\r\nTo: <%.200s>\r\nSubject: load\r\nDate: Sat, 21 Nov 2026 00:00:00 +0000\r\n"
+	    "Message-ID: <load@bench.example>\r\n\r\n",
+	    k->from, k->to);
 	for (; at < m->size_max; at += sizeof(line) - 1)
-		memcpy(m->text + at, line, m->size_max - at < sizeof(line) - 1 ? m->size_max - at : sizeof(line) - 1);
+		memcpy(m->text + at, line,
+		       m->size_max - at < sizeof(line) - 1 ? m->size_max - at : sizeof(line) - 1);
 	snprintf(m->ehlo, sizeof(m->ehlo), "EHLO %.200s\r\n", k->helo);
 	snprintf(m->mail, sizeof(m->mail), "MAIL FROM:<%.200s>\r\n", k->from);
 	snprintf(m->rcpt, sizeof(m->rcpt), "RCPT TO:<%.200s>\r\n", k->to);
@@ -596,21 +600,22 @@ static void material_make(struct material *m, const struct config *k)
 
 static void usage(void)
 {
-	fputs("sluice-load --server HOST:PORT [options]\n"
-	      "  --connections N      at a time (1)\n"
-	      "  --per-connection N   messages before QUIT and the next connection; 0: no limit (0)\n"
-	      "  --messages N         in all; or\n"
-	      "  --seconds S          begin messages for so long (10 when neither is given)\n"
-	      "  --rate R             open loop: messages due a second, at random times\n"
-	      "  --size BYTES         of each message (4096)\n"
-	      "  --sizes A:W,B:W...   sizes with their weights, or lognormal:MEDIAN:SIGMA:MAX\n"
-	      "  --rcpts N            recipients of each message (1)\n"
-	      "  --from, --to, --helo what to say\n"
-	      "  --pipeline           MAIL, RCPT and DATA in one packet; after a refused one, RSET in front of them\n"
-	      "  --sources N          connect from N addresses of 127.1/16\n"
-	      "  --hold               open the connections, say EHLO, print \"holding\", wait for end of input\n"
-	      "  --threads N (1)  --seed N (1)  --timeout S (300)  --json\n",
-	      stderr);
+	fputs(
+	    "sluice-load --server HOST:PORT [options]\n"
+	    "  --connections N      at a time (1)\n"
+	    "  --per-connection N   messages before QUIT and the next connection; 0: no limit (0)\n"
+	    "  --messages N         in all; or\n"
+	    "  --seconds S          begin messages for so long (10 when neither is given)\n"
+	    "  --rate R             open loop: messages due a second, at random times\n"
+	    "  --size BYTES         of each message (4096)\n"
+	    "  --sizes A:W,B:W...   sizes with their weights, or lognormal:MEDIAN:SIGMA:MAX\n"
+	    "  --rcpts N            recipients of each message (1)\n"
+	    "  --from, --to, --helo what to say\n"
+	    "  --pipeline           MAIL, RCPT and DATA in one packet; after a refused one, RSET in front of them\n"
+	    "  --sources N          connect from N addresses of 127.1/16\n"
+	    "  --hold               open the connections, say EHLO, print \"holding\", wait for end of input\n"
+	    "  --threads N (1)  --seed N (1)  --timeout S (300)  --json\n",
+	    stderr);
 	exit(2);
 }
 
@@ -673,10 +678,10 @@ static void on_signal(int sig)
 
 static void print_times(const char *name, const struct histogram *h, const char *after)
 {
-	printf("\"%s_us\": {\"mean\": %.0f, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}%s", name,
-	       h->count ? (double)h->sum / (double)h->count : 0, (unsigned long long)histogram_at(h, 0.5),
-	       (unsigned long long)histogram_at(h, 0.99), (unsigned long long)histogram_at(h, 0.999),
-	       (unsigned long long)h->max, after);
+	printf("\"%s_us\": {\"mean\": %.0f, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu}%s",
+	       name, h->count ? (double)h->sum / (double)h->count : 0,
+	       (unsigned long long)histogram_at(h, 0.5), (unsigned long long)histogram_at(h, 0.99),
+	       (unsigned long long)histogram_at(h, 0.999), (unsigned long long)h->max, after);
 }
 
 static void report(const struct config *k, const struct results *r, double seconds)
@@ -700,12 +705,12 @@ static void report(const struct config *k, const struct results *r, double secon
 		printf("\"own_cpu_us\": %.1f}\n", all ? cpu_us / (double)all : 0);
 		return;
 	}
-	printf("%llu ok, %llu 4xx, %llu 5xx, %llu lost in %.2f s: %.0f messages a second\n", (unsigned long long)r->ok,
-	       (unsigned long long)r->temp, (unsigned long long)r->perm, (unsigned long long)r->lost, seconds,
-	       (double)(r->ok + r->perm + r->temp) / seconds);
+	printf("%llu ok, %llu 4xx, %llu 5xx, %llu lost in %.2f s: %.0f messages a second\n",
+	       (unsigned long long)r->ok, (unsigned long long)r->temp, (unsigned long long)r->perm,
+	       (unsigned long long)r->lost, seconds, (double)(r->ok + r->perm + r->temp) / seconds);
 	printf("%llu connections, %llu failed; %llu messages due late; own CPU %.1f us a message\n",
-	       (unsigned long long)r->connects, (unsigned long long)r->connect_errors, (unsigned long long)r->late,
-	       all ? cpu_us / (double)all : 0);
+	       (unsigned long long)r->connects, (unsigned long long)r->connect_errors,
+	       (unsigned long long)r->late, all ? cpu_us / (double)all : 0);
 	print_times("reply", &r->reply, "\n");
 	print_times("whole", &r->whole, "\n");
 }
@@ -728,37 +733,90 @@ static void results_add(struct results *into, const struct results *from)
 static void options_parse(struct config *k, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"server", 1, NULL, 'S'},  {"connections", 1, NULL, 'c'}, {"per-connection", 1, NULL, 'k'},
-		{"messages", 1, NULL, 'm'}, {"seconds", 1, NULL, 's'},	  {"rate", 1, NULL, 'r'},
-		{"size", 1, NULL, 'z'},	   {"sizes", 1, NULL, 'Z'},	  {"rcpts", 1, NULL, 'R'},
-		{"from", 1, NULL, 'f'},	   {"to", 1, NULL, 't'},	  {"helo", 1, NULL, 'h'},
-		{"pipeline", 0, NULL, 'p'}, {"sources", 1, NULL, 'a'},	  {"hold", 0, NULL, 'H'},
-		{"threads", 1, NULL, 'T'}, {"seed", 1, NULL, 'e'},	  {"timeout", 1, NULL, 'o'},
-		{"json", 0, NULL, 'j'},	   {NULL, 0, NULL, 0},
+	    {"server", 1, NULL, 'S'},
+	    {"connections", 1, NULL, 'c'},
+	    {"per-connection", 1, NULL, 'k'},
+	    {"messages", 1, NULL, 'm'},
+	    {"seconds", 1, NULL, 's'},
+	    {"rate", 1, NULL, 'r'},
+	    {"size", 1, NULL, 'z'},
+	    {"sizes", 1, NULL, 'Z'},
+	    {"rcpts", 1, NULL, 'R'},
+	    {"from", 1, NULL, 'f'},
+	    {"to", 1, NULL, 't'},
+	    {"helo", 1, NULL, 'h'},
+	    {"pipeline", 0, NULL, 'p'},
+	    {"sources", 1, NULL, 'a'},
+	    {"hold", 0, NULL, 'H'},
+	    {"threads", 1, NULL, 'T'},
+	    {"seed", 1, NULL, 'e'},
+	    {"timeout", 1, NULL, 'o'},
+	    {"json", 0, NULL, 'j'},
+	    {NULL, 0, NULL, 0},
 	};
 
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		switch (o) {
-		case 'S': server_parse(k, optarg); break;
-		case 'c': k->connections = (unsigned)atoi(optarg); break;
-		case 'k': k->per_connection = (unsigned)atoi(optarg); break;
-		case 'm': k->messages = strtoull(optarg, NULL, 10); break;
-		case 's': k->seconds = atof(optarg); break;
-		case 'r': k->rate = atof(optarg); break;
-		case 'z': k->sizes[0] = (unsigned)atoi(optarg); k->size_count = 1; break;
-		case 'Z': sizes_parse(k, optarg); break;
-		case 'R': k->rcpts = (unsigned)atoi(optarg); break;
-		case 'f': k->from = optarg; break;
-		case 't': k->to = optarg; break;
-		case 'h': k->helo = optarg; break;
-		case 'p': k->pipeline = true; break;
-		case 'a': k->sources = (unsigned)atoi(optarg); break;
-		case 'H': k->hold = true; break;
-		case 'T': k->threads = (unsigned)atoi(optarg); break;
-		case 'e': k->seed = strtoull(optarg, NULL, 10); break;
-		case 'o': k->timeout_s = atof(optarg); break;
-		case 'j': k->json = true; break;
-		default: usage();
+		case 'S':
+			server_parse(k, optarg);
+			break;
+		case 'c':
+			k->connections = (unsigned)atoi(optarg);
+			break;
+		case 'k':
+			k->per_connection = (unsigned)atoi(optarg);
+			break;
+		case 'm':
+			k->messages = strtoull(optarg, NULL, 10);
+			break;
+		case 's':
+			k->seconds = atof(optarg);
+			break;
+		case 'r':
+			k->rate = atof(optarg);
+			break;
+		case 'z':
+			k->sizes[0] = (unsigned)atoi(optarg);
+			k->size_count = 1;
+			break;
+		case 'Z':
+			sizes_parse(k, optarg);
+			break;
+		case 'R':
+			k->rcpts = (unsigned)atoi(optarg);
+			break;
+		case 'f':
+			k->from = optarg;
+			break;
+		case 't':
+			k->to = optarg;
+			break;
+		case 'h':
+			k->helo = optarg;
+			break;
+		case 'p':
+			k->pipeline = true;
+			break;
+		case 'a':
+			k->sources = (unsigned)atoi(optarg);
+			break;
+		case 'H':
+			k->hold = true;
+			break;
+		case 'T':
+			k->threads = (unsigned)atoi(optarg);
+			break;
+		case 'e':
+			k->seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'o':
+			k->timeout_s = atof(optarg);
+			break;
+		case 'j':
+			k->json = true;
+			break;
+		default:
+			usage();
 		}
 	if (!k->server_len || !k->connections || !k->rcpts || k->threads < 1 || k->threads > THREAD_MAX ||
 	    k->connections < k->threads || k->sources > 60000)
@@ -784,9 +842,16 @@ static void loader_make(struct loader *l, unsigned id, const struct config *k, c
 
 int main(int argc, char **argv)
 {
-	static struct config config = {.connections = 1, .rcpts = 1, .threads = 1, .seed = 1, .timeout_s = 300,
-				       .size_count = 1, .sizes = {4096}, .from = "sender@bench.example",
-				       .to = "recipient@bench.example", .helo = "client.bench.example"};
+	static struct config config = {.connections = 1,
+				       .rcpts = 1,
+				       .threads = 1,
+				       .seed = 1,
+				       .timeout_s = 300,
+				       .size_count = 1,
+				       .sizes = {4096},
+				       .from = "sender@bench.example",
+				       .to = "recipient@bench.example",
+				       .helo = "client.bench.example"};
 	static struct material material;
 	static struct results sum;
 	static struct loader loaders[THREAD_MAX];

@@ -54,14 +54,17 @@ static bool check_messages(const struct command_line *cl)
 		return option_complain("no message ids given after %s option", cl->messages_option);
 	if (!deliver && queue_action_takes_addresses(cl->action)) {
 		if (ids < 2)
-			return option_complain("an address is expected after %s %s", cl->messages_option, cl->operands[0]);
+			return option_complain("an address is expected after %s %s", cl->messages_option,
+					       cl->operands[0]);
 		if (cl->action == QUEUE_EDIT_SENDER && ids > 2)
-			return option_complain("only one address is expected after %s %s", cl->messages_option, cl->operands[0]);
+			return option_complain("only one address is expected after %s %s",
+					       cl->messages_option, cl->operands[0]);
 		ids = 1;
 	}
 	for (unsigned i = 0; i < ids; i++)
 		if (!message_id_parse(slice_of(cl->operands[i]), &(struct message_id){""}))
-			return option_complain("malformed message id %s after %s option", cl->operands[i], cl->messages_option);
+			return option_complain("malformed message id %s after %s option", cl->operands[i],
+					       cl->messages_option);
 	return true;
 }
 

@@ -44,7 +44,8 @@ static bool goes_with(const struct command_line *cl, enum mode mode)
 	if (cl->mode == MODE_FOREGROUND || cl->mode == MODE_DAEMON)
 		return mode == MODE_FOREGROUND || mode == MODE_DAEMON;
 	if (cl->mode == MODE_QUEUE_RUN)
-		return mode == MODE_LIST || mode == MODE_COUNT || (mode == MODE_DAEMON && cl->queue_interval_s);
+		return mode == MODE_LIST || mode == MODE_COUNT ||
+		       (mode == MODE_DAEMON && cl->queue_interval_s);
 	return cl->mode == MODE_SUBMIT && mode == MODE_SMTP;
 }
 
@@ -73,7 +74,8 @@ static bool on_mode_text(struct reading *r, const struct option_row *row, const 
 
 	(void)rest;
 	if (!text)
-		return row->text ? option_complain("%s expected after %s", row->text, row->name) : option_unknown(r->argv[r->at]);
+		return row->text ? option_complain("%s expected after %s", row->text, row->name)
+				 : option_unknown(r->argv[r->at]);
 	*(const char **)((char *)r->cl + row->offset) = text;
 	return option_mode(r, (enum mode)row->value);
 }
@@ -125,7 +127,8 @@ static bool on_message_set(struct reading *r, const struct option_row *row, cons
 	if (!r->cl->message_set)
 		return option_complain("no message ids given after %s option", row->name);
 	if (!message_id_parse(slice_of(r->cl->message_set), &(struct message_id){""}))
-		return option_complain("malformed message id %s after %s option", r->cl->message_set, row->name);
+		return option_complain("malformed message id %s after %s option", r->cl->message_set,
+				       row->name);
 	return true;
 }
 
@@ -151,7 +154,8 @@ static bool on_text(struct reading *r, const struct option_row *row, const char 
 	const char *text = joined_or_next(r, rest);
 
 	if (!text)
-		return row->text ? option_complain("%s expected after %s", row->text, row->name) : option_unknown(r->argv[r->at]);
+		return row->text ? option_complain("%s expected after %s", row->text, row->name)
+				 : option_unknown(r->argv[r->at]);
 	*(const char **)((char *)r->cl + row->offset) = text;
 	return true;
 }
@@ -211,8 +215,9 @@ static bool on_sender(struct reading *r, const struct option_row *row, const cha
 	arena_init(&arena, 0);
 	err = err_make(&arena);
 	good = address_parse(&arena, slice_of(text),
-			     ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8 |
-				     ADDRESS_STRIP_DOT, &parts, &err) == OK;
+			     ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL |
+				 ADDRESS_ALLOW_UTF8 | ADDRESS_STRIP_DOT,
+			     &parts, &err) == OK;
 	if (!good)
 		(void)option_complain("bad -f address \"%s\": %.*s", text, SLICE_ARG(err.text));
 	arena_done(&arena);
@@ -249,7 +254,8 @@ static bool on_number_ignored(struct reading *r, const struct option_row *row, c
 {
 	uint64_t number;
 
-	if (!*rest && r->at + 1 < r->argc && r->argv[r->at + 1][0] != '-' && parse_u64(slice_of(r->argv[r->at + 1]), &number))
+	if (!*rest && r->at + 1 < r->argc && r->argv[r->at + 1][0] != '-' &&
+	    parse_u64(slice_of(r->argv[r->at + 1]), &number))
 		r->at++;
 	else if (*rest && !parse_u64(slice_of(rest), &number))
 		return option_complain("number expected after %s", row->name);
@@ -269,7 +275,8 @@ static bool on_hops(struct reading *r, const struct option_row *row, const char 
 static bool on_text_ignored(struct reading *r, const struct option_row *row, const char *rest)
 {
 	if (!joined_or_next(r, rest))
-		return row->text ? option_complain("string expected after %s", row->name) : option_unknown(r->argv[r->at]);
+		return row->text ? option_complain("string expected after %s", row->name)
+				 : option_unknown(r->argv[r->at]);
 	return true;
 }
 
@@ -333,7 +340,11 @@ static bool on_queue(struct reading *r, const struct option_row *row, const char
 	static const struct {
 		char letter;
 		unsigned flag;
-	} flags[] = {{'q', RUN_TWO_PHASE}, {'i', RUN_FIRST}, {'f', RUN_FORCE}, {'f', RUN_FORCE_FROZEN}, {'l', RUN_LOCAL}};
+	} flags[] = {{'q', RUN_TWO_PHASE},
+		     {'i', RUN_FIRST},
+		     {'f', RUN_FORCE},
+		     {'f', RUN_FORCE_FROZEN},
+		     {'l', RUN_LOCAL}};
 	struct command_line *cl = r->cl;
 	int64_t seconds;
 
@@ -350,7 +361,8 @@ static bool on_queue(struct reading *r, const struct option_row *row, const char
 		if (!conf_parse_time(slice_of(rest), &seconds) || seconds <= 0)
 			return option_complain("bad time value %s: abandoned", r->argv[r->at]);
 		cl->queue_interval_s = seconds;
-		return (r->mode_given && (cl->mode == MODE_DAEMON || cl->mode == MODE_FOREGROUND)) || option_mode(r, MODE_DAEMON);
+		return (r->mode_given && (cl->mode == MODE_DAEMON || cl->mode == MODE_FOREGROUND)) ||
+		       option_mode(r, MODE_DAEMON);
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(cl->run_ids) && r->at + 1 < r->argc; i++) {
 		if (!message_id_parse(slice_of(r->argv[r->at + 1]), &(struct message_id){""}))
@@ -366,9 +378,11 @@ static bool on_queue(struct reading *r, const struct option_row *row, const char
 static bool on_debug(struct reading *r, const struct option_row *row, const char *rest)
 {
 	static const char *const words[] = {
-		"acl", "all", "auth", "deliver", "dns", "dnsbl", "exec", "expand", "filter", "hints_lookup", "host_lookup", "ident",
-		"interface", "lists", "load", "local_scan", "lookup", "memory", "noutf8", "pid", "process_info", "queue_run", "receive",
-		"resolver", "retry", "rewrite", "route", "timestamp", "tls", "transport", "uid", "verify", "any", "dns_debug",
+	    "acl",       "all",        "auth",         "deliver",     "dns",     "dnsbl",     "exec",
+	    "expand",    "filter",     "hints_lookup", "host_lookup", "ident",   "interface", "lists",
+	    "load",      "local_scan", "lookup",       "memory",      "noutf8",  "pid",       "process_info",
+	    "queue_run", "receive",    "resolver",     "retry",       "rewrite", "route",     "timestamp",
+	    "tls",       "transport",  "uid",          "verify",      "any",     "dns_debug",
 	};
 	uint64_t number;
 
@@ -377,15 +391,18 @@ static bool on_debug(struct reading *r, const struct option_row *row, const char
 	if (*rest == 'd')
 		rest++; /* -dd: the daemon, not its children */
 	if (*rest == '=')
-		return parse_u64(slice_of(rest + 1), &number) || option_complain("malformed debug_selector setting: %s", rest);
+		return parse_u64(slice_of(rest + 1), &number) ||
+		       option_complain("malformed debug_selector setting: %s", rest);
 	while (*rest) {
 		size_t len;
 		unsigned i = 0;
 
 		if (*rest != '+' && *rest != '-')
-			return option_complain("malformed debug_selector setting: + or - expected but found \"%s\"", rest);
+			return option_complain(
+			    "malformed debug_selector setting: + or - expected but found \"%s\"", rest);
 		len = strcspn(rest + 1, "+-");
-		while (i < ARRAY_COUNT(words) && (strlen(words[i]) != len || strncmp(words[i], rest + 1, len) != 0))
+		while (i < ARRAY_COUNT(words) &&
+		       (strlen(words[i]) != len || strncmp(words[i], rest + 1, len) != 0))
 			i++;
 		if (i == ARRAY_COUNT(words))
 			return option_complain("unknown debug_selector setting: %.*s", (int)len + 1, rest);
@@ -397,82 +414,136 @@ static bool on_debug(struct reading *r, const struct option_row *row, const char
 /* ---- The table -------------------------------------------------------------------------------------------------------- */
 
 #define AT(field) offsetof(struct command_line, field)
-#define WHOLE(n, fn, ...) {.name = n, .whole = true, .f = fn, __VA_ARGS__}
-#define BEGIN(n, fn, ...) {.name = n, .f = fn, __VA_ARGS__}
+#define WHOLE(n, fn, ...)                                      \
+	{                                                      \
+		.name = n, .whole = true, .f = fn, __VA_ARGS__ \
+	}
+#define BEGIN(n, fn, ...)                       \
+	{                                       \
+		.name = n, .f = fn, __VA_ARGS__ \
+	}
 
 /* Whole words first, or else what they begin with would take them. */
 static const struct option_row rows[] = {
-	WHOLE("--help", on_flag, .offset = AT(help)),
-	WHOLE("--version", on_mode, .value = MODE_VERSION),
-	WHOLE("-Ac", on_nothing), WHOLE("-Am", on_nothing),
-	WHOLE("-bd", on_mode, .value = MODE_DAEMON), WHOLE("-bdf", on_mode, .value = MODE_FOREGROUND),
-	WHOLE("-be", on_mode, .value = MODE_EXPAND),
-	WHOLE("-bem", on_mode_text, .value = MODE_EXPAND, .offset = AT(message_file)),
-	WHOLE("-bf", on_mode_text, .value = MODE_TEST_FILTER, .offset = AT(filter_user), .text = "file name"),
-	WHOLE("-bF", on_mode_text, .value = MODE_TEST_FILTER, .offset = AT(filter_system), .text = "file name"),
-	WHOLE("-bfd", on_text, .offset = AT(filter_domain), .text = "string"),
-	WHOLE("-bfl", on_text, .offset = AT(filter_local_part), .text = "string"),
-	WHOLE("-bfp", on_text, .offset = AT(filter_prefix), .text = "string"),
-	WHOLE("-bfs", on_text, .offset = AT(filter_suffix), .text = "string"),
-	WHOLE("-bh", on_mode_text, .value = MODE_TEST_HOST, .offset = AT(test_host)),
-	WHOLE("-bhc", on_mode_text, .value = MODE_TEST_HOST_CALLOUT, .offset = AT(test_host)),
-	WHOLE("-bi", on_mode, .value = MODE_NEWALIASES), BEGIN("-bI:", on_info),
-	WHOLE("-bm", on_mode, .value = MODE_SUBMIT),
-	WHOLE("-bmalware", on_refused, .text = "content scanning is not available"),
-	WHOLE("-bnq", on_flag, .offset = AT(no_qualify)),
-	WHOLE("-bP", on_mode, .value = MODE_PRINT), WHOLE("-bpc", on_mode, .value = MODE_COUNT), BEGIN("-bp", on_list),
-	WHOLE("-brt", on_mode, .value = MODE_TEST_RETRY), WHOLE("-brw", on_mode, .value = MODE_TEST_REWRITE),
-	WHOLE("-bs", on_mode, .value = MODE_SMTP), WHOLE("-bS", on_mode, .value = MODE_BATCH_SMTP),
-	WHOLE("-bt", on_mode, .value = MODE_TEST_ADDRESS), WHOLE("-bV", on_mode, .value = MODE_VERSION),
-	WHOLE("-bv", on_mode, .value = MODE_VERIFY_ADDRESS), WHOLE("-bvs", on_mode, .value = MODE_VERIFY_SENDER),
-	BEGIN("-bw", on_refused, .text = "no listening socket is taken over from inetd; -bs serves one connection"),
-	BEGIN("-B", on_nothing), BEGIN("-C", on_text, .offset = AT(file)), BEGIN("-D", on_macro), BEGIN("-d", on_debug),
-	BEGIN("-E", on_nothing),
-	WHOLE("-em", on_errors, .value = ERRORS_MAIL), WHOLE("-ee", on_errors, .value = ERRORS_MAIL_ZERO),
-	WHOLE("-ep", on_errors, .value = ERRORS_PRINT), WHOLE("-eq", on_errors, .value = ERRORS_PRINT),
-	WHOLE("-ew", on_errors, .value = ERRORS_MAIL),
-	BEGIN("-f", on_sender), BEGIN("-F", on_text, .offset = AT(full_name)), WHOLE("-G", on_flag, .offset = AT(no_fixups)),
-	BEGIN("-h", on_hops), WHOLE("-i", on_flag, .offset = AT(ignore_dot)),
-	BEGIN("-L", on_tag, .offset = AT(syslog_name)),
-	WHOLE("-M", on_messages, .value = -1), WHOLE("-Mc", on_messages, .value = -1),
-	WHOLE("-Mar", on_messages, .value = QUEUE_ADD_RECIPIENT), WHOLE("-Mes", on_messages, .value = QUEUE_EDIT_SENDER),
-	WHOLE("-Mf", on_messages, .value = QUEUE_FREEZE), WHOLE("-Mg", on_messages, .value = QUEUE_GIVE_UP),
-	WHOLE("-Mmad", on_messages, .value = QUEUE_MARK_ALL), WHOLE("-Mmd", on_messages, .value = QUEUE_MARK_DELIVERED),
-	WHOLE("-Mrm", on_messages, .value = QUEUE_REMOVE), WHOLE("-Mset", on_message_set), WHOLE("-Mt", on_messages, .value = QUEUE_THAW),
-	WHOLE("-Mvb", on_messages, .value = QUEUE_VIEW_BODY), WHOLE("-Mvc", on_messages, .value = QUEUE_VIEW_COPY),
-	WHOLE("-Mvh", on_messages, .value = QUEUE_VIEW_HEADER), WHOLE("-Mvl", on_messages, .value = QUEUE_VIEW_LOG),
-	WHOLE("-MG", on_refused, .text = "named queues are not available"),
-	BEGIN("-MC", on_refused, .text = "one Exim process hands a connection to the next with this; there is nothing of the kind here"),
-	WHOLE("-m", on_nothing), WHOLE("-N", on_flag, .offset = AT(dont_deliver)), WHOLE("-n", on_flag, .offset = AT(values_only)),
-	BEGIN("-O", on_text_ignored, .text = "string"), BEGIN("-oA", on_text, .offset = AT(alias_file), .text = "string"),
-	BEGIN("-oB", on_number_ignored),
-	WHOLE("-odb", on_when, .value = WHEN_BACKGROUND), WHOLE("-odf", on_when, .value = WHEN_FOREGROUND),
-	WHOLE("-odi", on_when, .value = WHEN_FOREGROUND), WHOLE("-odq", on_when, .value = WHEN_QUEUE),
-	WHOLE("-odqs", on_when, .value = WHEN_QUEUE_SMTP),
-	WHOLE("-oem", on_errors, .value = ERRORS_MAIL), WHOLE("-oee", on_errors, .value = ERRORS_MAIL_ZERO),
-	WHOLE("-oep", on_errors, .value = ERRORS_PRINT), WHOLE("-oeq", on_errors, .value = ERRORS_PRINT),
-	WHOLE("-oew", on_errors, .value = ERRORS_MAIL),
-	WHOLE("-oi", on_flag, .offset = AT(ignore_dot)), WHOLE("-oitrue", on_flag, .offset = AT(ignore_dot)),
-	WHOLE("-oMa", on_text_ip, .offset = AT(sender_host), .text = "data"),
-	WHOLE("-oMaa", on_text, .offset = AT(authenticator), .text = "data"),
-	WHOLE("-oMai", on_text, .offset = AT(authenticated_id), .text = "data"),
-	WHOLE("-oMas", on_text, .offset = AT(authenticated_sender), .text = "data"),
-	WHOLE("-oMi", on_text_ip, .offset = AT(interface), .text = "data"),
-	WHOLE("-oMm", on_message_reference, .offset = AT(message_reference), .text = "data"),
-	WHOLE("-oMr", on_text, .offset = AT(protocol), .text = "data"), WHOLE("-oMs", on_text, .offset = AT(host_name), .text = "data"),
-	WHOLE("-oMt", on_text, .offset = AT(ident), .text = "data"),
-	WHOLE("-om", on_nothing), WHOLE("-oo", on_nothing), WHOLE("-oP", on_text, .offset = AT(pid_file), .text = "string"),
-	BEGIN("-or", on_time, .offset = AT(receive_timeout_s)), BEGIN("-os", on_time, .offset = AT(smtp_timeout_s)),
-	WHOLE("-ov", on_flag, .offset = AT(verbose)), WHOLE("-oX", on_text, .offset = AT(ports)), WHOLE("-oY", on_nothing),
-	BEGIN("-p", on_protocol),
-	BEGIN("-qR", on_pattern, .offset = AT(recipient_pattern)), BEGIN("-qS", on_pattern, .offset = AT(sender_pattern)),
-	BEGIN("-q", on_queue),
-	BEGIN("-r", on_sender), BEGIN("-R", on_pattern, .offset = AT(recipient_pattern)),
-	BEGIN("-S", on_pattern, .offset = AT(sender_pattern)),
-	WHOLE("-t", on_flag, .offset = AT(extract)), WHOLE("-ti", on_flag, .offset = AT(extract_no_dot)),
-	WHOLE("-tls-on-connect", on_refused, .text = "TLS is not available"),
-	BEGIN("-U", on_nothing), WHOLE("-v", on_flag, .offset = AT(verbose)), WHOLE("-x", on_nothing),
-	BEGIN("-X", on_text_ignored, .text = "string"), BEGIN("-z", on_mode_text, .value = MODE_LOG_LINE, .offset = AT(log_line)),
+    WHOLE("--help", on_flag, .offset = AT(help)),
+    WHOLE("--version", on_mode, .value = MODE_VERSION),
+    WHOLE("-Ac", on_nothing),
+    WHOLE("-Am", on_nothing),
+    WHOLE("-bd", on_mode, .value = MODE_DAEMON),
+    WHOLE("-bdf", on_mode, .value = MODE_FOREGROUND),
+    WHOLE("-be", on_mode, .value = MODE_EXPAND),
+    WHOLE("-bem", on_mode_text, .value = MODE_EXPAND, .offset = AT(message_file)),
+    WHOLE("-bf", on_mode_text, .value = MODE_TEST_FILTER, .offset = AT(filter_user), .text = "file name"),
+    WHOLE("-bF", on_mode_text, .value = MODE_TEST_FILTER, .offset = AT(filter_system), .text = "file name"),
+    WHOLE("-bfd", on_text, .offset = AT(filter_domain), .text = "string"),
+    WHOLE("-bfl", on_text, .offset = AT(filter_local_part), .text = "string"),
+    WHOLE("-bfp", on_text, .offset = AT(filter_prefix), .text = "string"),
+    WHOLE("-bfs", on_text, .offset = AT(filter_suffix), .text = "string"),
+    WHOLE("-bh", on_mode_text, .value = MODE_TEST_HOST, .offset = AT(test_host)),
+    WHOLE("-bhc", on_mode_text, .value = MODE_TEST_HOST_CALLOUT, .offset = AT(test_host)),
+    WHOLE("-bi", on_mode, .value = MODE_NEWALIASES),
+    BEGIN("-bI:", on_info),
+    WHOLE("-bm", on_mode, .value = MODE_SUBMIT),
+    WHOLE("-bmalware", on_refused, .text = "content scanning is not available"),
+    WHOLE("-bnq", on_flag, .offset = AT(no_qualify)),
+    WHOLE("-bP", on_mode, .value = MODE_PRINT),
+    WHOLE("-bpc", on_mode, .value = MODE_COUNT),
+    BEGIN("-bp", on_list),
+    WHOLE("-brt", on_mode, .value = MODE_TEST_RETRY),
+    WHOLE("-brw", on_mode, .value = MODE_TEST_REWRITE),
+    WHOLE("-bs", on_mode, .value = MODE_SMTP),
+    WHOLE("-bS", on_mode, .value = MODE_BATCH_SMTP),
+    WHOLE("-bt", on_mode, .value = MODE_TEST_ADDRESS),
+    WHOLE("-bV", on_mode, .value = MODE_VERSION),
+    WHOLE("-bv", on_mode, .value = MODE_VERIFY_ADDRESS),
+    WHOLE("-bvs", on_mode, .value = MODE_VERIFY_SENDER),
+    BEGIN("-bw", on_refused,
+	  .text = "no listening socket is taken over from inetd; -bs serves one connection"),
+    BEGIN("-B", on_nothing),
+    BEGIN("-C", on_text, .offset = AT(file)),
+    BEGIN("-D", on_macro),
+    BEGIN("-d", on_debug),
+    BEGIN("-E", on_nothing),
+    WHOLE("-em", on_errors, .value = ERRORS_MAIL),
+    WHOLE("-ee", on_errors, .value = ERRORS_MAIL_ZERO),
+    WHOLE("-ep", on_errors, .value = ERRORS_PRINT),
+    WHOLE("-eq", on_errors, .value = ERRORS_PRINT),
+    WHOLE("-ew", on_errors, .value = ERRORS_MAIL),
+    BEGIN("-f", on_sender),
+    BEGIN("-F", on_text, .offset = AT(full_name)),
+    WHOLE("-G", on_flag, .offset = AT(no_fixups)),
+    BEGIN("-h", on_hops),
+    WHOLE("-i", on_flag, .offset = AT(ignore_dot)),
+    BEGIN("-L", on_tag, .offset = AT(syslog_name)),
+    WHOLE("-M", on_messages, .value = -1),
+    WHOLE("-Mc", on_messages, .value = -1),
+    WHOLE("-Mar", on_messages, .value = QUEUE_ADD_RECIPIENT),
+    WHOLE("-Mes", on_messages, .value = QUEUE_EDIT_SENDER),
+    WHOLE("-Mf", on_messages, .value = QUEUE_FREEZE),
+    WHOLE("-Mg", on_messages, .value = QUEUE_GIVE_UP),
+    WHOLE("-Mmad", on_messages, .value = QUEUE_MARK_ALL),
+    WHOLE("-Mmd", on_messages, .value = QUEUE_MARK_DELIVERED),
+    WHOLE("-Mrm", on_messages, .value = QUEUE_REMOVE),
+    WHOLE("-Mset", on_message_set),
+    WHOLE("-Mt", on_messages, .value = QUEUE_THAW),
+    WHOLE("-Mvb", on_messages, .value = QUEUE_VIEW_BODY),
+    WHOLE("-Mvc", on_messages, .value = QUEUE_VIEW_COPY),
+    WHOLE("-Mvh", on_messages, .value = QUEUE_VIEW_HEADER),
+    WHOLE("-Mvl", on_messages, .value = QUEUE_VIEW_LOG),
+    WHOLE("-MG", on_refused, .text = "named queues are not available"),
+    BEGIN("-MC", on_refused,
+	  .text =
+	      "one Exim process hands a connection to the next with this; there is nothing of the kind here"),
+    WHOLE("-m", on_nothing),
+    WHOLE("-N", on_flag, .offset = AT(dont_deliver)),
+    WHOLE("-n", on_flag, .offset = AT(values_only)),
+    BEGIN("-O", on_text_ignored, .text = "string"),
+    BEGIN("-oA", on_text, .offset = AT(alias_file), .text = "string"),
+    BEGIN("-oB", on_number_ignored),
+    WHOLE("-odb", on_when, .value = WHEN_BACKGROUND),
+    WHOLE("-odf", on_when, .value = WHEN_FOREGROUND),
+    WHOLE("-odi", on_when, .value = WHEN_FOREGROUND),
+    WHOLE("-odq", on_when, .value = WHEN_QUEUE),
+    WHOLE("-odqs", on_when, .value = WHEN_QUEUE_SMTP),
+    WHOLE("-oem", on_errors, .value = ERRORS_MAIL),
+    WHOLE("-oee", on_errors, .value = ERRORS_MAIL_ZERO),
+    WHOLE("-oep", on_errors, .value = ERRORS_PRINT),
+    WHOLE("-oeq", on_errors, .value = ERRORS_PRINT),
+    WHOLE("-oew", on_errors, .value = ERRORS_MAIL),
+    WHOLE("-oi", on_flag, .offset = AT(ignore_dot)),
+    WHOLE("-oitrue", on_flag, .offset = AT(ignore_dot)),
+    WHOLE("-oMa", on_text_ip, .offset = AT(sender_host), .text = "data"),
+    WHOLE("-oMaa", on_text, .offset = AT(authenticator), .text = "data"),
+    WHOLE("-oMai", on_text, .offset = AT(authenticated_id), .text = "data"),
+    WHOLE("-oMas", on_text, .offset = AT(authenticated_sender), .text = "data"),
+    WHOLE("-oMi", on_text_ip, .offset = AT(interface), .text = "data"),
+    WHOLE("-oMm", on_message_reference, .offset = AT(message_reference), .text = "data"),
+    WHOLE("-oMr", on_text, .offset = AT(protocol), .text = "data"),
+    WHOLE("-oMs", on_text, .offset = AT(host_name), .text = "data"),
+    WHOLE("-oMt", on_text, .offset = AT(ident), .text = "data"),
+    WHOLE("-om", on_nothing),
+    WHOLE("-oo", on_nothing),
+    WHOLE("-oP", on_text, .offset = AT(pid_file), .text = "string"),
+    BEGIN("-or", on_time, .offset = AT(receive_timeout_s)),
+    BEGIN("-os", on_time, .offset = AT(smtp_timeout_s)),
+    WHOLE("-ov", on_flag, .offset = AT(verbose)),
+    WHOLE("-oX", on_text, .offset = AT(ports)),
+    WHOLE("-oY", on_nothing),
+    BEGIN("-p", on_protocol),
+    BEGIN("-qR", on_pattern, .offset = AT(recipient_pattern)),
+    BEGIN("-qS", on_pattern, .offset = AT(sender_pattern)),
+    BEGIN("-q", on_queue),
+    BEGIN("-r", on_sender),
+    BEGIN("-R", on_pattern, .offset = AT(recipient_pattern)),
+    BEGIN("-S", on_pattern, .offset = AT(sender_pattern)),
+    WHOLE("-t", on_flag, .offset = AT(extract)),
+    WHOLE("-ti", on_flag, .offset = AT(extract_no_dot)),
+    WHOLE("-tls-on-connect", on_refused, .text = "TLS is not available"),
+    BEGIN("-U", on_nothing),
+    WHOLE("-v", on_flag, .offset = AT(verbose)),
+    WHOLE("-x", on_nothing),
+    BEGIN("-X", on_text_ignored, .text = "string"),
+    BEGIN("-z", on_mode_text, .value = MODE_LOG_LINE, .offset = AT(log_line)),
 };
 
 bool option_read(struct reading *r)

@@ -17,8 +17,8 @@ struct option_row {
 	const char *name;
 	bool whole; /* the name is all of the argument; otherwise its beginning */
 	bool (*f)(struct reading *r, const struct option_row *row, const char *rest);
-	int value;	  /* what f sets */
-	size_t offset;	  /* where, in the command line */
+	int value;        /* what f sets */
+	size_t offset;    /* where, in the command line */
 	const char *text; /* why it is refused; what is missing */
 };
 

@@ -44,7 +44,8 @@ bool make_spool_directory(const struct conf *conf, const char *path)
 	const struct conf_main *o = conf_main(conf);
 
 	if (mkdir(path, 0750) == 0) {
-		if (getuid() == 0 && o->exim_user.set && chown(path, o->exim_user.id, o->exim_group.set ? o->exim_group.id : (gid_t)-1) < 0)
+		if (getuid() == 0 && o->exim_user.set &&
+		    chown(path, o->exim_user.id, o->exim_group.set ? o->exim_group.id : (gid_t)-1) < 0)
 			return false;
 		return true;
 	}

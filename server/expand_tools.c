@@ -21,7 +21,8 @@ static void scope_of(struct expanding *e, struct scope *sc)
 	scope_init(sc, &e->o->task, e->o->conf);
 	sc->client = e->message && e->message->client ? e->message->client : &e->client;
 	sc->message = e->message;
-	sc->sender = e->o->cl->sender && !e->message ? slice_of(e->o->cl->sender) : (struct slice){NULL, 0, 0};
+	sc->sender =
+	    e->o->cl->sender && !e->message ? slice_of(e->o->cl->sender) : (struct slice){NULL, 0, 0};
 }
 
 /* ---- Lines ---------------------------------------------------------------------------------------------------------- */
@@ -46,7 +47,9 @@ static void set_variable(struct expanding *e, struct slice text)
 		return;
 	}
 	of_message = name.ptr[4] == 'm';
-	list = of_message && e->message ? &e->message->acl_m : of_message ? &sc.client->acl_m : &sc.client->acl_c;
+	list = of_message && e->message ? &e->message->acl_m
+	       : of_message             ? &sc.client->acl_m
+					: &sc.client->acl_c;
 	name = arena_copy(&e->o->arena, slice_from(name, 5));
 	value = arena_copy(&e->o->arena, value);
 	if (name.ptr && value.ptr && acl_variable_set(&e->o->arena, list, name, value))
@@ -180,11 +183,13 @@ static enum rc message_of_file(struct expanding *e, const char *name, struct err
 		return err_memory(err);
 	e->message = m;
 	m->received = (uint64_t)time(NULL) * NS_PER_S;
-	m->id = message_id_next(&(struct id_source){.unique = (uint64_t)getpid(), .host_number = -1}, m->received);
+	m->id = message_id_next(&(struct id_source){.unique = (uint64_t)getpid(), .host_number = -1},
+				m->received);
 	m->client = &e->client;
-	m->sender = m->sender_original =
-		cl->sender ? slice_tainted(slice_of(cl->sender))
-			   : arena_printf(&m->arena, "%s@%.*s", e->o->caller->login, SLICE_ARG(conf_main(e->o->conf)->qualify_domain));
+	m->sender = m->sender_original = cl->sender
+					     ? slice_tainted(slice_of(cl->sender))
+					     : arena_printf(&m->arena, "%s@%.*s", e->o->caller->login,
+							    SLICE_ARG(conf_main(e->o->conf)->qualify_domain));
 	rc = read_file(e->o, name, &text, err);
 	if (rc == OK)
 		rc = take_text(e, text, err);
@@ -192,10 +197,13 @@ static enum rc message_of_file(struct expanding *e, const char *name, struct err
 }
 
 /* The daemon's spool is its own, so it is asked for the parts. */
-static enum rc ask_for(struct once *o, const char *directory, enum queue_action part, struct slice *ret, struct err *err)
+static enum rc ask_for(struct once *o, const char *directory, enum queue_action part, struct slice *ret,
+		       struct err *err)
 {
 	struct str text = str_make(&o->arena);
-	struct slice words[3] = {SLICE("act"), arena_printf(&o->arena, "%d", (int)part), slice_of(o->cl->message_set)}, title;
+	struct slice words[3] = {SLICE("act"), arena_printf(&o->arena, "%d", (int)part),
+				 slice_of(o->cl->message_set)},
+		     title;
 	int fd;
 	enum rc rc = control_connect(directory, &fd, err);
 

@@ -58,15 +58,17 @@ static bool set_sender(struct test *t, struct slice text)
 		t->m->sender = t->m->sender_original = SLICE_EMPTY;
 		return true;
 	}
-	if (address_parse(&t->m->arena, text, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
+	if (address_parse(&t->m->arena, text,
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
 			  &t->err) != OK) {
-		fprintf(stderr, "sluice: bad -f address \"%.*s\": %.*s\n", SLICE_ARG(text), SLICE_ARG(t->err.text));
+		fprintf(stderr, "sluice: bad -f address \"%.*s\": %.*s\n", SLICE_ARG(text),
+			SLICE_ARG(t->err.text));
 		return false;
 	}
 	t->m->sender = t->m->sender_original =
-		parts.domain.len ? arena_copy(&t->m->arena, parts.full) :
-				   arena_printf(&t->m->arena, "%.*s@%.*s", SLICE_ARG(parts.full),
-						SLICE_ARG(conf_main(t->o->conf)->qualify_domain));
+	    parts.domain.len ? arena_copy(&t->m->arena, parts.full)
+			     : arena_printf(&t->m->arena, "%.*s@%.*s", SLICE_ARG(parts.full),
+					    SLICE_ARG(conf_main(t->o->conf)->qualify_domain));
 	return t->m->sender.ptr != NULL;
 }
 
@@ -109,10 +111,16 @@ static bool complete(struct test *t)
 	const struct conf_main *main = conf_main(t->o->conf);
 	const struct caller *caller = t->o->caller;
 	struct fixup fixup = {
-		.qualify_domain = main->qualify_domain, .qualify_recipient = main->qualify_recipient,
-		.primary_hostname = main->primary_hostname, .local = true, .trusted = caller->trusted,
-		.qualify_sender = true, .qualify_recipients = true, .login = slice_of(caller->login),
-		.name = slice_of(caller->name), .now = shard_wall(t->o->shard) / NS_PER_S,
+	    .qualify_domain = main->qualify_domain,
+	    .qualify_recipient = main->qualify_recipient,
+	    .primary_hostname = main->primary_hostname,
+	    .local = true,
+	    .trusted = caller->trusted,
+	    .qualify_sender = true,
+	    .qualify_recipients = true,
+	    .login = slice_of(caller->login),
+	    .name = slice_of(caller->name),
+	    .now = shard_wall(t->o->shard) / NS_PER_S,
 	};
 
 	if (message_fix(t->m, &fixup, &t->err) != OK)
@@ -139,9 +147,11 @@ static bool read_message(struct test *t)
 	t->m->protocol = t->cl->protocol ? slice_of(t->cl->protocol) : SLICE("local");
 	t->m->received = t->m->received_complete = shard_wall(t->o->shard);
 	text.taint = TAINTED;
-	if (!set_sender(t, slice_of(t->cl->sender ? t->cl->sender : t->o->caller->login)) || !take_from_line(t, &text))
+	if (!set_sender(t, slice_of(t->cl->sender ? t->cl->sender : t->o->caller->login)) ||
+	    !take_from_line(t, &text))
 		return false;
-	if (header_block_parse(&t->m->arena, text, &t->m->headers, &used, &t->err) == DEFER || !set_body(t, slice_from(text, used)))
+	if (header_block_parse(&t->m->arena, text, &t->m->headers, &used, &t->err) == DEFER ||
+	    !set_body(t, slice_from(text, used)))
 		return false;
 	if (t->m->headers.count == 0)
 		printf("Warning: no message headers read\n");
@@ -155,7 +165,9 @@ static bool set_address(struct test *t)
 	const struct command_line *cl = t->cl;
 	struct arena *arena = &t->m->arena;
 	const char *local_part = cl->filter_local_part ? cl->filter_local_part : t->o->caller->login;
-	struct slice domain = cl->filter_domain ? slice_of(cl->filter_domain) : conf_main(t->o->conf)->qualify_domain, full;
+	struct slice domain = cl->filter_domain ? slice_of(cl->filter_domain)
+						: conf_main(t->o->conf)->qualify_domain,
+		     full;
 	struct recipient recipient = {.orcpt = SLICE_EMPTY, .parent = -1};
 
 	full = arena_printf(arena, "%s%s%s@%.*s", cl->filter_prefix ? cl->filter_prefix : "", local_part,
@@ -181,7 +193,8 @@ static void print_envelope(struct test *t)
 
 	if (path) {
 		return_path = header_body(path);
-		if (return_path.len > 1 && return_path.ptr[0] == '<' && return_path.ptr[return_path.len - 1] == '>')
+		if (return_path.len > 1 && return_path.ptr[0] == '<' &&
+		    return_path.ptr[return_path.len - 1] == '>')
 			return_path = slice_sub(return_path, 1, return_path.len - 2);
 		t->address->errors_to = return_path;
 		printf("Return-path taken from \"Return-path:\" header line\nReturn-path = %.*s\n",
@@ -201,7 +214,8 @@ static void print_envelope(struct test *t)
 
 static int print_verdict(struct test *t, enum rc rc, const struct filter_result *result)
 {
-	static const char *const names[] = {[FILTER_DEFERS] = "defer", [FILTER_FAILS] = "fail", [FILTER_FREEZES] = "freeze"};
+	static const char *const names[] = {
+	    [FILTER_DEFERS] = "defer", [FILTER_FAILS] = "fail", [FILTER_FREEZES] = "freeze"};
 
 	if (rc != OK) {
 		printf("Filter error: %.*s\n", SLICE_ARG(t->err.text));
@@ -212,7 +226,8 @@ static int print_verdict(struct test *t, enum rc rc, const struct filter_result 
 		printf("Filtering did not set up a significant delivery.\nNormal delivery will occur.\n");
 		break;
 	case FILTER_DELIVERED:
-		printf("Filtering set up at least one significant delivery or other action.\nNo other deliveries will occur.\n");
+		printf(
+		    "Filtering set up at least one significant delivery or other action.\nNo other deliveries will occur.\n");
 		break;
 	default:
 		printf("Filtering ended by \"%s\".\n", names[result->verdict]);
@@ -249,12 +264,16 @@ static int test_forward(struct test *t, struct slice text)
 static int test_one(struct test *t, struct slice text, const char *name, bool system)
 {
 	enum filter_language language = filter_language(text);
-	struct filter_rules rules = {.system = system, .first_delivery = true, .print = print, .name = SLICE("filter file")};
+	struct filter_rules rules = {
+	    .system = system, .first_delivery = true, .print = print, .name = SLICE("filter file")};
 	struct filter_result result;
 	enum rc rc;
 
-	printf("Testing %s file \"%s\"\n\n", language == FILTER_SIEVE ? "Sieve filter" : language == FILTER_EXIM || system ?
-			"Exim filter" : "forward file", name);
+	printf("Testing %s file \"%s\"\n\n",
+	       language == FILTER_SIEVE            ? "Sieve filter"
+	       : language == FILTER_EXIM || system ? "Exim filter"
+						   : "forward file",
+	       name);
 	t->sc.address = t->address;
 	task_limit(&t->o->task, 60000);
 	t->err = err_make(&t->o->arena);
@@ -292,7 +311,9 @@ int tool_test_filter(struct once *o)
 	status = 0;
 	for (unsigned i = 0; i < 2 && status == 0; i++)
 		if (names[i])
-			status = read_file(o, fds[i], names[i], &texts[i]) ? test_one(&t, texts[i], names[i], i == 0) : 1;
+			status = read_file(o, fds[i], names[i], &texts[i])
+				     ? test_one(&t, texts[i], names[i], i == 0)
+				     : 1;
 out:
 	for (unsigned i = 0; i < 2; i++)
 		if (fds[i] >= 0)

@@ -56,7 +56,8 @@ bool address_port_parse(struct slice text, struct ip_addr *ip_ret, uint16_t *por
 	return interface_parse(text, ip_ret, &port) && (!port.len || port_number(port, port_ret));
 }
 
-static bool where_to_listen(struct listening *l, struct slice interfaces, struct slice ports, struct arena *arena)
+static bool where_to_listen(struct listening *l, struct slice interfaces, struct slice ports,
+			    struct arena *arena)
 {
 	struct slice rest = interfaces, item;
 	char separator = 0;
@@ -72,8 +73,10 @@ static bool where_to_listen(struct listening *l, struct slice interfaces, struct
 			continue;
 		if (slice_eq(item, SLICE("::0")))
 			item = SLICE("::");
-		if (!interface_parse(item, &ip, &own_port) || (own_port.len && !port_number(own_port, &port))) {
-			fprintf(stderr, "sluice: malformed address in local_interfaces: \"%.*s\"\n", SLICE_ARG(item));
+		if (!interface_parse(item, &ip, &own_port) ||
+		    (own_port.len && !port_number(own_port, &port))) {
+			fprintf(stderr, "sluice: malformed address in local_interfaces: \"%.*s\"\n",
+				SLICE_ARG(item));
 			return false;
 		}
 		if (own_port.len) {
@@ -85,7 +88,8 @@ static bool where_to_listen(struct listening *l, struct slice interfaces, struct
 			if (!port_text.len)
 				continue;
 			if (!port_number(port_text, &port)) {
-				fprintf(stderr, "sluice: TCP port \"%.*s\" is not known\n", SLICE_ARG(port_text));
+				fprintf(stderr, "sluice: TCP port \"%.*s\" is not known\n",
+					SLICE_ARG(port_text));
 				return false;
 			}
 			if (!add_address(l, ip, port))
@@ -109,16 +113,18 @@ bool listen_addresses(struct conf *conf, const char *instead, struct listening *
 }
 
 /* Another daemon may just be on its way out. This process is nobody's shard yet: it may sleep. */
-static bool bind_again(const struct conf *conf, int fd, const struct sockaddr *sa, socklen_t len, const struct ip_addr *ip)
+static bool bind_again(const struct conf *conf, int fd, const struct sockaddr *sa, socklen_t len,
+		       const struct ip_addr *ip)
 {
-	int64_t tries = conf_main(conf)->daemon_startup_retries, pause = conf_main(conf)->daemon_startup_sleep;
+	int64_t tries = conf_main(conf)->daemon_startup_retries,
+		pause = conf_main(conf)->daemon_startup_sleep;
 	char text[IP_TEXT_MAX];
 
 	while (bind(fd, sa, len) < 0) {
 		if (errno != EADDRINUSE || tries-- <= 0)
 			return false;
-		fprintf(stderr, "sluice: [%.*s]:%u is in use by another: trying again in %lld s\n", SLICE_ARG(ip_format(ip, text)),
-			ip->port, (long long)pause);
+		fprintf(stderr, "sluice: [%.*s]:%u is in use by another: trying again in %lld s\n",
+			SLICE_ARG(ip_format(ip, text)), ip->port, (long long)pause);
 		poll(NULL, 0, (int)(pause > 3600 ? 3600 : pause) * 1000);
 	}
 	return true;
@@ -137,12 +143,14 @@ static int bind_one(const struct conf *conf, struct ip_addr *ip)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0 ||
 	    (ip->family == 6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
-	    !bind_again(conf, fd, (struct sockaddr *)&sa, len, ip) || listen(fd, smtp_listen_backlog(conf)) < 0) {
+	    !bind_again(conf, fd, (struct sockaddr *)&sa, len, ip) ||
+	    listen(fd, smtp_listen_backlog(conf)) < 0) {
 		if (fd >= 0 && errno == EADDRNOTAVAIL && ip->family == 6) {
 			close(fd);
 			return -2;
 		}
-		fprintf(stderr, "sluice: cannot listen on [%.*s]:%u: %s\n", SLICE_ARG(ip_format(ip, text)), ip->port, strerror(errno));
+		fprintf(stderr, "sluice: cannot listen on [%.*s]:%u: %s\n", SLICE_ARG(ip_format(ip, text)),
+			ip->port, strerror(errno));
 		return -1;
 	}
 	if (!ip->port) {
@@ -165,7 +173,8 @@ bool listen_bind(const struct conf *conf, unsigned shards, struct listening *l)
 		if (first == -1)
 			return false;
 		if (first == -2) {
-			memmove(&l->addresses[a], &l->addresses[a + 1], (l->address_count - a - 1) * sizeof(l->addresses[0]));
+			memmove(&l->addresses[a], &l->addresses[a + 1],
+				(l->address_count - a - 1) * sizeof(l->addresses[0]));
 			l->address_count--;
 			continue;
 		}

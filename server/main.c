@@ -11,26 +11,26 @@
 #include <unistd.h>
 
 static const char help[] =
-	"sluice: a mail transfer agent that reads Exim configurations\n"
-	"\n"
-	"  -C FILE            the configuration (default /etc/sluice/sluice.conf, then /etc/exim4/exim4.conf)\n"
-	"  -D MACRO=VALUE     defines a macro\n"
-	"  -bd  -bdf          daemon; in the foreground.  -q15m: with queue runs every 15 minutes\n"
-	"  -oX PORTS          listen there instead\n"
-	"  -bs  -bS           SMTP, batch SMTP on standard input and output\n"
-	"  -t, ADDRESS...     submit the message on standard input (-i -f -F -odi -odb -odq ...)\n"
-	"  -bp -bpc -bpu      the queue; how many; -q -qf -qff -R -S: a queue run\n"
-	"  -M ID...           deliver now; -Mrm -Mf -Mt -Mg -Mar -Mes -Mmd -Mmad: change; -Mvh -Mvb -Mvc -Mvl: look\n"
-	"  -bt -bv ADDRESS    how an address is routed, whether it verifies\n"
-	"  -be STRING         expands; -bh IP: a test session; -brt: a retry rule\n"
-	"  -bf FILE -bF FILE  what a filter (the system filter) does with the message on standard input\n"
-	"  -bV -bP [WHAT]     version and check of the configuration; its options\n"
-	"\n"
-	"The letters are Exim's. What only sluice has is described in README.md and by -bP.\n";
+    "sluice: a mail transfer agent that reads Exim configurations\n"
+    "\n"
+    "  -C FILE            the configuration (default /etc/sluice/sluice.conf, then /etc/exim4/exim4.conf)\n"
+    "  -D MACRO=VALUE     defines a macro\n"
+    "  -bd  -bdf          daemon; in the foreground.  -q15m: with queue runs every 15 minutes\n"
+    "  -oX PORTS          listen there instead\n"
+    "  -bs  -bS           SMTP, batch SMTP on standard input and output\n"
+    "  -t, ADDRESS...     submit the message on standard input (-i -f -F -odi -odb -odq ...)\n"
+    "  -bp -bpc -bpu      the queue; how many; -q -qf -qff -R -S: a queue run\n"
+    "  -M ID...           deliver now; -Mrm -Mf -Mt -Mg -Mar -Mes -Mmd -Mmad: change; -Mvh -Mvb -Mvc -Mvl: look\n"
+    "  -bt -bv ADDRESS    how an address is routed, whether it verifies\n"
+    "  -be STRING         expands; -bh IP: a test session; -brt: a retry rule\n"
+    "  -bf FILE -bF FILE  what a filter (the system filter) does with the message on standard input\n"
+    "  -bV -bP [WHAT]     version and check of the configuration; its options\n"
+    "\n"
+    "The letters are Exim's. What only sluice has is described in README.md and by -bP.\n";
 
 void say_warnings(const struct conf *conf)
 {
-	LIST_EACH(l, &conf->warnings) {
+	LIST_EACH (l, &conf->warnings) {
 		const struct conf_warning *w = LIST_ITEM(l, struct conf_warning, link);
 		fprintf(stderr, "warning: %.*s\n", SLICE_ARG(w->text));
 	}
@@ -41,10 +41,10 @@ void say_warnings(const struct conf *conf)
 struct conf *load_or_exit(const struct command_line *cl)
 {
 	struct conf_load_options options = {
-		.file = cl->file ? cl->file : CONFIG_FILES,
-		.macros = cl->macros,
-		.trusted = true,
-		.check_owner = !cl->file,
+	    .file = cl->file ? cl->file : CONFIG_FILES,
+	    .macros = cl->macros,
+	    .trusted = true,
+	    .check_owner = !cl->file,
 	};
 	struct arena arena;
 	struct conf *conf;
@@ -52,7 +52,8 @@ struct conf *load_or_exit(const struct command_line *cl)
 
 	arena_init(&arena, 0);
 	err = err_make(&arena);
-	if (language_init(&server_language, &err) != OK || conf_load(&server_registry, &options, &conf, &err) != OK) {
+	if (language_init(&server_language, &err) != OK ||
+	    conf_load(&server_registry, &options, &conf, &err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		exit(1);
 	}
@@ -93,7 +94,8 @@ static int once_tool(const struct command_line *cl, const struct caller *caller,
 			return 1;
 		}
 		do
-			status = run_once(cl, caller, conf, cl->message_set && !daemon_answers(conf), tool_expand);
+			status =
+			    run_once(cl, caller, conf, cl->message_set && !daemon_answers(conf), tool_expand);
 		while (status == ONCE_DAEMON);
 		return status;
 	case MODE_TEST_ADDRESS:
@@ -125,7 +127,8 @@ static int new_aliases(const struct command_line *cl, struct conf *conf)
 	if (!command.ptr || !command.len)
 		return 0;
 	argv[0] = arena_cstr(&conf->arena, command);
-	if (argv[0] && setresgid(getgid(), getgid(), getgid()) == 0 && setresuid(getuid(), getuid(), getuid()) == 0)
+	if (argv[0] && setresgid(getgid(), getgid(), getgid()) == 0 &&
+	    setresuid(getuid(), getuid(), getuid()) == 0)
 		execv(argv[0], argv);
 	fprintf(stderr, "sluice: %.*s: %s\n", SLICE_ARG(command), strerror(errno));
 	return 1;

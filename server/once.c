@@ -35,7 +35,8 @@ static enum rc open_hints(struct once *o, struct err *err)
 static enum rc open_spool(struct once *o, struct err *err)
 {
 	const struct spool_options options = {.directory = spool_directory(o->conf), .sync = true};
-	const struct smtp_start smtp = {.conf = o->conf, .shared = o->shared, .id_unique = (uint64_t)getpid() << 8};
+	const struct smtp_start smtp = {
+	    .conf = o->conf, .shared = o->shared, .id_unique = (uint64_t)getpid() << 8};
 	const struct deliver_start deliver = {.conf = o->conf, .id_unique = ((uint64_t)getpid() << 8) | 1};
 	struct smtp_start with = smtp;
 	enum rc rc;
@@ -113,7 +114,8 @@ static bool open_log(struct once *o, struct err *err)
 /* Longer than a command without a daemon takes for its message and a first attempt to deliver it, as a rule. */
 #define ONCE_WAIT_MS 60000
 
-enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *lock_ret, bool *daemon_ret, struct err *err)
+enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *lock_ret, bool *daemon_ret,
+		   struct err *err)
 {
 	for (unsigned waited_ms = 0;; waited_ms += LOCK_PAUSE_MS) {
 		enum rc rc = spool_lock(spool_directory(conf), lock_ret, err);
@@ -128,7 +130,8 @@ enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *lock_ret, boo
 	}
 }
 
-int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool, int (*f)(struct once *))
+int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool,
+	     int (*f)(struct once *))
 {
 	const struct shard_options options = {.count = 1, .cpu = -1};
 	struct once *o = calloc(1, sizeof(*o));
@@ -148,7 +151,8 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	o->status = 1;
 	deliver_prepare();
 	o->shared = smtp_shared_new();
-	if (!open_log(o, &err) || (with_spool && !become_daemon(conf, &err)) || !o->shared || reactor_probe(&err) != OK ||
+	if (!open_log(o, &err) || (with_spool && !become_daemon(conf, &err)) || !o->shared ||
+	    reactor_probe(&err) != OK ||
 	    (with_spool && spool_take(conf, ONCE_WAIT_MS, &lock, &daemon, &err) != OK) ||
 	    shard_new(&options, &o->shard, &err) != OK) {
 		if (daemon)

@@ -16,7 +16,9 @@ static bool words_of(const struct command_line *cl, struct slice *words, unsigne
 	switch (cl->mode) {
 	case MODE_LIST:
 		words[n++] = SLICE("list");
-		words[n++] = cl->list_all ? SLICE("all") : cl->list_undelivered ? SLICE("undelivered") : SLICE("plain");
+		words[n++] = cl->list_all           ? SLICE("all")
+			     : cl->list_undelivered ? SLICE("undelivered")
+						    : SLICE("plain");
 		break;
 	case MODE_COUNT:
 		words[n++] = SLICE("count");
@@ -56,7 +58,8 @@ static int ask_daemon(const struct command_line *cl, int fd)
 
 	arena_init(&arena, 0);
 	err = err_make(&arena);
-	if (!words_of(cl, words, &count) || control_ask(fd, words, count, SLICE_EMPTY, NULL, 0, NULL, &err) != OK) {
+	if (!words_of(cl, words, &count) ||
+	    control_ask(fd, words, count, SLICE_EMPTY, NULL, 0, NULL, &err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		status = 1;
 	}
@@ -87,8 +90,9 @@ static int act_on(struct once *o)
 		}
 		while (with_arguments && i + 1 < cl->operand_count && count < ARRAY_COUNT(arguments))
 			arguments[count++] = slice_of(cl->operands[++i]);
-		rc = cl->mode == MODE_DELIVER ? deliver_message(&o->task, o->deliverer, &id, &err)
-					      : queue_act(&o->task, o->deliverer, cl->action, &id, arguments, count, &out, &err);
+		rc = cl->mode == MODE_DELIVER
+			 ? deliver_message(&o->task, o->deliverer, &id, &err)
+			 : queue_act(&o->task, o->deliverer, cl->action, &id, arguments, count, &out, &err);
 		if (out.len)
 			fwrite(out.ptr, 1, out.len, stdout);
 		if (rc != OK) {
@@ -102,9 +106,12 @@ static int act_on(struct once *o)
 static int on_spool(struct once *o)
 {
 	const struct command_line *cl = o->cl;
-	struct queue_list_options list = {.count_only = cl->mode == MODE_COUNT, .delivered_too = cl->list_all,
+	struct queue_list_options list = {.count_only = cl->mode == MODE_COUNT,
+					  .delivered_too = cl->list_all,
 					  .undelivered_only = cl->list_undelivered};
-	struct queue_run run = {.flags = cl->run_flags, .sender_pattern = {NULL, 0, 0}, .recipient_pattern = {NULL, 0, 0},
+	struct queue_run run = {.flags = cl->run_flags,
+				.sender_pattern = {NULL, 0, 0},
+				.recipient_pattern = {NULL, 0, 0},
 				.patterns_are_regex = cl->patterns_are_regex};
 	struct str out = str_make(&o->arena);
 	struct err err = err_make(&o->arena);
@@ -123,7 +130,8 @@ static int on_spool(struct once *o)
 		if (cl->recipient_pattern)
 			run.recipient_pattern = slice_of(cl->recipient_pattern);
 		if (cl->run_ids[0])
-			(void)message_id_parse(slice_of(cl->run_ids[0]), &run.first); /* the command line saw to it */
+			(void)message_id_parse(slice_of(cl->run_ids[0]),
+					       &run.first); /* the command line saw to it */
 		if (cl->run_ids[1])
 			(void)message_id_parse(slice_of(cl->run_ids[1]), &run.last);
 		rc = deliver_queue_run(&o->task, o->deliverer, &run, true, &err);

@@ -17,54 +17,86 @@ void rooms_leave(struct shard *shard);
 
 /* What the command line says. Letters as Exim's. */
 enum mode {
-	MODE_NONE, MODE_DAEMON, MODE_FOREGROUND, MODE_SMTP, MODE_BATCH_SMTP, MODE_SUBMIT, MODE_EXPAND, MODE_TEST_ADDRESS,
-	MODE_VERIFY_ADDRESS, MODE_VERIFY_SENDER, MODE_TEST_HOST, MODE_TEST_HOST_CALLOUT, MODE_VERSION, MODE_PRINT, MODE_LIST, MODE_COUNT,
-	MODE_QUEUE_RUN, MODE_DELIVER, MODE_ACT, MODE_TEST_RETRY, MODE_TEST_REWRITE, MODE_TEST_FILTER, MODE_HELP, MODE_NEWALIASES,
-	MODE_INFO, MODE_LOG_LINE,
+	MODE_NONE,
+	MODE_DAEMON,
+	MODE_FOREGROUND,
+	MODE_SMTP,
+	MODE_BATCH_SMTP,
+	MODE_SUBMIT,
+	MODE_EXPAND,
+	MODE_TEST_ADDRESS,
+	MODE_VERIFY_ADDRESS,
+	MODE_VERIFY_SENDER,
+	MODE_TEST_HOST,
+	MODE_TEST_HOST_CALLOUT,
+	MODE_VERSION,
+	MODE_PRINT,
+	MODE_LIST,
+	MODE_COUNT,
+	MODE_QUEUE_RUN,
+	MODE_DELIVER,
+	MODE_ACT,
+	MODE_TEST_RETRY,
+	MODE_TEST_REWRITE,
+	MODE_TEST_FILTER,
+	MODE_HELP,
+	MODE_NEWALIASES,
+	MODE_INFO,
+	MODE_LOG_LINE,
 };
-enum deliver_wish { WHEN_DEFAULT, WHEN_FOREGROUND /* -odf, -odi */, WHEN_BACKGROUND /* -odb */, WHEN_QUEUE /* -odq */,
-		    WHEN_QUEUE_SMTP /* -odqs: beside one of the others */ };
-enum error_wish { ERRORS_MAIL /* -oem */, ERRORS_MAIL_ZERO /* -oee: status 0 once it is mailed */, ERRORS_PRINT /* -oep, -oeq */ };
+enum deliver_wish {
+	WHEN_DEFAULT,
+	WHEN_FOREGROUND /* -odf, -odi */,
+	WHEN_BACKGROUND /* -odb */,
+	WHEN_QUEUE /* -odq */,
+	WHEN_QUEUE_SMTP /* -odqs: beside one of the others */
+};
+enum error_wish {
+	ERRORS_MAIL /* -oem */,
+	ERRORS_MAIL_ZERO /* -oee: status 0 once it is mailed */,
+	ERRORS_PRINT /* -oep, -oeq */
+};
 struct command_line {
 	enum mode mode;
-	const char *file;		/* -C */
-	const char *macros[64];		/* -D, NULL-terminated */
-	const char *operands[4096];	/* recipients, addresses, message ids, things to print or expand */
+	const char *file;           /* -C */
+	const char *macros[64];     /* -D, NULL-terminated */
+	const char *operands[4096]; /* recipients, addresses, message ids, things to print or expand */
 	unsigned operand_count;
-	const char *sender;		/* -f, -r; NULL: none */
-	const char *full_name;		/* -F */
-	const char *test_host;		/* -bh, -bhc */
+	const char *sender;    /* -f, -r; NULL: none */
+	const char *full_name; /* -F */
+	const char *test_host; /* -bh, -bhc */
 	/* -oMa -oMi -oMs -oMr -oMt -oMaa -oMai -oMas -oMm: who brought the message, in the words of a trusted user */
 	const char *sender_host, *interface, *host_name, *protocol, *ident;
 	const char *authenticated_id, *authenticator, *authenticated_sender, *message_reference;
-	const char *ports;		/* -oX */
-	const char *pid_file;		/* -oP */
-	const char *syslog_name;	/* -L */
-	const char *alias_file;		/* -oA */
-	const char *info;		/* -bI: */
-	const char *log_line;		/* -z */
-	const char *message_file;	/* -bem */
-	const char *message_set;	/* -Mset */
+	const char *ports;                              /* -oX */
+	const char *pid_file;                           /* -oP */
+	const char *syslog_name;                        /* -L */
+	const char *alias_file;                         /* -oA */
+	const char *info;                               /* -bI: */
+	const char *log_line;                           /* -z */
+	const char *message_file;                       /* -bem */
+	const char *message_set;                        /* -Mset */
 	const char *sender_pattern, *recipient_pattern; /* -S, -R */
 	bool patterns_are_regex;
 	enum queue_action action;
-	const char *messages_option;	/* "-Mrm" and so on, as it was given */
-	unsigned run_flags;		/* RUN_... */
-	const char *run_ids[2];		/* -q FIRST LAST */
-	int64_t queue_interval_s;	/* -q15m; 0: one run */
+	const char *messages_option;               /* "-Mrm" and so on, as it was given */
+	unsigned run_flags;                        /* RUN_... */
+	const char *run_ids[2];                    /* -q FIRST LAST */
+	int64_t queue_interval_s;                  /* -q15m; 0: one run */
 	int64_t receive_timeout_s, smtp_timeout_s; /* -or, -os; 0: as the configuration says */
-	bool queue_runner;		/* -q */
-	bool extract, extract_no_dot, ignore_dot; /* -t, -ti, -i */
-	bool debug, verbose;		/* -d, -v; -d is both */
+	bool queue_runner;                         /* -q */
+	bool extract, extract_no_dot, ignore_dot;  /* -t, -ti, -i */
+	bool debug, verbose;                       /* -d, -v; -d is both */
 	bool list_all, list_undelivered, random_order;
-	bool help;			/* --help; otherwise help is what nothing to do gets, with status 1 */
-	bool values_only;		/* -n */
+	bool help;        /* --help; otherwise help is what nothing to do gets, with status 1 */
+	bool values_only; /* -n */
 	bool no_qualify, no_fixups, dont_deliver; /* -bnq, -G, -N */
-	bool queue_smtp;		/* -odqs */
+	bool queue_smtp;                          /* -odqs */
 	enum deliver_wish when;
 	enum error_wish errors;
 	const char *filter_user, *filter_system; /* -bf, -bF */
-	const char *filter_domain, *filter_local_part, *filter_prefix, *filter_suffix; /* -bfd -bfl -bfp -bfs */
+	const char *filter_domain, *filter_local_part, *filter_prefix,
+	    *filter_suffix; /* -bfd -bfl -bfp -bfs */
 };
 /* false: told on standard error. */
 bool command_line_parse(int argc, char **argv, struct command_line *ret);
@@ -94,10 +126,12 @@ struct once {
 };
 /* The exit status of f, or ONCE_DAEMON: the spool is a daemon's, which was not there before and now answers. */
 #define ONCE_DAEMON (-1)
-int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool, int (*f)(struct once *));
+int run_once(const struct command_line *cl, const struct caller *caller, struct conf *conf, bool with_spool,
+	     int (*f)(struct once *));
 /* The spool's lock. While another command has it, or a daemon that is just starting or ending, it is waited for. daemon_ret
  * not NULL: FAIL with true as soon as a daemon answers on the control socket. Blocks: for what has nothing else to do. */
-NODISCARD enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *lock_ret, bool *daemon_ret, struct err *err);
+NODISCARD enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *lock_ret, bool *daemon_ret,
+			     struct err *err);
 bool daemon_answers(const struct conf *conf); /* main.c */
 
 int tool_expand(struct once *once); /* expand_tools.c */
@@ -128,7 +162,7 @@ struct listening {
 	struct ip_addr addresses[LISTEN_ADDRESSES_MAX];
 	unsigned address_count;
 	bool any_port; /* some were 0, the kernel's choice */
-	int *fds; /* [shard * address_count + address]; malloc'ed */
+	int *fds;      /* [shard * address_count + address]; malloc'ed */
 };
 /* "1.2.3.4", "1.2.3.4.25", "[::1]:25", "::1", "::1.25": *port_ret is 0 when none is given; names of services are known. */
 bool address_port_parse(struct slice text, struct ip_addr *ip_ret, uint16_t *port_ret);

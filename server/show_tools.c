@@ -23,7 +23,8 @@ static void print_names(const char *title, const struct conf *conf, enum conf_se
 int tool_version(const struct conf *conf)
 {
 	printf("Exim version %s #0 built into sluice %s\n", LANGUAGE_VERSION, SLUICE_VERSION);
-	printf("sluice reads and runs configurations of Exim %s; none of Exim's code is in it\n", LANGUAGE_VERSION);
+	printf("sluice reads and runs configurations of Exim %s; none of Exim's code is in it\n",
+	       LANGUAGE_VERSION);
 	printf("Support for:");
 	for (const struct conf_feature *const *room = conf->registry->features; *room; room++)
 		for (const struct conf_feature *f = *room; f->macro || f->word; f++)
@@ -44,8 +45,8 @@ int tool_version(const struct conf *conf)
 
 /* ---- -bP ------------------------------------------------------------------------------------------------------------ */
 
-static int print_one(const struct command_line *cl, const struct caller *caller, const struct conf *conf, struct slice what,
-		     struct arena *arena)
+static int print_one(const struct command_line *cl, const struct caller *caller, const struct conf *conf,
+		     struct slice what, struct arena *arena)
 {
 	struct str out = str_make(arena);
 	struct err err = err_make(arena);
@@ -97,8 +98,9 @@ int tool_info(const struct command_line *cl)
 				    "  -bI:dscp   the names of DSCP values\n"
 				    "  -bI:sieve  the Sieve extensions, one a line\n";
 	static const char *const dscp[] = {
-		"af11", "af12", "af13", "af21", "af22", "af23", "af31", "af32", "af33", "af41", "af42", "af43", "cs0", "cs1", "cs2", "cs3",
-		"cs4", "cs5", "cs6", "cs7", "ef", "lowcost", "lowdelay", "mincost", "reliability", "throughput",
+	    "af11", "af12", "af13", "af21",    "af22",     "af23",    "af31",        "af32",       "af33",
+	    "af41", "af42", "af43", "cs0",     "cs1",      "cs2",     "cs3",         "cs4",        "cs5",
+	    "cs6",  "cs7",  "ef",   "lowcost", "lowdelay", "mincost", "reliability", "throughput",
 	};
 
 	if (strcmp(cl->info, "dscp") == 0) {

@@ -18,7 +18,8 @@ static bool read_message(const struct command_line *cl, char **text_ret, size_t 
 	ssize_t got;
 
 	while (text && (got = getline(&line, &line_room, stdin)) >= 0) {
-		if (!cl->ignore_dot && line[0] == '.' && (line[1] == '\n' || line[1] == 0 || (line[1] == '\r' && line[2] == '\n')))
+		if (!cl->ignore_dot && line[0] == '.' &&
+		    (line[1] == '\n' || line[1] == 0 || (line[1] == '\r' && line[2] == '\n')))
 			break;
 		if (len + (size_t)got > SUBMISSION_MAX) {
 			fprintf(stderr, "sluice: message too big\n");
@@ -99,18 +100,18 @@ static int submit_here(struct once *o)
 	struct err err = err_make(&o->arena), mailed = err_make(&o->arena);
 	enum rc rc;
 	struct smtp_submission submission = {
-		.text = slice_make(handed.text, handed.len, TAINTED),
-		.sender = told_text(cl->sender),
-		.recipients = recipients,
-		.recipient_count = cl->operand_count,
-		.extract_recipients = cl->extract,
-		.login = slice_of(o->caller->login),
-		.full_name = full_name_of(cl, o->caller),
-		.uid = o->caller->uid,
-		.gid = o->caller->gid,
-		.trusted = o->caller->trusted,
-		.told = &told,
-		.when = when_of(cl),
+	    .text = slice_make(handed.text, handed.len, TAINTED),
+	    .sender = told_text(cl->sender),
+	    .recipients = recipients,
+	    .recipient_count = cl->operand_count,
+	    .extract_recipients = cl->extract,
+	    .login = slice_of(o->caller->login),
+	    .full_name = full_name_of(cl, o->caller),
+	    .uid = o->caller->uid,
+	    .gid = o->caller->gid,
+	    .trusted = o->caller->trusted,
+	    .told = &told,
+	    .when = when_of(cl),
 	};
 
 	told_of(cl, o->caller, &told);
@@ -120,8 +121,10 @@ static int submit_here(struct once *o)
 	rc = smtp_submit(&o->task, o->smtp, &submission, &id, &err);
 	if (rc == OK)
 		return 0;
-	return refused(cl, err.text, rc == FAIL && cl->errors != ERRORS_PRINT &&
-				     submission_report(&o->task, o->smtp, o->conf, &submission, err.text, &mailed) == OK);
+	return refused(cl, err.text,
+		       rc == FAIL && cl->errors != ERRORS_PRINT &&
+			   submission_report(&o->task, o->smtp, o->conf, &submission, err.text, &mailed) ==
+			       OK);
 }
 
 static int submit_to_daemon(const struct command_line *cl, const struct caller *caller, int fd)
@@ -139,7 +142,9 @@ static int submit_to_daemon(const struct command_line *cl, const struct caller *
 	told_of(cl, caller, &told);
 	words[n++] = SLICE("submit");
 	words[n++] = cl->extract ? SLICE("extract") : SLICE("given");
-	words[n++] = cl->when == WHEN_QUEUE ? SLICE("queue") : cl->when == WHEN_FOREGROUND ? SLICE("wait") : SLICE("now");
+	words[n++] = cl->when == WHEN_QUEUE        ? SLICE("queue")
+		     : cl->when == WHEN_FOREGROUND ? SLICE("wait")
+						   : SLICE("now");
 	words[n++] = cl->errors == ERRORS_PRINT ? SLICE("print") : SLICE("mail");
 	words[n++] = cl->sender ? SLICE("sender") : SLICE("login");
 	words[n++] = cl->sender ? slice_of(cl->sender) : SLICE_EMPTY;
@@ -148,7 +153,8 @@ static int submit_to_daemon(const struct command_line *cl, const struct caller *
 	words[n++] = SLICE_EMPTY;
 	for (unsigned i = 0; i < cl->operand_count; i++)
 		words[n++] = slice_of(cl->operands[i]);
-	if (control_ask(fd, words, n, slice_make(handed.text, handed.len, TAINTED), NULL, 0, NULL, &err) != OK) {
+	if (control_ask(fd, words, n, slice_make(handed.text, handed.len, TAINTED), NULL, 0, NULL, &err) !=
+	    OK) {
 		bool sent = slice_starts(err.text, mailed);
 		status = refused(cl, sent ? slice_from(err.text, mailed.len) : err.text, sent);
 	}
@@ -175,8 +181,14 @@ static void who_calls(struct smtp_stdio *stdio)
 static int session_here(struct once *o)
 {
 	struct smtp_told told;
-	struct smtp_stdio stdio = {.fd_in = 0, .fd_out = 1, .uid = o->caller->uid, .gid = o->caller->gid, .trusted = o->caller->trusted,
-				   .login = slice_of(o->caller->login), .batch = o->cl->mode == MODE_BATCH_SMTP, .told = &told};
+	struct smtp_stdio stdio = {.fd_in = 0,
+				   .fd_out = 1,
+				   .uid = o->caller->uid,
+				   .gid = o->caller->gid,
+				   .trusted = o->caller->trusted,
+				   .login = slice_of(o->caller->login),
+				   .batch = o->cl->mode == MODE_BATCH_SMTP,
+				   .told = &told};
 	struct err err = err_make(&o->arena);
 
 	told_of(o->cl, o->caller, &told);
@@ -190,7 +202,8 @@ static int session_here(struct once *o)
 static int session_by_daemon(const struct command_line *cl, const struct caller *caller, int fd)
 {
 	const int fds[2] = {0, 1};
-	struct slice words[TOLD_WORDS_MAX + 3] = {SLICE("session"), cl->mode == MODE_BATCH_SMTP ? SLICE("batch") : SLICE("dialogue")};
+	struct slice words[TOLD_WORDS_MAX + 3] = {
+	    SLICE("session"), cl->mode == MODE_BATCH_SMTP ? SLICE("batch") : SLICE("dialogue")};
 	struct smtp_told told;
 	struct arena arena;
 	struct err err;
@@ -225,7 +238,8 @@ int submit_command(const struct command_line *cl, const struct caller *caller, s
 	}
 	do {
 		if (control_connect(spool_directory(conf), &fd, NULL) == OK)
-			status = session ? session_by_daemon(cl, caller, fd) : submit_to_daemon(cl, caller, fd);
+			status =
+			    session ? session_by_daemon(cl, caller, fd) : submit_to_daemon(cl, caller, fd);
 		else
 			status = run_once(cl, caller, conf, true, session ? session_here : submit_here);
 	} while (status == ONCE_DAEMON);

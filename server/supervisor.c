@@ -57,7 +57,8 @@ static FILE *pid_file_open(const char *path, bool *ours_ret)
 		(void)unlink(path);
 		return fopen(path, "wxe");
 	}
-	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC); /* a pipe that nobody reads is no reason to stop */
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW |
+			    O_CLOEXEC); /* a pipe that nobody reads is no reason to stop */
 	return fd < 0 ? NULL : fdopen(fd, "w");
 }
 
@@ -78,10 +79,11 @@ static void write_pid_file(struct supervisor *s)
 	fprintf(f, "%d\n", (int)getpid());
 	for (unsigned a = 0; s->listening.any_port && a < s->listening.address_count; a++) {
 		char text[IP_TEXT_MAX];
-		fprintf(f, "[%.*s]:%u\n", SLICE_ARG(ip_format(&s->listening.addresses[a], text)), s->listening.addresses[a].port);
+		fprintf(f, "[%.*s]:%u\n", SLICE_ARG(ip_format(&s->listening.addresses[a], text)),
+			s->listening.addresses[a].port);
 	}
 	if (ours) {
-		s->pid_file = path; /* to be removed at the end */
+		s->pid_file = path;            /* to be removed at the end */
 		(void)fchmod(fileno(f), 0644); /* scripts of others look for us, too */
 	}
 	fclose(f);
@@ -92,7 +94,11 @@ static void write_pid_file(struct supervisor *s)
 static void worker_main(struct supervisor *s)
 {
 	const struct worker_start start = {
-		.cl = s->cl, .conf = s->conf, .shard_count = s->shards, .listeners = s->listening.fds, .listener_count = s->listening.address_count,
+	    .cl = s->cl,
+	    .conf = s->conf,
+	    .shard_count = s->shards,
+	    .listeners = s->listening.fds,
+	    .listener_count = s->listening.address_count,
 	};
 	struct arena arena;
 	struct err err;
@@ -101,7 +107,8 @@ static void worker_main(struct supervisor *s)
 	arena_init(&arena, 0);
 	err = err_make(&arena);
 	prctl(PR_SET_PDEATHSIG, SIGTERM); /* without a supervisor nobody would restart us */
-	if (transport_helper_start(&err) != OK || log_open(s->conf, s->cl->mode == MODE_FOREGROUND && s->cl->debug, &err) != OK)
+	if (transport_helper_start(&err) != OK ||
+	    log_open(s->conf, s->cl->mode == MODE_FOREGROUND && s->cl->debug, &err) != OK)
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 	else if (drop_root(s->conf))
 		status = worker_run(&start);
@@ -164,8 +171,8 @@ static int watch_worker(struct supervisor *s)
 		if (ending || (WIFEXITED(status) && quick_deaths == 0 && now_ms() - started < 1000))
 			/* Told to end, or it could not even start: its own message says why. */
 			return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-		log_direct(s->conf, LOG_TO_MAIN | LOG_TO_PANIC, "worker %d %s %d: starting another", (int)s->worker,
-			   WIFSIGNALED(status) ? "was ended by signal" : "exited with status",
+		log_direct(s->conf, LOG_TO_MAIN | LOG_TO_PANIC, "worker %d %s %d: starting another",
+			   (int)s->worker, WIFSIGNALED(status) ? "was ended by signal" : "exited with status",
 			   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		quick_deaths = now_ms() - started < 1000 ? quick_deaths + 1 : 0;
 		poll(NULL, 0, quick_deaths > 3 ? RESTART_SLOW_MS : quick_deaths ? RESTART_FAST_MS : 1);
@@ -214,7 +221,8 @@ int supervise(const struct command_line *cl, const struct caller *caller, struct
 	say_warnings(conf);
 	if (reactor_probe(&err) != OK) {
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
-	} else if (make_spool_directory(conf, spool_directory(conf)) && listen_addresses(conf, cl->ports, &s.listening) &&
+	} else if (make_spool_directory(conf, spool_directory(conf)) &&
+		   listen_addresses(conf, cl->ports, &s.listening) &&
 		   listen_bind(conf, s.shards, &s.listening)) {
 		if (log_open(conf, false, &err) != OK)
 			fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
@@ -222,7 +230,8 @@ int supervise(const struct command_line *cl, const struct caller *caller, struct
 			write_pid_file(&s);
 			status = watch_worker(&s);
 			if (s.pid_file)
-				(void)unlink(s.pid_file); /* where root's directory does not let us, it stays, as Exim's does */
+				(void)unlink(
+				    s.pid_file); /* where root's directory does not let us, it stays, as Exim's does */
 		}
 	}
 	free(s.listening.fds);

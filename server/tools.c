@@ -32,7 +32,9 @@ static bool qualify(struct once *o, const char *operand, bool sender, struct sli
 	struct address_parts parts;
 	struct err err = err_make(&o->arena);
 
-	if (address_parse(&o->arena, slice_of(operand), ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts, &err) != OK) {
+	if (address_parse(&o->arena, slice_of(operand),
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
+			  &err) != OK) {
 		printf("syntax error: %.*s\n", SLICE_ARG(err.text));
 		return false;
 	}
@@ -84,8 +86,8 @@ static void print_routed(struct once *o, const struct address *a, struct map *se
 		(void)!map_set(seen, key, seen); /* without memory it is printed as if new */
 	printf("%.*s%s\n", SLICE_ARG(name), again ? "   [duplicate, would not be delivered]" : "");
 	print_parents(a);
-	printf("  router = %.*s, transport = %.*s\n", SLICE_ARG(a->router ? a->router->instance.name : SLICE("unset")),
-	       SLICE_ARG(transport));
+	printf("  router = %.*s, transport = %.*s\n",
+	       SLICE_ARG(a->router ? a->router->instance.name : SLICE("unset")), SLICE_ARG(transport));
 	print_hosts(a->hosts);
 }
 
@@ -100,7 +102,8 @@ static void print_failed(struct once *o, const struct address *a, const char *wh
 
 /* Routes one address of the list and prints what becomes of it; new ones join the list. The status: 0 good, 1 deferred, 2
  * undeliverable. */
-static int route_one(struct once *o, struct scope *sc, struct address *a, enum route_mode mode, struct link *todo, struct map *seen)
+static int route_one(struct once *o, struct scope *sc, struct address *a, enum route_mode mode,
+		     struct link *todo, struct map *seen)
 {
 	struct route_output out;
 	struct err err = err_make(&o->arena);
@@ -113,7 +116,7 @@ static int route_one(struct once *o, struct scope *sc, struct address *a, enum r
 	route_output_init(&out);
 	task_limit(&o->task, 120000);
 	result = route_address(sc, a, mode, &out, &err);
-	LIST_EACH(k, &out.children) {
+	LIST_EACH (k, &out.children) {
 		list_remove(k);
 		list_append(todo, k);
 	}
@@ -128,11 +131,14 @@ static int route_one(struct once *o, struct scope *sc, struct address *a, enum r
 		return 0;
 	case ROUTE_FAIL:
 		print_failed(o, a, mode == ROUTE_TEST ? "is undeliverable" : "failed to verify",
-			     out.message.len ? out.message : err.text.len ? err.text : SLICE("Unrouteable address"));
+			     out.message.len ? out.message
+			     : err.text.len  ? err.text
+					     : SLICE("Unrouteable address"));
 		print_parents(a);
 		return 2;
 	default:
-		print_failed(o, a, "cannot be resolved at this time", out.message.len ? out.message : err.text);
+		print_failed(o, a, "cannot be resolved at this time",
+			     out.message.len ? out.message : err.text);
 		print_parents(a);
 		return 1;
 	}
@@ -143,7 +149,8 @@ static void scope_for(struct once *o, struct scope *sc)
 	scope_init(sc, &o->task, o->conf);
 	sc->trace = o->cl->debug ? trace_print : trace_none;
 	sc->sender = o->cl->sender ? slice_of(o->cl->sender)
-				   : arena_printf(&o->arena, "%s@%.*s", o->caller->login, SLICE_ARG(conf_main(o->conf)->qualify_domain));
+				   : arena_printf(&o->arena, "%s@%.*s", o->caller->login,
+						  SLICE_ARG(conf_main(o->conf)->qualify_domain));
 }
 
 /* The address and whatever it becomes. */
@@ -194,10 +201,12 @@ static int verify_one(struct once *o, struct slice text, struct map *seen)
 		printf("%.*s verified\n", SLICE_ARG(text));
 		return 0;
 	case FAIL:
-		print_failed(o, &shown, "failed to verify", out.message.len ? out.message : SLICE("Unrouteable address"));
+		print_failed(o, &shown, "failed to verify",
+			     out.message.len ? out.message : SLICE("Unrouteable address"));
 		return 2;
 	default:
-		print_failed(o, &shown, "cannot be resolved at this time", out.message.len ? out.message : err.text);
+		print_failed(o, &shown, "cannot be resolved at this time",
+			     out.message.len ? out.message : err.text);
 		return 1;
 	}
 }
@@ -272,8 +281,11 @@ int tool_test_host(struct once *o)
 	told_of(o->cl, o->caller, &told);
 	told.host = (struct ip_addr){0};
 	stdio.told = &told;
-	fprintf(stderr, "\n**** SMTP testing session as if from host %.*s\n**** but without any ident (RFC 1413) callback.\n"
-			"**** This is not for real!\n\n", SLICE_ARG(ip_format(&stdio.ip, ip)));
+	fprintf(
+	    stderr,
+	    "\n**** SMTP testing session as if from host %.*s\n**** but without any ident (RFC 1413) callback.\n"
+	    "**** This is not for real!\n\n",
+	    SLICE_ARG(ip_format(&stdio.ip, ip)));
 	fflush(stdout);
 	o->task.until = UNTIL_NEVER;
 	log_capture(o->shard, log_print, NULL);
@@ -293,7 +305,8 @@ int tool_test_retry(struct once *o)
 	}
 	scope_init(&sc, &o->task, o->conf);
 	sc.sender = SLICE_EMPTY;
-	retry_describe(&sc, slice_of(o->cl->operands[0]), o->cl->operand_count > 1 ? slice_of(o->cl->operands[1]) : SLICE_EMPTY, &out);
+	retry_describe(&sc, slice_of(o->cl->operands[0]),
+		       o->cl->operand_count > 1 ? slice_of(o->cl->operands[1]) : SLICE_EMPTY, &out);
 	fwrite(out.ptr, 1, out.len, stdout);
 	return 0;
 }

@@ -5,32 +5,49 @@
 #include "redis/redis.h"
 
 static const struct variable_table *const variables[] = {
-	&expand_variables, &message_variables, &match_variables, &route_variables, &transport_variables, &acl_variables,
-	&smtp_variables, &smtp_auth_variables, &deliver_variables, &filter_variables, NULL,
+    &expand_variables,
+    &message_variables,
+    &match_variables,
+    &route_variables,
+    &transport_variables,
+    &acl_variables,
+    &smtp_variables,
+    &smtp_auth_variables,
+    &deliver_variables,
+    &filter_variables,
+    NULL,
 };
 static const struct expand_item *const *const items[] = {expand_items, lookup_items, acl_items, NULL};
 static const struct expand_operator *const *const operators[] = {expand_operators, NULL};
-static const struct expand_condition *const *const conditions[] = {expand_conditions, match_conditions, acl_conditions, NULL};
+static const struct expand_condition *const *const conditions[] = {expand_conditions, match_conditions,
+								   acl_conditions, NULL};
 
 struct language server_language = {
-	.variables = variables,
-	.items = items,
-	.operators = operators,
-	.conditions = conditions,
-	.lookup_quote = lookup_quote,
+    .variables = variables,
+    .items = items,
+    .operators = operators,
+    .conditions = conditions,
+    .lookup_quote = lookup_quote,
 };
 
 static const struct conf_group *const groups[] = {
-	&log_conf_group, &message_conf_group, &expand_conf_group, &lookup_conf_group, &dns_conf_group, &match_conf_group, &route_conf_group,
-	&transport_conf_group, &acl_conf_group, &smtp_conf_group, &deliver_conf_group, NULL,
+    &log_conf_group, &message_conf_group, &expand_conf_group,  &lookup_conf_group,
+    &dns_conf_group, &match_conf_group,   &route_conf_group,   &transport_conf_group,
+    &acl_conf_group, &smtp_conf_group,    &deliver_conf_group, NULL,
 };
 static const struct conf_section *const sections[] = {
-	&acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section,
-	&rewrite_conf_section, &auth_conf_section, NULL,
+    &acl_conf_section,
+    &route_conf_section,
+    &transport_conf_section,
+    &retry_conf_section,
+    &rewrite_conf_section,
+    &auth_conf_section,
+    NULL,
 };
 
 static const struct conf_feature *const features[] = {
-	expand_features, lookup_features, route_features, transport_features, smtp_features, message_features, NULL,
+    expand_features, lookup_features,  route_features, transport_features,
+    smtp_features,   message_features, NULL,
 };
 
 static void macros(struct conf *conf)
@@ -43,13 +60,13 @@ static void macros(struct conf *conf)
 }
 
 const struct conf_language server_registry = {
-	.groups = groups,
-	.sections = sections,
-	.named_list = match_named_list,
-	.language = &server_language,
-	.features = features,
-	.macros = macros,
-	.expand_early = expand_early,
+    .groups = groups,
+    .sections = sections,
+    .named_list = match_named_list,
+    .language = &server_language,
+    .features = features,
+    .macros = macros,
+    .expand_early = expand_early,
 };
 
 void rooms_leave(struct shard *shard)

@@ -18,8 +18,8 @@
 struct worker;
 struct part {
 	struct worker *worker;
-	struct admin_shard own;	/* what administration sees */
-	struct task task;	/* of start and end */
+	struct admin_shard own; /* what administration sees */
+	struct task task;       /* of start and end */
 	struct arena arena;
 	struct timer queue_timer;
 	struct task queue_task;
@@ -41,12 +41,13 @@ struct worker {
 	struct part *parts;
 	unsigned count;
 	_Atomic unsigned ready; /* parts that listen; each adds one, main() only waits for all */
-	_Atomic bool broken;	/* a part could not start */
+	_Atomic bool broken;    /* a part could not start */
 };
 
 static void say(struct part *p, const char *what, struct err *err)
 {
-	log_direct(p->worker->conf, LOG_TO_MAIN | LOG_TO_PANIC, "shard %u: %s: %.*s", p->id, what, SLICE_ARG(err->text));
+	log_direct(p->worker->conf, LOG_TO_MAIN | LOG_TO_PANIC, "shard %u: %s: %.*s", p->id, what,
+		   SLICE_ARG(err->text));
 	fprintf(stderr, "sluice: shard %u: %s: %.*s\n", p->id, what, SLICE_ARG(err->text));
 }
 
@@ -87,8 +88,10 @@ static bool part_open(struct part *p, struct err *err)
 {
 	struct worker *w = p->worker;
 	const struct spool_options spool = {.directory = spool_directory(w->conf), .sync = true};
-	const struct deliver_start deliver = {.conf = w->conf, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1};
-	struct smtp_start smtp = {.conf = w->conf, .shared = w->shared, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1};
+	const struct deliver_start deliver = {.conf = w->conf,
+					      .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1};
+	struct smtp_start smtp = {
+	    .conf = w->conf, .shared = w->shared, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1};
 
 	lookup_dns_configure(p->own.shard, w->conf);
 	if (log_attach(p->own.shard, err) != OK || hints_attach(w->hints, p->own.shard, err) != OK ||
@@ -112,7 +115,8 @@ static bool part_open(struct part *p, struct err *err)
 		if (smtp_listen(p->own.smtp, fd, err) != OK)
 			return false;
 	}
-	return p->id || admin_new(p->own.shard, spool_directory(w->conf), w->admin_shards, w->count, &w->admin, err) == OK;
+	return p->id || admin_new(p->own.shard, spool_directory(w->conf), w->admin_shards, w->count,
+				  &w->admin, err) == OK;
 }
 
 static void start_fiber(void *arg)
@@ -134,8 +138,8 @@ static void start_fiber(void *arg)
 		on_queue_timer(&p->queue_timer);
 	w->ready++;
 	if (w->ready == w->count)
-		log_direct(w->conf, LOG_TO_MAIN, "sluice %s daemon started: pid=%d, %u shard%s, %s", SLUICE_VERSION, (int)getpid(),
-			   w->count, w->count == 1 ? "" : "s",
+		log_direct(w->conf, LOG_TO_MAIN, "sluice %s daemon started: pid=%d, %u shard%s, %s",
+			   SLUICE_VERSION, (int)getpid(), w->count, w->count == 1 ? "" : "s",
 			   w->start->listener_count ? "listening for SMTP" : "not listening for SMTP");
 }
 
@@ -235,7 +239,9 @@ static void on_reload(struct mail *mail, struct shard *shard)
 
 static void reload(struct worker *w)
 {
-	struct conf_load_options options = {.file = w->conf->file, .macros = w->start->cl->macros, .trusted = true,
+	struct conf_load_options options = {.file = w->conf->file,
+					    .macros = w->start->cl->macros,
+					    .trusted = true,
 					    .check_owner = !w->start->cl->file};
 	struct arena arena;
 	struct conf *conf;
@@ -244,17 +250,19 @@ static void reload(struct worker *w)
 	arena_init(&arena, 0);
 	err = err_make(&arena);
 	if (conf_load(&server_registry, &options, &conf, &err) != OK) {
-		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC, "SIGHUP received: the configuration was not changed: %.*s",
-			   SLICE_ARG(err.text));
+		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC,
+			   "SIGHUP received: the configuration was not changed: %.*s", SLICE_ARG(err.text));
 		arena_done(&arena);
 		return;
 	}
 	if (log_open(conf, w->start->cl->mode == MODE_FOREGROUND && w->start->cl->debug, &err) != OK)
-		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC, "SIGHUP received: logs: %.*s", SLICE_ARG(err.text));
+		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC, "SIGHUP received: logs: %.*s",
+			   SLICE_ARG(err.text));
 	log_direct(conf, LOG_TO_MAIN, "SIGHUP received: configuration reloaded");
 	for (unsigned i = 0; i < w->count; i++) {
 		/* One reload may overtake another on its way; the newest is what a shard takes. */
-		struct conf *older = __atomic_exchange_n(&w->parts[i].next_conf, conf_ref(conf), __ATOMIC_ACQ_REL);
+		struct conf *older =
+		    __atomic_exchange_n(&w->parts[i].next_conf, conf_ref(conf), __ATOMIC_ACQ_REL);
 		if (older)
 			conf_unref(older);
 		else
@@ -355,7 +363,8 @@ int worker_run(const struct worker_start *start)
 	w.admin_shards = calloc(w.count, sizeof(*w.admin_shards));
 	w.shared = smtp_shared_new();
 	snprintf(path, sizeof(path), "%s/db", spool_directory(w.conf));
-	if (!w.parts || !w.admin_shards || !w.shared || spool_take(w.conf, START_WAIT_MS, &lock, NULL, &err) != OK ||
+	if (!w.parts || !w.admin_shards || !w.shared ||
+	    spool_take(w.conf, START_WAIT_MS, &lock, NULL, &err) != OK ||
 	    hints_open(path, 0, &w.hints, &err) != OK || !make_shards(&w, &err)) {
 		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "cannot start: %.*s", SLICE_ARG(err.text));
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));

@@ -29,7 +29,8 @@ static enum csa_status check_target(struct acl_run *run, struct slice host, stru
 	return because(why, SLICE("fail (target address mismatch)"), CSA_FAIL);
 }
 
-static enum csa_status judge(struct acl_run *run, const struct dns_answer *answer, bool parent, struct slice *why)
+static enum csa_status judge(struct acl_run *run, const struct dns_answer *answer, bool parent,
+			     struct slice *why)
 {
 	for (unsigned i = 0; i < answer->count; i++) {
 		const struct dns_record *r = &answer->records[i];
@@ -37,7 +38,9 @@ static enum csa_status judge(struct acl_run *run, const struct dns_answer *answe
 		if (r->preference != 1)
 			continue; /* another version of the protocol */
 		if (parent)
-			return r->port & 1 ? because(why, SLICE("fail (explicit authorization required)"), CSA_FAIL) : CSA_UNKNOWN;
+			return r->port & 1
+				   ? because(why, SLICE("fail (explicit authorization required)"), CSA_FAIL)
+				   : CSA_UNKNOWN;
 		if (r->weight < 2)
 			return because(why, SLICE("fail (not authorized)"), CSA_FAIL);
 		if (r->weight == 2)
@@ -53,7 +56,8 @@ static enum csa_status search(struct acl_run *run, struct slice name, struct sli
 	struct slice asked = name;
 
 	for (int64_t i = 0; i <= (options ? options->dns_csa_search_limit : 5); i++) {
-		struct slice query = arena_printf(run->sc->task->arena, "_client._smtp.%.*s", SLICE_ARG(asked));
+		struct slice query =
+		    arena_printf(run->sc->task->arena, "_client._smtp.%.*s", SLICE_ARG(asked));
 		struct dns_answer answer;
 		ptrdiff_t dot = slice_find(asked, '.');
 		enum rc rc = query.ptr ? dns_query(run->sc->task, query, DNS_SRV, &answer, run->err) : DEFER;
@@ -84,10 +88,10 @@ enum acl_test acl_verify_csa(struct acl_run *run, struct slice name, struct slic
 	name = slice_trim(name);
 	bare = name.len > 2 && name.ptr[0] == '[' ? slice_sub(name, 1, name.len - 2u) : name;
 	if (ip_parse(bare, &ip))
-		name = !options || options->dns_csa_use_reverse ?
-			       dns_reverse_name(run->sc->task->arena, &ip,
-						ip.family == 4 ? SLICE("in-addr.arpa") : SLICE("ip6.arpa")) :
-			       SLICE_EMPTY;
+		name = !options || options->dns_csa_use_reverse
+			   ? dns_reverse_name(run->sc->task->arena, &ip,
+					      ip.family == 4 ? SLICE("in-addr.arpa") : SLICE("ip6.arpa"))
+			   : SLICE_EMPTY;
 	if (name.len)
 		status = search(run, name, &why);
 	client->csa_status = status_names[status];

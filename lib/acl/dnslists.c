@@ -5,11 +5,11 @@
 #include <arpa/inet.h>
 
 struct dnslist_item {
-	struct slice domain;	  /* that is asked: the second of "a,b" */
+	struct slice domain;      /* that is asked: the second of "a,b" */
 	struct slice main_domain; /* that is then asked too, and whose TXT is the text: the first of them */
-	struct slice keys;	  /* ptr NULL: the client's address */
-	struct slice addresses;	  /* wanted results; ptr NULL: any */
-	bool mask, negate, all;	  /* "&", "!=", "==" */
+	struct slice keys;        /* ptr NULL: the client's address */
+	struct slice addresses;   /* wanted results; ptr NULL: any */
+	bool mask, negate, all;   /* "&", "!=", "==" */
 };
 
 /* domain[,domain][!](=|==|&|=&)address,...][/keys] */
@@ -34,7 +34,8 @@ static bool parse_item(struct slice text, struct dnslist_item *item)
 			text.len--;
 		}
 		item->mask = condition.ptr[0] == '&';
-		if (condition.len > 1 && condition.ptr[0] == '=' && (condition.ptr[1] == '=' || condition.ptr[1] == '&')) {
+		if (condition.len > 1 && condition.ptr[0] == '=' &&
+		    (condition.ptr[1] == '=' || condition.ptr[1] == '&')) {
 			item->all = true;
 			item->mask = condition.ptr[1] == '&';
 			condition = slice_from(condition, 1);
@@ -50,7 +51,8 @@ static bool parse_item(struct slice text, struct dnslist_item *item)
 
 static uint32_t ip_number(const struct ip_addr *ip)
 {
-	return (uint32_t)ip->bytes[0] << 24 | (uint32_t)ip->bytes[1] << 16 | (uint32_t)ip->bytes[2] << 8 | ip->bytes[3];
+	return (uint32_t)ip->bytes[0] << 24 | (uint32_t)ip->bytes[1] << 16 | (uint32_t)ip->bytes[2] << 8 |
+	       ip->bytes[3];
 }
 
 static bool address_wanted(const struct dnslist_item *item, const struct ip_addr *ip)
@@ -62,7 +64,8 @@ static bool address_wanted(const struct dnslist_item *item, const struct ip_addr
 	while (slice_split(&rest, ',', &word)) {
 		if (!cidr_parse(slice_trim(word), &wanted, &bits))
 			continue;
-		if (item->mask ? wanted.family == 4 && ip->family == 4 && (ip_number(ip) & ip_number(&wanted)) == ip_number(&wanted)
+		if (item->mask ? wanted.family == 4 && ip->family == 4 &&
+				     (ip_number(ip) & ip_number(&wanted)) == ip_number(&wanted)
 			       : ip_in_cidr(ip, &wanted, bits))
 			return true;
 	}
@@ -87,14 +90,16 @@ static bool answer_counts(const struct dnslist_item *item, const struct dns_answ
 static enum rc query(struct acl_run *run, struct slice name_start, struct slice domain, enum dns_type type,
 		     struct dns_answer *answer_ret)
 {
-	struct slice name = arena_printf(run->sc->task->arena, "%.*s.%.*s", SLICE_ARG(name_start), SLICE_ARG(domain));
+	struct slice name =
+	    arena_printf(run->sc->task->arena, "%.*s.%.*s", SLICE_ARG(name_start), SLICE_ARG(domain));
 
 	return name.ptr ? dns_query(run->sc->task, name, type, answer_ret, run->err) : err_memory(run->err);
 }
 
 /* Only answers within 127/8 mean anything (RFC 5782 section 2.1): others come from lists that were given up, or from
  * resolvers that answer everything. */
-static void discard_foreign(struct acl_run *run, const struct dnslist_item *item, struct slice key, struct dns_answer *answer)
+static void discard_foreign(struct acl_run *run, const struct dnslist_item *item, struct slice key,
+			    struct dns_answer *answer)
 {
 	struct scope *sc = run->sc;
 	unsigned kept = 0;
@@ -106,16 +111,17 @@ static void discard_foreign(struct acl_run *run, const struct dnslist_item *item
 		if (ip->family == 4 && ip->bytes[0] == 127)
 			answer->records[kept++] = answer->records[i];
 		else
-			log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
-				   "DNS list lookup for %.*s at %.*s returned %.*s; not in 127.0/8 and discarded", SLICE_ARG(key),
-				   SLICE_ARG(item->domain), SLICE_ARG(ip_format(ip, text)));
+			log_printf(
+			    sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
+			    "DNS list lookup for %.*s at %.*s returned %.*s; not in 127.0/8 and discarded",
+			    SLICE_ARG(key), SLICE_ARG(item->domain), SLICE_ARG(ip_format(ip, text)));
 	}
 	answer->count = kept;
 }
 
 /* The variables that tell of it. The text is worth having, but no reason to doubt the listing. */
-static void found(struct acl_run *run, const struct dnslist_item *item, const struct dns_answer *answer, struct slice key,
-		  struct slice name_start)
+static void found(struct acl_run *run, const struct dnslist_item *item, const struct dns_answer *answer,
+		  struct slice key, struct slice name_start)
 {
 	struct scope *sc = run->sc;
 	struct str value = str_make(sc->task->arena);
@@ -136,7 +142,8 @@ static void found(struct acl_run *run, const struct dnslist_item *item, const st
 }
 
 /* One key asked at one list. */
-static enum rc ask(struct acl_run *run, const struct dnslist_item *item, struct slice key, struct slice name_start)
+static enum rc ask(struct acl_run *run, const struct dnslist_item *item, struct slice key,
+		   struct slice name_start)
 {
 	struct dns_answer answer, main_answer;
 	enum rc rc = query(run, name_start, item->domain, DNS_A, &answer);
@@ -230,9 +237,11 @@ static enum acl_test run_dnslists(struct acl_run *run, const struct acl_item *ac
 			if (log_wants(run->sc->conf, LOG_DNSLIST_DEFER))
 				log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN,
 					   run->sc->message ? &run->sc->message->id : NULL,
-					   "DNS list lookup defer (probably timeout) for %.*s: %s", SLICE_ARG(item.domain),
-					   unknown == EXCLUDE ? "assumed not in list"
-					   : unknown == INCLUDE ? "assumed in list" : "returned DEFER");
+					   "DNS list lookup defer (probably timeout) for %.*s: %s",
+					   SLICE_ARG(item.domain),
+					   unknown == EXCLUDE   ? "assumed not in list"
+					   : unknown == INCLUDE ? "assumed in list"
+								: "returned DEFER");
 			if (unknown == INCLUDE)
 				return TEST_TRUE;
 			if (unknown == GIVE_UP)

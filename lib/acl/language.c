@@ -3,8 +3,21 @@
 #include "list.h"
 
 enum {
-	ARG_1 = 0, ARG_9 = 8, NARG, VERIFY_MESSAGE, DNSLIST_DOMAIN, DNSLIST_MATCHED, DNSLIST_TEXT, DNSLIST_VALUE, SENDER_RATE,
-	SENDER_RATE_LIMIT, SENDER_RATE_PERIOD, SENDER_FAILURE, RECIPIENT_FAILURE, HEADERS_ADDED, CSA_STATUS,
+	ARG_1 = 0,
+	ARG_9 = 8,
+	NARG,
+	VERIFY_MESSAGE,
+	DNSLIST_DOMAIN,
+	DNSLIST_MATCHED,
+	DNSLIST_TEXT,
+	DNSLIST_VALUE,
+	SENDER_RATE,
+	SENDER_RATE_LIMIT,
+	SENDER_RATE_PERIOD,
+	SENDER_FAILURE,
+	RECIPIENT_FAILURE,
+	HEADERS_ADDED,
+	CSA_STATUS,
 };
 
 static enum rc get(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
@@ -68,30 +81,39 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 }
 
 static const struct variable rows[] = {
-	{"acl_arg1", get, 0}, {"acl_arg2", get, 1}, {"acl_arg3", get, 2}, {"acl_arg4", get, 3}, {"acl_arg5", get, 4},
-	{"acl_arg6", get, 5}, {"acl_arg7", get, 6}, {"acl_arg8", get, 7}, {"acl_arg9", get, 8},
-	{"acl_narg", get, NARG},
-	{"acl_verify_message", get, VERIFY_MESSAGE},
-	{"dnslist_domain", get, DNSLIST_DOMAIN},
-	{"dnslist_matched", get, DNSLIST_MATCHED},
-	{"dnslist_text", get, DNSLIST_TEXT},
-	{"dnslist_value", get, DNSLIST_VALUE},
-	{"sender_rate", get, SENDER_RATE},
-	{"sender_rate_limit", get, SENDER_RATE_LIMIT},
-	{"sender_rate_period", get, SENDER_RATE_PERIOD},
-	{"sender_verify_failure", get, SENDER_FAILURE},
-	{"recipient_verify_failure", get, RECIPIENT_FAILURE},
-	{"csa_status", get, CSA_STATUS},
-	{"headers_added", get, HEADERS_ADDED},
+    {"acl_arg1", get, 0},
+    {"acl_arg2", get, 1},
+    {"acl_arg3", get, 2},
+    {"acl_arg4", get, 3},
+    {"acl_arg5", get, 4},
+    {"acl_arg6", get, 5},
+    {"acl_arg7", get, 6},
+    {"acl_arg8", get, 7},
+    {"acl_arg9", get, 8},
+    {"acl_narg", get, NARG},
+    {"acl_verify_message", get, VERIFY_MESSAGE},
+    {"dnslist_domain", get, DNSLIST_DOMAIN},
+    {"dnslist_matched", get, DNSLIST_MATCHED},
+    {"dnslist_text", get, DNSLIST_TEXT},
+    {"dnslist_value", get, DNSLIST_VALUE},
+    {"sender_rate", get, SENDER_RATE},
+    {"sender_rate_limit", get, SENDER_RATE_LIMIT},
+    {"sender_rate_period", get, SENDER_RATE_PERIOD},
+    {"sender_verify_failure", get, SENDER_FAILURE},
+    {"recipient_verify_failure", get, RECIPIENT_FAILURE},
+    {"csa_status", get, CSA_STATUS},
+    {"headers_added", get, HEADERS_ADDED},
 };
 const struct variable_table acl_variables = {rows, ARRAY_COUNT(rows)};
 
 /* Runs the ACL that the arguments name. Its message is its value, whether it accepts or denies. Deferring is a forced
  * failure; what else may come of it is a failure. */
-static enum rc call_acl(struct scope *sc, const struct expand_call *call, bool *accepted_ret, struct slice *text_ret,
-			struct err *err)
+static enum rc call_acl(struct scope *sc, const struct expand_call *call, bool *accepted_ret,
+			struct slice *text_ret, struct err *err)
 {
-	static const char *const words[] = {[ACL_DROP] = "FAIL_DROP", [ACL_DEFER] = "DEFER", [ACL_DISCARD] = "DISCARD",
+	static const char *const words[] = {[ACL_DROP] = "FAIL_DROP",
+					    [ACL_DEFER] = "DEFER",
+					    [ACL_DISCARD] = "DISCARD",
 					    [ACL_ERROR] = "ERROR"};
 	enum acl_result result;
 	struct slice args[ACL_ARGUMENT_MAX + 1];
@@ -125,8 +147,12 @@ static enum rc eval_condition(struct scope *sc, const struct expand_call *call, 
 	return call_acl(sc, call, ret, &sc->value, err);
 }
 
-static const struct expand_item item_acl = {.name = "acl", .arg_min = 1, .arg_max = ACL_ARGUMENT_MAX + 1, .eval = eval_item};
-static const struct expand_condition condition_acl = {.name = "acl", .arg_min = 1, .arg_max = ACL_ARGUMENT_MAX + 1,
-						      .flags = CONDITION_BRACED, .eval = eval_condition};
+static const struct expand_item item_acl = {
+    .name = "acl", .arg_min = 1, .arg_max = ACL_ARGUMENT_MAX + 1, .eval = eval_item};
+static const struct expand_condition condition_acl = {.name = "acl",
+						      .arg_min = 1,
+						      .arg_max = ACL_ARGUMENT_MAX + 1,
+						      .flags = CONDITION_BRACED,
+						      .eval = eval_condition};
 const struct expand_item *const acl_items[] = {&item_acl, NULL};
 const struct expand_condition *const acl_conditions[] = {&condition_acl, NULL};

@@ -4,15 +4,31 @@
 
 #include "acl/acl.h"
 
-#define ACL_DEPTH_MAX	   20 /* nested "acl =" conditions, as the language has it */
-#define ACL_ARGUMENT_MAX   9
+#define ACL_DEPTH_MAX    20 /* nested "acl =" conditions, as the language has it */
+#define ACL_ARGUMENT_MAX 9
 
-enum acl_verb { VERB_ACCEPT, VERB_DEFER, VERB_DENY, VERB_DISCARD, VERB_DROP, VERB_REQUIRE, VERB_WARN, VERB_NONE };
+enum acl_verb {
+	VERB_ACCEPT,
+	VERB_DEFER,
+	VERB_DENY,
+	VERB_DISCARD,
+	VERB_DROP,
+	VERB_REQUIRE,
+	VERB_WARN,
+	VERB_NONE
+};
 
 extern const char *const acl_verb_names[]; /* by enum acl_verb */
 
 /* What testing one condition comes to. */
-enum acl_test { TEST_TRUE, TEST_FALSE, TEST_DEFER, TEST_ERROR, TEST_DROP /* false, and close */, TEST_DISCARD };
+enum acl_test {
+	TEST_TRUE,
+	TEST_FALSE,
+	TEST_DEFER,
+	TEST_ERROR,
+	TEST_DROP /* false, and close */,
+	TEST_DISCARD
+};
 
 struct acl_run;
 struct acl_item;
@@ -21,7 +37,17 @@ struct acl_word {
 	enum { CONDITION, MODIFIER } kind;
 	/* How the value is compiled: expanded before use, taken as it is, a list, or "set name = value", or words that are
 	 * expanded one by one, so that white space in what a stranger sent makes no further word. */
-	enum { VALUE_EXPAND, VALUE_RAW, VALUE_DOMAINS, VALUE_HOSTS, VALUE_ADDRESSES, VALUE_LOCAL_PARTS, VALUE_SET, VALUE_WORDS, VALUE_NONE } value;
+	enum {
+		VALUE_EXPAND,
+		VALUE_RAW,
+		VALUE_DOMAINS,
+		VALUE_HOSTS,
+		VALUE_ADDRESSES,
+		VALUE_LOCAL_PARTS,
+		VALUE_SET,
+		VALUE_WORDS,
+		VALUE_NONE
+	} value;
 	uint32_t not_at; /* bits of enum acl_where: where it may not stand */
 	enum acl_test (*run)(struct acl_run *run, const struct acl_item *item, struct slice value);
 };
@@ -35,12 +61,12 @@ struct acl_item {
 	const struct acl_item *next;
 	const struct acl_word *word;
 	bool negated;
-	struct slice text;		 /* the value as written */
-	const struct expansion *value;	 /* VALUE_EXPAND, VALUE_SET */
+	struct slice text;                                   /* the value as written */
+	const struct expansion *value;                       /* VALUE_EXPAND, VALUE_SET */
 	const struct expansion *words[ACL_ARGUMENT_MAX + 1]; /* VALUE_WORDS */
 	unsigned word_count;
 	const struct match_list *list;
-	struct slice variable;		 /* VALUE_SET: "acl_m_x" */
+	struct slice variable; /* VALUE_SET: "acl_m_x" */
 	struct conf_place place;
 };
 struct acl_statement {
@@ -64,11 +90,11 @@ struct acl_source {
 	void (*unread)(struct acl_source *source);
 	void *arg;
 };
-NODISCARD enum rc acl_parse(struct conf *conf, struct arena *arena, struct acl_source *source, struct slice name,
-			    struct acl_list *list_ret, struct err *err);
+NODISCARD enum rc acl_parse(struct conf *conf, struct arena *arena, struct acl_source *source,
+			    struct slice name, struct acl_list *list_ret, struct err *err);
 /* The same from text in memory. */
-NODISCARD enum rc acl_parse_text(const struct conf *conf, struct arena *arena, struct slice text, struct acl_list *list_ret,
-				 struct err *err);
+NODISCARD enum rc acl_parse_text(const struct conf *conf, struct arena *arena, struct slice text,
+				 struct acl_list *list_ret, struct err *err);
 
 /* An ACL that runs, and the one that called it. */
 struct acl_frame {
@@ -86,13 +112,15 @@ struct acl_run {
 	/* Of the statement that runs: */
 	const struct acl_statement *statement;
 	const struct expansion *message, *log_message; /* not yet expanded */
-	struct slice user_text, log_text; /* what a condition (verify, dnslists, acl) has to say; ptr NULL: nothing */
+	struct slice user_text,
+	    log_text; /* what a condition (verify, dnslists, acl) has to say; ptr NULL: nothing */
 	bool endpass;
 };
 
 /* Runs a list that is known by name, file or text, as a frame below the present one. */
-enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct slice name, const struct slice *arguments,
-			      unsigned argument_count, struct acl_outcome *outcome, struct err *err);
+enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct slice name,
+			      const struct slice *arguments, unsigned argument_count,
+			      struct acl_outcome *outcome, struct err *err);
 /* TEST_TRUE, TEST_FALSE or TEST_DEFER (CANCELLED too) from a result. */
 enum acl_test acl_test_of(enum rc rc);
 
@@ -118,16 +146,17 @@ struct acl_memory {
 struct acl_memory *acl_memory(struct scope *sc);
 
 /* The words, by family. */
-extern const struct acl_word acl_word_hosts, acl_word_domains, acl_word_local_parts, acl_word_senders, acl_word_sender_domains,
-	acl_word_recipients, acl_word_authenticated, acl_word_encrypted; /* lists.c */
-extern const struct acl_word acl_word_condition, acl_word_acl, acl_word_set, acl_word_message, acl_word_log_message,
-	acl_word_endpass, acl_word_logwrite, acl_word_continue, acl_word_delay, acl_word_queue, acl_word_log_reject_target,
-	acl_word_add_header, acl_word_remove_header, acl_word_udpsend; /* plain.c */
-extern const struct acl_word acl_word_control;	 /* control.c */
-extern const struct acl_word acl_word_verify;	 /* verify.c */
-extern const struct acl_word acl_word_dnslists;	 /* dnslists.c */
-extern const struct acl_word acl_word_ratelimit; /* ratelimit.c */
-extern const struct acl_word acl_word_seen;	 /* seen.c */
+extern const struct acl_word acl_word_hosts, acl_word_domains, acl_word_local_parts, acl_word_senders,
+    acl_word_sender_domains, acl_word_recipients, acl_word_authenticated, acl_word_encrypted; /* lists.c */
+extern const struct acl_word acl_word_condition, acl_word_acl, acl_word_set, acl_word_message,
+    acl_word_log_message, acl_word_endpass, acl_word_logwrite, acl_word_continue, acl_word_delay,
+    acl_word_queue, acl_word_log_reject_target, acl_word_add_header, acl_word_remove_header,
+    acl_word_udpsend;                                 /* plain.c */
+extern const struct acl_word acl_word_control;        /* control.c */
+extern const struct acl_word acl_word_verify;         /* verify.c */
+extern const struct acl_word acl_word_dnslists;       /* dnslists.c */
+extern const struct acl_word acl_word_ratelimit;      /* ratelimit.c */
+extern const struct acl_word acl_word_seen;           /* seen.c */
 extern const struct acl_word acl_words_unavailable[]; /* words.c: conditions whose systems are not there */
 
 #define AT(where) (1u << ACL_WHERE_##where)

@@ -32,7 +32,8 @@ static enum acl_test run_local_parts(struct acl_run *run, const struct acl_item 
 	if (!a)
 		return TEST_FALSE;
 	/* A caseful list ("+caseful") is the list's own affair: it is given the local part as it came. */
-	rc = match_local_part(run->sc, item->list, a->cased_local_part.ptr ? a->cased_local_part : a->local_part, false, &data,
+	rc = match_local_part(run->sc, item->list,
+			      a->cased_local_part.ptr ? a->cased_local_part : a->local_part, false, &data,
 			      run->err);
 	if (rc == OK && data.ptr)
 		a->local_part_data = run->sc->local_part_data = data;
@@ -47,7 +48,8 @@ static struct slice sender_of(const struct scope *sc)
 static enum acl_test run_senders(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
 	(void)value;
-	return acl_test_of(match_address(run->sc, item->list, sender_of(run->sc), &run->sc->sender_data, run->err));
+	return acl_test_of(
+	    match_address(run->sc, item->list, sender_of(run->sc), &run->sc->sender_data, run->err));
 }
 
 static enum acl_test run_sender_domains(struct acl_run *run, const struct acl_item *item, struct slice value)
@@ -57,7 +59,8 @@ static enum acl_test run_sender_domains(struct acl_run *run, const struct acl_it
 
 	(void)value;
 	/* The null reverse-path has an empty domain, which a list may contain. */
-	return acl_test_of(match_domain(run->sc, item->list, at < 0 ? SLICE_EMPTY : slice_from(sender, (size_t)at + 1),
+	return acl_test_of(match_domain(run->sc, item->list,
+					at < 0 ? SLICE_EMPTY : slice_from(sender, (size_t)at + 1),
 					&run->sc->sender_data, run->err));
 }
 
@@ -66,7 +69,8 @@ static enum acl_test run_recipients(struct acl_run *run, const struct acl_item *
 	(void)value;
 	if (!run->sc->address)
 		return TEST_FALSE;
-	return acl_test_of(match_address(run->sc, item->list, run->sc->address->full, &run->sc->recipient_data, run->err));
+	return acl_test_of(
+	    match_address(run->sc, item->list, run->sc->address->full, &run->sc->recipient_data, run->err));
 }
 
 static enum acl_test run_authenticated(struct acl_run *run, const struct acl_item *item, struct slice value)
@@ -97,15 +101,21 @@ static enum acl_test run_encrypted(struct acl_run *run, const struct acl_item *i
 	return acl_test_of(match_string(run->sc, value, cipher, false, NULL, run->err));
 }
 
-#define NOT_LOCAL  (AT(NOT_SMTP) | AT(NOT_SMTP_START))
-#define RCPT_ONLY  (~(AT(RCPT) | AT(PRDR) | AT(VRFY)))
-#define NO_SENDER  (AT(CONNECT) | AT(HELO) | AT(AUTH) | AT(MAILAUTH) | AT(ETRN) | AT(EXPN) | AT(VRFY) | AT(STARTTLS) | AT(QUIT))
+#define NOT_LOCAL (AT(NOT_SMTP) | AT(NOT_SMTP_START))
+#define RCPT_ONLY (~(AT(RCPT) | AT(PRDR) | AT(VRFY)))
+#define NO_SENDER                                                                                           \
+	(AT(CONNECT) | AT(HELO) | AT(AUTH) | AT(MAILAUTH) | AT(ETRN) | AT(EXPN) | AT(VRFY) | AT(STARTTLS) | \
+	 AT(QUIT))
 const struct acl_word acl_word_hosts = {"hosts", CONDITION, VALUE_HOSTS, NOT_LOCAL, run_hosts};
 const struct acl_word acl_word_domains = {"domains", CONDITION, VALUE_DOMAINS, RCPT_ONLY, run_domains};
-const struct acl_word acl_word_local_parts = {"local_parts", CONDITION, VALUE_LOCAL_PARTS, RCPT_ONLY, run_local_parts};
+const struct acl_word acl_word_local_parts = {"local_parts", CONDITION, VALUE_LOCAL_PARTS, RCPT_ONLY,
+					      run_local_parts};
 const struct acl_word acl_word_senders = {"senders", CONDITION, VALUE_ADDRESSES, NO_SENDER, run_senders};
-const struct acl_word acl_word_sender_domains = {"sender_domains", CONDITION, VALUE_DOMAINS, NO_SENDER, run_sender_domains};
-const struct acl_word acl_word_recipients = {"recipients", CONDITION, VALUE_ADDRESSES, ~AT(RCPT), run_recipients};
-const struct acl_word acl_word_authenticated = {"authenticated", CONDITION, VALUE_EXPAND, NOT_LOCAL | AT(CONNECT) | AT(HELO),
-						run_authenticated};
-const struct acl_word acl_word_encrypted = {"encrypted", CONDITION, VALUE_EXPAND, NOT_LOCAL | AT(CONNECT), run_encrypted};
+const struct acl_word acl_word_sender_domains = {"sender_domains", CONDITION, VALUE_DOMAINS, NO_SENDER,
+						 run_sender_domains};
+const struct acl_word acl_word_recipients = {"recipients", CONDITION, VALUE_ADDRESSES, ~AT(RCPT),
+					     run_recipients};
+const struct acl_word acl_word_authenticated = {"authenticated", CONDITION, VALUE_EXPAND,
+						NOT_LOCAL | AT(CONNECT) | AT(HELO), run_authenticated};
+const struct acl_word acl_word_encrypted = {"encrypted", CONDITION, VALUE_EXPAND, NOT_LOCAL | AT(CONNECT),
+					    run_encrypted};

@@ -25,8 +25,10 @@ static struct slice take_name(struct slice *rest)
 static enum rc compile_value(struct conf *conf, struct arena *arena, struct acl_item *item)
 {
 	static const enum conf_list_kind kinds[] = {
-		[VALUE_DOMAINS] = LIST_DOMAIN, [VALUE_HOSTS] = LIST_HOST,
-		[VALUE_ADDRESSES] = LIST_ADDRESS, [VALUE_LOCAL_PARTS] = LIST_LOCAL_PART,
+	    [VALUE_DOMAINS] = LIST_DOMAIN,
+	    [VALUE_HOSTS] = LIST_HOST,
+	    [VALUE_ADDRESSES] = LIST_ADDRESS,
+	    [VALUE_LOCAL_PARTS] = LIST_LOCAL_PART,
 	};
 	struct slice rest = item->text, word;
 
@@ -65,15 +67,18 @@ static enum rc parse_set(struct conf *conf, struct acl_item *item, struct slice 
 	    (item->variable.ptr[4] == 'c' || item->variable.ptr[4] == 'm') &&
 	    (item->variable.ptr[5] == '_' || ascii_is_digit(item->variable.ptr[5])))
 		return OK;
-	return conf_error(err, &item->place, "invalid variable name after \"set\" in ACL modifier (must begin with \"acl_c\" or \"acl_m\")");
+	return conf_error(
+	    err, &item->place,
+	    "invalid variable name after \"set\" in ACL modifier (must begin with \"acl_c\" or \"acl_m\")");
 }
 
 static enum rc unknown_word(const struct conf_line *line, struct slice name, struct err *err)
 {
 	const char *nearest = acl_word_nearest(name);
 
-	return conf_error(err, &line->place, "unknown ACL condition/modifier in \"%.*s\"%s%s%s", SLICE_ARG(line->text),
-			  nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+	return conf_error(err, &line->place, "unknown ACL condition/modifier in \"%.*s\"%s%s%s",
+			  SLICE_ARG(line->text), nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+			  nearest ? "\"?" : "");
 }
 
 static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_line *line, struct slice rest,
@@ -95,7 +100,8 @@ static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_li
 	if (!item->word)
 		return unknown_word(line, name, err);
 	if (item->negated && item->word->kind == MODIFIER)
-		return conf_error(err, &line->place, "ACL error: negation is not allowed with \"%s\"", item->word->name);
+		return conf_error(err, &line->place, "ACL error: negation is not allowed with \"%s\"",
+				  item->word->name);
 	if (item->word->value == VALUE_NONE) {
 		if (rest.len)
 			return conf_error(err, &line->place, "\"%s\" takes no value", item->word->name);
@@ -111,8 +117,10 @@ static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_li
 	if (!item->text.ptr || compile_value(conf, arena, item) != OK)
 		return err_memory(err);
 	if (item->word == &acl_word_control && slice_starts(item->text, SLICE("cutthrough_delivery")))
-		conf_warn(conf, &item->place, "control = cutthrough_delivery has no effect here: the message is queued and delivered "
-			  "as others are");
+		conf_warn(
+		    conf, &item->place,
+		    "control = cutthrough_delivery has no effect here: the message is queued and delivered "
+		    "as others are");
 	*item_ret = item;
 	return OK;
 }
@@ -158,8 +166,8 @@ enum rc acl_parse(struct conf *conf, struct arena *arena, struct acl_source *sou
 			if (!rest.len)
 				continue;
 		} else if (!statement) {
-			return conf_error(err, &line.place, "unknown ACL verb \"%.*s\" in \"%.*s\"", SLICE_ARG(first),
-					  SLICE_ARG(line.text));
+			return conf_error(err, &line.place, "unknown ACL verb \"%.*s\" in \"%.*s\"",
+					  SLICE_ARG(first), SLICE_ARG(line.text));
 		} else {
 			rest = line.text;
 		}
@@ -221,8 +229,8 @@ static void text_unread(struct acl_source *source)
 	((struct text_source *)source->arg)->again = true;
 }
 
-enum rc acl_parse_text(const struct conf *conf, struct arena *arena, struct slice text, struct acl_list *list_ret,
-		       struct err *err)
+enum rc acl_parse_text(const struct conf *conf, struct arena *arena, struct slice text,
+		       struct acl_list *list_ret, struct err *err)
 {
 	struct text_source from = {.rest = text, .arena = arena};
 	struct acl_source source = {text_next, text_unread, &from};
@@ -274,15 +282,19 @@ static enum rc read_section(struct conf_reader *reader, void **section_ret, stru
 			continue;
 		}
 		if (!is_label(line.text))
-			return conf_error(err, &line.place, "missing or malformed ACL name: \"%.*s\"%s", SLICE_ARG(line.text),
-					  macro ? " (a macro is defined before the name of an ACL, not inside it)" : "");
+			return conf_error(
+			    err, &line.place, "missing or malformed ACL name: \"%.*s\"%s",
+			    SLICE_ARG(line.text),
+			    macro ? " (a macro is defined before the name of an ACL, not inside it)" : "");
 		macro = false;
 		list = arena_make(&conf->arena, struct acl_list);
-		name = arena_copy(&conf->arena, slice_rtrim(slice_sub(slice_rtrim(line.text), 0, slice_rtrim(line.text).len - 1)));
+		name = arena_copy(&conf->arena, slice_rtrim(slice_sub(slice_rtrim(line.text), 0,
+								      slice_rtrim(line.text).len - 1)));
 		if (!list || !name.ptr)
 			return err_memory(err);
 		if (map_get(&section->lists, name))
-			return conf_error(err, &line.place, "there are two ACLs called \"%.*s\"", SLICE_ARG(name));
+			return conf_error(err, &line.place, "there are two ACLs called \"%.*s\"",
+					  SLICE_ARG(name));
 		rc = acl_parse(conf, &conf->arena, &source, name, list, err);
 		if (rc != OK)
 			return rc;

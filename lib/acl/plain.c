@@ -35,12 +35,13 @@ static enum acl_test run_acl(struct acl_run *run, const struct acl_item *item, s
 		if (rc == FAIL && run->err->forced)
 			return TEST_TRUE;
 		if (rc != OK) {
-			err_prefix(run->err, "failed to expand ACL string \"%.*s\"", SLICE_ARG(expansion_text(item->words[i])));
+			err_prefix(run->err, "failed to expand ACL string \"%.*s\"",
+				   SLICE_ARG(expansion_text(item->words[i])));
 			return rc == FAIL ? TEST_ERROR : TEST_DEFER;
 		}
 	}
-	result = acl_run_named(run->sc, run->where, words[0], words + 1, item->word_count ? item->word_count - 1 : 0, run->outcome,
-			       run->err);
+	result = acl_run_named(run->sc, run->where, words[0], words + 1,
+			       item->word_count ? item->word_count - 1 : 0, run->outcome, run->err);
 	switch (result) {
 	case ACL_ACCEPT:
 		return TEST_TRUE;
@@ -56,9 +57,10 @@ static enum acl_test run_acl(struct acl_run *run, const struct acl_item *item, s
 		if (run->statement->verb == VERB_ACCEPT || run->statement->verb == VERB_DISCARD)
 			return TEST_DISCARD;
 		run->outcome->user_message = run->outcome->log_message = (struct slice){NULL, 0, 0};
-		(void)err_set(run->err, FAIL,
-			      "nested ACL returned \"discard\" for \"%s\" command (only allowed with \"accept\" or \"discard\")",
-			      acl_verb_names[run->statement->verb]);
+		(void)err_set(
+		    run->err, FAIL,
+		    "nested ACL returned \"discard\" for \"%s\" command (only allowed with \"accept\" or \"discard\")",
+		    acl_verb_names[run->statement->verb]);
 		return TEST_ERROR;
 	default:
 		return TEST_ERROR;
@@ -70,16 +72,17 @@ static enum acl_test run_set(struct acl_run *run, const struct acl_item *item, s
 	struct scope *sc = run->sc;
 	struct slice name = slice_from(item->variable, 5);
 	bool of_message = item->variable.ptr[4] == 'm';
-	struct arena *arena = of_message && sc->message			      ? &sc->message->arena
-			      : !sc->client				      ? NULL
+	struct arena *arena = of_message && sc->message              ? &sc->message->arena
+			      : !sc->client                          ? NULL
 			      : !of_message && sc->client->variables ? sc->client->variables
-								      : sc->client->arena;
+								     : sc->client->arena;
 	struct acl_variable **list = of_message && sc->message ? &sc->message->acl_m
-				     : sc->client	       ? (of_message ? &sc->client->acl_m : &sc->client->acl_c)
-							       : NULL;
+				     : sc->client ? (of_message ? &sc->client->acl_m : &sc->client->acl_c)
+						  : NULL;
 
 	if (!list || !arena || !acl_variable_set(arena, list, name, value)) {
-		(void)err_set(run->err, DEFER, "no memory for the ACL variable \"%.*s\"", SLICE_ARG(item->variable));
+		(void)err_set(run->err, DEFER, "no memory for the ACL variable \"%.*s\"",
+			      SLICE_ARG(item->variable));
 		return TEST_ERROR;
 	}
 	return TEST_TRUE;
@@ -103,7 +106,8 @@ static unsigned log_target(struct acl_run *run, struct slice name, struct slice 
 	if (slice_eq(name, SLICE("panic")))
 		return LOG_TO_PANIC;
 	log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
-		   "unknown log name in \"%.*s\" in \"%s\" in %s ACL", SLICE_ARG(text), modifier, acl_where_names[run->where]);
+		   "unknown log name in \"%.*s\" in \"%s\" in %s ACL", SLICE_ARG(text), modifier,
+		   acl_where_names[run->where]);
 	return 0;
 }
 
@@ -146,7 +150,8 @@ static enum acl_test run_delay(struct acl_run *run, const struct acl_item *item,
 
 	(void)item;
 	if (!conf_parse_time(slice_trim(value), &seconds) || seconds < 0 || seconds > DELAY_MAX_S) {
-		(void)err_set(run->err, FAIL, "syntax error in argument for \"delay\" modifier: \"%.*s\" is not a time value",
+		(void)err_set(run->err, FAIL,
+			      "syntax error in argument for \"delay\" modifier: \"%.*s\" is not a time value",
 			      SLICE_ARG(value));
 		return TEST_ERROR;
 	}
@@ -168,7 +173,8 @@ static enum acl_test run_queue(struct acl_run *run, const struct acl_item *item,
 	(void)item;
 	for (uint32_t i = 0; i < value.len; i++)
 		if (!ascii_is_alnum(value.ptr[i]) && value.ptr[i] != '_' && value.ptr[i] != '-') {
-			(void)err_set(run->err, FAIL, "directory separator or odd character in queue name \"%.*s\"",
+			(void)err_set(run->err, FAIL,
+				      "directory separator or odd character in queue name \"%.*s\"",
 				      SLICE_ARG(value));
 			return TEST_ERROR;
 		}
@@ -184,7 +190,8 @@ static enum acl_test run_queue(struct acl_run *run, const struct acl_item *item,
 	return TEST_TRUE;
 }
 
-static enum acl_test run_log_reject_target(struct acl_run *run, const struct acl_item *item, struct slice value)
+static enum acl_test run_log_reject_target(struct acl_run *run, const struct acl_item *item,
+					   struct slice value)
 {
 	uint32_t targets = 0;
 	char separator = 0;
@@ -233,7 +240,8 @@ static enum acl_test run_udpsend(struct acl_run *run, const struct acl_item *ite
 
 	(void)item;
 	if (!list_next(run->sc->task->arena, &rest, &separator, &host) ||
-	    !list_next(run->sc->task->arena, &rest, &separator, &port) || !parse_u64(port, &number) || number > 65535) {
+	    !list_next(run->sc->task->arena, &rest, &separator, &port) || !parse_u64(port, &number) ||
+	    number > 65535) {
 		(void)err_set(run->err, FAIL, "missing or bad host or port in \"udpsend\"");
 		return TEST_ERROR;
 	}
@@ -266,6 +274,8 @@ const struct acl_word acl_word_endpass = {"endpass", MODIFIER, VALUE_NONE, 0, ru
 const struct acl_word acl_word_logwrite = {"logwrite", MODIFIER, VALUE_EXPAND, 0, run_logwrite};
 const struct acl_word acl_word_continue = {"continue", MODIFIER, VALUE_EXPAND, 0, run_continue};
 const struct acl_word acl_word_delay = {"delay", MODIFIER, VALUE_EXPAND, AT(NOTQUIT), run_delay};
-const struct acl_word acl_word_queue = {"queue", MODIFIER, VALUE_EXPAND, AT(DATA) | AT(PRDR) | AT(NOT_SMTP), run_queue};
-const struct acl_word acl_word_log_reject_target = {"log_reject_target", MODIFIER, VALUE_EXPAND, 0, run_log_reject_target};
+const struct acl_word acl_word_queue = {"queue", MODIFIER, VALUE_EXPAND, AT(DATA) | AT(PRDR) | AT(NOT_SMTP),
+					run_queue};
+const struct acl_word acl_word_log_reject_target = {"log_reject_target", MODIFIER, VALUE_EXPAND, 0,
+						    run_log_reject_target};
 const struct acl_word acl_word_udpsend = {"udpsend", MODIFIER, VALUE_EXPAND, 0, run_udpsend};

@@ -16,7 +16,7 @@ struct rate_update {
 };
 
 /* Counts at the servers of ratelimit_redis_servers. OK, DEFER, CANCELLED. Parks. */
-NODISCARD enum rc rate_redis_update(struct scope *sc, struct slice servers, struct slice key, struct rate_update *u,
-				    struct err *err);
+NODISCARD enum rc rate_redis_update(struct scope *sc, struct slice servers, struct slice key,
+				    struct rate_update *u, struct err *err);
 
 #endif

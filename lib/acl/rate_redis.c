@@ -9,40 +9,41 @@
 
 #include <stdlib.h>
 
-#define STR(x)	#x
+#define STR(x)  #x
 #define XSTR(x) STR(x)
 
 static const char script[] =
-	"if redis.replicate_commands then redis.replicate_commands() end\n"
-	"local t = redis.call('TIME')\n"
-	"local now = t[1] + t[2] / 1000000\n"
-	"local k, limit, period, count = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])\n"
-	"local mode, event = ARGV[4], ARGV[5]\n"
-	"local old = redis.call('HMGET', k, 'rate', 'time', 'since')\n"
-	"local known, weight, since, forget = old[1] and old[2], count, old[3], false\n"
-	"if mode == 'readonly' then weight = 0\n"
-	"elseif event ~= '' then\n"
-	"  if not since or now - since > period or redis.call('HLEN', k) >= " XSTR(RATE_UNIQUE_MAX) " then\n"
-	"    forget = true\n"
-	"  elseif redis.call('HEXISTS', k, 'e' .. event) == 1 then weight = 0 end\n"
-	"end\n"
-	"local rate = weight\n"
-	"if known then\n"
-	"  local i = math.max((now - old[2]) / period, 1e-9)\n"
-	"  local a = math.exp(-i)\n"
-	"  rate = math.max((1 - a) * weight / i + a * old[1], weight)\n"
-	"end\n"
-	"local text = string.format('%.17g', rate)\n"
-	"if mode == 'readonly' or (known and rate >= limit and mode ~= 'strict') then return text end\n"
-	"if forget then redis.call('DEL', k) since = now end\n"
-	"redis.call('HSET', k, 'rate', text)\n"
-	"redis.call('HSET', k, 'time', string.format('%.6f', now))\n"
-	"if event ~= '' then\n"
-	"  redis.call('HSET', k, 'since', string.format('%.6f', since))\n"
-	"  redis.call('HSET', k, 'e' .. event, '')\n"
-	"end\n"
-	"redis.call('EXPIRE', k, math.ceil(math.min(period * 30, 315360000)))\n"
-	"return text\n";
+    "if redis.replicate_commands then redis.replicate_commands() end\n"
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] + t[2] / 1000000\n"
+    "local k, limit, period, count = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])\n"
+    "local mode, event = ARGV[4], ARGV[5]\n"
+    "local old = redis.call('HMGET', k, 'rate', 'time', 'since')\n"
+    "local known, weight, since, forget = old[1] and old[2], count, old[3], false\n"
+    "if mode == 'readonly' then weight = 0\n"
+    "elseif event ~= '' then\n"
+    "  if not since or now - since > period or redis.call('HLEN', k) >= " XSTR(
+	RATE_UNIQUE_MAX) " then\n"
+			 "    forget = true\n"
+			 "  elseif redis.call('HEXISTS', k, 'e' .. event) == 1 then weight = 0 end\n"
+			 "end\n"
+			 "local rate = weight\n"
+			 "if known then\n"
+			 "  local i = math.max((now - old[2]) / period, 1e-9)\n"
+			 "  local a = math.exp(-i)\n"
+			 "  rate = math.max((1 - a) * weight / i + a * old[1], weight)\n"
+			 "end\n"
+			 "local text = string.format('%.17g', rate)\n"
+			 "if mode == 'readonly' or (known and rate >= limit and mode ~= 'strict') then return text end\n"
+			 "if forget then redis.call('DEL', k) since = now end\n"
+			 "redis.call('HSET', k, 'rate', text)\n"
+			 "redis.call('HSET', k, 'time', string.format('%.6f', now))\n"
+			 "if event ~= '' then\n"
+			 "  redis.call('HSET', k, 'since', string.format('%.6f', since))\n"
+			 "  redis.call('HSET', k, 'e' .. event, '')\n"
+			 "end\n"
+			 "redis.call('EXPIRE', k, math.ceil(math.min(period * 30, 315360000)))\n"
+			 "return text\n";
 
 static bool rate_parse(struct slice text, double *rate_ret)
 {
@@ -56,8 +57,8 @@ static bool rate_parse(struct slice text, double *rate_ret)
 	return !*end && *rate_ret >= 0;
 }
 
-static enum rc ask(struct scope *sc, const struct redis_server *server, const struct slice *words, uint32_t count,
-		   struct rate_update *u, struct err *err)
+static enum rc ask(struct scope *sc, const struct redis_server *server, const struct slice *words,
+		   uint32_t count, struct rate_update *u, struct err *err)
 {
 	struct redis_reply reply;
 	enum rc rc = redis_call(sc->task, server, words, count, &reply, err);
@@ -72,16 +73,22 @@ static enum rc ask(struct scope *sc, const struct redis_server *server, const st
 	return OK;
 }
 
-enum rc rate_redis_update(struct scope *sc, struct slice servers, struct slice key, struct rate_update *u, struct err *err)
+enum rc rate_redis_update(struct scope *sc, struct slice servers, struct slice key, struct rate_update *u,
+			  struct err *err)
 {
 	struct arena *arena = sc->task->arena;
 	const struct slice words[] = {
-		SLICE("EVAL"), slice_of(script), SLICE("1"),
-		arena_printf(arena, "sluice:ratelimit:%.*s", SLICE_ARG(key)),
-		arena_printf(arena, "%.17g", u->limit), arena_printf(arena, "%.17g", u->period),
-		arena_printf(arena, "%.17g", u->count),
-		u->readonly ? SLICE("readonly") : u->strict ? SLICE("strict") : SLICE("leaky"),
-		u->unique ? arena_printf(arena, "%016llx", (unsigned long long)u->event) : SLICE_EMPTY,
+	    SLICE("EVAL"),
+	    slice_of(script),
+	    SLICE("1"),
+	    arena_printf(arena, "sluice:ratelimit:%.*s", SLICE_ARG(key)),
+	    arena_printf(arena, "%.17g", u->limit),
+	    arena_printf(arena, "%.17g", u->period),
+	    arena_printf(arena, "%.17g", u->count),
+	    u->readonly ? SLICE("readonly")
+	    : u->strict ? SLICE("strict")
+			: SLICE("leaky"),
+	    u->unique ? arena_printf(arena, "%016llx", (unsigned long long)u->event) : SLICE_EMPTY,
 	};
 	struct redis_server server;
 	struct slice item;
@@ -95,8 +102,9 @@ enum rc rate_redis_update(struct scope *sc, struct slice servers, struct slice k
 	while (rc == DEFER && list_next(arena, &servers, &separator, &item)) {
 		if (!item.len)
 			continue;
-		rc = redis_server_parse(item, &server) ? ask(sc, &server, words, ARRAY_COUNT(words), u, err) :
-							 err_set(err, DEFER, "a server is not host/database/password");
+		rc = redis_server_parse(item, &server)
+			 ? ask(sc, &server, words, ARRAY_COUNT(words), u, err)
+			 : err_set(err, DEFER, "a server is not host/database/password");
 		if (rc == DEFER)
 			err_prefix(err, "ratelimit_redis_servers");
 	}

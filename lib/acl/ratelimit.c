@@ -40,7 +40,8 @@ static bool set_add(const struct rate_update *u, struct rate_set *set, size_t *c
 static double smoothed(const struct rate_update *u, const struct rate_record *record, double count)
 {
 	/* A clock that went back, or two events at once, count as the smallest interval. */
-	double interval = u->now_us > record->time_us ? (double)(u->now_us - record->time_us) / 1e6 / u->period : 1e-9;
+	double interval =
+	    u->now_us > record->time_us ? (double)(u->now_us - record->time_us) / 1e6 / u->period : 1e-9;
 	double a, rate;
 
 	if (interval < 1e-9)
@@ -62,7 +63,8 @@ static ptrdiff_t update(void *arg, struct slice old, char *new_value)
 	if (known)
 		memcpy(&record, old.ptr, sizeof(record));
 	if (u->unique && !u->readonly) {
-		if (known && old.len >= sizeof(record) + set_len && old.len <= sizeof(record) + sizeof(*set)) {
+		if (known && old.len >= sizeof(record) + set_len &&
+		    old.len <= sizeof(record) + sizeof(*set)) {
 			memcpy(set, old.ptr + sizeof(record), old.len - sizeof(record));
 			count = (old.len - sizeof(record) - set_len) / sizeof(set->seen[0]);
 		}
@@ -79,7 +81,8 @@ static ptrdiff_t update(void *arg, struct slice old, char *new_value)
 	return (ptrdiff_t)(sizeof(record) + (u->unique ? set_len + count * sizeof(set->seen[0]) : 0));
 }
 
-static_assert(sizeof(struct rate_record) + sizeof(struct rate_set) <= HINTS_VALUE_MAX, "a record fits into a hint");
+static_assert(sizeof(struct rate_record) + sizeof(struct rate_set) <= HINTS_VALUE_MAX,
+	      "a record fits into a hint");
 
 struct rate_words {
 	double limit, period;
@@ -182,7 +185,8 @@ static bool parse_words(struct acl_run *run, struct slice value, struct rate_wor
 	struct slice rest = value, word = SLICE_EMPTY;
 	struct str key = str_make(run->sc->task->arena);
 
-	*w = (struct rate_words){.mode = PER_MAIL, .count = 1, .key = {NULL, 0, 0}, .unique_key = SLICE_EMPTY};
+	*w =
+	    (struct rate_words){.mode = PER_MAIL, .count = 1, .key = {NULL, 0, 0}, .unique_key = SLICE_EMPTY};
 	(void)slice_split(&rest, '/', &word); /* false: nothing, which is no number */
 	w->limit_text = slice_trim(word);
 	/* No limit before the slash is none at all: everything is over it. */
@@ -264,7 +268,8 @@ static struct slice make_key(struct acl_run *run, const struct rate_words *w)
 	struct str key = str_make(run->sc->task->arena);
 	struct client *c = run->sc->client;
 
-	str_printf(&key, "%.*s/%s/%s", SLICE_ARG(w->period_text), mode_names[w->mode], w->unique ? "unique/" : "");
+	str_printf(&key, "%.*s/%s/%s", SLICE_ARG(w->period_text), mode_names[w->mode],
+		   w->unique ? "unique/" : "");
 	if (w->key.ptr)
 		str_add(&key, w->key);
 	else if (c && c->ip.family)
@@ -317,9 +322,9 @@ static enum rc rate_of(struct acl_run *run, enum rate_mode mode, struct slice ke
 		return OK;
 	}
 	options = conf_group(run->sc->conf, CONF_ACL);
-	rc = options && options->ratelimit_redis_servers.len ?
-		     rate_redis_update(run->sc, options->ratelimit_redis_servers, key, u, run->err) :
-		     hints_update(run->sc->task, HINTS_RATELIMIT, key, update, u, run->err);
+	rc = options && options->ratelimit_redis_servers.len
+		 ? rate_redis_update(run->sc, options->ratelimit_redis_servers, key, u, run->err)
+		 : hints_update(run->sc->task, HINTS_RATELIMIT, key, update, u, run->err);
 	if (rc != OK || !known)
 		return rc;
 	rate = arena_make(arena, double);
@@ -348,9 +353,11 @@ static enum acl_test run_ratelimit(struct acl_run *run, const struct acl_item *i
 	}
 	if (!counted_at(w.mode, run->where) || (w.per_addr && run->where != ACL_WHERE_RCPT)) {
 		if ((w.strict || w.leaky) && !w.noupdate) {
-			(void)err_set(run->err, FAIL,
-				      "error in arguments to \"ratelimit\" condition: what is not counted in the %s ACL can only be "
-				      "looked at there: \"strict\" and \"leaky\" are for others", acl_where_names[run->where]);
+			(void)err_set(
+			    run->err, FAIL,
+			    "error in arguments to \"ratelimit\" condition: what is not counted in the %s ACL can only be "
+			    "looked at there: \"strict\" and \"leaky\" are for others",
+			    acl_where_names[run->where]);
 			return TEST_ERROR;
 		}
 		w.noupdate = true;
@@ -359,9 +366,14 @@ static enum acl_test run_ratelimit(struct acl_run *run, const struct acl_item *i
 	key = make_key(run, &w);
 	if (!key.ptr)
 		return TEST_DEFER;
-	u = (struct rate_update){.limit = w.limit, .period = w.period, .count = weight(run, &w), .strict = w.strict,
-				 .readonly = w.readonly, .now_us = shard_wall_exact(sc->task->shard) / 1000,
-				 .unique = w.unique, .event = w.unique ? event_digest(w.unique_key) : 0};
+	u = (struct rate_update){.limit = w.limit,
+				 .period = w.period,
+				 .count = weight(run, &w),
+				 .strict = w.strict,
+				 .readonly = w.readonly,
+				 .now_us = shard_wall_exact(sc->task->shard) / 1000,
+				 .unique = w.unique,
+				 .event = w.unique ? event_digest(w.unique_key) : 0};
 	if (rate_of(run, w.mode, key, &u) != OK)
 		return TEST_DEFER;
 	sc->sender_rate = arena_printf(sc->task->arena, "%.1f", u.rate_ret);

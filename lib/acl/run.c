@@ -2,13 +2,29 @@
 #include "list.h"
 
 const char *const acl_where_names[ACL_WHERE_COUNT] = {
-	[ACL_WHERE_CONNECT] = "connection", [ACL_WHERE_HELO] = "EHLO or HELO", [ACL_WHERE_MAIL] = "MAIL",
-	[ACL_WHERE_RCPT] = "RCPT", [ACL_WHERE_PREDATA] = "DATA", [ACL_WHERE_DATA] = "after DATA", [ACL_WHERE_PRDR] = "PRDR",
-	[ACL_WHERE_MIME] = "during MIME ACL checks", [ACL_WHERE_DKIM] = "DKIM", [ACL_WHERE_NOT_SMTP] = "non-SMTP message",
-	[ACL_WHERE_NOT_SMTP_START] = "pre-non-SMTP", [ACL_WHERE_AUTH] = "AUTH", [ACL_WHERE_MAILAUTH] = "AUTH on MAIL command",
-	[ACL_WHERE_ETRN] = "ETRN", [ACL_WHERE_EXPN] = "EXPN", [ACL_WHERE_VRFY] = "VRFY", [ACL_WHERE_STARTTLS] = "STARTTLS",
-	[ACL_WHERE_QUIT] = "QUIT", [ACL_WHERE_NOTQUIT] = "notquit", [ACL_WHERE_ATRN] = "ATRN", [ACL_WHERE_WELLKNOWN] = "WELLKNOWN",
-	[ACL_WHERE_DELIVERY] = "delivery", [ACL_WHERE_UNKNOWN] = "unknown",
+    [ACL_WHERE_CONNECT] = "connection",
+    [ACL_WHERE_HELO] = "EHLO or HELO",
+    [ACL_WHERE_MAIL] = "MAIL",
+    [ACL_WHERE_RCPT] = "RCPT",
+    [ACL_WHERE_PREDATA] = "DATA",
+    [ACL_WHERE_DATA] = "after DATA",
+    [ACL_WHERE_PRDR] = "PRDR",
+    [ACL_WHERE_MIME] = "during MIME ACL checks",
+    [ACL_WHERE_DKIM] = "DKIM",
+    [ACL_WHERE_NOT_SMTP] = "non-SMTP message",
+    [ACL_WHERE_NOT_SMTP_START] = "pre-non-SMTP",
+    [ACL_WHERE_AUTH] = "AUTH",
+    [ACL_WHERE_MAILAUTH] = "AUTH on MAIL command",
+    [ACL_WHERE_ETRN] = "ETRN",
+    [ACL_WHERE_EXPN] = "EXPN",
+    [ACL_WHERE_VRFY] = "VRFY",
+    [ACL_WHERE_STARTTLS] = "STARTTLS",
+    [ACL_WHERE_QUIT] = "QUIT",
+    [ACL_WHERE_NOTQUIT] = "notquit",
+    [ACL_WHERE_ATRN] = "ATRN",
+    [ACL_WHERE_WELLKNOWN] = "WELLKNOWN",
+    [ACL_WHERE_DELIVERY] = "delivery",
+    [ACL_WHERE_UNKNOWN] = "unknown",
 };
 
 /* What an unset option means at each place. */
@@ -30,14 +46,14 @@ static bool accepted_by_default(enum acl_where where)
 void acl_outcome_init(struct acl_outcome *outcome)
 {
 	*outcome = (struct acl_outcome){
-		.user_message = {NULL, 0, 0},
-		.log_message = {NULL, 0, 0},
-		.control_text = {NULL, 0, 0},
-		.submission_domain = {NULL, 0, 0},
-		.submission_name = {NULL, 0, 0},
-		.queue_name = {NULL, 0, 0},
-		.details = {NULL, 0, 0},
-		.reject_targets = LOG_TO_MAIN | LOG_TO_REJECT,
+	    .user_message = {NULL, 0, 0},
+	    .log_message = {NULL, 0, 0},
+	    .control_text = {NULL, 0, 0},
+	    .submission_domain = {NULL, 0, 0},
+	    .submission_name = {NULL, 0, 0},
+	    .queue_name = {NULL, 0, 0},
+	    .details = {NULL, 0, 0},
+	    .reject_targets = LOG_TO_MAIN | LOG_TO_REJECT,
 	};
 }
 
@@ -76,8 +92,10 @@ static enum acl_test item_run(struct acl_run *run, const struct acl_item *item)
 	enum rc rc;
 
 	if (word->not_at & 1u << run->where) {
-		(void)err_set(run->err, FAIL, "cannot %s %s %s in %s ACL", word->kind == CONDITION ? "test" : "use", word->name,
-			      word->kind == CONDITION ? "condition" : "modifier", acl_where_names[run->where]);
+		(void)err_set(run->err, FAIL, "cannot %s %s %s in %s ACL",
+			      word->kind == CONDITION ? "test" : "use", word->name,
+			      word->kind == CONDITION ? "condition" : "modifier",
+			      acl_where_names[run->where]);
 		return TEST_ERROR;
 	}
 	if (item->value && word->run) {
@@ -136,8 +154,8 @@ static void texts(struct acl_run *run)
 			run->user_text = text;
 		else if (!run->err->forced)
 			log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
-				   "failed to expand ACL message \"%.*s\": %.*s", SLICE_ARG(expansion_text(run->message)),
-				   SLICE_ARG(run->err->text));
+				   "failed to expand ACL message \"%.*s\": %.*s",
+				   SLICE_ARG(expansion_text(run->message)), SLICE_ARG(run->err->text));
 	}
 	if (run->log_message) {
 		enum rc rc = expand(sc, run->log_message, &text, run->err);
@@ -145,8 +163,8 @@ static void texts(struct acl_run *run)
 			run->log_text = text;
 		else if (!run->err->forced)
 			log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
-				   "failed to expand ACL message \"%.*s\": %.*s", SLICE_ARG(expansion_text(run->log_message)),
-				   SLICE_ARG(run->err->text));
+				   "failed to expand ACL message \"%.*s\": %.*s",
+				   SLICE_ARG(expansion_text(run->log_message)), SLICE_ARG(run->err->text));
 	}
 	if (run->user_text.ptr && run->user_text.len)
 		run->outcome->user_message = run->user_text;
@@ -182,8 +200,8 @@ static void warn(struct acl_run *run)
 		}
 		str_addz(&line, "Warning: ");
 		str_add(&line, run->log_text);
-		log_write(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN, run->sc->message ? &run->sc->message->id : NULL,
-			  str_slice(&line));
+		log_write(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN,
+			  run->sc->message ? &run->sc->message->id : NULL, str_slice(&line));
 	}
 	if (run->message && run->user_text.ptr && run->user_text.len)
 		(void)header_add(run, run->user_text);
@@ -196,9 +214,10 @@ static void warn_skipped(struct acl_run *run)
 {
 	if (!log_wants(run->sc->conf, LOG_ACL_WARN_SKIPPED))
 		return;
-	log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN, run->sc->message ? &run->sc->message->id : NULL,
-		   "ACL \"warn\" statement skipped: condition test deferred%s%.*s", run->err->text.len ? ": " : "",
-		   SLICE_ARG(run->err->text));
+	log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN,
+		   run->sc->message ? &run->sc->message->id : NULL,
+		   "ACL \"warn\" statement skipped: condition test deferred%s%.*s",
+		   run->err->text.len ? ": " : "", SLICE_ARG(run->err->text));
 }
 
 /* Whether the result of the conditions is one that the statement's messages are for. "accept" and "discard" have them for
@@ -219,7 +238,8 @@ static bool has_texts(enum acl_verb verb, enum acl_test test)
 }
 
 /* true: the ACL is decided. */
-static bool decide(struct acl_run *run, const struct acl_statement *statement, enum acl_test test, enum acl_result *result_ret)
+static bool decide(struct acl_run *run, const struct acl_statement *statement, enum acl_test test,
+		   enum acl_result *result_ret)
 {
 	enum acl_result refused;
 
@@ -300,7 +320,9 @@ static enum acl_result list_run(struct scope *sc, enum acl_where where, const st
 		test = statement_run(&run, st);
 		if (sc->trace)
 			sc->trace(sc, ">>> line %u: condition test %s", st->place.line,
-				  test == TEST_TRUE ? "succeeded" : test == TEST_FALSE ? "failed" : "deferred");
+				  test == TEST_TRUE    ? "succeeded"
+				  : test == TEST_FALSE ? "failed"
+						       : "deferred");
 		if (decide(&run, st, test, &result))
 			return sc->task->cancelled ? ACL_ERROR : result;
 	}
@@ -309,11 +331,13 @@ static enum acl_result list_run(struct scope *sc, enum acl_where where, const st
 
 /* ---- Finding the list -------------------------------------------------------------------------------------------- */
 
-enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct slice name, const struct slice *arguments,
-			      unsigned argument_count, struct acl_outcome *outcome, struct err *err)
+enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct slice name,
+			      const struct slice *arguments, unsigned argument_count,
+			      struct acl_outcome *outcome, struct err *err)
 {
 	const struct acl_section *section = conf_section(sc->conf, CONF_SECTION_ACL);
-	struct acl_frame frame = {.outer = sc->acl, .depth = sc->acl ? sc->acl->depth + 1 : 1, .argument_count = argument_count};
+	struct acl_frame frame = {
+	    .outer = sc->acl, .depth = sc->acl ? sc->acl->depth + 1 : 1, .argument_count = argument_count};
 	const struct acl_list *list;
 	struct acl_list parsed;
 	enum acl_result result;
@@ -337,7 +361,8 @@ enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct sli
 			err_prefix(err, "failed to open ACL file \"%.*s\"", SLICE_ARG(name));
 			return ACL_ERROR;
 		}
-		if (acl_parse_text(sc->conf, sc->task->arena, arena_copy(sc->task->arena, text), &parsed, err) != OK) {
+		if (acl_parse_text(sc->conf, sc->task->arena, arena_copy(sc->task->arena, text), &parsed,
+				   err) != OK) {
 			/* One word that is no verb was meant as a name. */
 			if (slice_find(name, ' ') < 0 && slice_find(name, '\n') < 0 && name.ptr[0] != '/')
 				(void)err_set(err, FAIL, "unknown ACL \"%.*s\"", SLICE_ARG(name));
@@ -351,8 +376,8 @@ enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct sli
 	return result;
 }
 
-enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct expansion *acl, struct acl_outcome *outcome,
-			  struct err *err)
+enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct expansion *acl,
+			  struct acl_outcome *outcome, struct err *err)
 {
 	struct acl_memory *memory;
 	enum acl_result result;
@@ -372,7 +397,8 @@ enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct e
 		return accepted_by_default(where) ? ACL_ACCEPT : ACL_DENY;
 	result = acl_run_named(sc, where, name, NULL, 0, outcome, err);
 	memory = sc->message ? sc->message->extra[0] : NULL;
-	if ((result == ACL_DENY || result == ACL_DROP) && memory && memory->details.ptr && !memory->details_told) {
+	if ((result == ACL_DENY || result == ACL_DROP) && memory && memory->details.ptr &&
+	    !memory->details_told) {
 		outcome->details = memory->details;
 		memory->details_told = true;
 	}
@@ -416,7 +442,8 @@ static bool header_one(struct acl_run *run, struct slice text, int how)
 	struct str line = str_make(arena);
 
 	/* A name, a colon; what has none is made one, as old configurations count on. */
-	while (colon < name.len && (unsigned char)name.ptr[colon] > ' ' && name.ptr[colon] != ':' && (unsigned char)name.ptr[colon] < 127)
+	while (colon < name.len && (unsigned char)name.ptr[colon] > ' ' && name.ptr[colon] != ':' &&
+	       (unsigned char)name.ptr[colon] < 127)
 		colon++;
 	if (!colon || colon == name.len || name.ptr[colon] != ':')
 		str_addz(&line, "X-ACL-Warn: ");
@@ -449,10 +476,10 @@ static bool header_add(struct acl_run *run, struct slice text)
 		struct slice prefix;
 		int how;
 	} places[] = {
-		{SLICE_INIT(":after_received:"), HEADER_ADD_AFTER_RECEIVED},
-		{SLICE_INIT(":at_start_rfc:"), HEADER_ADD_AT_START_RFC},
-		{SLICE_INIT(":at_start:"), HEADER_ADD_AT_TOP},
-		{SLICE_INIT(":at_end:"), HEADER_ADD_AT_END},
+	    {SLICE_INIT(":after_received:"), HEADER_ADD_AFTER_RECEIVED},
+	    {SLICE_INIT(":at_start_rfc:"), HEADER_ADD_AT_START_RFC},
+	    {SLICE_INIT(":at_start:"), HEADER_ADD_AT_TOP},
+	    {SLICE_INIT(":at_end:"), HEADER_ADD_AT_END},
 	};
 
 	text = slice_trim(text);
@@ -502,7 +529,10 @@ static enum acl_test run_remove_header(struct acl_run *run, const struct acl_ite
 	return TEST_TRUE;
 }
 
-#define NO_MESSAGE (AT(CONNECT) | AT(HELO) | AT(AUTH) | AT(MAILAUTH) | AT(ETRN) | AT(EXPN) | AT(VRFY) | AT(STARTTLS) | AT(QUIT) | \
-		    AT(NOTQUIT) | AT(ATRN) | AT(WELLKNOWN))
-const struct acl_word acl_word_add_header = {"add_header", MODIFIER, VALUE_EXPAND, NO_MESSAGE, run_add_header};
-const struct acl_word acl_word_remove_header = {"remove_header", MODIFIER, VALUE_EXPAND, NO_MESSAGE, run_remove_header};
+#define NO_MESSAGE                                                                                          \
+	(AT(CONNECT) | AT(HELO) | AT(AUTH) | AT(MAILAUTH) | AT(ETRN) | AT(EXPN) | AT(VRFY) | AT(STARTTLS) | \
+	 AT(QUIT) | AT(NOTQUIT) | AT(ATRN) | AT(WELLKNOWN))
+const struct acl_word acl_word_add_header = {"add_header", MODIFIER, VALUE_EXPAND, NO_MESSAGE,
+					     run_add_header};
+const struct acl_word acl_word_remove_header = {"remove_header", MODIFIER, VALUE_EXPAND, NO_MESSAGE,
+						run_remove_header};

@@ -28,26 +28,26 @@ static bool callout_word(struct acl_run *run, struct slice word, struct callout_
 		const char *name;
 		size_t offset;
 	} flags[] = {
-		{"fullpostmaster", offsetof(struct callout_options, fullpostmaster)},
-		{"postmaster", offsetof(struct callout_options, postmaster)},
-		{"random", offsetof(struct callout_options, random)},
-		{"no_cache", offsetof(struct callout_options, no_cache)},
-		{"use_sender", offsetof(struct callout_options, use_sender)},
-		{"use_postmaster", offsetof(struct callout_options, use_postmaster)},
+	    {"fullpostmaster", offsetof(struct callout_options, fullpostmaster)},
+	    {"postmaster", offsetof(struct callout_options, postmaster)},
+	    {"random", offsetof(struct callout_options, random)},
+	    {"no_cache", offsetof(struct callout_options, no_cache)},
+	    {"use_sender", offsetof(struct callout_options, use_sender)},
+	    {"use_postmaster", offsetof(struct callout_options, use_postmaster)},
 	};
 	static const struct {
 		const char *name;
 		size_t offset;
 	} times[] = {
-		{"connect", offsetof(struct callout_options, connect_timeout_s)},
-		{"maxwait", offsetof(struct callout_options, maxwait_s)},
+	    {"connect", offsetof(struct callout_options, connect_timeout_s)},
+	    {"maxwait", offsetof(struct callout_options, maxwait_s)},
 	};
 	static const struct {
 		const char *name;
 		size_t offset;
 	} texts[] = {
-		{"mailfrom", offsetof(struct callout_options, mailfrom)},
-		{"postmaster_mailfrom", offsetof(struct callout_options, postmaster_mailfrom)},
+	    {"mailfrom", offsetof(struct callout_options, mailfrom)},
+	    {"postmaster_mailfrom", offsetof(struct callout_options, postmaster_mailfrom)},
 	};
 
 	struct slice value;
@@ -83,7 +83,9 @@ static bool parse_words(struct acl_run *run, struct slice rest, struct verify_wo
 {
 	struct slice word;
 
-	*words = (struct verify_words){.callout = {.timeout_s = 30, }};
+	*words = (struct verify_words){.callout = {
+					   .timeout_s = 30,
+				       }};
 	while (slice_split(&rest, '/', &word)) {
 		word = slice_trim(word);
 		if (slice_eq(word, SLICE("defer_ok"))) {
@@ -107,7 +109,8 @@ static bool parse_words(struct acl_run *run, struct slice rest, struct verify_wo
 				return false;
 			more = slice_from(more, 1);
 			while (slice_split(&more, ',', &part))
-				if (!callout_word(run, slice_trim(part), &words->callout, &words->callout_defer_ok))
+				if (!callout_word(run, slice_trim(part), &words->callout,
+						  &words->callout_defer_ok))
 					return false;
 		} else {
 			return false;
@@ -125,9 +128,11 @@ static struct slice callout_text(struct acl_run *run, const struct callout_answe
 	if (!answer->reply.code)
 		return run->err->text;
 	if (!sender)
-		return arena_printf(arena, "Callout verification failed:\n%.*s", SLICE_ARG(answer->reply.text));
-	return arena_printf(arena, "Called:   %.*s\nSent:     %.*s\nResponse: %.*s", SLICE_ARG(ip_format(&answer->host, ip)),
-			    SLICE_ARG(answer->reply.command), SLICE_ARG(answer->reply.text));
+		return arena_printf(arena, "Callout verification failed:\n%.*s",
+				    SLICE_ARG(answer->reply.text));
+	return arena_printf(arena, "Called:   %.*s\nSent:     %.*s\nResponse: %.*s",
+			    SLICE_ARG(ip_format(&answer->host, ip)), SLICE_ARG(answer->reply.command),
+			    SLICE_ARG(answer->reply.text));
 }
 
 static struct slice untainted(struct scope *sc, struct slice text)
@@ -139,8 +144,9 @@ static struct slice untainted(struct scope *sc, struct slice text)
 }
 
 /* An address routed, and asked for at the host it was routed to where that is wanted. */
-static enum rc check_address(struct acl_run *run, struct slice address, bool sender, const struct verify_words *words,
-			     struct slice *user_ret, struct slice *failure_ret)
+static enum rc check_address(struct acl_run *run, struct slice address, bool sender,
+			     const struct verify_words *words, struct slice *user_ret,
+			     struct slice *failure_ret)
 {
 	struct scope *sc = run->sc;
 	struct route_output out = {0};
@@ -158,18 +164,21 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 		if (rc == FAIL)
 			*user_ret = callout_text(run, &answer, sender);
 		else if (rc == DEFER)
-			*user_ret = sender ? SLICE("Could not complete sender verify callout") :
-					     SLICE("Could not complete recipient verify callout");
+			*user_ret = sender ? SLICE("Could not complete sender verify callout")
+					   : SLICE("Could not complete recipient verify callout");
 		else if (rc == OK && answer.accepted && !sender && saved && !answer.failure) {
 			/* The host has vouched for them. */
 			saved->domain_data = sc->domain_data = untainted(sc, result->domain);
 			saved->local_part_data = sc->local_part_data = untainted(sc, result->local_part);
 		}
 	} else if (rc == FAIL || rc == DEFER) {
-		*user_ret = out.user_message.len ? out.user_message : out.message.len ? out.message : run->err->text;
+		*user_ret = out.user_message.len ? out.user_message
+			    : out.message.len    ? out.message
+						 : run->err->text;
 	}
 	if (rc == OK && answer.failure) /* "random": true, and yet worth to be told */
-		*(sender ? &sc->sender_verify_failure : &sc->recipient_verify_failure) = slice_of(answer.failure);
+		*(sender ? &sc->sender_verify_failure : &sc->recipient_verify_failure) =
+		    slice_of(answer.failure);
 	if (rc == OK && result && !sender && saved) {
 		/* What routing found out is for the rest of the ACL: $address_data, $domain_data ... */
 		saved->address_data = result->address_data;
@@ -198,11 +207,13 @@ static enum acl_test verify_recipient(struct acl_run *run, const struct verify_w
 	if (rc == FAIL) {
 		sc->recipient_verify_failure = failure;
 		run->user_text = user.ptr && user.len ? user : SLICE("Unrouteable address");
-		run->log_text = run->err->text.len && !slice_eq(failure, SLICE("route")) ? run->err->text : run->user_text;
+		run->log_text = run->err->text.len && !slice_eq(failure, SLICE("route")) ? run->err->text
+											 : run->user_text;
 		if (words->options.no_details)
 			run->user_text = SLICE("Unrouteable address");
 	} else if (rc == DEFER) {
-		run->user_text = failure_of_callout(user) ? user : SLICE("Could not complete recipient verify");
+		run->user_text =
+		    failure_of_callout(user) ? user : SLICE("Could not complete recipient verify");
 		run->log_text = failure_of_callout(user) ? run->err->text : user.ptr ? user : run->user_text;
 	}
 	return acl_test_of(rc);
@@ -217,8 +228,10 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 	enum rc rc;
 
 	/* From here on the sender is who the rules say. */
-	if (!given.len && sender.len && sc->message && rewrite_wanted(rewrite_rules(sc->conf), REWRITE_ENV_FROM)) {
-		rc = rewrite_address(sc, rewrite_rules(sc->conf), REWRITE_ENV_FROM, sender, &sender, run->err);
+	if (!given.len && sender.len && sc->message &&
+	    rewrite_wanted(rewrite_rules(sc->conf), REWRITE_ENV_FROM)) {
+		rc =
+		    rewrite_address(sc, rewrite_rules(sc->conf), REWRITE_ENV_FROM, sender, &sender, run->err);
 		if (rc == OK && !slice_eq(sender, sc->message->sender))
 			sender = arena_copy(&sc->message->arena, sender);
 		if (rc != OK || !sender.ptr)
@@ -238,19 +251,22 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 		if (!given.len && memory && (rc == OK || rc == FAIL)) {
 			memory->sender_verified_done = true;
 			memory->sender_verified = rc;
-			memory->sender_verified_text = user.ptr ? arena_copy(&sc->message->arena, user) : user;
+			memory->sender_verified_text =
+			    user.ptr ? arena_copy(&sc->message->arena, user) : user;
 		}
 	}
 	if (rc == FAIL) {
 		/* Told once, before the first refusal that comes of it. */
 		if (!words->options.no_details && memory && !memory->details_told)
-			memory->details = arena_printf(&sc->message->arena, "Verification failed for <%.*s>\n%.*s",
-						       SLICE_ARG(address),
-						       SLICE_ARG(user.ptr && user.len ? user : SLICE("Unrouteable address")));
+			memory->details = arena_printf(
+			    &sc->message->arena, "Verification failed for <%.*s>\n%.*s", SLICE_ARG(address),
+			    SLICE_ARG(user.ptr && user.len ? user : SLICE("Unrouteable address")));
 		run->user_text = run->log_text = SLICE("Sender verify failed");
 	} else if (rc == DEFER) {
 		run->user_text = failure_of_callout(user) ? user : SLICE("Could not complete sender verify");
-		run->log_text = failure_of_callout(user) ? run->err->text : user.ptr && user.len ? user : run->user_text;
+		run->log_text = failure_of_callout(user) ? run->err->text
+				: user.ptr && user.len   ? user
+							 : run->user_text;
 	}
 	return acl_test_of(rc);
 }
@@ -262,16 +278,20 @@ static enum acl_test verify_header_syntax(struct acl_run *run)
 	struct message *m = run->sc->message;
 
 	for (unsigned i = 0; i < ARRAY_COUNT(address_headers); i++)
-		for (struct header *h = NULL; (h = header_find(&m->headers, slice_of(address_headers[i]), h));) {
+		for (struct header *h = NULL;
+		     (h = header_find(&m->headers, slice_of(address_headers[i]), h));) {
 			struct slice rest = header_body(h);
 			struct address_parts parts;
 			enum rc rc;
-			while ((rc = address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL |
-						  ADDRESS_ALLOW_UTF8, &parts, run->err)) == OK)
+			while ((rc = address_next(run->sc->task->arena, &rest,
+						  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL |
+						      ADDRESS_ALLOW_UTF8,
+						  &parts, run->err)) == OK)
 				;
 			if (rc == FAIL && run->err->text.len) {
 				struct str text = str_make(run->sc->task->arena);
-				str_printf(&text, "%.*s: \"%.*s\" header syntax", SLICE_ARG(run->err->text), SLICE_ARG(header_name(h)));
+				str_printf(&text, "%.*s: \"%.*s\" header syntax", SLICE_ARG(run->err->text),
+					   SLICE_ARG(header_name(h)));
 				run->user_text = run->log_text = str_slice(&text);
 				*run->err = err_make(run->sc->task->arena);
 				return TEST_FALSE;
@@ -292,7 +312,8 @@ static enum acl_test verify_header_sender(struct acl_run *run, const struct veri
 		for (struct header *h = NULL; (h = header_find(&m->headers, slice_of(names[i]), h));) {
 			struct slice rest = header_body(h), user, failure;
 			struct address_parts parts;
-			while (address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_LITERAL, &parts, run->err) == OK) {
+			while (address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_LITERAL, &parts,
+					    run->err) == OK) {
 				enum rc rc = check_address(run, parts.full, true, words, &user, &failure);
 				if (rc == OK)
 					return TEST_TRUE;
@@ -304,19 +325,23 @@ static enum acl_test verify_header_sender(struct acl_run *run, const struct veri
 	return worst;
 }
 
-static bool named_in(struct acl_run *run, const char *header_name_text, const struct recipient *r, bool nocase)
+static bool named_in(struct acl_run *run, const char *header_name_text, const struct recipient *r,
+		     bool nocase)
 {
 	struct message *m = run->sc->message;
 
 	for (struct header *h = NULL; (h = header_find(&m->headers, slice_of(header_name_text), h));) {
 		struct slice rest = header_body(h);
 		struct address_parts parts;
-		while (address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UNQUALIFIED, &parts, run->err) == OK) {
+		while (address_next(run->sc->task->arena, &rest,
+				    ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UNQUALIFIED, &parts,
+				    run->err) == OK) {
 			ptrdiff_t at = slice_rfind(r->original, '@');
 			struct slice local = slice_sub(r->original, 0, at < 0 ? r->original.len : (size_t)at);
 			struct slice domain = at < 0 ? SLICE_EMPTY : slice_from(r->original, (size_t)at + 1);
 			if (slice_eq_nocase(parts.domain, domain) &&
-			    (nocase ? slice_eq_nocase(parts.local_part, local) : slice_eq(parts.local_part, local)))
+			    (nocase ? slice_eq_nocase(parts.local_part, local)
+				    : slice_eq(parts.local_part, local)))
 				return true;
 		}
 	}
@@ -331,7 +356,8 @@ static enum acl_test verify_not_blind(struct acl_run *run, const struct verify_w
 		if (!named_in(run, "to", &m->recipients[i], words->case_insensitive) &&
 		    !named_in(run, "cc", &m->recipients[i], words->case_insensitive)) {
 			struct str text = str_make(run->sc->task->arena);
-			str_printf(&text, "bcc recipient detected: %.*s", SLICE_ARG(m->recipients[i].original));
+			str_printf(&text, "bcc recipient detected: %.*s",
+				   SLICE_ARG(m->recipients[i].original));
 			run->log_text = str_slice(&text);
 			return TEST_FALSE;
 		}
@@ -340,12 +366,13 @@ static enum acl_test verify_not_blind(struct acl_run *run, const struct verify_w
 
 static enum acl_test verify_header_names(struct acl_run *run)
 {
-	LIST_EACH(l, &run->sc->message->headers.list) {
+	LIST_EACH (l, &run->sc->message->headers.list) {
 		struct slice name = header_name(LIST_ITEM(l, struct header, link));
 		for (uint32_t i = 0; i < name.len; i++)
 			if (name.ptr[i] < 33 || name.ptr[i] > 126) {
 				struct str text = str_make(run->sc->task->arena);
-				str_printf(&text, "Invalid character in header \"%.*s\" found", SLICE_ARG(name));
+				str_printf(&text, "Invalid character in header \"%.*s\" found",
+					   SLICE_ARG(name));
 				run->user_text = run->log_text = str_slice(&text);
 				return TEST_FALSE;
 			}
@@ -354,8 +381,17 @@ static enum acl_test verify_header_names(struct acl_run *run)
 }
 
 enum verify_kind {
-	VERIFY_RECIPIENT_KIND, VERIFY_SENDER_KIND, VERIFY_HEADER_SENDER, VERIFY_HEADER_SYNTAX, VERIFY_HEADER_NAMES, VERIFY_NOT_BLIND,
-	VERIFY_HELO, VERIFY_REVERSE, VERIFY_CERTIFICATE, VERIFY_CSA, VERIFY_ARC,
+	VERIFY_RECIPIENT_KIND,
+	VERIFY_SENDER_KIND,
+	VERIFY_HEADER_SENDER,
+	VERIFY_HEADER_SYNTAX,
+	VERIFY_HEADER_NAMES,
+	VERIFY_NOT_BLIND,
+	VERIFY_HELO,
+	VERIFY_REVERSE,
+	VERIFY_CERTIFICATE,
+	VERIFY_CSA,
+	VERIFY_ARC,
 };
 #define HEADERS_THERE (~(AT(DATA) | AT(PRDR) | AT(MIME) | AT(DKIM) | AT(NOT_SMTP)))
 static const struct kind {
@@ -363,17 +399,17 @@ static const struct kind {
 	enum verify_kind kind;
 	uint32_t not_at;
 } kinds[] = {
-	{"recipient", VERIFY_RECIPIENT_KIND, ~(AT(RCPT) | AT(VRFY) | AT(EXPN) | AT(PRDR))},
-	{"sender", VERIFY_SENDER_KIND, AT(CONNECT) | AT(HELO)},
-	{"header_sender", VERIFY_HEADER_SENDER, HEADERS_THERE},
-	{"header_syntax", VERIFY_HEADER_SYNTAX, HEADERS_THERE},
-	{"header_names_ascii", VERIFY_HEADER_NAMES, HEADERS_THERE},
-	{"not_blind", VERIFY_NOT_BLIND, HEADERS_THERE},
-	{"helo", VERIFY_HELO, 0},
-	{"reverse_host_lookup", VERIFY_REVERSE, 0},
-	{"certificate", VERIFY_CERTIFICATE, 0},
-	{"csa", VERIFY_CSA, 0},
-	{"arc", VERIFY_ARC, 0},
+    {"recipient", VERIFY_RECIPIENT_KIND, ~(AT(RCPT) | AT(VRFY) | AT(EXPN) | AT(PRDR))},
+    {"sender", VERIFY_SENDER_KIND, AT(CONNECT) | AT(HELO)},
+    {"header_sender", VERIFY_HEADER_SENDER, HEADERS_THERE},
+    {"header_syntax", VERIFY_HEADER_SYNTAX, HEADERS_THERE},
+    {"header_names_ascii", VERIFY_HEADER_NAMES, HEADERS_THERE},
+    {"not_blind", VERIFY_NOT_BLIND, HEADERS_THERE},
+    {"helo", VERIFY_HELO, 0},
+    {"reverse_host_lookup", VERIFY_REVERSE, 0},
+    {"certificate", VERIFY_CERTIFICATE, 0},
+    {"csa", VERIFY_CSA, 0},
+    {"arc", VERIFY_ARC, 0},
 };
 
 static const struct kind *kind_of(struct slice *value)
@@ -385,7 +421,8 @@ static const struct kind *kind_of(struct slice *value)
 
 	for (unsigned i = 0; i < ARRAY_COUNT(kinds); i++)
 		if (slice_eq(bare_name, slice_of(kinds[i].name))) {
-			*value = slash < 0 ? (struct slice){NULL, 0, 0} : slice_from(*value, (size_t)slash + 1);
+			*value =
+			    slash < 0 ? (struct slice){NULL, 0, 0} : slice_from(*value, (size_t)slash + 1);
 			return &kinds[i];
 		}
 	return NULL;
@@ -401,7 +438,8 @@ static bool words_fit(enum verify_kind kind, const struct verify_words *words)
 	return (!c->use_sender && !c->use_postmaster) || kind == VERIFY_RECIPIENT_KIND;
 }
 
-static enum acl_test helo_or_name(struct acl_run *run, enum verify_kind kind, const struct verify_words *words)
+static enum acl_test helo_or_name(struct acl_run *run, enum verify_kind kind,
+				  const struct verify_words *words)
 {
 	struct client *c = run->sc->client;
 	enum rc rc;
@@ -429,13 +467,16 @@ static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item
 
 	(void)item;
 	if (!kind) {
-		(void)err_set(run->err, FAIL, "expected \"sender[=address]\", \"recipient\", \"helo\", \"header_syntax\", \"header_sender\", "
-			      "\"header_names_ascii\", \"not_blind\" or \"reverse_host_lookup\" at start of ACL condition \"verify %.*s\"",
-			      SLICE_ARG(value));
+		(void)err_set(
+		    run->err, FAIL,
+		    "expected \"sender[=address]\", \"recipient\", \"helo\", \"header_syntax\", \"header_sender\", "
+		    "\"header_names_ascii\", \"not_blind\" or \"reverse_host_lookup\" at start of ACL condition \"verify %.*s\"",
+		    SLICE_ARG(value));
 		return TEST_ERROR;
 	}
 	if ((kind->not_at & 1u << run->where) || ((kind->not_at == HEADERS_THERE) && !run->sc->message)) {
-		(void)err_set(run->err, FAIL, "cannot verify %s in ACL for %s", kind->name, acl_where_names[run->where]);
+		(void)err_set(run->err, FAIL, "cannot verify %s in ACL for %s", kind->name,
+			      acl_where_names[run->where]);
 		return TEST_ERROR;
 	}
 	if (kind->kind == VERIFY_HELO && rest.ptr) {
@@ -447,22 +488,26 @@ static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item
 		struct slice why = {NULL, 0, 0};
 		enum acl_test test = acl_verify_csa(run, rest.ptr ? rest : c ? c->helo : SLICE_EMPTY, &why);
 		if (test == TEST_FALSE)
-			run->user_text = run->log_text = arena_printf(run->sc->task->arena, "client SMTP authorization %.*s",
-								      SLICE_ARG(why));
+			run->user_text = run->log_text = arena_printf(
+			    run->sc->task->arena, "client SMTP authorization %.*s", SLICE_ARG(why));
 		return test;
 	}
 	if (kind->kind == VERIFY_REVERSE) {
 		/* Words that it does not know have never been a mistake here. */
-		words = (struct verify_words){.defer_ok = slice_eq(slice_trim(rest.ptr ? rest : SLICE_EMPTY), SLICE("defer_ok"))};
-	} else if (kind->kind != VERIFY_ARC && (!parse_words(run, rest, &words) || !words_fit(kind->kind, &words))) {
-		(void)err_set(run->err, FAIL, "unknown option in ACL condition \"verify %.*s\"", SLICE_ARG(value));
+		words = (struct verify_words){
+		    .defer_ok = slice_eq(slice_trim(rest.ptr ? rest : SLICE_EMPTY), SLICE("defer_ok"))};
+	} else if (kind->kind != VERIFY_ARC &&
+		   (!parse_words(run, rest, &words) || !words_fit(kind->kind, &words))) {
+		(void)err_set(run->err, FAIL, "unknown option in ACL condition \"verify %.*s\"",
+			      SLICE_ARG(value));
 		return TEST_ERROR;
 	}
 	switch (kind->kind) {
 	case VERIFY_RECIPIENT_KIND:
 		return verify_recipient(run, &words);
 	case VERIFY_SENDER_KIND:
-		value = slice_sub(slice_trim(value), 0, rest.ptr ? (size_t)(rest.ptr - slice_trim(value).ptr - 1) : SIZE_MAX);
+		value = slice_sub(slice_trim(value), 0,
+				  rest.ptr ? (size_t)(rest.ptr - slice_trim(value).ptr - 1) : SIZE_MAX);
 		equal = slice_find(value, '=');
 		if (equal >= 0)
 			given = slice_trim(slice_from(value, (size_t)equal + 1));

@@ -2,12 +2,34 @@
 #include "list.h"
 
 const struct acl_word *const acl_words[] = {
-	&acl_word_acl, &acl_word_add_header, &acl_word_authenticated, &acl_word_condition, &acl_word_continue, &acl_word_control,
-	&acl_word_delay, &acl_word_dnslists, &acl_word_domains, &acl_word_encrypted, &acl_word_endpass, &acl_word_hosts,
-	&acl_word_local_parts, &acl_word_log_message, &acl_word_log_reject_target, &acl_word_logwrite, &acl_word_message,
-	&acl_word_queue, &acl_word_ratelimit, &acl_word_recipients, &acl_word_remove_header, &acl_word_sender_domains,
-	&acl_word_seen, &acl_word_senders, &acl_word_set, &acl_word_udpsend, &acl_word_verify,
-	NULL,
+    &acl_word_acl,
+    &acl_word_add_header,
+    &acl_word_authenticated,
+    &acl_word_condition,
+    &acl_word_continue,
+    &acl_word_control,
+    &acl_word_delay,
+    &acl_word_dnslists,
+    &acl_word_domains,
+    &acl_word_encrypted,
+    &acl_word_endpass,
+    &acl_word_hosts,
+    &acl_word_local_parts,
+    &acl_word_log_message,
+    &acl_word_log_reject_target,
+    &acl_word_logwrite,
+    &acl_word_message,
+    &acl_word_queue,
+    &acl_word_ratelimit,
+    &acl_word_recipients,
+    &acl_word_remove_header,
+    &acl_word_sender_domains,
+    &acl_word_seen,
+    &acl_word_senders,
+    &acl_word_set,
+    &acl_word_udpsend,
+    &acl_word_verify,
+    NULL,
 };
 
 /* Words of the language whose systems this version does not have: a configuration that names them loads, with a warning,
@@ -15,16 +37,30 @@ const struct acl_word *const acl_words[] = {
 static enum acl_test unavailable(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
 	(void)value;
-	(void)err_set(run->err, FAIL, "the ACL condition \"%s\" is not available in this version", item->word->name);
+	(void)err_set(run->err, FAIL, "the ACL condition \"%s\" is not available in this version",
+		      item->word->name);
 	return TEST_ERROR;
 }
 
-#define UNAVAILABLE(name) {name, CONDITION, VALUE_RAW, 0, unavailable}
+#define UNAVAILABLE(name)                                  \
+	{                                                  \
+		name, CONDITION, VALUE_RAW, 0, unavailable \
+	}
 const struct acl_word acl_words_unavailable[] = {
-	UNAVAILABLE("atrn_domains"), UNAVAILABLE("dcc"),    UNAVAILABLE("decode"),  UNAVAILABLE("dkim_signers"),
-	UNAVAILABLE("dkim_status"),  UNAVAILABLE("dmarc_status"), UNAVAILABLE("malware"), UNAVAILABLE("mime_regex"),
-	UNAVAILABLE("regex"),	     UNAVAILABLE("spam"),    UNAVAILABLE("spf"),
-	UNAVAILABLE("spf_guess"),    {"bmi_optin", MODIFIER, VALUE_RAW, 0, unavailable}, {NULL, CONDITION, VALUE_RAW, 0, NULL},
+    UNAVAILABLE("atrn_domains"),
+    UNAVAILABLE("dcc"),
+    UNAVAILABLE("decode"),
+    UNAVAILABLE("dkim_signers"),
+    UNAVAILABLE("dkim_status"),
+    UNAVAILABLE("dmarc_status"),
+    UNAVAILABLE("malware"),
+    UNAVAILABLE("mime_regex"),
+    UNAVAILABLE("regex"),
+    UNAVAILABLE("spam"),
+    UNAVAILABLE("spf"),
+    UNAVAILABLE("spf_guess"),
+    {"bmi_optin", MODIFIER, VALUE_RAW, 0, unavailable},
+    {NULL, CONDITION, VALUE_RAW, 0, NULL},
 };
 
 const struct acl_word *acl_word_find(struct slice name)

@@ -11,14 +11,16 @@
 
 /* ---- Who asks ------------------------------------------------------------------------------------------------------ */
 
-#define CALLER_GROUPS_MAX 64 /* more are not looked at: who is in hundreds of groups has none of them to thank for this */
+#define CALLER_GROUPS_MAX \
+	64 /* more are not looked at: who is in hundreds of groups has none of them to thank for this */
 struct caller {
 	uint32_t uid, gid;
 	uint32_t groups[CALLER_GROUPS_MAX];
 	unsigned group_count;
 	bool trusted; /* may name senders, hosts, protocols */
 	bool admin;   /* may list and change the queue, see hidden values, start daemons */
-	char login[64], name[128], home[256]; /* of the password file; the uid in digits, "" and "/", when it is not there */
+	char login[64], name[128],
+	    home[256]; /* of the password file; the uid in digits, "" and "/", when it is not there */
 };
 /* This process; the process at the other end. Neither trusted nor admin so far. false: the socket has no credentials. */
 void caller_self(struct caller *ret);
@@ -64,8 +66,8 @@ struct admin;
 #define CONTROL_MAILED "mailed: "
 
 /* On shard 0: listens on <directory>/control. shards[] has one entry a shard and outlives the admin. */
-NODISCARD enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards, unsigned shard_count,
-			    struct admin **admin_ret, struct err *err);
+NODISCARD enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards,
+			    unsigned shard_count, struct admin **admin_ret, struct err *err);
 void admin_free(struct admin *admin);
 
 /* ---- The other side, for short-lived commands: blocking calls, no shard ------------------------------------------- */
@@ -74,7 +76,7 @@ void admin_free(struct admin *admin);
 NODISCARD enum rc control_connect(const char *directory, int *fd_ret, struct err *err);
 /* Sends the words, the text and up to two descriptors; the answer goes to standard output as it comes, or, with out not NULL,
  * there. OK or FAIL as the daemon says, with its reason in err. */
-NODISCARD enum rc control_ask(int fd, const struct slice *words, unsigned word_count, struct slice text, const int *fds,
-			      unsigned fd_count, struct str *out, struct err *err);
+NODISCARD enum rc control_ask(int fd, const struct slice *words, unsigned word_count, struct slice text,
+			      const int *fds, unsigned fd_count, struct str *out, struct err *err);
 
 #endif

@@ -33,7 +33,8 @@ void caller_judge(struct caller *caller, const struct conf *conf, bool owner)
 	bool group = o->exim_group.set && !o->exim_group.expand.ptr && is_member(caller, o->exim_group.id);
 
 	caller->admin = caller->trusted = caller->uid == 0 || exim || owner;
-	caller->trusted |= conf_id_listed(&o->trusted_users, caller->uid) || in_groups(caller, &o->trusted_groups);
+	caller->trusted |=
+	    conf_id_listed(&o->trusted_users, caller->uid) || in_groups(caller, &o->trusted_groups);
 	caller->admin |= group || in_groups(caller, &o->admin_groups);
 }
 
@@ -52,7 +53,8 @@ static void set_names(struct caller *caller)
 	snprintf(caller->login, sizeof(caller->login), "%s", found->pw_name);
 	snprintf(caller->home, sizeof(caller->home), "%s", found->pw_dir);
 	/* The full name ends at a comma; */
-	snprintf(caller->name, sizeof(caller->name), "%.*s", (int)strcspn(found->pw_gecos, ","), found->pw_gecos);
+	snprintf(caller->name, sizeof(caller->name), "%.*s", (int)strcspn(found->pw_gecos, ","),
+		 found->pw_gecos);
 }
 
 void caller_self(struct caller *ret)

@@ -40,7 +40,8 @@ static enum rc send_all(int fd, const char *bytes, size_t len, struct err *err)
 }
 
 /* The head, with the descriptors. */
-static enum rc send_head(int fd, const char *head, size_t len, const int *fds, unsigned fd_count, struct err *err)
+static enum rc send_head(int fd, const char *head, size_t len, const int *fds, unsigned fd_count,
+			 struct err *err)
 {
 	union {
 		struct cmsghdr align;
@@ -103,11 +104,12 @@ static enum rc read_answer(int fd, struct str *out, struct err *err)
 	struct slice verdict = slice_rtrim(str_slice(&last));
 	if (slice_eq(verdict, SLICE("OK")))
 		return OK;
-	return err_set(err, FAIL, "%.*s", SLICE_ARG(slice_starts(verdict, SLICE("FAIL ")) ? slice_from(verdict, 5) : verdict));
+	return err_set(err, FAIL, "%.*s",
+		       SLICE_ARG(slice_starts(verdict, SLICE("FAIL ")) ? slice_from(verdict, 5) : verdict));
 }
 
-enum rc control_ask(int fd, const struct slice *words, unsigned word_count, struct slice text, const int *fds, unsigned fd_count,
-		    struct str *out, struct err *err)
+enum rc control_ask(int fd, const struct slice *words, unsigned word_count, struct slice text, const int *fds,
+		    unsigned fd_count, struct str *out, struct err *err)
 {
 	struct str all = str_make(err->arena);
 	char head[64];

@@ -9,10 +9,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define WORDS_MAX	(1024 * 1024)
-#define TEXT_MAX	(256u * 1024 * 1024)
-#define REQUESTS_MAX	64
-#define WORD_COUNT_MAX	8192
+#define WORDS_MAX      (1024 * 1024)
+#define TEXT_MAX       (256u * 1024 * 1024)
+#define REQUESTS_MAX   64
+#define WORD_COUNT_MAX 8192
 
 struct admin {
 	struct shard *shard;
@@ -124,7 +124,9 @@ static enum rc errand_run(struct request *r, unsigned shard, struct errand *e)
 	return rc;
 }
 
-static enum rc on_all(struct request *r, enum rc (*work)(struct errand *, struct task *, struct str *, struct err *), const void *arg)
+static enum rc on_all(struct request *r,
+		      enum rc (*work)(struct errand *, struct task *, struct str *, struct err *),
+		      const void *arg)
 {
 	enum rc worst = OK;
 
@@ -207,7 +209,8 @@ static enum rc work_action(struct errand *e, struct task *task, struct str *out,
 	a->found = true;
 	if (a->what < 0)
 		return deliver_message(task, e->at->deliverer, &a->id, err);
-	return queue_act(task, e->at->deliverer, (enum queue_action)a->what, &a->id, a->arguments, a->argument_count, out, err);
+	return queue_act(task, e->at->deliverer, (enum queue_action)a->what, &a->id, a->arguments,
+			 a->argument_count, out, err);
 }
 
 static enum rc do_action(struct request *r, bool deliver)
@@ -217,7 +220,8 @@ static enum rc do_action(struct request *r, bool deliver)
 	bool with_arguments;
 	enum rc worst = OK;
 
-	if (r->word_count <= first || (!deliver && (!parse_u64(r->words[1], &what) || what > QUEUE_VIEW_COPY)))
+	if (r->word_count <= first ||
+	    (!deliver && (!parse_u64(r->words[1], &what) || what > QUEUE_VIEW_COPY)))
 		return err_set(&r->err, FAIL, "malformed request");
 	with_arguments = !deliver && queue_action_takes_addresses((enum queue_action)what);
 	for (unsigned i = first; i < r->word_count; i++) {
@@ -225,7 +229,8 @@ static enum rc do_action(struct request *r, bool deliver)
 		enum rc rc;
 
 		if (!message_id_parse(r->words[i], &action.id))
-			return err_set(&r->err, FAIL, "malformed message id %.*s after -M option", SLICE_ARG(r->words[i]));
+			return err_set(&r->err, FAIL, "malformed message id %.*s after -M option",
+				       SLICE_ARG(r->words[i]));
 		if (with_arguments) {
 			action.arguments = &r->words[i + 1];
 			action.argument_count = r->word_count - i - 1;
@@ -264,8 +269,13 @@ static bool read_told(const struct request *r, unsigned from, struct smtp_told *
 static enum rc do_submit(struct request *r)
 {
 	struct smtp_told told;
-	struct smtp_submission s = {.text = slice_tainted(r->text), .sender = {NULL, 0, 0}, .uid = r->caller.uid, .gid = r->caller.gid,
-				    .trusted = r->caller.trusted, .told = &told, .login = slice_of(r->caller.login),
+	struct smtp_submission s = {.text = slice_tainted(r->text),
+				    .sender = {NULL, 0, 0},
+				    .uid = r->caller.uid,
+				    .gid = r->caller.gid,
+				    .trusted = r->caller.trusted,
+				    .told = &told,
+				    .login = slice_of(r->caller.login),
 				    .full_name = slice_of(r->caller.name)};
 	struct admin_shard *shard = &r->admin->shards[0];
 	struct err mailed = err_make(&r->arena);
@@ -288,7 +298,8 @@ static enum rc do_submit(struct request *r)
 	    submission_report(&r->task, shard->smtp, shard->conf, &s, r->err.text, &mailed) == OK)
 		return err_set(&r->err, FAIL, "%s%.*s", CONTROL_MAILED, SLICE_ARG(r->err.text));
 	if (rc == OK && slice_eq(r->words[2], SLICE("wait")))
-		(void)(deliver_message(&r->task, shard->deliverer, &id, &mailed) == OK); /* it may be gone already */
+		(void)(deliver_message(&r->task, shard->deliverer, &id, &mailed) ==
+		       OK); /* it may be gone already */
 	return rc;
 }
 
@@ -296,7 +307,10 @@ static enum rc do_submit(struct request *r)
 static enum rc do_session(struct request *r)
 {
 	struct smtp_told told;
-	struct smtp_stdio stdio = {.uid = r->caller.uid, .gid = r->caller.gid, .trusted = r->caller.trusted, .told = &told,
+	struct smtp_stdio stdio = {.uid = r->caller.uid,
+				   .gid = r->caller.gid,
+				   .trusted = r->caller.trusted,
+				   .told = &told,
 				   .login = slice_of(r->caller.login)};
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
@@ -315,7 +329,9 @@ static enum rc do_session(struct request *r)
 	if (stdio.ip.family && getsockname(stdio.fd_in, (struct sockaddr *)&sa, &len) == 0)
 		stdio.local = ip_from_sockaddr((struct sockaddr *)&sa);
 	rc = smtp_serve_stdio(&r->task, r->admin->shards[0].smtp, &stdio, &r->err);
-	return rc == OK && stdio.batch && stdio.rejected_ret ? err_set(&r->err, FAIL, "some of the batch was rejected") : rc;
+	return rc == OK && stdio.batch && stdio.rejected_ret
+		   ? err_set(&r->err, FAIL, "some of the batch was rejected")
+		   : rc;
 }
 
 /* ---- A request --------------------------------------------------------------------------------------------------------- */
@@ -341,7 +357,8 @@ static enum rc read_bytes(struct request *r, char *to, size_t len)
 }
 
 /* The head was read by hand with its descriptors: "words text\n". */
-static bool parse_head(const char *head, size_t len, uint64_t *words_ret, uint64_t *text_ret, size_t *used_ret)
+static bool parse_head(const char *head, size_t len, uint64_t *words_ret, uint64_t *text_ret,
+		       size_t *used_ret)
 {
 	struct slice s = slice_make(head, len, CLEAN), words;
 	ptrdiff_t end = slice_find(s, '\n');
@@ -350,8 +367,8 @@ static bool parse_head(const char *head, size_t len, uint64_t *words_ret, uint64
 		return false;
 	*used_ret = (size_t)end + 1;
 	s = slice_sub(s, 0, (size_t)end);
-	return slice_split(&s, ' ', &words) && s.ptr && parse_u64(words, words_ret) && parse_u64(s, text_ret) && *words_ret <= WORDS_MAX &&
-	       *text_ret <= TEXT_MAX;
+	return slice_split(&s, ' ', &words) && s.ptr && parse_u64(words, words_ret) &&
+	       parse_u64(s, text_ret) && *words_ret <= WORDS_MAX && *text_ret <= TEXT_MAX;
 }
 
 /* Waits for the first bytes with a poll, since descriptors can only be had with recvmsg(). */
@@ -393,7 +410,10 @@ static enum rc read_head(struct request *r, char *head, size_t size, size_t *len
 		char bytes[CMSG_SPACE(2 * sizeof(int))];
 	} control;
 	struct iovec iov = {head, size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.bytes,
+			     .msg_controllen = sizeof(control)};
 	ssize_t got;
 	enum rc rc = wait_first(r);
 
@@ -495,7 +515,8 @@ static void request_fiber(void *arg)
 	if (rc == OK)
 		str_addz(&last, "\1OK\n");
 	else
-		str_printf(&last, "\1FAIL %.*s\n", SLICE_ARG(r->err.text.len ? r->err.text : SLICE("request failed")));
+		str_printf(&last, "\1FAIL %.*s\n",
+			   SLICE_ARG(r->err.text.len ? r->err.text : SLICE("request failed")));
 	task_limit(&r->task, 10000);
 	if (r->stream) {
 		(void)(stream_write(&r->task, r->stream, str_slice(&last), &r->err) == OK);
@@ -533,8 +554,8 @@ static void on_error(void *arg, int os)
 	(void)os; /* the SMTP listeners tell of it */
 }
 
-enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards, unsigned shard_count,
-		  struct admin **admin_ret, struct err *err)
+enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards,
+		  unsigned shard_count, struct admin **admin_ret, struct err *err)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	struct admin *admin = calloc(1, sizeof(*admin));
@@ -545,7 +566,8 @@ enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard
 		return err_memory(err);
 	if (len < 0 || (size_t)len >= sizeof(un.sun_path)) {
 		free(admin);
-		return err_set(err, FAIL, "the spool directory's name is too long for a control socket: %s", directory);
+		return err_set(err, FAIL, "the spool directory's name is too long for a control socket: %s",
+			       directory);
 	}
 	memcpy(admin->path, un.sun_path, sizeof(un.sun_path));
 	admin->shard = shard;
@@ -554,7 +576,8 @@ enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard
 	/* What an earlier daemon left: this process has the spool's lock, so no one else listens there. */
 	unlink(un.sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || chmod(un.sun_path, 0666) < 0 || listen(fd, 64) < 0) {
+	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || chmod(un.sun_path, 0666) < 0 ||
+	    listen(fd, 64) < 0) {
 		rc = err_os(err, DEFER, errno, "control socket %s", un.sun_path);
 		if (fd >= 0)
 			close(fd);

@@ -1,21 +1,29 @@
 /* told: what a command says of the message or session that it hands to the daemon, as words "name=value" of the request. */
 #include "admin/admin.h"
 
-#define TEXT(word, field) {word "=", offsetof(struct smtp_told, field)}
+#define TEXT(word, field)                                   \
+	{                                                   \
+		word "=", offsetof(struct smtp_told, field) \
+	}
 static const struct {
 	const char *name;
 	size_t offset;
 } texts[] = {
-	TEXT("host-name", host_name), TEXT("protocol", protocol), TEXT("ident", ident), TEXT("authenticator", authenticator),
-	TEXT("authenticated-id", authenticated_id), TEXT("authenticated-sender", authenticated_sender), TEXT("about", about),
+    TEXT("host-name", host_name),
+    TEXT("protocol", protocol),
+    TEXT("ident", ident),
+    TEXT("authenticator", authenticator),
+    TEXT("authenticated-id", authenticated_id),
+    TEXT("authenticated-sender", authenticated_sender),
+    TEXT("about", about),
 };
 static const struct {
 	const char *name;
 	size_t offset;
 } flags[] = {
-	{"suppress-fixups", offsetof(struct smtp_told, suppress_fixups)},
-	{"queue-only", offsetof(struct smtp_told, queue_only)},
-	{"dont-deliver", offsetof(struct smtp_told, dont_deliver)},
+    {"suppress-fixups", offsetof(struct smtp_told, suppress_fixups)},
+    {"queue-only", offsetof(struct smtp_told, queue_only)},
+    {"dont-deliver", offsetof(struct smtp_told, dont_deliver)},
 };
 
 static bool put_ip(struct arena *arena, const char *name, const struct ip_addr *ip, struct slice *word)
@@ -35,7 +43,8 @@ unsigned told_write(const struct smtp_told *told, struct arena *arena, struct sl
 	n += put_ip(arena, "host", &told->host, &words[n]);
 	n += put_ip(arena, "interface", &told->interface, &words[n]);
 	for (unsigned i = 0; i < ARRAY_COUNT(texts); i++) {
-		const struct slice *value = (const struct slice *)(const void *)((const char *)told + texts[i].offset);
+		const struct slice *value =
+		    (const struct slice *)(const void *)((const char *)told + texts[i].offset);
 		if (value->ptr)
 			words[n++] = arena_printf(arena, "%s%.*s", texts[i].name, SLICE_ARG(*value));
 	}
@@ -50,7 +59,8 @@ static bool get_ip(struct slice text, struct ip_addr *ip)
 	ptrdiff_t end = slice_find(text, ']');
 	uint64_t port;
 
-	if (!slice_starts(text, SLICE("[")) || end < 1 || !ip_parse(slice_sub(text, 1, (size_t)end - 1), ip) ||
+	if (!slice_starts(text, SLICE("[")) || end < 1 ||
+	    !ip_parse(slice_sub(text, 1, (size_t)end - 1), ip) ||
 	    !parse_u64(slice_from(text, (size_t)end + 1), &port) || port > 65535)
 		return false;
 	ip->port = (uint16_t)port;
@@ -66,7 +76,8 @@ bool told_read(struct slice word, struct smtp_told *told)
 	for (unsigned i = 0; i < ARRAY_COUNT(texts); i++) {
 		struct slice name = slice_of(texts[i].name);
 		if (slice_starts(word, name)) {
-			*(struct slice *)(void *)((char *)told + texts[i].offset) = slice_tainted(slice_from(word, name.len));
+			*(struct slice *)(void *)((char *)told + texts[i].offset) =
+			    slice_tainted(slice_from(word, name.len));
 			return true;
 		}
 	}

@@ -19,7 +19,8 @@
 struct authenticator {
 	struct conf_instance instance;
 	struct slice public_name; /* of the mechanism; the instance's name when the file says nothing */
-	const struct expansion *client_condition, *client_set_id, *server_advertise_condition, *server_condition;
+	const struct expansion *client_condition, *client_set_id, *server_advertise_condition,
+	    *server_condition;
 	const struct expansion *server_debug_print, *server_mail_auth_condition, *server_set_id;
 	/* Made by the driver when the file is checked: */
 	bool is_server, is_client;
@@ -28,14 +29,14 @@ struct authenticator {
 
 enum auth_result {
 	AUTH_OK,
-	AUTH_FAIL,	  /* wrong name or password; a client: the server said 5yz */
-	AUTH_DEFER,	  /* could not find out; a client: the server said 4yz, or the connection was lost */
-	AUTH_BAD_BASE64,  /* server: the client did not send base64 */
-	AUTH_CANCELLED,	  /* server: the client sent "*" */
-	AUTH_UNEXPECTED,  /* server: an initial response where the mechanism has none */
-	AUTH_GONE,	  /* server: there is no client any more, and nothing to be said */
-	AUTH_SKIPPED,	  /* client: forced failure of an option, or a challenge that is none: try the next one */
-	AUTH_ERROR,	  /* client: an option of ours is wrong */
+	AUTH_FAIL,       /* wrong name or password; a client: the server said 5yz */
+	AUTH_DEFER,      /* could not find out; a client: the server said 4yz, or the connection was lost */
+	AUTH_BAD_BASE64, /* server: the client did not send base64 */
+	AUTH_CANCELLED,  /* server: the client sent "*" */
+	AUTH_UNEXPECTED, /* server: an initial response where the mechanism has none */
+	AUTH_GONE,       /* server: there is no client any more, and nothing to be said */
+	AUTH_SKIPPED, /* client: forced failure of an option, or a challenge that is none: try the next one */
+	AUTH_ERROR,   /* client: an option of ours is wrong */
 };
 
 /* ---- As a server ------------------------------------------------------------------------------------------ */
@@ -49,14 +50,15 @@ struct auth_server {
 	enum auth_result (*prompt)(void *arg, struct slice challenge, struct slice *response_ret);
 	void *arg;
 	/* Results. */
-	struct slice id;	  /* server_set_id, made printable; empty: none */
+	struct slice id;          /* server_set_id, made printable; empty: none */
 	struct slice defer_text;  /* with DEFER: why, for the log */
 	struct slice client_text; /* with DEFER: what the client is told besides */
 };
 /* The whole exchange, with server_condition and server_set_id. Parks. */
 enum auth_result auth_server_run(struct auth_server *server);
 /* Is the mechanism offered to this client now (server_advertise_condition)? OK, FAIL, DEFER with err. Parks. */
-NODISCARD enum rc auth_advertised(struct scope *sc, const struct authenticator *authenticator, struct err *err);
+NODISCARD enum rc auth_advertised(struct scope *sc, const struct authenticator *authenticator,
+				  struct err *err);
 /* server_mail_auth_condition: may the AUTH= of MAIL be believed? DEFER and FAIL are no. Parks. */
 bool auth_sender_trusted(struct scope *sc, const struct authenticator *authenticator);
 /* The mechanism behind AUTH's first word; NULL: none that is a server. */
@@ -67,7 +69,7 @@ const struct authenticator *auth_find_tls(const struct conf *conf);
 /* ---- As a client ------------------------------------------------------------------------------------------ */
 
 struct auth_reply {
-	int code;	   /* 0: the connection was lost */
+	int code;          /* 0: the connection was lost */
 	struct slice text; /* lines joined with LF, with their codes */
 };
 struct auth_client {
@@ -78,7 +80,7 @@ struct auth_client {
 	void *arg;
 	/* Results. */
 	struct auth_reply reply; /* the last one */
-	struct slice text;	 /* with SKIPPED and ERROR: why; empty: nothing to log */
+	struct slice text;       /* with SKIPPED and ERROR: why; empty: nothing to log */
 };
 /* Should this one be used here (client_condition)? An error is told through text_ret and counts as no. Parks. */
 bool auth_client_wanted(struct scope *sc, const struct authenticator *authenticator);

@@ -120,10 +120,20 @@ struct slice auth_client_id(struct scope *sc, const struct authenticator *authen
 static bool name_fixed(struct slice name)
 {
 	static const struct slice names[] = {
-		SLICE_INIT("host"), SLICE_INIT("host_address"), SLICE_INIT("host_port"), SLICE_INIT("tls_out_cipher"),
-		SLICE_INIT("tls_cipher"), SLICE_INIT("tls_out_bits"), SLICE_INIT("primary_hostname"), SLICE_INIT("value"),
-		SLICE_INIT("item"), SLICE_INIT("auth1"), SLICE_INIT("auth2"), SLICE_INIT("auth3"),
-		SLICE_INIT("qualify_domain"), SLICE_INIT("spool_directory"),
+	    SLICE_INIT("host"),
+	    SLICE_INIT("host_address"),
+	    SLICE_INIT("host_port"),
+	    SLICE_INIT("tls_out_cipher"),
+	    SLICE_INIT("tls_cipher"),
+	    SLICE_INIT("tls_out_bits"),
+	    SLICE_INIT("primary_hostname"),
+	    SLICE_INIT("value"),
+	    SLICE_INIT("item"),
+	    SLICE_INIT("auth1"),
+	    SLICE_INIT("auth2"),
+	    SLICE_INIT("auth3"),
+	    SLICE_INIT("qualify_domain"),
+	    SLICE_INIT("spool_directory"),
 	};
 
 	if (name.len && ascii_is_digit(name.ptr[0]))
@@ -156,9 +166,11 @@ bool auth_text_fixed(struct slice text)
 		if (rest.ptr[0] != '$')
 			continue;
 		name = name_at(text, i + (braced ? 2u : 1u));
-		if (slice_eq(name, SLICE("acl")) || slice_eq(name, SLICE("filter")) || slice_eq(name, SLICE("run")))
+		if (slice_eq(name, SLICE("acl")) || slice_eq(name, SLICE("filter")) ||
+		    slice_eq(name, SLICE("run")))
 			return false;
-		if (braced && !(slice_from(rest, 2 + name.len).len && slice_from(rest, 2 + name.len).ptr[0] == '}'))
+		if (braced &&
+		    !(slice_from(rest, 2 + name.len).len && slice_from(rest, 2 + name.len).ptr[0] == '}'))
 			continue;
 		if (name.len && !name_fixed(name))
 			return false;

@@ -12,9 +12,9 @@ struct cram_md5 {
 };
 
 static const struct conf_option options[] = {
-	OPT_EXPAND(struct cram_md5, client_name, NULL, "the name; unset: primary_hostname"),
-	OPT_EXPAND(struct cram_md5, client_secret, NULL, "the password"),
-	OPT_EXPAND(struct cram_md5, server_secret, NULL, "the password of $auth1"),
+    OPT_EXPAND(struct cram_md5, client_name, NULL, "the name; unset: primary_hostname"),
+    OPT_EXPAND(struct cram_md5, client_secret, NULL, "the password"),
+    OPT_EXPAND(struct cram_md5, server_secret, NULL, "the password of $auth1"),
 };
 
 #define DIGEST_HEX 32
@@ -29,7 +29,8 @@ static bool digest_hex(struct slice secret, struct slice challenge, struct str *
 	if (wc_HmacInit(&hmac, NULL, INVALID_DEVID) != 0)
 		return false;
 	good = wc_HmacSetKey(&hmac, WC_MD5, (const byte *)secret.ptr, secret.len) == 0 &&
-	       wc_HmacUpdate(&hmac, (const byte *)challenge.ptr, challenge.len) == 0 && wc_HmacFinal(&hmac, raw) == 0;
+	       wc_HmacUpdate(&hmac, (const byte *)challenge.ptr, challenge.len) == 0 &&
+	       wc_HmacFinal(&hmac, raw) == 0;
 	wc_HmacFree(&hmac);
 	if (good)
 		hex_encode(hex, slice_make((const char *)raw, sizeof(raw), CLEAN), false);
@@ -120,7 +121,8 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 	(void)conf;
 	c->a.is_server = c->server_secret != NULL;
 	c->a.is_client = c->client_secret != NULL;
-	c->a.client_fixed = auth_text_fixed(expansion_text(c->client_name)) && auth_text_fixed(expansion_text(c->client_secret));
+	c->a.client_fixed = auth_text_fixed(expansion_text(c->client_name)) &&
+			    auth_text_fixed(expansion_text(c->client_secret));
 	if (c->client_name && !c->client_secret)
 		return err_set(err, FAIL, "client_name is set, but client_secret is not");
 	return OK;
@@ -128,6 +130,10 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 
 static const struct auth_ops ops = {.server = server_run, .client = client_run};
 const struct conf_driver auth_cram_md5_driver = {
-	.name = "cram_md5", .size = sizeof(struct cram_md5), .options = options, .option_count = ARRAY_COUNT(options),
-	.check = check, .ops = &ops,
+    .name = "cram_md5",
+    .size = sizeof(struct cram_md5),
+    .options = options,
+    .option_count = ARRAY_COUNT(options),
+    .check = check,
+    .ops = &ops,
 };

@@ -4,20 +4,21 @@
 
 #include <unistd.h>
 
-#define GREETING_MS 5000  /* to connect, and to have its greeting */
-#define ANSWER_MS   30000 /* it delays its answer to a wrong password, but not for so long */
+#define GREETING_MS        5000  /* to connect, and to have its greeting */
+#define ANSWER_MS          30000 /* it delays its answer to a wrong password, but not for so long */
 #define GREETING_LINES_MAX 200
 
 struct dovecot {
 	struct authenticator a;
 	struct slice server_socket; /* "/path", or "host port" */
 	bool server_tls;
-	struct ip_addr ip;	    /* derived; family 0: a path */
+	struct ip_addr ip; /* derived; family 0: a path */
 };
 
 static const struct conf_option options[] = {
-	OPT_STRING(struct dovecot, server_socket, NULL, "/path of Dovecot's auth-client socket, or its IP address and port"),
-	OPT_BOOL(struct dovecot, server_tls, "no", "TLS to Dovecot: not available"),
+    OPT_STRING(struct dovecot, server_socket, NULL,
+	       "/path of Dovecot's auth-client socket, or its IP address and port"),
+    OPT_BOOL(struct dovecot, server_tls, "no", "TLS to Dovecot: not available"),
 };
 
 /* One exchange. */
@@ -66,8 +67,8 @@ static enum rc line_read(struct talk *t, struct slice *line_ret)
 static enum rc dial(struct talk *t)
 {
 	int fd;
-	enum rc rc = t->d->ip.family ? connect_tcp(t->task, &t->d->ip, NULL, &fd, &t->err) :
-				       connect_unix(t->task, t->d->server_socket, &fd, &t->err);
+	enum rc rc = t->d->ip.family ? connect_tcp(t->task, &t->d->ip, NULL, &fd, &t->err)
+				     : connect_unix(t->task, t->d->server_socket, &fd, &t->err);
 
 	if (rc == DEFER)
 		return err_set(&t->err, DEFER, "it took too long to connect");
@@ -163,7 +164,8 @@ static enum auth_result trouble(struct talk *t, enum rc rc)
 {
 	if (rc == CANCELLED)
 		return AUTH_GONE;
-	return auth_defer(t->server, "dovecot at %.*s: %.*s", SLICE_ARG(t->d->server_socket), SLICE_ARG(t->err.text));
+	return auth_defer(t->server, "dovecot at %.*s: %.*s", SLICE_ARG(t->d->server_socket),
+			  SLICE_ARG(t->err.text));
 }
 
 static enum auth_result converse(struct talk *t)
@@ -204,8 +206,11 @@ static enum auth_result server_run(struct auth_server *server)
 {
 	struct task *task = server->sc->task;
 	struct talk t = {
-		.server = server, .d = (const struct dovecot *)server->authenticator, .task = task,
-		.err = err_make(task->arena), .saved = task->until,
+	    .server = server,
+	    .d = (const struct dovecot *)server->authenticator,
+	    .task = task,
+	    .err = err_make(task->arena),
+	    .saved = task->until,
 	};
 	enum auth_result result;
 
@@ -230,19 +235,24 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 	if (!d->a.is_server || slice_starts(rest, SLICE("/")))
 		return OK;
 	/* A name would have to be looked up at each login: an address does not fail. */
-	if (!slice_word(&rest, &host) || !slice_word(&rest, &port) || slice_trim(rest).len || !parse_u64(port, &number) ||
-	    number == 0 || number > 65535)
+	if (!slice_word(&rest, &host) || !slice_word(&rest, &port) || slice_trim(rest).len ||
+	    !parse_u64(port, &number) || number == 0 || number > 65535)
 		return err_set(err, FAIL, "server_socket is neither a path nor an IP address and a port");
 	if (slice_eq_nocase(host, SLICE("localhost")))
 		host = SLICE("127.0.0.1");
 	if (!ip_parse(host, &d->ip))
-		return err_set(err, FAIL, "server_socket has to name an IP address, not \"%.*s\"", SLICE_ARG(host));
+		return err_set(err, FAIL, "server_socket has to name an IP address, not \"%.*s\"",
+			       SLICE_ARG(host));
 	d->ip.port = (uint16_t)number;
 	return OK;
 }
 
 static const struct auth_ops ops = {.server = server_run};
 const struct conf_driver auth_dovecot_driver = {
-	.name = "dovecot", .size = sizeof(struct dovecot), .options = options, .option_count = ARRAY_COUNT(options),
-	.check = check, .ops = &ops,
+    .name = "dovecot",
+    .size = sizeof(struct dovecot),
+    .options = options,
+    .option_count = ARRAY_COUNT(options),
+    .check = check,
+    .ops = &ops,
 };

@@ -1,7 +1,8 @@
 /* The lines of Dovecot's auth client protocol, version 1: words between tabs, ended by LF. */
 #include "dovecot.h"
 
-enum rc dovecot_greeting_line(struct dovecot_greeting *g, struct slice line, struct slice mechanism, struct err *err)
+enum rc dovecot_greeting_line(struct dovecot_greeting *g, struct slice line, struct slice mechanism,
+			      struct err *err)
 {
 	struct slice rest = line, word, value;
 
@@ -11,7 +12,8 @@ enum rc dovecot_greeting_line(struct dovecot_greeting *g, struct slice line, str
 		value = SLICE_EMPTY;
 	if (slice_eq(word, SLICE("VERSION"))) {
 		if (!slice_eq(value, SLICE("1")))
-			return err_set(err, FAIL, "its protocol has the version %.*s, not 1", SLICE_ARG(slice_sub(value, 0, 20)));
+			return err_set(err, FAIL, "its protocol has the version %.*s, not 1",
+				       SLICE_ARG(slice_sub(value, 0, 20)));
 		g->version = true;
 	} else if (slice_eq(word, SLICE("SPID"))) {
 		g->spid = true;
@@ -61,7 +63,8 @@ static enum rc parse_challenge(struct arena *arena, struct slice text, struct sl
 	return OK;
 }
 
-enum rc dovecot_answer_parse(struct arena *arena, struct slice line, unsigned id, struct dovecot_answer *a, struct err *err)
+enum rc dovecot_answer_parse(struct arena *arena, struct slice line, unsigned id, struct dovecot_answer *a,
+			     struct err *err)
 {
 	struct slice rest = line, word, value;
 	uint64_t number;

@@ -9,8 +9,10 @@ struct auth_ops {
 	enum auth_result (*client)(struct auth_client *client);
 };
 
-extern const struct conf_driver auth_plaintext_driver, auth_cram_md5_driver, auth_external_driver, auth_tls_driver;
-extern const struct conf_driver auth_dovecot_driver, auth_gsasl_driver, auth_cyrus_sasl_driver, auth_heimdal_gssapi_driver;
+extern const struct conf_driver auth_plaintext_driver, auth_cram_md5_driver, auth_external_driver,
+    auth_tls_driver;
+extern const struct conf_driver auth_dovecot_driver, auth_gsasl_driver, auth_cyrus_sasl_driver,
+    auth_heimdal_gssapi_driver;
 extern const struct conf_driver auth_spa_driver;
 
 /* server.c: the strings that the client sent, as $auth1... and $1... */

@@ -7,9 +7,9 @@ struct external {
 };
 
 static const struct conf_option options[] = {
-	OPT_EXPAND(struct external, client_send, NULL, "the name to say"),
-	OPT_EXPAND(struct external, server_param2, NULL, "$auth2"),
-	OPT_EXPAND(struct external, server_param3, NULL, "$auth3"),
+    OPT_EXPAND(struct external, client_send, NULL, "the name to say"),
+    OPT_EXPAND(struct external, server_param2, NULL, "$auth2"),
+    OPT_EXPAND(struct external, server_param3, NULL, "$auth3"),
 };
 
 static enum auth_result server_run(struct auth_server *server)
@@ -66,6 +66,10 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 
 static const struct auth_ops ops = {.server = server_run, .client = client_run};
 const struct conf_driver auth_external_driver = {
-	.name = "external", .size = sizeof(struct external), .options = options, .option_count = ARRAY_COUNT(options),
-	.check = check, .ops = &ops,
+    .name = "external",
+    .size = sizeof(struct external),
+    .options = options,
+    .option_count = ARRAY_COUNT(options),
+    .check = check,
+    .ops = &ops,
 };

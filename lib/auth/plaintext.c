@@ -5,13 +5,15 @@ struct plaintext {
 	struct authenticator a;
 	const struct expansion *server_prompts;
 	bool client_ignore_invalid_base64;
-	const struct expansion *client_send; /* a list: each item is expanded by itself, when its turn comes */
+	const struct expansion
+	    *client_send; /* a list: each item is expanded by itself, when its turn comes */
 };
 
 static const struct conf_option options[] = {
-	OPT_BOOL(struct plaintext, client_ignore_invalid_base64, "no", "a challenge that is not base64 counts as empty"),
-	OPT_EXPAND(struct plaintext, client_send, NULL, "a list: what is sent, ^ for NUL"),
-	OPT_EXPAND(struct plaintext, server_prompts, NULL, "a list: what the client is asked"),
+    OPT_BOOL(struct plaintext, client_ignore_invalid_base64, "no",
+	     "a challenge that is not base64 counts as empty"),
+    OPT_EXPAND(struct plaintext, client_send, NULL, "a list: what is sent, ^ for NUL"),
+    OPT_EXPAND(struct plaintext, server_prompts, NULL, "a list: what the client is asked"),
 };
 
 /* ---- Server -------------------------------------------------------------------------------------------------- */
@@ -28,10 +30,13 @@ static enum auth_result server_run(struct auth_server *server)
 	/* The prompts first: they must not see what a client sends. */
 	result = auth_expand(server, p->server_prompts, &prompts);
 	if (result != AUTH_OK)
-		return result == AUTH_FAIL ? auth_defer(server, "expansion of server_prompts was forced to fail") : result;
+		return result == AUTH_FAIL
+			   ? auth_defer(server, "expansion of server_prompts was forced to fail")
+			   : result;
 	if (server->initial.ptr)
 		auth_strings_split(sc, server->initial);
-	while (auth_string_count(sc) < AUTH_STRING_MAX && list_next(sc->task->arena, &prompts, &separator, &prompt)) {
+	while (auth_string_count(sc) < AUTH_STRING_MAX &&
+	       list_next(sc->task->arena, &prompts, &separator, &prompt)) {
 		if (!prompt.ptr)
 			return auth_defer(server, "out of memory");
 		if (number++ <= auth_string_count(sc))
@@ -132,6 +137,10 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 
 static const struct auth_ops ops = {.server = server_run, .client = client_run};
 const struct conf_driver auth_plaintext_driver = {
-	.name = "plaintext", .size = sizeof(struct plaintext), .options = options, .option_count = ARRAY_COUNT(options),
-	.check = check, .ops = &ops,
+    .name = "plaintext",
+    .size = sizeof(struct plaintext),
+    .options = options,
+    .option_count = ARRAY_COUNT(options),
+    .check = check,
+    .ops = &ops,
 };

@@ -87,7 +87,8 @@ static bool says_no(struct slice value)
 
 static bool says_yes(struct slice value)
 {
-	return slice_eq(value, SLICE("1")) || slice_eq_nocase(value, SLICE("yes")) || slice_eq_nocase(value, SLICE("true"));
+	return slice_eq(value, SLICE("1")) || slice_eq_nocase(value, SLICE("yes")) ||
+	       slice_eq_nocase(value, SLICE("true"));
 }
 
 enum auth_result auth_condition(struct auth_server *server)

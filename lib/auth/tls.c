@@ -8,10 +8,10 @@ struct tls_authenticator {
 
 #define P1 offsetof(struct tls_authenticator, server_param1)
 static const struct conf_option options[] = {
-	{"server_param", &conf_expansion, P1, NULL, "server_param1", OPTION_ALIAS},
-	OPT_EXPAND(struct tls_authenticator, server_param1, NULL, "$auth1"),
-	OPT_EXPAND(struct tls_authenticator, server_param2, NULL, "$auth2"),
-	OPT_EXPAND(struct tls_authenticator, server_param3, NULL, "$auth3"),
+    {"server_param", &conf_expansion, P1, NULL, "server_param1", OPTION_ALIAS},
+    OPT_EXPAND(struct tls_authenticator, server_param1, NULL, "$auth1"),
+    OPT_EXPAND(struct tls_authenticator, server_param2, NULL, "$auth2"),
+    OPT_EXPAND(struct tls_authenticator, server_param3, NULL, "$auth3"),
 };
 
 static enum auth_result server_run(struct auth_server *server)
@@ -41,13 +41,18 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 			return err_set(err, FAIL, "there may be one authenticator of the tls driver at most");
 	}
 	if (!t->a.server_condition)
-		return err_set(err, FAIL, "server_condition is not set: every client would be taken for authenticated");
+		return err_set(err, FAIL,
+			       "server_condition is not set: every client would be taken for authenticated");
 	t->a.is_server = true;
 	return OK;
 }
 
 static const struct auth_ops ops = {.server = server_run};
 const struct conf_driver auth_tls_driver = {
-	.name = "tls", .size = sizeof(struct tls_authenticator), .options = options, .option_count = ARRAY_COUNT(options),
-	.check = check, .ops = &ops,
+    .name = "tls",
+    .size = sizeof(struct tls_authenticator),
+    .options = options,
+    .option_count = ARRAY_COUNT(options),
+    .check = check,
+    .ops = &ops,
 };

@@ -7,31 +7,48 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 	const struct authenticator *a = instance;
 
 	(void)conf;
-	return err_set(err, FAIL, "the driver %s is not available in this version%s", a->instance.driver->name,
-		       slice_eq(slice_of(a->instance.driver->name), SLICE("spa")) ? "" :
-		       "; the dovecot driver reaches the same mechanisms");
+	return err_set(err, FAIL, "the driver %s is not available in this version%s",
+		       a->instance.driver->name,
+		       slice_eq(slice_of(a->instance.driver->name), SLICE("spa"))
+			   ? ""
+			   : "; the dovecot driver reaches the same mechanisms");
 }
 
 #define KEPT(name) OPT_NO_EFFECT(name, "the driver is not available in this version")
 static const struct conf_option gsasl[] = {
-	KEPT("client_authz"), KEPT("client_channelbinding"), KEPT("client_password"), KEPT("client_spassword"),
-	KEPT("client_username"), KEPT("server_channelbinding"), KEPT("server_hostname"), KEPT("server_key"),
-	KEPT("server_mech"), KEPT("server_password"), KEPT("server_realm"), KEPT("server_scram_iter"),
-	KEPT("server_scram_salt"), KEPT("server_service"), KEPT("server_skey"),
+    KEPT("client_authz"),      KEPT("client_channelbinding"),
+    KEPT("client_password"),   KEPT("client_spassword"),
+    KEPT("client_username"),   KEPT("server_channelbinding"),
+    KEPT("server_hostname"),   KEPT("server_key"),
+    KEPT("server_mech"),       KEPT("server_password"),
+    KEPT("server_realm"),      KEPT("server_scram_iter"),
+    KEPT("server_scram_salt"), KEPT("server_service"),
+    KEPT("server_skey"),
 };
 static const struct conf_option cyrus_sasl[] = {
-	KEPT("server_hostname"), KEPT("server_mech"), KEPT("server_realm"), KEPT("server_service"),
+    KEPT("server_hostname"),
+    KEPT("server_mech"),
+    KEPT("server_realm"),
+    KEPT("server_service"),
 };
-static const struct conf_option heimdal_gssapi[] = {KEPT("server_hostname"), KEPT("server_keytab"), KEPT("server_service")};
+static const struct conf_option heimdal_gssapi[] = {KEPT("server_hostname"), KEPT("server_keytab"),
+						    KEPT("server_service")};
 static const struct conf_option spa[] = {
-	KEPT("client_domain"), KEPT("client_password"), KEPT("client_username"), KEPT("server_password"),
+    KEPT("client_domain"),
+    KEPT("client_password"),
+    KEPT("client_username"),
+    KEPT("server_password"),
 };
 
 static const struct auth_ops ops = {.server = NULL};
-#define DRIVER(word)                                                                                              \
-	const struct conf_driver auth_##word##_driver = {                                                         \
-		.name = #word, .size = sizeof(struct authenticator), .options = word, .option_count = ARRAY_COUNT(word), \
-		.check = check, .ops = &ops,                                                                      \
+#define DRIVER(word)                                      \
+	const struct conf_driver auth_##word##_driver = { \
+	    .name = #word,                                \
+	    .size = sizeof(struct authenticator),         \
+	    .options = word,                              \
+	    .option_count = ARRAY_COUNT(word),            \
+	    .check = check,                               \
+	    .ops = &ops,                                  \
 	}
 DRIVER(gsasl);
 DRIVER(cyrus_sasl);

@@ -9,7 +9,7 @@
 /* An IP address with an optional port, 20 bytes. IPv4-mapped IPv6 is stored as IPv4. */
 struct ip_addr {
 	uint8_t family; /* 0: none, 4 or 6 */
-	uint16_t port;	/* host order; 0: none */
+	uint16_t port;  /* host order; 0: none */
 	uint8_t bytes[16];
 };
 

@@ -11,10 +11,10 @@
 struct arena_chunk;
 struct arena {
 	struct arena_chunk *chunk; /* newest first */
-	char *next;		   /* free bytes of the newest chunk */
+	char *next;                /* free bytes of the newest chunk */
 	size_t left;
-	size_t used;	 /* bytes of all chunks */
-	size_t size_max; /* a limit on used */
+	size_t used;         /* bytes of all chunks */
+	size_t size_max;     /* a limit on used */
 	uint32_t chunk_size; /* 0: the standard */
 };
 
@@ -30,8 +30,9 @@ void arena_init_chunks(struct arena *arena, size_t size_max, uint32_t chunk_size
 void arena_clear(struct arena *arena);
 void arena_done(struct arena *arena);
 
-#define arena_make(arena, type)		((type *)arena_alloc((arena), sizeof(type), _Alignof(type)))
-#define arena_array(arena, type, count) ((type *)arena_alloc_array((arena), (count), sizeof(type), _Alignof(type)))
+#define arena_make(arena, type) ((type *)arena_alloc((arena), sizeof(type), _Alignof(type)))
+#define arena_array(arena, type, count) \
+	((type *)arena_alloc_array((arena), (count), sizeof(type), _Alignof(type)))
 
 /* Zeroed. NULL past the arena's limit: the owner decides whether that is a 452 or a refused reload. */
 NODISCARD void *arena_alloc(struct arena *arena, size_t size, size_t align);

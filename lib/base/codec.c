@@ -161,10 +161,10 @@ bool base62_decode(struct slice text, uint64_t *number_ret)
 		return false;
 	for (uint32_t i = 0; i < text.len; i++) {
 		char c = text.ptr[i];
-		unsigned value = ascii_is_digit(c)	  ? (unsigned)(c - '0')
+		unsigned value = ascii_is_digit(c)      ? (unsigned)(c - '0')
 				 : c >= 'A' && c <= 'Z' ? (unsigned)(c - 'A') + 10
 				 : c >= 'a' && c <= 'z' ? (unsigned)(c - 'a') + 36
-							  : 62;
+							: 62;
 		if (value == 62 || __builtin_mul_overflow(number, 62, &number) ||
 		    __builtin_add_overflow(number, value, &number))
 			return false;

@@ -5,8 +5,8 @@
 
 /* Each appends the coded form to str. The decoders return false, with str as it was, where the text is not
  * of the form; they never read past it. */
-void base64_encode(struct str *str, struct slice bytes);		/* RFC 4648 section 4, padded, one line */
-bool base64_decode(struct str *str, struct slice text);			/* strict: padding required, no white space */
+void base64_encode(struct str *str, struct slice bytes); /* RFC 4648 section 4, padded, one line */
+bool base64_decode(struct str *str, struct slice text);  /* strict: padding required, no white space */
 void hex_encode(struct str *str, struct slice bytes, bool upper);
 bool hex_decode(struct str *str, struct slice text);
 /* RFC 3461 section 4: printable but for "+" and "="; the rest as +XX. */

@@ -6,9 +6,9 @@
 /* How whatever can fail answers, from a DNS query to a delivery. FAIL and DEFER are never merged: one
  * bounces mail, the other keeps it. */
 enum rc {
-	OK,	   /* here is the answer */
-	FAIL,	   /* the answer is no, and will be no tomorrow */
-	DEFER,	   /* could not find out; ask again later */
+	OK,        /* here is the answer */
+	FAIL,      /* the answer is no, and will be no tomorrow */
+	DEFER,     /* could not find out; ask again later */
 	CANCELLED, /* nobody is waiting any more: unwind and say nothing */
 };
 
@@ -18,9 +18,9 @@ enum rc {
 struct err {
 	struct arena *arena;
 	struct slice text; /* for people and logs; may hold a stranger's bytes, which the log escapes */
-	int os;		   /* errno of the system call behind it, or 0 */
-	bool forced;	   /* the language's forced failure: FAIL because the string said "fail" */
-	bool user_text;	   /* text is meant for the SMTP client too (ACL message, :fail: text) */
+	int os;            /* errno of the system call behind it, or 0 */
+	bool forced;       /* the language's forced failure: FAIL because the string said "fail" */
+	bool user_text;    /* text is meant for the SMTP client too (ACL message, :fail: text) */
 };
 
 static inline struct err err_make(struct arena *arena)

@@ -27,8 +27,8 @@ void hash_seed(uint64_t k0, uint64_t k1)
 static inline uint64_t lower8(uint64_t w)
 {
 	uint64_t low = w & 0x7f7f7f7f7f7f7f7f;
-	uint64_t ge_a = low + 0x3f3f3f3f3f3f3f3f;  /* high bit: at least 'A' */
-	uint64_t gt_z = low + 0x2525252525252525;  /* high bit: above 'Z' */
+	uint64_t ge_a = low + 0x3f3f3f3f3f3f3f3f; /* high bit: at least 'A' */
+	uint64_t gt_z = low + 0x2525252525252525; /* high bit: above 'Z' */
 	uint64_t upper = ge_a & ~gt_z & ~w & 0x8080808080808080;
 
 	return w | upper >> 2;
@@ -129,11 +129,12 @@ static void crc_shift_init(struct crc_shift *shift)
 
 static inline uint32_t crc_shifted(const struct crc_shift *shift, uint64_t crc)
 {
-	return shift->table[0][crc & 0xff] ^ shift->table[1][crc >> 8 & 0xff] ^ shift->table[2][crc >> 16 & 0xff] ^
-	       shift->table[3][crc >> 24 & 0xff];
+	return shift->table[0][crc & 0xff] ^ shift->table[1][crc >> 8 & 0xff] ^
+	       shift->table[2][crc >> 16 & 0xff] ^ shift->table[3][crc >> 24 & 0xff];
 }
 
-__attribute__((target("sse4.2"))) static uint32_t crc32c_hard(uint32_t crc, const unsigned char *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc32c_hard(uint32_t crc, const unsigned char *p,
+							      size_t len)
 {
 	static _Thread_local struct crc_shift shift; /* each thread its own: no lock for the first use */
 	uint64_t c = crc;

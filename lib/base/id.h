@@ -6,7 +6,7 @@
 /* A message id in Exim's form since 4.97, tttttt-ppppppppppp-ssss in base 62: seconds, a number that is unique
  * in this second (Exim: the process id; here: process, shard and sequence), sub-second and host number. The
  * old form tttttt-pppppp-ss is read too. Kept as text, since that is how everyone names messages. */
-#define MESSAGE_ID_LEN	   23
+#define MESSAGE_ID_LEN     23
 #define MESSAGE_ID_LEN_OLD 16
 struct message_id {
 	char text[MESSAGE_ID_LEN + 1]; /* NUL-terminated; "" means none */
@@ -15,9 +15,9 @@ struct message_id {
 /* Each shard has one. unique is chosen at start so that no two shards of any process on this host that can
  * run at the same time share it (process id and shard number); the sequence does the rest. */
 struct id_source {
-	uint64_t unique;   /* below 2^48 */
+	uint64_t unique;    /* below 2^48 */
 	uint64_t last_tick; /* ticks never repeat, so ids do not either, even when the clock steps back */
-	int host_number;   /* option localhost_number, -1: none */
+	int host_number;    /* option localhost_number, -1: none */
 };
 
 /* wall_ns is the wall clock in nanoseconds since the epoch. */

@@ -9,7 +9,10 @@ struct link {
 	struct link *next, *prev;
 };
 
-#define LINK_INIT(name) {&(name), &(name)}
+#define LINK_INIT(name)          \
+	{                        \
+		&(name), &(name) \
+	}
 
 static inline void list_init(struct link *l)
 {
@@ -71,7 +74,8 @@ static inline struct link *list_shift(struct link *list)
 
 #define LIST_ITEM(l, type, member) CONTAINER_OF(l, type, member)
 /* The current member may be removed inside the loop. */
-#define LIST_EACH(l, list) \
-	for (struct link *l = (list)->next, *l##_next = l->next; l != (list); l = l##_next, l##_next = l->next)
+#define LIST_EACH(l, list)                                                    \
+	for (struct link *l = (list)->next, *l##_next = l->next; l != (list); \
+	     l = l##_next, l##_next = l->next)
 
 #endif

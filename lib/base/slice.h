@@ -16,17 +16,20 @@ enum taint { CLEAN, TAINTED };
  * copied freely, never freed, not NUL-terminated, and dead when its owner is. */
 struct slice {
 	const char *ptr; /* not NULL, even when empty */
-	uint32_t len;	 /* bytes */
-	uint32_t taint;	 /* enum taint; whatever is built from it inherits it */
+	uint32_t len;    /* bytes */
+	uint32_t taint;  /* enum taint; whatever is built from it inherits it */
 };
 static_assert(sizeof(struct slice) == 16, "a slice is passed in two registers");
 
-#define SLICE(literal)	    ((struct slice){"" literal, sizeof(literal) - 1, CLEAN})
+#define SLICE(literal) ((struct slice){"" literal, sizeof(literal) - 1, CLEAN})
 /* The same as a constant initialiser of a static table. */
-#define SLICE_INIT(literal) {"" literal, sizeof(literal) - 1, CLEAN}
-#define SLICE_EMPTY	    ((struct slice){"", 0, CLEAN})
+#define SLICE_INIT(literal)                            \
+	{                                              \
+		"" literal, sizeof(literal) - 1, CLEAN \
+	}
+#define SLICE_EMPTY ((struct slice){"", 0, CLEAN})
 /* For printf: "%.*s", SLICE_ARG(s) */
-#define SLICE_ARG(s)	    ((int)(s).len), ((s).ptr)
+#define SLICE_ARG(s) ((int)(s).len), ((s).ptr)
 
 static inline struct slice slice_make(const char *ptr, size_t len, enum taint taint)
 {

@@ -58,7 +58,8 @@ enum {
 	 * and{{bool_lax{A}}{bool_lax{B}}}}, headers_remove with a colon, set with a semicolon, all others
 	 * (headers_add) with a newline. */
 	OPTION_REPEATABLE = 4,
-	OPTION_LATER = 8, /* read, kept and shown like any other, but without effect as yet: warned of, with help */
+	OPTION_LATER =
+	    8, /* read, kept and shown like any other, but without effect as yet: warned of, with help */
 };
 struct conf_option {
 	const char *name;
@@ -287,7 +288,7 @@ struct conf_language {
 /* What many rooms ask for. */
 struct conf_main {
 	int64_t daemon_startup_retries, daemon_startup_sleep; /* seconds */
-	struct slice primary_hostname; /* never unset after loading */
+	struct slice primary_hostname;                        /* never unset after loading */
 	struct slice qualify_domain, qualify_recipient;
 	struct slice spool_directory; /* expanded */
 	struct conf_owner exim_user, exim_group;
@@ -359,7 +360,8 @@ const struct conf_named_list *conf_named_list(const struct conf *conf, enum conf
 
 /* For -be: the text with the file's macros replaced, in the arena; a definition is taken into the snapshot, and *ret is then empty.
  * Not while others use the snapshot. FAIL: a malformed definition, or the text became too long. */
-NODISCARD enum rc conf_replace_macros(struct conf *conf, struct arena *arena, struct slice text, struct slice *ret, struct err *err);
+NODISCARD enum rc conf_replace_macros(struct conf *conf, struct arena *arena, struct slice text,
+				      struct slice *ret, struct err *err);
 void conf_macro(struct conf *conf, const char *name); /* a predefined macro, replaced by "y" */
 void conf_macro_text(struct conf *conf, const char *name, const char *text);
 void conf_feature_macros(struct conf *conf); /* the registry's features, for conf_language.macros */

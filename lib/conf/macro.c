@@ -307,7 +307,8 @@ void macro_define_builtins(struct conf *conf)
 		conf->registry->macros(conf);
 }
 
-enum rc conf_replace_macros(struct conf *conf, struct arena *arena, struct slice text, struct slice *ret, struct err *err)
+enum rc conf_replace_macros(struct conf *conf, struct arena *arena, struct slice text, struct slice *ret,
+			    struct err *err)
 {
 	struct macro_table *table = &conf_state(conf)->macros;
 	bool replaced;

@@ -70,8 +70,8 @@ static bool begin(struct attempt *a)
 	a->now = shard_wall(a->d->shard) / NS_PER_S;
 	task_limit(&a->task, 60000);
 	if (queued_load(&a->task, a->d, a->q, &a->m, &err) != OK) {
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->q->entry->id, "cannot read the message: %.*s",
-			   SLICE_ARG(err.text));
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->q->entry->id,
+			   "cannot read the message: %.*s", SLICE_ARG(err.text));
 		return false;
 	}
 	a->force = a->q->force;
@@ -145,12 +145,13 @@ static void add_recipients(struct attempt *a)
  * has been written. */
 static void give_up(struct attempt *a)
 {
-	struct slice why = a->q->force_frozen ? SLICE("delivery cancelled by administrator") :
-						SLICE("delivery cancelled; message timed out");
+	struct slice why = a->q->force_frozen ? SLICE("delivery cancelled by administrator")
+					      : SLICE("delivery cancelled; message timed out");
 	struct link *l;
 
 	while ((l = list_shift(&a->to_route))) {
-		fate_of(LIST_ITEM(l, struct address, link))->outcome = (struct delivery_outcome){.rc = FAIL, .message = why};
+		fate_of(LIST_ITEM(l, struct address, link))->outcome =
+		    (struct delivery_outcome){.rc = FAIL, .message = why};
 		a->d->stats.failed++;
 		list_append(&a->failed, l);
 	}
@@ -163,15 +164,17 @@ static void deferred_too_long(struct attempt *a)
 {
 	uint64_t age = a->now > a->q->entry->received ? a->now - a->q->entry->received : 0;
 
-	LIST_EACH(l, &a->deferred) {
+	LIST_EACH (l, &a->deferred) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 		struct fate *fate = fate_of(address);
 
-		if (fate->outcome.freeze) { /* a transport asks for it: pipe's freeze_signal, freeze_exec_fail */
+		if (fate->outcome
+			.freeze) { /* a transport asks for it: pipe's freeze_signal, freeze_exec_fail */
 			a->freeze = true;
 			a->freeze_reason = fate->outcome.message;
 		}
-		if (!fate->held && !a->q->entry->frozen && !a->freeze && retry_too_old(&a->scope, address->full, &fate->outcome, age)) {
+		if (!fate->held && !a->q->entry->frozen && !a->freeze &&
+		    retry_too_old(&a->scope, address->full, &fate->outcome, age)) {
 			fate->outcome.rc = FAIL;
 			fate->timed_out = true;
 			address_failed(a, address);
@@ -183,7 +186,7 @@ static void deferred_too_long(struct attempt *a)
  * list that it came from is not looked at again when it may say something else. */
 static void keep_children(struct attempt *a)
 {
-	LIST_EACH(l, &a->deferred) {
+	LIST_EACH (l, &a->deferred) {
 		struct address *child = LIST_ITEM(l, struct address, link);
 		struct address *list = child->parent;
 
@@ -229,7 +232,7 @@ static void report(struct attempt *a)
 	if (list_empty(&a->failed))
 		return;
 	if (bounce_send(a) == OK) {
-		LIST_EACH(l, &a->failed) {
+		LIST_EACH (l, &a->failed) {
 			address_done(a, LIST_ITEM(l, struct address, link));
 		}
 		return;

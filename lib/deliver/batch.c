@@ -20,7 +20,8 @@ static bool hosts_equal(const struct host_list *x, const struct host_list *y)
 
 static bool slice_same(struct slice x, struct slice y)
 {
-	return x.ptr && y.ptr ? slice_eq(x, y) : x.ptr == y.ptr; /* NULL: not set, which is not the same as empty */
+	return x.ptr && y.ptr ? slice_eq(x, y)
+			      : x.ptr == y.ptr; /* NULL: not set, which is not the same as empty */
 }
 
 static bool headers_equal(const struct address *x, const struct address *y)
@@ -31,9 +32,10 @@ static bool headers_equal(const struct address *x, const struct address *y)
 		return false;
 	if (!x->headers_add.count)
 		return true;
-	for (l = x->headers_add.list.next, k = y->headers_add.list.next; l != &x->headers_add.list && k != &y->headers_add.list;
-	     l = l->next, k = k->next)
-		if (!slice_eq(LIST_ITEM(l, struct header, link)->text, LIST_ITEM(k, struct header, link)->text))
+	for (l = x->headers_add.list.next, k = y->headers_add.list.next;
+	     l != &x->headers_add.list && k != &y->headers_add.list; l = l->next, k = k->next)
+		if (!slice_eq(LIST_ITEM(l, struct header, link)->text,
+			      LIST_ITEM(k, struct header, link)->text))
 			return false;
 	return true;
 }
@@ -44,12 +46,15 @@ static bool goes_with(struct attempt *a, const struct address *first, const stru
 	struct err err = err_make(&a->arena);
 	bool multi = true;
 
-	if (other->transport != t || !slice_same(first->errors_to, other->errors_to) || !headers_equal(first, other) ||
-	    first->uid_set != other->uid_set || (first->uid_set && first->uid != other->uid) || first->gid != other->gid)
+	if (other->transport != t || !slice_same(first->errors_to, other->errors_to) ||
+	    !headers_equal(first, other) || first->uid_set != other->uid_set ||
+	    (first->uid_set && first->uid != other->uid) || first->gid != other->gid)
 		return false;
 	if (t->is_local)
-		return slice_same(first->home, other->home) && !first->file.len && !first->pipe.len && !other->file.len &&
-		       !other->pipe.len && slice_eq_nocase(first->domain, other->domain) && slice_eq(first->local_part, other->local_part);
+		return slice_same(first->home, other->home) && !first->file.len && !first->pipe.len &&
+		       !other->file.len && !other->pipe.len &&
+		       slice_eq_nocase(first->domain, other->domain) &&
+		       slice_eq(first->local_part, other->local_part);
 	if (!hosts_equal(first->hosts, other->hosts))
 		return false;
 	a->scope.address = (struct address *)first;
@@ -74,7 +79,7 @@ static struct batch *batch_take(struct attempt *a, struct link *list)
 	b->delivery.addresses = arena_array(&a->arena, struct address *, room);
 	if (!b->delivery.addresses)
 		return NULL;
-	LIST_EACH(l, list) {
+	LIST_EACH (l, list) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 
 		if (first->transport->batch_max > 0 && b->delivery.count >= first->transport->batch_max)
@@ -96,7 +101,8 @@ static struct batch *batch_take(struct attempt *a, struct link *list)
 	return b->delivery.outcomes ? b : NULL;
 }
 
-static void settle(struct attempt *a, struct address *address, const struct delivery_outcome *outcome, bool further)
+static void settle(struct attempt *a, struct address *address, const struct delivery_outcome *outcome,
+		   bool further)
 {
 	struct fate *fate = fate_of(address);
 	bool local = address->transport->is_local;
@@ -140,12 +146,14 @@ static void batch_run(struct task *task, struct batch *b)
 	sc.transport = b->delivery.transport;
 	sc.router = sc.address->router;
 	for (unsigned i = 0; i < b->delivery.count; i++)
-		b->delivery.outcomes[i] = (struct delivery_outcome){.rc = DEFER, .message = SLICE("the transport said nothing")};
+		b->delivery.outcomes[i] =
+		    (struct delivery_outcome){.rc = DEFER, .message = SLICE("the transport said nothing")};
 	began = shard_now(task->shard);
 	if (!a->m->dont_deliver)
 		transport_deliver(&sc, &b->delivery);
 	for (unsigned i = 0; a->m->dont_deliver && i < b->delivery.count; i++)
-		b->delivery.outcomes[i] = (struct delivery_outcome){.rc = OK, .message = SLICE("delivery bypassed by -N option")};
+		b->delivery.outcomes[i] =
+		    (struct delivery_outcome){.rc = OK, .message = SLICE("delivery bypassed by -N option")};
 	for (unsigned i = 0; i < b->delivery.count; i++) {
 		fate_of(b->delivery.addresses[i])->took_ns = shard_now(task->shard) - began;
 		settle(a, b->delivery.addresses[i], &b->delivery.outcomes[i], !first);
@@ -159,14 +167,15 @@ static bool too_early(struct attempt *a, struct address *address)
 {
 	struct retry_record record;
 
-	if (a->force || a->q->first_attempt || retry_look(a, retry_delivery_key(&a->arena, address), &record) != RETRY_WAIT)
+	if (a->force || a->q->first_attempt ||
+	    retry_look(a, retry_delivery_key(&a->arena, address), &record) != RETRY_WAIT)
 		return false;
 	if (address->transport->is_local) {
 		fate_of(address)->outcome = (struct delivery_outcome){
-			.rc = DEFER, .message = SLICE("Retry time not yet reached"), .os = DEFER_NOT_YET_LOCAL};
+		    .rc = DEFER, .message = SLICE("Retry time not yet reached"), .os = DEFER_NOT_YET_LOCAL};
 	} else {
 		fate_of(address)->outcome = (struct delivery_outcome){
-			.rc = DEFER, .message = SLICE("retry time not reached"), .os = DEFER_NOT_YET};
+		    .rc = DEFER, .message = SLICE("retry time not reached"), .os = DEFER_NOT_YET};
 		address->transport = NULL; /* logged as if it had not been routed */
 		address->router = fate_of(address)->router = NULL;
 	}
@@ -190,7 +199,7 @@ static bool waits_for_run(struct attempt *a, struct address *address)
 		return false;
 	fate->held = true;
 	fate->outcome = (struct delivery_outcome){
-		.rc = DEFER, .message = SLICE("domain is in queue_smtp_domains"), .os = DEFER_UNKNOWN};
+	    .rc = DEFER, .message = SLICE("domain is in queue_smtp_domains"), .os = DEFER_UNKNOWN};
 	list_remove(&address->link);
 	log_deferred(a, address);
 	address_deferred(a, address);
@@ -203,7 +212,8 @@ static void no_memory(struct attempt *a, struct link *list)
 
 	while ((l = list_shift(list))) {
 		struct address *address = LIST_ITEM(l, struct address, link);
-		fate_of(address)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
+		fate_of(address)->outcome =
+		    (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
 		log_deferred(a, address);
 		address_deferred(a, address);
 	}
@@ -249,17 +259,19 @@ void deliver_remote(struct attempt *a)
 {
 	struct lane lane = {a};
 	struct group group;
-	unsigned lanes = (unsigned)(a->options->remote_max_parallel > 1 ? a->options->remote_max_parallel : 1), batches = 0;
+	unsigned lanes =
+		     (unsigned)(a->options->remote_max_parallel > 1 ? a->options->remote_max_parallel : 1),
+		 batches = 0;
 
 	a->task.until = UNTIL_NEVER;
 	if (list_empty(&a->remote))
 		return;
-	LIST_EACH(l, &a->remote) {
+	LIST_EACH (l, &a->remote) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 		(void)(waits_for_run(a, address) || too_early(a, address));
 	}
 	/* One address, or one lane, needs no second fiber. */
-	LIST_EACH(l, &a->remote) {
+	LIST_EACH (l, &a->remote) {
 		(void)l;
 		batches++;
 	}

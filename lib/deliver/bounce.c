@@ -75,9 +75,11 @@ static struct slice from_text(struct attempt *a)
 	struct err err = err_make(&a->arena);
 	struct slice from;
 
-	if (expand_option(&a->scope, a->options->dsn_from, &from, &err) == OK && from.len && slice_find(from, '\n') < 0)
+	if (expand_option(&a->scope, a->options->dsn_from, &from, &err) == OK && from.len &&
+	    slice_find(from, '\n') < 0)
 		return from;
-	return arena_printf(&a->arena, "Mail Delivery System <Mailer-Daemon@%.*s>", SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
+	return arena_printf(&a->arena, "Mail Delivery System <Mailer-Daemon@%.*s>",
+			    SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
 }
 
 /* The first item of a template: whole header lines. false: there is none. */
@@ -128,7 +130,8 @@ static void write_headers(struct report *r, struct message *m)
 	header_line(m, "To: %.*s", SLICE_ARG(r->to));
 	if (id.len)
 		header_line(m, "References: <%.*s>", SLICE_ARG(id));
-	header_line(m, "Content-Type: multipart/report; report-type=delivery-status; boundary=%.*s", SLICE_ARG(r->boundary));
+	header_line(m, "Content-Type: multipart/report; report-type=delivery-status; boundary=%.*s",
+		    SLICE_ARG(r->boundary));
 	header_line(m, "MIME-Version: 1.0");
 	if (write_template_headers(r, m))
 		return;
@@ -136,7 +139,8 @@ static void write_headers(struct report *r, struct message *m)
 		header_line(m, "Subject: Mail delivery failed%s",
 			    slice_eq(r->to, a->m->sender) ? ": returning message to sender" : "");
 	else
-		header_line(m, "Subject: Warning: message %s delayed %.*s", a->m->id.text, SLICE_ARG(r->delay));
+		header_line(m, "Subject: Warning: message %s delayed %.*s", a->m->id.text,
+			    SLICE_ARG(r->delay));
 }
 
 /* An error text may have several lines (a remote server's reply), each indented here. */
@@ -172,7 +176,9 @@ static void write_addresses(struct report *r)
 			str_add(&r->text, original_of(address));
 			str_addz(&r->text, ")\n");
 		} else {
-			str_add(&r->text, address->pipe.len ? address->pipe : address->file.len ? address->file : address->full);
+			str_add(&r->text, address->pipe.len   ? address->pipe
+					  : address->file.len ? address->file
+							      : address->full);
 			str_addc(&r->text, '\n');
 			if (address->parent) {
 				str_addz(&r->text, "    (generated from ");
@@ -210,7 +216,8 @@ static void write_output(struct report *r)
 			str_add(&r->text, introduction);
 			introduced = true;
 		}
-		str_printf(&r->text, "\n------ output of the delivery to %.*s ------\n\n", SLICE_ARG(original_of(r->addresses[i])));
+		str_printf(&r->text, "\n------ output of the delivery to %.*s ------\n\n",
+			   SLICE_ARG(original_of(r->addresses[i])));
 		add_indented(&r->text, said, "");
 	}
 }
@@ -234,11 +241,16 @@ static void write_failure_text(struct report *r)
 			str_addz(&r->text, "\n\n");
 		}
 		if (slice_eq(r->to, a->m->sender))
-			str_addz(&r->text, "A message that you sent could not be delivered to one or more of its\n"
-					   "recipients. This is a permanent error. The following address(es) failed:\n\n");
+			str_addz(
+			    &r->text,
+			    "A message that you sent could not be delivered to one or more of its\n"
+			    "recipients. This is a permanent error. The following address(es) failed:\n\n");
 		else
-			str_printf(&r->text, "A message sent by\n\n  <%.*s>\n\ncould not be delivered to one or more of its "
-				   "recipients. The following\naddress(es) failed:\n\n", SLICE_ARG(a->m->sender));
+			str_printf(
+			    &r->text,
+			    "A message sent by\n\n  <%.*s>\n\ncould not be delivered to one or more of its "
+			    "recipients. The following\naddress(es) failed:\n\n",
+			    SLICE_ARG(a->m->sender));
 	}
 	write_addresses(r);
 	write_output(r);
@@ -252,13 +264,17 @@ static void write_delay_beginning(struct report *r)
 	struct header *date = header_find(&a->m->headers, SLICE("date"), NULL);
 
 	str_addz(&r->text, "This message was created automatically by mail delivery software.\n\n");
-	str_printf(&r->text, "A message that you sent has not yet been delivered to one or more of its\n"
-			     "recipients after more than %.*s on the queue on %.*s.\n\nThe message identifier is:     %s\n",
-		   SLICE_ARG(r->delay), SLICE_ARG(conf_main(a->d->conf)->primary_hostname), a->m->id.text);
+	str_printf(
+	    &r->text,
+	    "A message that you sent has not yet been delivered to one or more of its\n"
+	    "recipients after more than %.*s on the queue on %.*s.\n\nThe message identifier is:     %s\n",
+	    SLICE_ARG(r->delay), SLICE_ARG(conf_main(a->d->conf)->primary_hostname), a->m->id.text);
 	if (subject)
-		str_printf(&r->text, "The subject of the message is: %.*s\n", SLICE_ARG(slice_trim(header_body(subject))));
+		str_printf(&r->text, "The subject of the message is: %.*s\n",
+			   SLICE_ARG(slice_trim(header_body(subject))));
 	if (date)
-		str_printf(&r->text, "The date of the message is:    %.*s\n", SLICE_ARG(slice_trim(header_body(date))));
+		str_printf(&r->text, "The date of the message is:    %.*s\n",
+			   SLICE_ARG(slice_trim(header_body(date))));
 	str_addz(&r->text, "\nThe following address(es) have not yet been delivered:\n\n");
 }
 
@@ -275,10 +291,11 @@ static void write_delay_text(struct report *r)
 	if (template_item(r->a, &r->template, 2, &text))
 		str_add(&r->text, text);
 	else
-		str_addz(&r->text, "No action is required on your part. Delivery attempts will continue for\n"
-				   "some time, and this warning may be repeated at intervals if the message\n"
-				   "remains undelivered. Eventually the mail delivery software will give up,\n"
-				   "and when that happens, the message will be returned to you.\n");
+		str_addz(&r->text,
+			 "No action is required on your part. Delivery attempts will continue for\n"
+			 "some time, and this warning may be repeated at intervals if the message\n"
+			 "remains undelivered. Eventually the mail delivery software will give up,\n"
+			 "and when that happens, the message will be returned to you.\n");
 	str_addc(&r->text, '\n');
 }
 
@@ -298,7 +315,8 @@ static void write_status(struct report *r)
 	struct str envid = str_make(&a->arena);
 
 	open_part(r, "message/delivery-status");
-	str_printf(&r->text, "Reporting-MTA: dns; %.*s\n", SLICE_ARG(conf_main(a->d->conf)->primary_hostname));
+	str_printf(&r->text, "Reporting-MTA: dns; %.*s\n",
+		   SLICE_ARG(conf_main(a->d->conf)->primary_hostname));
 	if (a->m->dsn_envid.len) {
 		if (xtext_decode(&envid, a->m->dsn_envid) && slice_find(str_slice(&envid), '\n') < 0)
 			str_printf(&r->text, "Original-Envelope-ID: %.*s\n", SLICE_ARG(str_slice(&envid)));
@@ -341,8 +359,10 @@ static void write_original(struct report *r)
 	struct attempt *a = r->a;
 	const struct deliver_options *o = a->options;
 	bool body = r->kind == REPORT_FAILURE && o->bounce_return_body && a->m->dsn_ret != 2 &&
-		    (o->bounce_return_size_limit <= 0 || message_size(a->m) <= (uint64_t)o->bounce_return_size_limit) &&
-		    (o->bounce_return_linesize_limit <= 0 || a->m->body.line_length_max <= o->bounce_return_linesize_limit);
+		    (o->bounce_return_size_limit <= 0 ||
+		     message_size(a->m) <= (uint64_t)o->bounce_return_size_limit) &&
+		    (o->bounce_return_linesize_limit <= 0 ||
+		     a->m->body.line_length_max <= o->bounce_return_linesize_limit);
 	struct body_reader reader;
 	struct err err = err_make(&a->arena);
 	struct slice piece;
@@ -352,9 +372,10 @@ static void write_original(struct report *r)
 		return;
 	open_part(r, body ? "message/rfc822" : "text/rfc822-headers");
 	if (!body && r->kind == REPORT_FAILURE && a->m->dsn_ret == 1)
-		str_addz(&r->text, "X-Exim-DSN-Information: Due to administrative limits only headers are returned\n");
+		str_addz(&r->text,
+			 "X-Exim-DSN-Information: Due to administrative limits only headers are returned\n");
 	str_printf(&r->text, "Return-path: <%.*s>\n", SLICE_ARG(a->m->sender));
-	LIST_EACH(l, &a->m->headers.list) {
+	LIST_EACH (l, &a->m->headers.list) {
 		struct header *h = LIST_ITEM(l, struct header, link);
 		if (h->type != '*')
 			str_add(&r->text, h->text);
@@ -400,13 +421,14 @@ static void add_copies(struct report *r, struct message *m)
 		if (!list || match_address(&a->scope, list, r->to, NULL, &err) != OK)
 			continue;
 		if (expand_text(&a->scope, slice_trim(item), &text, &err) != OK) {
-			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "errors_copy: %.*s",
-				   SLICE_ARG(err.text));
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id,
+				   "errors_copy: %.*s", SLICE_ARG(err.text));
 			return;
 		}
 		while (slice_split(&text, ',', &one)) {
 			struct address_parts parts;
-			if (address_parse(&a->arena, slice_trim(one), ADDRESS_ALLOW_LITERAL, &parts, &err) == OK)
+			if (address_parse(&a->arena, slice_trim(one), ADDRESS_ALLOW_LITERAL, &parts, &err) ==
+			    OK)
 				(void)add_recipient(m, parts.full);
 		}
 		return; /* the first pattern that fits */
@@ -499,14 +521,15 @@ static struct address **failures_to_report(struct attempt *a, unsigned *count_re
 	*count_ret = 0;
 	if (!failures)
 		return NULL;
-	LIST_EACH(l, &a->failed) {
+	LIST_EACH (l, &a->failed) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 
 		if (address->ignore_errors)
 			log_ignored(a, address);
 		else if (!wanted(address, REPORT_FAILURE))
 			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id,
-				   "%.*s: error ignored: RFC 3461 DSN, failure notify not requested", SLICE_ARG(address->full));
+				   "%.*s: error ignored: RFC 3461 DSN, failure notify not requested",
+				   SLICE_ARG(address->full));
 		else
 			failures[(*count_ret)++] = address;
 	}
@@ -541,7 +564,8 @@ enum rc bounce_send(struct attempt *a)
 	if (!pending)
 		return DEFER;
 	while (total) { /* one report for each to whom errors go */
-		struct report r = {.a = a, .kind = REPORT_FAILURE, .to = errors_to_of(a, pending[0]), .delay = SLICE_EMPTY};
+		struct report r = {
+		    .a = a, .kind = REPORT_FAILURE, .to = errors_to_of(a, pending[0]), .delay = SLICE_EMPTY};
 		unsigned rest = 0;
 
 		r.addresses = arena_array(&a->arena, struct address *, total);
@@ -557,8 +581,8 @@ enum rc bounce_send(struct attempt *a)
 		if (!r.to.len) {
 			report_to_nobody(a, &r);
 		} else if (report_send(&r, &err) != OK) {
-			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "failed to send a bounce message: %.*s",
-				   SLICE_ARG(err.text));
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id,
+				   "failed to send a bounce message: %.*s", SLICE_ARG(err.text));
 			return DEFER;
 		}
 	}
@@ -592,8 +616,8 @@ static bool warning_allowed(struct attempt *a)
 	bool allowed = true;
 
 	if (expand_option_bool(&a->scope, a->options->delay_warning_condition, true, &allowed, &err) != OK)
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "delay_warning_condition: %.*s",
-			   SLICE_ARG(err.text));
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id,
+			   "delay_warning_condition: %.*s", SLICE_ARG(err.text));
 	return allowed;
 }
 
@@ -602,7 +626,8 @@ static struct slice delay_text(struct arena *arena, uint64_t age_s)
 {
 	bool hours = age_s >= 2 * 3600;
 	unsigned long long number = age_s / (hours ? 3600 : 60);
-	struct slice text = arena_printf(arena, "%llu %s%s", number, hours ? "hour" : "minute", number == 1 ? "" : "s");
+	struct slice text =
+	    arena_printf(arena, "%llu %s%s", number, hours ? "hour" : "minute", number == 1 ? "" : "s");
 
 	return text.ptr ? text : SLICE("some time");
 }
@@ -614,12 +639,13 @@ void warning_send(struct attempt *a)
 	struct report r = {.a = a, .kind = REPORT_DELAY, .to = a->m->sender};
 	struct err err = err_make(&a->arena);
 
-	if (due <= a->m->warning_count || !a->m->sender.len || a->q->entry->frozen || list_empty(&a->deferred) || !warning_allowed(a))
+	if (due <= a->m->warning_count || !a->m->sender.len || a->q->entry->frozen ||
+	    list_empty(&a->deferred) || !warning_allowed(a))
 		return;
 	r.addresses = arena_array(&a->arena, struct address *, count_of(&a->deferred));
 	if (!r.addresses)
 		return;
-	LIST_EACH(l, &a->deferred) {
+	LIST_EACH (l, &a->deferred) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 		if (wanted(address, REPORT_DELAY))
 			r.addresses[r.count++] = address;
@@ -639,16 +665,18 @@ void freeze_tell(struct attempt *a)
 	if (!rest.ptr || !a->m->sender.len)
 		return;
 	while (slice_split(&rest, ',', &to)) {
-		struct report r = {.a = a, .kind = REPORT_DELAY, .to = slice_trim(to), .delay = SLICE("and frozen")};
+		struct report r = {
+		    .a = a, .kind = REPORT_DELAY, .to = slice_trim(to), .delay = SLICE("and frozen")};
 		struct err err = err_make(&a->arena);
 		if (!r.to.len)
 			continue;
 		if (slice_find(r.to, '@') < 0)
-			r.to = arena_printf(&a->arena, "%.*s@%.*s", SLICE_ARG(r.to), SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
+			r.to = arena_printf(&a->arena, "%.*s@%.*s", SLICE_ARG(r.to),
+					    SLICE_ARG(conf_main(a->d->conf)->qualify_domain));
 		r.addresses = arena_array(&a->arena, struct address *, count_of(&a->deferred) + 1);
 		if (!r.addresses || !r.to.ptr)
 			return;
-		LIST_EACH(l, &a->deferred) {
+		LIST_EACH (l, &a->deferred) {
 			r.addresses[r.count++] = LIST_ITEM(l, struct address, link);
 		}
 		(void)(report_send(&r, &err) == OK);

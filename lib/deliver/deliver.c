@@ -46,7 +46,8 @@ static void find_login(struct deliverer *d, const struct conf_main *o)
 		snprintf(d->login, sizeof(d->login), "uid %u", uid);
 }
 
-enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret, struct err *err)
+enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret,
+		    struct err *err)
 {
 	struct deliverer *d = calloc(1, sizeof(*d));
 
@@ -77,7 +78,8 @@ void deliver_free(struct deliverer *deliverer)
 	if (!deliverer)
 		return;
 	if (deliverer->spool)
-		for (struct spool_entry *e = spool_first(deliverer->spool); e; e = spool_next(deliverer->spool, e))
+		for (struct spool_entry *e = spool_first(deliverer->spool); e;
+		     e = spool_next(deliverer->spool, e))
 			if (e->user) {
 				queued_free(e->user);
 				e->user = NULL;
@@ -119,7 +121,8 @@ void queued_free(struct queued *q)
 
 void deliver_found(struct deliverer *deliverer, struct spool_entry *entry)
 {
-	struct queued *q = queued_new(deliverer, entry); /* without memory: made when a queue run comes to it */
+	struct queued *q =
+	    queued_new(deliverer, entry); /* without memory: made when a queue run comes to it */
 
 	if (q)
 		q->logged = true; /* who knows */
@@ -167,7 +170,8 @@ int64_t deliver_load(struct deliverer *d)
 
 	if (shard_now(d->shard) < d->load_until)
 		return d->load;
-	d->load = getloadavg(&load, 1) == 1 ? (int64_t)(load * 1000) : -1; /* a few bytes of /proc: no wait for a disk */
+	d->load = getloadavg(&load, 1) == 1 ? (int64_t)(load * 1000)
+					    : -1; /* a few bytes of /proc: no wait for a disk */
 	d->load_until = shard_now(d->shard) + NS_PER_S;
 	return d->load;
 }
@@ -188,7 +192,8 @@ static bool load_too_high(struct deliverer *d, const struct message_id *id)
 	if (!deliver_load_too_high(d, &load))
 		return false;
 	if (log_wants(d->conf, LOG_DELAY_DELIVERY))
-		log_printf(d->shard, d->conf, LOG_TO_MAIN, id, "no immediate delivery: load average %.2f", (double)load / 1000);
+		log_printf(d->shard, d->conf, LOG_TO_MAIN, id, "no immediate delivery: load average %.2f",
+			   (double)load / 1000);
 	return true;
 }
 

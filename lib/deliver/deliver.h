@@ -9,8 +9,8 @@
 struct deliverer;
 
 struct deliver_start {
-	struct conf *conf;	   /* a reference is taken; replaced by deliver_reload() */
-	uint64_t id_unique;	   /* for the ids of bounces: differs for each shard of each process */
+	struct conf *conf;  /* a reference is taken; replaced by deliver_reload() */
+	uint64_t id_unique; /* for the ids of bounces: differs for each shard of each process */
 };
 /* Once per process, before shards run. */
 void deliver_prepare(void);
@@ -30,14 +30,20 @@ int64_t deliver_load(struct deliverer *deliverer);
 bool deliver_load_too_high(struct deliverer *deliverer, int64_t *load_ret);
 
 enum deliver_when {
-	DELIVER_NOW,	 /* start at once */
-	DELIVER_QUEUE,	 /* leave it for a queue run */
+	DELIVER_NOW,   /* start at once */
+	DELIVER_QUEUE, /* leave it for a queue run */
 };
 /* A message that has just been committed (message->entry is set), with its body still in memory: takes over the
  * caller's reference. Does not park. */
 void deliver_accepted(struct deliverer *deliverer, struct message *message, enum deliver_when when);
 
-enum { RUN_FORCE = 1 /* -qf */, RUN_FORCE_FROZEN = 2 /* -qff */, RUN_TWO_PHASE = 4 /* -qq */, RUN_LOCAL = 8 /* -ql */, RUN_FIRST = 16 /* -qi */ };
+enum {
+	RUN_FORCE = 1 /* -qf */,
+	RUN_FORCE_FROZEN = 2 /* -qff */,
+	RUN_TWO_PHASE = 4 /* -qq */,
+	RUN_LOCAL = 8 /* -ql */,
+	RUN_FIRST = 16 /* -qi */
+};
 struct queue_run {
 	unsigned flags;
 	struct slice sender_pattern, recipient_pattern; /* -S, -R; ptr NULL: all */
@@ -45,33 +51,45 @@ struct queue_run {
 	struct message_id first, last; /* -q FIRST LAST; "": no bound */
 };
 /* Starts a run over this shard's messages; parks until all have been tried once when wait is set. */
-NODISCARD enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const struct queue_run *run, bool wait,
-				    struct err *err);
+NODISCARD enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer,
+				    const struct queue_run *run, bool wait, struct err *err);
 /* One message, forced (-M): parks until the attempt is over. FAIL: no such message here. */
-NODISCARD enum rc deliver_message(struct task *task, struct deliverer *deliverer, const struct message_id *id, struct err *err);
+NODISCARD enum rc deliver_message(struct task *task, struct deliverer *deliverer, const struct message_id *id,
+				  struct err *err);
 /* Ends deliveries under way as soon as they may, keeps the rest queued; parks until nothing runs. */
 void deliver_drain(struct task *task, struct deliverer *deliverer);
 
 /* Queue administration: output in Exim's form is appended to out. */
 enum queue_action {
-	QUEUE_REMOVE /* -Mrm */, QUEUE_FREEZE /* -Mf */, QUEUE_THAW /* -Mt */, QUEUE_GIVE_UP /* -Mg */,
-	QUEUE_ADD_RECIPIENT /* -Mar */, QUEUE_EDIT_SENDER /* -Mes */, QUEUE_MARK_DELIVERED /* -Mmd */, QUEUE_MARK_ALL /* -Mmad */,
-	QUEUE_VIEW_HEADER /* -Mvh */, QUEUE_VIEW_BODY /* -Mvb */, QUEUE_VIEW_LOG /* -Mvl */, QUEUE_VIEW_COPY /* -Mvc */,
+	QUEUE_REMOVE /* -Mrm */,
+	QUEUE_FREEZE /* -Mf */,
+	QUEUE_THAW /* -Mt */,
+	QUEUE_GIVE_UP /* -Mg */,
+	QUEUE_ADD_RECIPIENT /* -Mar */,
+	QUEUE_EDIT_SENDER /* -Mes */,
+	QUEUE_MARK_DELIVERED /* -Mmd */,
+	QUEUE_MARK_ALL /* -Mmad */,
+	QUEUE_VIEW_HEADER /* -Mvh */,
+	QUEUE_VIEW_BODY /* -Mvb */,
+	QUEUE_VIEW_LOG /* -Mvl */,
+	QUEUE_VIEW_COPY /* -Mvc */,
 };
-NODISCARD enum rc queue_act(struct task *task, struct deliverer *deliverer, enum queue_action action, const struct message_id *id,
-			    const struct slice *arguments, unsigned argument_count, struct str *out, struct err *err);
+NODISCARD enum rc queue_act(struct task *task, struct deliverer *deliverer, enum queue_action action,
+			    const struct message_id *id, const struct slice *arguments,
+			    unsigned argument_count, struct str *out, struct err *err);
 struct queue_list_options {
 	bool count_only, random_order, delivered_too, undelivered_only; /* -bpc -bpr -bpa -bpu */
 };
-NODISCARD enum rc queue_list(struct task *task, struct deliverer *deliverer, const struct queue_list_options *options,
-			     struct str *out, struct err *err);
+NODISCARD enum rc queue_list(struct task *task, struct deliverer *deliverer,
+			     const struct queue_list_options *options, struct str *out, struct err *err);
 unsigned queue_count(const struct deliverer *deliverer);
 
 /* -brt: the retry rule that an address, or a host, would get. */
 void retry_describe(struct scope *sc, struct slice address, struct slice host, struct str *out);
 
 extern const struct conf_section retry_conf_section; /* begin retry */
-extern const struct conf_group deliver_conf_group;   /* bounce_*, delay_warning, queue_*, retry_*, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after, remote_max_parallel, hold_domains, freeze_tell, errors_copy, dsn_from, ... */
+extern const struct conf_group
+    deliver_conf_group; /* bounce_*, delay_warning, queue_*, retry_*, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after, remote_max_parallel, hold_domains, freeze_tell, errors_copy, dsn_from, ... */
 extern const struct variable_table deliver_variables;
 
 struct deliver_stats {

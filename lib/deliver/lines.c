@@ -26,7 +26,8 @@ static void add_interface(struct str *line, const struct attempt *a, const struc
 {
 	if (o->continued)
 		str_addc(line, '*');
-	if (!o->local.family || !log_wants(a->d->conf, LOG_OUTGOING_INTERFACE) || !log_wants(a->d->conf, LOG_INCOMING_INTERFACE))
+	if (!o->local.family || !log_wants(a->d->conf, LOG_OUTGOING_INTERFACE) ||
+	    !log_wants(a->d->conf, LOG_INCOMING_INTERFACE))
 		return;
 	str_addz(line, " I=[");
 	str_add_ip(line, &o->local);
@@ -52,11 +53,14 @@ static void add_parents(struct str *line, const struct address *address)
 }
 
 /* A file, a command, a mailbox or an address; and the recipient that it comes from, unless that is the same word. */
-static void add_address(struct str *line, const struct attempt *a, const struct address *address, bool delivered)
+static void add_address(struct str *line, const struct attempt *a, const struct address *address,
+			bool delivered)
 {
 	bool mailbox = delivered && address->full.len && address->transport && address->transport->is_local;
-	struct slice shown = address->pipe.len ? address->pipe : address->file.len ? address->file :
-			     mailbox && address->full.ptr[0] != '>' ? address->local_part : address->full; /* ">": a reply */
+	struct slice shown = address->pipe.len                        ? address->pipe
+			     : address->file.len                      ? address->file
+			     : mailbox && address->full.ptr[0] != '>' ? address->local_part
+								      : address->full; /* ">": a reply */
 	const struct address *top = address;
 	struct slice recipient;
 
@@ -108,15 +112,17 @@ static void add_duration(struct str *line, const struct attempt *a, const char *
 	str_addz(line, name);
 	str_addc(line, '=');
 	if (log_wants(a->d->conf, LOG_MILLISEC))
-		str_printf(line, "%llu.%03llus", (unsigned long long)(ns / NS_PER_S), (unsigned long long)(ns % NS_PER_S / NS_PER_MS));
+		str_printf(line, "%llu.%03llus", (unsigned long long)(ns / NS_PER_S),
+			   (unsigned long long)(ns % NS_PER_S / NS_PER_MS));
 	else
 		conf_print_time(line, (int64_t)(ns / NS_PER_S));
 }
 
 static void add_queue_time(struct str *line, const struct attempt *a)
 {
-	uint64_t since = log_wants(a->d->conf, LOG_QUEUE_TIME_EXCLUSIVE) && a->m->received_complete ? a->m->received_complete
-												   : a->m->received;
+	uint64_t since = log_wants(a->d->conf, LOG_QUEUE_TIME_EXCLUSIVE) && a->m->received_complete
+			     ? a->m->received_complete
+			     : a->m->received;
 	uint64_t now = shard_wall(a->d->shard);
 
 	add_duration(line, a, "QT", now > since ? now - since : 0);
@@ -200,7 +206,8 @@ static struct slice without_system_words(struct slice message, struct slice word
 {
 	if (slice_eq(message, words))
 		return SLICE_EMPTY;
-	if (words.len && message.len > words.len + 2 && slice_eq(slice_from(message, message.len - words.len), words) &&
+	if (words.len && message.len > words.len + 2 &&
+	    slice_eq(slice_from(message, message.len - words.len), words) &&
 	    slice_eq(slice_sub(message, message.len - words.len - 2, 2), SLICE(": ")))
 		return slice_sub(message, 0, message.len - words.len - 2);
 	return message;
@@ -225,7 +232,8 @@ void log_failed(struct attempt *a, struct address *address)
 	if (address->transport || fate->timed_out)
 		msglog_line(a, slice_from(str_slice(&line), 3));
 	else
-		msglog_printf(a, "routing failed for %.*s: %.*s", SLICE_ARG(address->full), SLICE_ARG(fate_text(address)));
+		msglog_printf(a, "routing failed for %.*s: %.*s", SLICE_ARG(address->full),
+			      SLICE_ARG(fate_text(address)));
 }
 
 void log_deferred(struct attempt *a, struct address *address)
@@ -261,8 +269,9 @@ void log_ignored(struct attempt *a, struct address *address)
 
 	while (top->parent)
 		top = top->parent;
-	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s%s%.*s%s: error ignored", SLICE_ARG(address->full),
-		   top != address ? " <" : "", SLICE_ARG(top != address ? top->full : SLICE_EMPTY), top != address ? ">" : "");
+	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s%s%.*s%s: error ignored",
+		   SLICE_ARG(address->full), top != address ? " <" : "",
+		   SLICE_ARG(top != address ? top->full : SLICE_EMPTY), top != address ? ">" : "");
 }
 
 /* A host that could not be used, or that sent a whole message away for now. */

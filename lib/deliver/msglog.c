@@ -55,7 +55,9 @@ void msglog_delivered(struct attempt *a, const struct address *address)
 	if (!a->options->message_logs)
 		return;
 	msglog_printf(a, "%.*s%s%.*s%s: %.*s transport succeeded",
-		      SLICE_ARG(address->pipe.len ? address->pipe : address->file.len ? address->file : address->full),
+		      SLICE_ARG(address->pipe.len   ? address->pipe
+				: address->file.len ? address->file
+						    : address->full),
 		      parent ? " <" : "", SLICE_ARG(parent ? parent->full : SLICE_EMPTY), parent ? ">" : "",
 		      SLICE_ARG(address->transport->instance.name));
 }
@@ -79,13 +81,16 @@ static void add_arrival(struct str *text, const struct message *m)
 	str_printf(text, " P=%.*s S=%llu\n", SLICE_ARG(m->protocol), (unsigned long long)message_size(m));
 }
 
-static const char *log_path(struct deliverer *d, struct arena *arena, const char *directory, const struct message_id *id)
+static const char *log_path(struct deliverer *d, struct arena *arena, const char *directory,
+			    const struct message_id *id)
 {
-	return arena_printf(arena, "%.*s/%s%s%s", SLICE_ARG(conf_main(d->conf)->spool_directory), directory, id ? "/" : "",
-			    id ? id->text : "").ptr;
+	return arena_printf(arena, "%.*s/%s%s%s", SLICE_ARG(conf_main(d->conf)->spool_directory), directory,
+			    id ? "/" : "", id ? id->text : "")
+	    .ptr;
 }
 
-static enum rc open_new(struct attempt *a, const char *directory, const char *path, int *fd_ret, struct err *err)
+static enum rc open_new(struct attempt *a, const char *directory, const char *path, int *fd_ret,
+			struct err *err)
 {
 	const char *parent = log_path(a->d, &a->arena, directory, NULL);
 	enum rc rc = file_open(&a->task, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640, fd_ret, err);
@@ -132,7 +137,8 @@ static enum rc append(struct attempt *a, const char *directory, struct err *err)
 static void complain(struct attempt *a, enum rc rc, const struct err *err)
 {
 	if (rc != OK && rc != CANCELLED)
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "message log: %.*s", SLICE_ARG(err->text));
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id,
+			   "message log: %.*s", SLICE_ARG(err->text));
 }
 
 void msglog_keep(struct attempt *a)
@@ -184,7 +190,8 @@ void msglog_remove(struct task *task, struct deliverer *d, const struct message_
 		(void)(file_unlink(task, path, &err) == OK); /* a log that stays behind harms nobody */
 }
 
-enum rc msglog_show(struct task *task, struct deliverer *d, struct queued *q, struct str *out, struct err *err)
+enum rc msglog_show(struct task *task, struct deliverer *d, struct queued *q, struct str *out,
+		    struct err *err)
 {
 	const char *path = log_path(d, task->arena, "msglog", &q->entry->id);
 	struct message *m;

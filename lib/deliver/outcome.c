@@ -10,8 +10,8 @@ static void record(struct deliverer *d, struct queued *q, struct arena *arena, c
 	str_addc(&str, kind);
 	str_add(&str, text);
 	if (str.failed || spool_outcome(NULL, d->spool, q->entry, str_slice(&str), false, &err) != OK)
-		log_printf(d->shard, d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &q->entry->id, "could not record an outcome: %.*s",
-			   SLICE_ARG(err.text));
+		log_printf(d->shard, d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &q->entry->id,
+			   "could not record an outcome: %.*s", SLICE_ARG(err.text));
 }
 
 void outcome_done(struct attempt *a, struct slice unique)
@@ -110,7 +110,8 @@ static void apply(void *arg, struct slice text)
 	}
 }
 
-enum rc queued_load(struct task *task, struct deliverer *d, struct queued *q, struct message **message_ret, struct err *err)
+enum rc queued_load(struct task *task, struct deliverer *d, struct queued *q, struct message **message_ret,
+		    struct err *err)
 {
 	enum rc rc;
 

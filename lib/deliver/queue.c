@@ -71,7 +71,8 @@ static bool run_wants(struct task *task, struct deliverer *d, struct queued *q, 
 		wants = false;
 		for (uint32_t i = 0; i < m->recipient_count && !wants; i++)
 			wants = !m->recipients[i].done &&
-				text_fits(&sc, run->recipient_pattern, run->patterns_are_regex, m->recipients[i].address);
+				text_fits(&sc, run->recipient_pattern, run->patterns_are_regex,
+					  m->recipients[i].address);
 	}
 	message_unref(m);
 	return wants;
@@ -84,12 +85,13 @@ static bool load_stops_run(struct deliverer *d)
 
 	if (load < 0 || load <= o->deliver_queue_load_max)
 		return false;
-	log_printf(d->shard, d->conf, LOG_TO_MAIN, NULL, "Abandon queue run: pid=%d (load %.2f, max %.2f)", (int)getpid(),
-		   (double)load / 1000, (double)o->deliver_queue_load_max / 1000);
+	log_printf(d->shard, d->conf, LOG_TO_MAIN, NULL, "Abandon queue run: pid=%d (load %.2f, max %.2f)",
+		   (int)getpid(), (double)load / 1000, (double)o->deliver_queue_load_max / 1000);
 	return true;
 }
 
-enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const struct queue_run *run, bool wait, struct err *err)
+enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const struct queue_run *run,
+			  bool wait, struct err *err)
 {
 	struct deliverer *d = deliverer;
 	struct message_id *ids;
@@ -97,7 +99,9 @@ enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const 
 
 	if (log_wants(d->conf, LOG_QUEUE_RUN) && shard_id(d->shard) == 0)
 		log_printf(d->shard, d->conf, LOG_TO_MAIN, NULL, "Start queue run: pid=%d%s", (int)getpid(),
-			   run->flags & RUN_FORCE_FROZEN ? " -qff" : run->flags & RUN_FORCE ? " -qf" : "");
+			   run->flags & RUN_FORCE_FROZEN ? " -qff"
+			   : run->flags & RUN_FORCE      ? " -qf"
+							 : "");
 	/* Ids, not entries: messages come and go while the run waits. */
 	ids = arena_array(task->arena, struct message_id, count ? count : 1);
 	if (!ids)
@@ -134,7 +138,8 @@ enum rc deliver_queue_run(struct task *task, struct deliverer *deliverer, const 
 	return OK;
 }
 
-enum rc deliver_message(struct task *task, struct deliverer *deliverer, const struct message_id *id, struct err *err)
+enum rc deliver_message(struct task *task, struct deliverer *deliverer, const struct message_id *id,
+			struct err *err)
 {
 	struct spool_entry *e = spool_find(deliverer->spool, id);
 	struct queued *q = e ? queued_of(deliverer, e) : NULL;
@@ -181,7 +186,8 @@ static void add_size(struct str *out, uint64_t bytes)
 		str_printf(out, "%4" PRIu64 "M", (bytes + 512 * 1024) / (1024 * 1024));
 }
 
-static void list_one(struct task *task, struct deliverer *d, struct queued *q, const struct queue_list_options *options, struct str *out)
+static void list_one(struct task *task, struct deliverer *d, struct queued *q,
+		     const struct queue_list_options *options, struct str *out)
 {
 	struct err err = err_make(task->arena);
 	uint64_t now = shard_wall(d->shard) / NS_PER_S;
@@ -214,7 +220,8 @@ static void list_one(struct task *task, struct deliverer *d, struct queued *q, c
 		message_unref(m);
 }
 
-enum rc queue_list(struct task *task, struct deliverer *deliverer, const struct queue_list_options *options, struct str *out, struct err *err)
+enum rc queue_list(struct task *task, struct deliverer *deliverer, const struct queue_list_options *options,
+		   struct str *out, struct err *err)
 {
 	struct deliverer *d = deliverer;
 
@@ -235,7 +242,8 @@ enum rc queue_list(struct task *task, struct deliverer *deliverer, const struct 
 		if (!e) {
 			/* It went while its header was read. What comes behind it is found from the front; what was listed
 			 * before is skipped by its id. */
-			for (e = spool_first(d->spool); e && strcmp(e->id.text, id.text) <= 0; e = spool_next(d->spool, e))
+			for (e = spool_first(d->spool); e && strcmp(e->id.text, id.text) <= 0;
+			     e = spool_next(d->spool, e))
 				;
 			if (!q->running && !q->entry)
 				queued_free(q);
@@ -248,7 +256,8 @@ enum rc queue_list(struct task *task, struct deliverer *deliverer, const struct 
 
 /* ---- Changes ------------------------------------------------------------------------------------------------------ */
 
-static enum rc view(struct task *task, struct deliverer *d, struct queued *q, enum queue_action action, struct str *out, struct err *err)
+static enum rc view(struct task *task, struct deliverer *d, struct queued *q, enum queue_action action,
+		    struct str *out, struct err *err)
 {
 	struct message *m;
 	struct slice text, piece;
@@ -269,7 +278,7 @@ static enum rc view(struct task *task, struct deliverer *d, struct queued *q, en
 	if (rc != OK)
 		return rc;
 	if (action == QUEUE_VIEW_COPY) {
-		LIST_EACH(l, &m->headers.list) {
+		LIST_EACH (l, &m->headers.list) {
 			struct header *h = LIST_ITEM(l, struct header, link);
 			if (h->type != '*')
 				str_add(out, h->text);
@@ -288,7 +297,8 @@ static enum rc view(struct task *task, struct deliverer *d, struct queued *q, en
 	return rc == FAIL && !err->text.len ? OK : rc == OK ? err_memory(err) : rc;
 }
 
-static enum rc record_change(struct task *task, struct deliverer *d, struct queued *q, char kind, struct slice text, struct err *err)
+static enum rc record_change(struct task *task, struct deliverer *d, struct queued *q, char kind,
+			     struct slice text, struct err *err)
 {
 	struct str record = str_make(task->arena);
 
@@ -316,8 +326,8 @@ static void finish_message(struct task *task, struct deliverer *d, struct queued
 		msglog_remove(task, d, &id);
 }
 
-static enum rc mark_done(struct task *task, struct deliverer *d, struct queued *q, const struct slice *addresses, unsigned count,
-			 struct str *out, struct err *err)
+static enum rc mark_done(struct task *task, struct deliverer *d, struct queued *q,
+			 const struct slice *addresses, unsigned count, struct str *out, struct err *err)
 {
 	struct message *m;
 	bool left = false;
@@ -336,8 +346,10 @@ static enum rc mark_done(struct task *task, struct deliverer *d, struct queued *
 		rc = record_change(task, d, q, OUTCOME_DONE, m->recipients[i].address, err);
 		if (rc != OK)
 			break;
-		str_printf(out, "Message %s: <%.*s> marked as delivered\n", q->entry->id.text, SLICE_ARG(m->recipients[i].address));
-		log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id, "address <%.*s> marked delivered by administrator",
+		str_printf(out, "Message %s: <%.*s> marked as delivered\n", q->entry->id.text,
+			   SLICE_ARG(m->recipients[i].address));
+		log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id,
+			   "address <%.*s> marked delivered by administrator",
 			   SLICE_ARG(m->recipients[i].address));
 	}
 	message_unref(m);
@@ -353,8 +365,8 @@ static void remove_message(struct task *task, struct deliverer *d, struct queued
 	finish_message(task, d, q);
 }
 
-static enum rc act(struct task *task, struct deliverer *d, enum queue_action action, struct queued *q, const struct slice *arguments,
-		   unsigned argument_count, struct str *out, struct err *err)
+static enum rc act(struct task *task, struct deliverer *d, enum queue_action action, struct queued *q,
+		   const struct slice *arguments, unsigned argument_count, struct str *out, struct err *err)
 {
 	struct address_parts parts;
 	const char *id = q->entry->id.text;
@@ -367,13 +379,15 @@ static enum rc act(struct task *task, struct deliverer *d, enum queue_action act
 	case QUEUE_FREEZE:
 	case QUEUE_THAW:
 		if (q->entry->frozen == (action == QUEUE_FREEZE)) {
-			str_printf(out, "Message %s is %s frozen\n", id, q->entry->frozen ? "already" : "not");
+			str_printf(out, "Message %s is %s frozen\n", id,
+				   q->entry->frozen ? "already" : "not");
 			return OK;
 		}
 		spool_mark(d->spool, q->entry, action == QUEUE_FREEZE);
 		q->entry->frozen = action == QUEUE_FREEZE;
 		str_printf(out, "Message %s is %s frozen\n", id, q->entry->frozen ? "now" : "no longer");
-		log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id, "%s by administrator", q->entry->frozen ? "frozen" : "unfrozen");
+		log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id, "%s by administrator",
+			   q->entry->frozen ? "frozen" : "unfrozen");
 		if (action == QUEUE_THAW)
 			rc = record_change(task, d, q, OUTCOME_THAWED, SLICE_EMPTY, err);
 		return rc;
@@ -386,14 +400,20 @@ static enum rc act(struct task *task, struct deliverer *d, enum queue_action act
 	case QUEUE_ADD_RECIPIENT:
 	case QUEUE_EDIT_SENDER:
 		for (unsigned i = 0; i < argument_count && rc == OK; i++) {
-			unsigned flags = ADDRESS_ALLOW_LITERAL | (action == QUEUE_EDIT_SENDER ? ADDRESS_ALLOW_EMPTY : 0);
+			unsigned flags =
+			    ADDRESS_ALLOW_LITERAL | (action == QUEUE_EDIT_SENDER ? ADDRESS_ALLOW_EMPTY : 0);
 			rc = address_parse(task->arena, arguments[i], flags, &parts, err);
 			if (rc == OK)
-				rc = record_change(task, d, q, action == QUEUE_EDIT_SENDER ? OUTCOME_SENDER : OUTCOME_RECIPIENT, parts.full, err);
+				rc = record_change(task, d, q,
+						   action == QUEUE_EDIT_SENDER ? OUTCOME_SENDER
+									       : OUTCOME_RECIPIENT,
+						   parts.full, err);
 			if (rc == OK) {
-				const char *what = action == QUEUE_EDIT_SENDER ? "sender address changed to" : "recipient added:";
+				const char *what = action == QUEUE_EDIT_SENDER ? "sender address changed to"
+									       : "recipient added:";
 				str_printf(out, "Message %s %s <%.*s>\n", id, what, SLICE_ARG(parts.full));
-				log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id, "%s <%.*s> by administrator", what, SLICE_ARG(parts.full));
+				log_printf(d->shard, d->conf, LOG_TO_MAIN, &q->entry->id,
+					   "%s <%.*s> by administrator", what, SLICE_ARG(parts.full));
 			}
 		}
 		return rc;
@@ -406,8 +426,9 @@ static enum rc act(struct task *task, struct deliverer *d, enum queue_action act
 	}
 }
 
-enum rc queue_act(struct task *task, struct deliverer *deliverer, enum queue_action action, const struct message_id *id,
-		  const struct slice *arguments, unsigned argument_count, struct str *out, struct err *err)
+enum rc queue_act(struct task *task, struct deliverer *deliverer, enum queue_action action,
+		  const struct message_id *id, const struct slice *arguments, unsigned argument_count,
+		  struct str *out, struct err *err)
 {
 	struct deliverer *d = deliverer;
 	struct spool_entry *e = spool_find(d->spool, id);
@@ -418,7 +439,8 @@ enum rc queue_act(struct task *task, struct deliverer *deliverer, enum queue_act
 		return err_set(err, FAIL, "no message %s", id->text);
 	if (!q)
 		return err_memory(err);
-	if (q->running && action != QUEUE_VIEW_HEADER && action != QUEUE_VIEW_BODY && action != QUEUE_VIEW_LOG && action != QUEUE_VIEW_COPY) {
+	if (q->running && action != QUEUE_VIEW_HEADER && action != QUEUE_VIEW_BODY &&
+	    action != QUEUE_VIEW_LOG && action != QUEUE_VIEW_COPY) {
 		str_printf(out, "Message %s is locked\n", id->text);
 		return OK;
 	}

@@ -3,15 +3,15 @@
 #include "work.h"
 
 struct retry_step {
-	char kind;	    /* F, G or H */
-	int64_t until_s;    /* since the first failure */
+	char kind;       /* F, G or H */
+	int64_t until_s; /* since the first failure */
 	int64_t interval_s;
-	int64_t factor;	    /* thousandths */
+	int64_t factor; /* thousandths */
 };
 struct retry_rule {
 	const struct match_list *domains, *addresses; /* one of them */
 	const struct match_list *senders;
-	int error;	    /* enum retry_error of an outcome; -1: any */
+	int error;                   /* enum retry_error of an outcome; -1: any */
 	int code_first, code_second; /* rcpt_4xx: the digits; -1: any */
 	struct retry_step steps[16];
 	unsigned step_count;
@@ -29,14 +29,28 @@ static bool error_word(struct slice word, struct retry_rule *rule)
 		const char *name;
 		int error;
 	} words[] = {
-		{"*", -1}, {"connect", RETRY_ERROR_CONNECT}, {"connect_A", RETRY_ERROR_CONNECT}, {"connect_MX", RETRY_ERROR_CONNECT},
-		{"refused", RETRY_ERROR_REFUSED}, {"refused_A", RETRY_ERROR_REFUSED}, {"refused_MX", RETRY_ERROR_REFUSED},
-		{"timeout", RETRY_ERROR_TIMEOUT}, {"timeout_A", RETRY_ERROR_TIMEOUT}, {"timeout_MX", RETRY_ERROR_TIMEOUT},
-		{"timeout_connect", RETRY_ERROR_TIMEOUT}, {"timeout_connect_A", RETRY_ERROR_TIMEOUT},
-		{"timeout_connect_MX", RETRY_ERROR_TIMEOUT}, {"timeout_DNS", RETRY_ERROR_DNS}, {"lookup", RETRY_ERROR_DNS},
-		{"lost_connection", RETRY_ERROR_LOST}, {"quota", RETRY_ERROR_QUOTA}, {"auth_failed", RETRY_ERROR_AUTH},
-		{"tls_required", RETRY_ERROR_TLS}, {"data_4xx", RETRY_ERROR_DATA_4XX}, {"mail_4xx", RETRY_ERROR_MAIL_4XX},
-		{"rcpt_4xx", RETRY_ERROR_RCPT_4XX},
+	    {"*", -1},
+	    {"connect", RETRY_ERROR_CONNECT},
+	    {"connect_A", RETRY_ERROR_CONNECT},
+	    {"connect_MX", RETRY_ERROR_CONNECT},
+	    {"refused", RETRY_ERROR_REFUSED},
+	    {"refused_A", RETRY_ERROR_REFUSED},
+	    {"refused_MX", RETRY_ERROR_REFUSED},
+	    {"timeout", RETRY_ERROR_TIMEOUT},
+	    {"timeout_A", RETRY_ERROR_TIMEOUT},
+	    {"timeout_MX", RETRY_ERROR_TIMEOUT},
+	    {"timeout_connect", RETRY_ERROR_TIMEOUT},
+	    {"timeout_connect_A", RETRY_ERROR_TIMEOUT},
+	    {"timeout_connect_MX", RETRY_ERROR_TIMEOUT},
+	    {"timeout_DNS", RETRY_ERROR_DNS},
+	    {"lookup", RETRY_ERROR_DNS},
+	    {"lost_connection", RETRY_ERROR_LOST},
+	    {"quota", RETRY_ERROR_QUOTA},
+	    {"auth_failed", RETRY_ERROR_AUTH},
+	    {"tls_required", RETRY_ERROR_TLS},
+	    {"data_4xx", RETRY_ERROR_DATA_4XX},
+	    {"mail_4xx", RETRY_ERROR_MAIL_4XX},
+	    {"rcpt_4xx", RETRY_ERROR_RCPT_4XX},
 	};
 
 	rule->code_first = rule->code_second = -1;
@@ -53,9 +67,10 @@ static bool error_word(struct slice word, struct retry_rule *rule)
 	/* "rcpt_45x", "data_450" */
 	if (word.len == 8 && word.ptr[4] == '_' && word.ptr[5] == '4') {
 		struct slice what = slice_sub(word, 0, 4);
-		rule->error = slice_eq(what, SLICE("rcpt")) ? RETRY_ERROR_RCPT_4XX
+		rule->error = slice_eq(what, SLICE("rcpt"))   ? RETRY_ERROR_RCPT_4XX
 			      : slice_eq(what, SLICE("data")) ? RETRY_ERROR_DATA_4XX
-			      : slice_eq(what, SLICE("mail")) ? RETRY_ERROR_MAIL_4XX : -2;
+			      : slice_eq(what, SLICE("mail")) ? RETRY_ERROR_MAIL_4XX
+							      : -2;
 		rule->code_first = ascii_is_digit(word.ptr[6]) ? word.ptr[6] - '0' : -1;
 		rule->code_second = ascii_is_digit(word.ptr[7]) ? word.ptr[7] - '0' : -1;
 		return rule->error != -2;
@@ -92,21 +107,25 @@ static bool parse_step(struct slice text, struct retry_step *step)
 		return false;
 	if (!slice_split(&rest, ',', &part) || !conf_parse_time(slice_trim(part), &step->until_s))
 		return false;
-	if (!slice_split(&rest, ',', &part) || !conf_parse_time(slice_trim(part), &step->interval_s) || step->interval_s <= 0)
+	if (!slice_split(&rest, ',', &part) || !conf_parse_time(slice_trim(part), &step->interval_s) ||
+	    step->interval_s <= 0)
 		return false;
 	if (step->kind == 'F')
 		return !rest.ptr;
-	return slice_split(&rest, ',', &part) && parse_factor(slice_trim(part), &step->factor) && step->factor >= 1000 && !rest.ptr;
+	return slice_split(&rest, ',', &part) && parse_factor(slice_trim(part), &step->factor) &&
+	       step->factor >= 1000 && !rest.ptr;
 }
 
-static enum rc parse_rule(struct conf *conf, const struct conf_line *line, struct retry_rule *rule, struct err *err)
+static enum rc parse_rule(struct conf *conf, const struct conf_line *line, struct retry_rule *rule,
+			  struct err *err)
 {
 	struct slice rest = line->text, pattern, word, step;
 
 	if (!slice_word(&rest, &pattern) || !slice_word(&rest, &word))
 		return conf_error(err, &line->place, "a retry rule needs a pattern and an error name");
 	if (!error_word(word, rule))
-		return conf_error(err, &line->place, "unknown or malformed retry error name \"%.*s\"", SLICE_ARG(word));
+		return conf_error(err, &line->place, "unknown or malformed retry error name \"%.*s\"",
+				  SLICE_ARG(word));
 	if (slice_find(pattern, '@') >= 0 && !slice_starts(pattern, SLICE("^")))
 		rule->addresses = match_compile(conf, &conf->arena, LIST_ADDRESS, pattern);
 	else
@@ -127,9 +146,11 @@ static enum rc parse_rule(struct conf *conf, const struct conf_line *line, struc
 		if (!slice_trim(step).len)
 			continue;
 		if (rule->step_count == ARRAY_COUNT(rule->steps))
-			return conf_error(err, &line->place, "more than %zu steps in a retry rule", ARRAY_COUNT(rule->steps));
+			return conf_error(err, &line->place, "more than %zu steps in a retry rule",
+					  ARRAY_COUNT(rule->steps));
 		if (!parse_step(step, &rule->steps[rule->step_count]))
-			return conf_error(err, &line->place, "bad parameters for retry rule: \"%.*s\"", SLICE_ARG(slice_trim(step)));
+			return conf_error(err, &line->place, "bad parameters for retry rule: \"%.*s\"",
+					  SLICE_ARG(slice_trim(step)));
 		rule->step_count++;
 	}
 	return OK;
@@ -160,7 +181,8 @@ static enum rc read_section(struct conf_reader *reader, void **section_ret, stru
 	return rc == FAIL && !err->text.len ? OK : rc;
 }
 
-const struct conf_section retry_conf_section = {.id = CONF_SECTION_RETRY, .name = "retry", .read = read_section};
+const struct conf_section retry_conf_section = {
+    .id = CONF_SECTION_RETRY, .name = "retry", .read = read_section};
 
 /* ---- Which rule -------------------------------------------------------------------------------------------------- */
 
@@ -184,22 +206,26 @@ static bool error_fits(const struct retry_rule *rule, const struct delivery_outc
 	return rule->code_second < 0 || (reply.len >= 3 && reply.ptr[2] - '0' == rule->code_second);
 }
 
-static const struct retry_rule *rule_find(struct scope *sc, struct slice address, struct slice host, const struct delivery_outcome *outcome)
+static const struct retry_rule *rule_find(struct scope *sc, struct slice address, struct slice host,
+					  const struct delivery_outcome *outcome)
 {
 	const struct retry_rules *rules = conf_section(sc->conf, CONF_SECTION_RETRY);
 	struct err err = err_make(sc->task->arena);
 
 	for (const struct retry_rule *r = rules ? rules->first : NULL; r; r = r->next) {
-		bool fits = r->domains ? match_domain(sc, r->domains, domain_of(address), NULL, &err) == OK ||
-						 (host.len && match_domain(sc, r->domains, host, NULL, &err) == OK)
-				       : match_address(sc, r->addresses, address, NULL, &err) == OK;
-		if (fits && error_fits(r, outcome) && (!r->senders || match_address(sc, r->senders, sc->sender, NULL, &err) == OK))
+		bool fits = r->domains
+				? match_domain(sc, r->domains, domain_of(address), NULL, &err) == OK ||
+				      (host.len && match_domain(sc, r->domains, host, NULL, &err) == OK)
+				: match_address(sc, r->addresses, address, NULL, &err) == OK;
+		if (fits && error_fits(r, outcome) &&
+		    (!r->senders || match_address(sc, r->senders, sc->sender, NULL, &err) == OK))
 			return r;
 	}
 	return NULL;
 }
 
-static uint64_t next_interval(struct scope *sc, const struct retry_step *step, const struct retry_record *record)
+static uint64_t next_interval(struct scope *sc, const struct retry_step *step,
+			      const struct retry_record *record)
 {
 	const struct deliver_options *o = conf_group(sc->conf, CONF_DELIVER);
 	int64_t interval = step->interval_s, last = (int64_t)(record->next_try - record->last_try);
@@ -211,7 +237,8 @@ static uint64_t next_interval(struct scope *sc, const struct retry_step *step, c
 			shard_random(sc->task->shard, &random, sizeof(random));
 			/* Between the base and the grown interval, so that crowds drift apart. */
 			if (interval > step->interval_s)
-				interval = step->interval_s + (int64_t)(random % (uint64_t)(interval - step->interval_s + 1));
+				interval = step->interval_s +
+					   (int64_t)(random % (uint64_t)(interval - step->interval_s + 1));
 		}
 	}
 	if (interval > o->retry_interval_max)
@@ -224,7 +251,8 @@ static uint64_t next_interval(struct scope *sc, const struct retry_step *step, c
 /* "R:address" or "R:domain": what a router's trouble is kept for (retry_use_local_part). */
 static struct slice routing_key(struct arena *arena, const struct address *address, bool local_part)
 {
-	struct slice key = arena_printf(arena, "R:%.*s", SLICE_ARG(local_part || !address->domain.len ? address->full : address->domain));
+	struct slice key = arena_printf(
+	    arena, "R:%.*s", SLICE_ARG(local_part || !address->domain.len ? address->full : address->domain));
 
 	return key.ptr ? key : SLICE("R:");
 }
@@ -237,8 +265,10 @@ static bool router_keeps_local_part(const struct address *address)
 /* "T:address", or the file or command. */
 struct slice retry_delivery_key(struct arena *arena, const struct address *address)
 {
-	struct slice key = arena_printf(arena, "T:%.*s", SLICE_ARG(address->file.len ? address->file :
-								   address->pipe.len ? address->pipe : address->full));
+	struct slice key = arena_printf(arena, "T:%.*s",
+					SLICE_ARG(address->file.len   ? address->file
+						  : address->pipe.len ? address->pipe
+								      : address->full));
 
 	return key.ptr ? key : SLICE("T:");
 }
@@ -252,10 +282,11 @@ bool retry_routing_waits(struct attempt *a, const struct address *address)
 	       retry_look(a, routing_key(&a->arena, address, true), &record) == RETRY_WAIT;
 }
 
-void retry_routing_failed(struct attempt *a, const struct address *address, const struct delivery_outcome *outcome)
+void retry_routing_failed(struct attempt *a, const struct address *address,
+			  const struct delivery_outcome *outcome)
 {
-	(void)retry_failed(&a->scope, routing_key(&a->arena, address, router_keeps_local_part(address)), address->full,
-			   SLICE_EMPTY, outcome);
+	(void)retry_failed(&a->scope, routing_key(&a->arena, address, router_keeps_local_part(address)),
+			   address->full, SLICE_EMPTY, outcome);
 }
 
 void retry_routing_done(struct attempt *a, const struct address *address)
@@ -279,8 +310,8 @@ static struct slice host_key(struct arena *arena, const struct host_item *host)
 	return key.failed ? SLICE("T:") : str_slice(&key);
 }
 
-enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf, struct slice key,
-				struct retry_record *record_ret, struct slice *text_ret)
+enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf,
+				struct slice key, struct retry_record *record_ret, struct slice *text_ret)
 {
 	const struct deliver_options *o = conf_group(conf, CONF_DELIVER);
 	struct err err = err_make(NULL);
@@ -303,7 +334,8 @@ enum retry_state retry_look(struct attempt *a, struct slice key, struct retry_re
 	return retry_look_raw(a->d->shard, &a->arena, a->d->conf, key, record_ret, NULL);
 }
 
-bool retry_failed(struct scope *sc, struct slice key, struct slice address, struct slice host, const struct delivery_outcome *outcome)
+bool retry_failed(struct scope *sc, struct slice key, struct slice address, struct slice host,
+		  const struct delivery_outcome *outcome)
 {
 	struct shard *shard = sc->task->shard;
 	const struct retry_rule *rule = rule_find(sc, address, host, outcome);
@@ -344,9 +376,11 @@ void retry_clear(struct shard *shard, struct slice key)
 	arena_done(&arena);
 }
 
-bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome, uint64_t age_s)
+bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome,
+		   uint64_t age_s)
 {
-	bool waits = outcome->os == DEFER_NOT_YET || outcome->os == DEFER_NOT_YET_LOCAL || outcome->os == RETRY_NOT_REACHED_HOSTS;
+	bool waits = outcome->os == DEFER_NOT_YET || outcome->os == DEFER_NOT_YET_LOCAL ||
+		     outcome->os == RETRY_NOT_REACHED_HOSTS;
 	const struct retry_rule *rule;
 
 	/* "retry time not reached" is no failure of its own: any rule for the address tells how long it may wait. */
@@ -361,13 +395,14 @@ bool retry_too_old(struct scope *sc, struct slice address, const struct delivery
 /* What a host refused for now in one message ("T:host:ip:id"): later messages may fare better. */
 static struct slice message_key(struct scope *sc, const struct host_item *host)
 {
-	struct slice key = arena_printf(sc->task->arena, "%.*s:%s", SLICE_ARG(host_key(sc->task->arena, host)), sc->message->id.text);
+	struct slice key = arena_printf(sc->task->arena, "%.*s:%s",
+					SLICE_ARG(host_key(sc->task->arena, host)), sc->message->id.text);
 
 	return key.ptr ? key : SLICE("T:");
 }
 
-static bool host_blocked(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
-			 struct host_history *history_ret)
+static bool host_blocked(void *arg, struct scope *sc, const struct transport *transport,
+			 const struct host_item *host, struct host_history *history_ret)
 {
 	struct shard *shard = sc->task->shard;
 	struct arena *arena = sc->task->arena;
@@ -384,10 +419,11 @@ static bool host_blocked(void *arg, struct scope *sc, const struct transport *tr
 	return state == RETRY_WAIT && !sc->forced;
 }
 
-static void host_result(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
-			const struct delivery_outcome *outcome)
+static void host_result(void *arg, struct scope *sc, const struct transport *transport,
+			const struct host_item *host, const struct delivery_outcome *outcome)
 {
-	struct slice key = host_key(sc->task->arena, host), address = sc->address ? sc->address->full : SLICE_EMPTY;
+	struct slice key = host_key(sc->task->arena, host),
+		     address = sc->address ? sc->address->full : SLICE_EMPTY;
 	bool host_failed = outcome->rc != OK && outcome->scope == DEFER_HOST;
 	bool message_deferred = outcome->rc == DEFER && outcome->scope == DEFER_MESSAGE;
 
@@ -423,7 +459,8 @@ void retry_describe(struct scope *sc, struct slice address, struct slice host, s
 		str_printf(out, "No retry information found\n");
 		return;
 	}
-	str_printf(out, "Retry rule: %.*s  %s", SLICE_ARG(match_list_text(rule->domains ? rule->domains : rule->addresses)),
+	str_printf(out, "Retry rule: %.*s  %s",
+		   SLICE_ARG(match_list_text(rule->domains ? rule->domains : rule->addresses)),
 		   rule->error < 0 ? "*  " : "");
 	for (unsigned i = 0; i < rule->step_count; i++) {
 		const struct retry_step *step = &rule->steps[i];
@@ -434,7 +471,10 @@ void retry_describe(struct scope *sc, struct slice address, struct slice host, s
 		if (step->kind != 'F') {
 			str_printf(out, ",%lld", (long long)(step->factor / 1000));
 			if (step->factor % 1000)
-				str_printf(out, ".%lld", (long long)(step->factor % 1000) / (step->factor % 10 ? 1 : step->factor % 100 ? 10 : 100));
+				str_printf(out, ".%lld",
+					   (long long)(step->factor % 1000) / (step->factor % 10    ? 1
+									       : step->factor % 100 ? 10
+												    : 100));
 		}
 		str_addz(out, "; ");
 	}

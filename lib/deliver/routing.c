@@ -19,7 +19,9 @@ static bool child_fate(struct attempt *a, struct address *address)
 
 	/* A file or pipe is told apart by who it is for; an address is itself. */
 	if (address->pipe.len || address->file.len || address->transport) {
-		str_add(&unique, address->pipe.len ? address->pipe : address->file.len ? address->file : address->full);
+		str_add(&unique, address->pipe.len   ? address->pipe
+				 : address->file.len ? address->file
+						     : address->full);
 		str_addc(&unique, ':');
 		str_add(&unique, address->parent ? address->parent->full : SLICE_EMPTY);
 		if (address->full.ptr[0] == '>') /* several replies to one are several */
@@ -56,7 +58,9 @@ static void take_delivery(struct attempt *a, struct address *child)
 void route_take_children(struct attempt *a, struct address *parent, struct route_output *out)
 {
 	struct fate *pf = fate_of(parent);
-	struct link *l, *at = &a->to_route; /* in front, in their order: what comes of the first is known before the second */
+	struct link *l,
+	    *at =
+		&a->to_route; /* in front, in their order: what comes of the first is known before the second */
 
 	while ((l = list_shift(&out->children))) {
 		struct address *child = LIST_ITEM(l, struct address, link);
@@ -64,7 +68,8 @@ void route_take_children(struct attempt *a, struct address *parent, struct route
 		if (!child->parent)
 			child->parent = parent;
 		if (!child_fate(a, child)) {
-			fate_of(parent)->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
+			fate_of(parent)->outcome =
+			    (struct delivery_outcome){.rc = DEFER, .message = SLICE("out of memory")};
 			return;
 		}
 		child->recipient = parent->recipient;
@@ -81,18 +86,23 @@ void route_take_children(struct attempt *a, struct address *parent, struct route
 	}
 }
 
-static void not_taken(struct attempt *a, struct address *address, struct route_output *out, struct err *err, enum rc rc)
+static void not_taken(struct attempt *a, struct address *address, struct route_output *out, struct err *err,
+		      enum rc rc)
 {
 	struct fate *fate = fate_of(address);
-	struct slice why = out->message.len ? out->message : err->text.len ? err->text : SLICE("Unrouteable address");
+	struct slice why = out->message.len ? out->message
+			   : err->text.len  ? err->text
+					    : SLICE("Unrouteable address");
 
 	fate->router = address->router = out->router; /* not the last one that it happened to be in */
-	route_take_children(a, address, out);		      /* what a filter had set up before */
+	route_take_children(a, address, out);         /* what a filter had set up before */
 	if (fate->has_children)
 		fate->children++; /* the address is not done when they are */
-	fate->outcome = (struct delivery_outcome){
-		.rc = rc, .message = why, .os = out->os ? out->os : DEFER_UNKNOWN, .scope = DEFER_ADDRESS,
-		.user_message = out->bounce_message};
+	fate->outcome = (struct delivery_outcome){.rc = rc,
+						  .message = why,
+						  .os = out->os ? out->os : DEFER_UNKNOWN,
+						  .scope = DEFER_ADDRESS,
+						  .user_message = out->bounce_message};
 	list_init(&address->link);
 	if (rc == FAIL) {
 		address_failed(a, address);
@@ -112,12 +122,14 @@ static bool held_back(struct attempt *a, struct address *address)
 	int number = DEFER_NOT_YET;
 
 	a->scope.address = address;
-	if (!a->force && a->options->hold_domains && match_domain(&a->scope, a->options->hold_domains, address->domain, NULL, &err) == OK)
+	if (!a->force && a->options->hold_domains &&
+	    match_domain(&a->scope, a->options->hold_domains, address->domain, NULL, &err) == OK)
 		why = "domain is held", number = DEFER_HELD;
 	else if (a->q->first_attempt && a->options->queue_domains &&
 		 match_domain(&a->scope, a->options->queue_domains, address->domain, NULL, &err) == OK)
 		why = "domain is in queue_domains", number = DEFER_QUEUED;
-	else if (!a->force && !a->q->first_attempt && /* a new message is always tried: its record may be another user's */
+	else if (!a->force &&
+		 !a->q->first_attempt && /* a new message is always tried: its record may be another user's */
 		 retry_routing_waits(a, address))
 		why = "retry time not reached";
 	if (!why)
@@ -144,7 +156,8 @@ static void route_one(struct attempt *a, struct address *address)
 	task_limit(&a->task, 5 * 60 * 1000);
 	result = route_address(&a->scope, address, ROUTE_DELIVER, &out, &err);
 	if (out.syntax_errors.len)
-		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s", SLICE_ARG(out.syntax_errors));
+		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "%.*s",
+			   SLICE_ARG(out.syntax_errors));
 	switch (result) {
 	case ROUTE_ACCEPT:
 		fate->router = address->router;
@@ -166,8 +179,9 @@ static void route_one(struct attempt *a, struct address *address)
 		fate->router = out.router;
 		route_take_children(a, address, &out);
 		if (!out.disable_logging)
-			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, "=> :blackhole: <%.*s>%s%.*s",
-				   SLICE_ARG(address->full), out.router ? " R=" : "",
+			log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id,
+				   "=> :blackhole: <%.*s>%s%.*s", SLICE_ARG(address->full),
+				   out.router ? " R=" : "",
 				   SLICE_ARG(out.router ? out.router->instance.name : SLICE_EMPTY));
 		if (!fate->children)
 			address_done(a, address);
@@ -204,7 +218,8 @@ void route_all(struct attempt *a)
 			continue;
 		}
 		if (++count > ADDRESSES_MAX || !map_set(&a->routed, fate->unique, address)) {
-			fate->outcome = (struct delivery_outcome){.rc = DEFER, .message = SLICE("too many addresses in one message")};
+			fate->outcome = (struct delivery_outcome){
+			    .rc = DEFER, .message = SLICE("too many addresses in one message")};
 			log_deferred(a, address);
 			address_deferred(a, address);
 			continue;

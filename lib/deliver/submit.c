@@ -42,7 +42,8 @@ enum rc submit_message(struct task *task, struct deliverer *d, struct message *m
 		return rc;
 	log_printf(d->shard, d->conf, LOG_TO_MAIN, &m->id, "<= %.*s%s%.*s U=%.*s P=local S=%llu",
 		   SLICE_ARG(m->sender.len ? m->sender : SLICE("<>")), m->about.text[0] ? " R=" : "",
-		   SLICE_ARG(slice_of(m->about.text)), SLICE_ARG(m->client && m->client->login.len ? m->client->login : slice_of(d->login)),
+		   SLICE_ARG(slice_of(m->about.text)),
+		   SLICE_ARG(m->client && m->client->login.len ? m->client->login : slice_of(d->login)),
 		   (unsigned long long)message_size(m));
 	message_ref(m);
 	deliver_accepted(d, m, DELIVER_NOW);

@@ -13,11 +13,13 @@ static void keep_header(void *arg, bool add, struct slice text)
 		outcome_header_removed(a, text);
 }
 
-static enum rc write_log(void *arg, struct scope *sc, const char *path, int mode, struct slice text, struct err *err)
+static enum rc write_log(void *arg, struct scope *sc, const char *path, int mode, struct slice text,
+			 struct err *err)
 {
 	struct iovec iov = {.iov_base = (void *)text.ptr, .iov_len = text.len};
 	int fd;
-	enum rc rc = file_open(sc->task, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, (mode_t)mode, &fd, err);
+	enum rc rc =
+	    file_open(sc->task, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, (mode_t)mode, &fd, err);
 
 	(void)arg;
 	if (rc != OK)
@@ -39,7 +41,8 @@ static enum rc read_filter(struct attempt *a, struct slice *text, struct err *er
 	}
 	name = path.len && path.ptr[0] == '/' && path.taint == CLEAN ? arena_cstr(&a->arena, path) : NULL;
 	if (!name)
-		return err_set(err, DEFER, "system_filter \"%.*s\" is not absolute, or tainted", SLICE_ARG(path));
+		return err_set(err, DEFER, "system_filter \"%.*s\" is not absolute, or tainted",
+			       SLICE_ARG(path));
 	rc = file_slurp(&a->task, name, FILTER_SIZE_MAX, text, err);
 	text->taint = CLEAN; /* the administrator's own words */
 	if (rc == OK && filter_language(*text) == FILTER_SIEVE)
@@ -49,8 +52,8 @@ static enum rc read_filter(struct attempt *a, struct slice *text, struct err *er
 
 /* ---- Its deliveries ------------------------------------------------------------------------------------------------ */
 
-static enum rc find_transport(struct attempt *a, const struct expansion *option, const char *name, const struct transport **ret,
-			      struct err *err)
+static enum rc find_transport(struct attempt *a, const struct expansion *option, const char *name,
+			      const struct transport **ret, struct err *err)
 {
 	struct slice value;
 	enum rc rc;
@@ -88,7 +91,8 @@ static enum rc set_owner(struct attempt *a, struct address *address, struct err 
 	return rc;
 }
 
-static enum rc local_delivery(struct attempt *a, const struct filter_action *action, struct address *address, struct err *err)
+static enum rc local_delivery(struct attempt *a, const struct filter_action *action, struct address *address,
+			      struct err *err)
 {
 	const struct deliver_options *o = a->options;
 	bool directory = action->text.len && action->text.ptr[action->text.len - 1] == '/';
@@ -97,17 +101,19 @@ static enum rc local_delivery(struct attempt *a, const struct filter_action *act
 	switch (action->kind) {
 	case FILTER_SAVE:
 		address->file = action->text;
-		rc = find_transport(a, directory ? o->system_filter_directory_transport : o->system_filter_file_transport,
-				    directory ? "system_filter_directory_transport" : "system_filter_file_transport",
-				    &address->transport, err);
+		rc = find_transport(
+		    a, directory ? o->system_filter_directory_transport : o->system_filter_file_transport,
+		    directory ? "system_filter_directory_transport" : "system_filter_file_transport",
+		    &address->transport, err);
 		break;
 	case FILTER_PIPE:
 		address->pipe = address->full;
-		rc = find_transport(a, o->system_filter_pipe_transport, "system_filter_pipe_transport", &address->transport, err);
+		rc = find_transport(a, o->system_filter_pipe_transport, "system_filter_pipe_transport",
+				    &address->transport, err);
 		break;
 	default:
-		rc = find_transport(a, o->system_filter_reply_transport, "system_filter_reply_transport", &address->transport,
-				    err);
+		rc = find_transport(a, o->system_filter_reply_transport, "system_filter_reply_transport",
+				    &address->transport, err);
 		break;
 	}
 	return rc == OK ? set_owner(a, address, err) : rc;
@@ -146,9 +152,11 @@ static enum rc add_deliveries(struct attempt *a, const struct filter_result *res
 	a->system_filter = address_new(&a->arena, SLICE("system-filter"));
 	if (!a->system_filter || !fate_make(a, a->system_filter, SLICE("system-filter")))
 		return err_memory(err);
-	fate_of(a->system_filter)->children = 1; /* it is never done: the filter runs again with the next attempt */
+	fate_of(a->system_filter)->children =
+	    1; /* it is never done: the filter runs again with the next attempt */
 	route_output_init(&out);
-	for (const struct filter_action *action = result->actions; action && rc == OK; action = action->next) {
+	for (const struct filter_action *action = result->actions; action && rc == OK;
+	     action = action->next) {
 		struct address *address = make_address(a, action);
 
 		if (!address)
@@ -175,7 +183,7 @@ static void decide_all(struct attempt *a, enum rc rc, struct slice message, stru
 	struct link recipients, *l;
 
 	list_init(&recipients);
-	LIST_EACH(k, &a->to_route) {
+	LIST_EACH (k, &a->to_route) {
 		if (!LIST_ITEM(k, struct address, link)->parent) {
 			list_remove(k);
 			list_append(&recipients, k);
@@ -184,8 +192,8 @@ static void decide_all(struct attempt *a, enum rc rc, struct slice message, stru
 	while ((l = list_shift(&recipients))) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 
-		fate_of(address)->outcome = (struct delivery_outcome){.rc = rc, .message = message, .user_message = user_message,
-								      .scope = DEFER_ADDRESS};
+		fate_of(address)->outcome = (struct delivery_outcome){
+		    .rc = rc, .message = message, .user_message = user_message, .scope = DEFER_ADDRESS};
 		if (rc == FAIL) {
 			address_failed(a, address);
 			continue;
@@ -198,7 +206,7 @@ static void decide_all(struct attempt *a, enum rc rc, struct slice message, stru
 /* The filter has taken the message over: its recipients are not looked at, in this attempt or later. */
 static void ignore_recipients(struct attempt *a)
 {
-	LIST_EACH(l, &a->to_route) {
+	LIST_EACH (l, &a->to_route) {
 		if (!LIST_ITEM(l, struct address, link)->parent)
 			list_remove(l);
 	}
@@ -218,7 +226,8 @@ static void obey(struct attempt *a, const struct filter_result *result)
 	case FILTER_DELIVERED:
 		ignore_recipients(a);
 		log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id,
-			   result->action_count ? "original recipients ignored (system filter)" : "=> discarded (system filter)");
+			   result->action_count ? "original recipients ignored (system filter)"
+						: "=> discarded (system filter)");
 		return;
 	case FILTER_FAILS:
 		why = arena_printf(&a->arena, "cancelled by system filter%s%.*s", colon, SLICE_ARG(text));
@@ -240,15 +249,19 @@ static void obey(struct attempt *a, const struct filter_result *result)
 /* A filter that cannot be read or is wrong must not be passed over: the message waits until somebody has mended it. */
 static void broken(struct attempt *a, const struct err *err)
 {
-	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "Error in system filter: %.*s",
-		   SLICE_ARG(err->text));
+	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id,
+		   "Error in system filter: %.*s", SLICE_ARG(err->text));
 }
 
 bool system_filter_run(struct attempt *a)
 {
 	struct filter_rules rules = {
-		.system = true, .first_delivery = a->m->deliver_firsttime, .name = SLICE("system filter"), .header = keep_header,
-		.header_arg = a, .log = write_log,
+	    .system = true,
+	    .first_delivery = a->m->deliver_firsttime,
+	    .name = SLICE("system filter"),
+	    .header = keep_header,
+	    .header_arg = a,
+	    .log = write_log,
 	};
 	struct err err = err_make(&a->arena);
 	struct filter_result result;

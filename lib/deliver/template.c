@@ -19,7 +19,8 @@ static struct slice next_item(struct slice *rest)
 	return slice_sub(whole, 0, len);
 }
 
-void template_read(struct attempt *a, const struct expansion *option, const char *name, struct template *template)
+void template_read(struct attempt *a, const struct expansion *option, const char *name,
+		   struct template *template)
 {
 	struct err err = err_make(&a->arena);
 	struct slice path, text;
@@ -54,7 +55,7 @@ bool template_item(struct attempt *a, const struct template *template, unsigned 
 		return false;
 	if (expand_text(&a->scope, template->items[item], text_ret, &err) == OK)
 		return true;
-	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "item %u of %s: %.*s", item + 1,
-		   template->name, SLICE_ARG(err.text));
+	log_printf(a->d->shard, a->d->conf, LOG_TO_MAIN | LOG_TO_PANIC, &a->m->id, "item %u of %s: %.*s",
+		   item + 1, template->name, SLICE_ARG(err.text));
 	return false;
 }

@@ -6,13 +6,16 @@
 
 struct deliver_options {
 	int64_t bounce_return_size_limit, bounce_return_linesize_limit;
-	int64_t retry_interval_max, retry_data_expire, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after;
+	int64_t retry_interval_max, retry_data_expire, auto_thaw, ignore_bounce_errors_after,
+	    timeout_frozen_after;
 	int64_t remote_max_parallel, deliveries_max;
 	int64_t queue_only_load, deliver_queue_load_max; /* thousandths; -1: unset */
-	bool bounce_return_body, bounce_return_message, queue_run_in_order, message_logs, preserve_message_logs;
+	bool bounce_return_body, bounce_return_message, queue_run_in_order, message_logs,
+	    preserve_message_logs;
 	struct conf_timelist delay_warning;
 	const struct expansion *delay_warning_condition, *dsn_from, *bounce_message_file, *warn_message_file;
-	const struct expansion *system_filter, *system_filter_directory_transport, *system_filter_file_transport;
+	const struct expansion *system_filter, *system_filter_directory_transport,
+	    *system_filter_file_transport;
 	const struct expansion *system_filter_pipe_transport, *system_filter_reply_transport;
 	const struct expansion *system_filter_user, *system_filter_group;
 	const struct match_list *hold_domains, *queue_domains, *queue_smtp_domains;
@@ -22,13 +25,13 @@ struct deliver_options {
 /* A message in the queue, in entry->user. */
 struct queued {
 	struct spool_entry *entry;
-	struct message *message;  /* kept while its first attempt is near; else read back */
-	struct link link;	  /* in deliverer->ready while it waits for a fiber */
+	struct message *message; /* kept while its first attempt is near; else read back */
+	struct link link;        /* in deliverer->ready while it waits for a fiber */
 	bool ready, running, force, force_frozen, first_attempt;
-	bool give_up;		  /* -Mg, or its time is up */
-	bool logged;		  /* it may have a file in msglog */
-	struct waitq attempted;	  /* woken at the end of each attempt */
-	uint32_t waiters;	  /* who must not find the memory gone */
+	bool give_up;           /* -Mg, or its time is up */
+	bool logged;            /* it may have a file in msglog */
+	struct waitq attempted; /* woken at the end of each attempt */
+	uint32_t waiters;       /* who must not find the memory gone */
 };
 
 struct deliverer {
@@ -41,7 +44,7 @@ struct deliverer {
 	struct waitq idle; /* nothing runs any more */
 	struct id_source ids;
 	struct link reports; /* being made: what their variables are about */
-	int64_t load; /* thousandths, as of load_until */
+	int64_t load;        /* thousandths, as of load_until */
 	uint64_t load_until;
 	char login[64]; /* of the user that we run as: who submits bounces, in the log */
 	struct deliver_stats stats;
@@ -54,17 +57,23 @@ struct fate {
 	struct attempt *attempt;
 	struct address *address;
 	struct delivery_outcome outcome;
-	struct slice unique;	  /* what stands for it in the list of those that are done */
-	unsigned children;	  /* not yet done; an address with children is done when they are */
+	struct slice unique; /* what stands for it in the list of those that are done */
+	unsigned children;   /* not yet done; an address with children is done when they are */
 	bool has_children, done, hidden;
-	bool held;		  /* deferred by configuration, which is no failure */
-	bool one_time;		  /* its children take its place if they are not delivered at once */
-	bool timed_out;		  /* failed because it was deferred for as long as the rules allow */
-	uint64_t took_ns;	  /* its delivery */
+	bool held;        /* deferred by configuration, which is no failure */
+	bool one_time;    /* its children take its place if they are not delivered at once */
+	bool timed_out;   /* failed because it was deferred for as long as the rules allow */
+	uint64_t took_ns; /* its delivery */
 	const struct router *router;
 };
 /* Numbers below 0 that the log shows where no system call failed, as administrators know them. */
-enum { DEFER_UNKNOWN = -1, DEFER_HELD = -23, DEFER_NOT_YET = -52, DEFER_NOT_YET_LOCAL = -53, DEFER_QUEUED = -56 };
+enum {
+	DEFER_UNKNOWN = -1,
+	DEFER_HELD = -23,
+	DEFER_NOT_YET = -52,
+	DEFER_NOT_YET_LOCAL = -53,
+	DEFER_QUEUED = -56
+};
 
 /* One attempt at one message; on its fiber's stack, everything else in its arena. */
 struct attempt {
@@ -76,14 +85,14 @@ struct attempt {
 	struct arena arena;
 	struct scope scope;
 	struct link to_route, local, remote, failed, deferred; /* struct address by link */
-	struct map done;	  /* unique addresses that need no delivery (any more) */
-	struct map routed;	  /* unique addresses of this attempt */
+	struct map done;               /* unique addresses that need no delivery (any more) */
+	struct map routed;             /* unique addresses of this attempt */
 	struct address *system_filter; /* the parent of what the system filter has set up; NULL: nothing */
 	bool force;
 	bool freeze;
 	struct slice freeze_reason;
-	struct str story;	  /* for the message's own log */
-	uint64_t now;		  /* wall clock, seconds */
+	struct str story; /* for the message's own log */
+	uint64_t now;     /* wall clock, seconds */
 };
 
 /* attempt.c */
@@ -123,25 +132,28 @@ struct report_facts {
 /* retry.c */
 struct retry_record {
 	uint64_t first_failed, last_try, next_try; /* seconds */
-	uint32_t error;	  /* RETRY_ERROR_... */
-	uint32_t expired; /* 1: past the last rule's time */
+	uint32_t error;                            /* RETRY_ERROR_... */
+	uint32_t expired;                          /* 1: past the last rule's time */
 	int32_t os;
 	uint32_t text_len; /* bytes of text behind the record */
 };
 enum retry_state { RETRY_NONE, RETRY_READY, RETRY_WAIT };
 /* Is it time to try what the key stands for ("R:domain", "T:host:ip:port")? */
 enum retry_state retry_look(struct attempt *a, struct slice key, struct retry_record *record_ret);
-enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf, struct slice key,
-				struct retry_record *record_ret, struct slice *text_ret);
+enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf,
+				struct slice key, struct retry_record *record_ret, struct slice *text_ret);
 /* A failure of it: the next time grows as the rules for the address (or, with host, the host) say. true: time is up. */
-bool retry_failed(struct scope *sc, struct slice key, struct slice address, struct slice host, const struct delivery_outcome *outcome);
+bool retry_failed(struct scope *sc, struct slice key, struct slice address, struct slice host,
+		  const struct delivery_outcome *outcome);
 void retry_clear(struct shard *shard, struct slice key);
 /* Has a message of that age waited for longer than the rules allow? */
-bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome, uint64_t age_s);
+bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome,
+		   uint64_t age_s);
 struct slice retry_delivery_key(struct arena *arena, const struct address *address);
 /* The routing of an address: is it too early for it; it was deferred; it worked. */
 bool retry_routing_waits(struct attempt *a, const struct address *address);
-void retry_routing_failed(struct attempt *a, const struct address *address, const struct delivery_outcome *outcome);
+void retry_routing_failed(struct attempt *a, const struct address *address,
+			  const struct delivery_outcome *outcome);
 void retry_routing_done(struct attempt *a, const struct address *address);
 void retry_host_hooks(struct deliverer *d);
 /* submit.c: messages that are made here. */
@@ -169,15 +181,19 @@ void msglog_keep(struct attempt *a);
 void msglog_end(struct attempt *a);
 void msglog_remove(struct task *task, struct deliverer *d, const struct message_id *id); /* parks */
 /* -Mvl. Parks. */
-NODISCARD enum rc msglog_show(struct task *task, struct deliverer *d, struct queued *q, struct str *out, struct err *err);
+NODISCARD enum rc msglog_show(struct task *task, struct deliverer *d, struct queued *q, struct str *out,
+			      struct err *err);
 
 /* template.c: texts of the administrator's. */
-struct template {
+struct template
+{
 	const char *name; /* of the option */
-	struct slice items[3]; /* header lines, beginning, and what a report ends with (warnings) or what precedes output */
+	struct slice items
+	    [3]; /* header lines, beginning, and what a report ends with (warnings) or what precedes output */
 };
 /* option NULL, or a file that cannot be read: no items. Parks. */
-void template_read(struct attempt *a, const struct expansion *option, const char *name, struct template *template);
+void template_read(struct attempt *a, const struct expansion *option, const char *name,
+		   struct template *template);
 /* false: the built-in text is to be used. Parks. */
 bool template_item(struct attempt *a, const struct template *template, unsigned item, struct slice *text_ret);
 
@@ -189,13 +205,13 @@ void warning_send(struct attempt *a);
 void freeze_tell(struct attempt *a);
 
 /* outcome.c: small records on the spool. */
-#define OUTCOME_DONE 'D'    /* an address that is done */
-#define OUTCOME_WARNED 'W'  /* number of delay warnings */
-#define OUTCOME_THAWED 'T'  /* manually */
-#define OUTCOME_RECIPIENT 'A' /* one more recipient, and behind a newline to whom its errors go */
-#define OUTCOME_SENDER 'S'  /* another sender */
-#define OUTCOME_TRIED 'F'   /* the first attempt is over */
-#define OUTCOME_HEADER_ADDED 'H'   /* by the system filter: a header line */
+#define OUTCOME_DONE           'D' /* an address that is done */
+#define OUTCOME_WARNED         'W' /* number of delay warnings */
+#define OUTCOME_THAWED         'T' /* manually */
+#define OUTCOME_RECIPIENT      'A' /* one more recipient, and behind a newline to whom its errors go */
+#define OUTCOME_SENDER         'S' /* another sender */
+#define OUTCOME_TRIED          'F' /* the first attempt is over */
+#define OUTCOME_HEADER_ADDED   'H' /* by the system filter: a header line */
 #define OUTCOME_HEADER_REMOVED 'X' /* a field's name */
 void outcome_done(struct attempt *a, struct slice unique);
 void outcome_recipient(struct attempt *a, struct slice address, struct slice errors_to);
@@ -204,6 +220,7 @@ void outcome_header_added(struct attempt *a, struct slice text);
 void outcome_header_removed(struct attempt *a, struct slice name);
 void outcome_warned(struct attempt *a, unsigned count);
 /* The message with everything that has been recorded about it; a reference for the caller. Parks. */
-NODISCARD enum rc queued_load(struct task *task, struct deliverer *d, struct queued *q, struct message **message_ret, struct err *err);
+NODISCARD enum rc queued_load(struct task *task, struct deliverer *d, struct queued *q,
+			      struct message **message_ret, struct err *err);
 
 #endif

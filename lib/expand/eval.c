@@ -26,13 +26,13 @@ enum rc not_forbidden(const struct scope *sc, const char *name, struct err *err)
 		const char *name, *what;
 		unsigned flag;
 	} rows[] = {
-		{"dlfunc", "dynamically-loaded functions are", EXPAND_NO_DLFUNC},
-		{"exists", "File existence tests are", EXPAND_NO_EXISTS},
-		{"lookup", "lookup expansions are", EXPAND_NO_LOOKUP},
-		{"perl", "Perl calls are", EXPAND_NO_PERL},
-		{"readfile", "file insertions are", EXPAND_NO_READFILE},
-		{"readsocket", "socket insertions are", EXPAND_NO_READSOCKET},
-		{"run", "running a command is", EXPAND_NO_RUN},
+	    {"dlfunc", "dynamically-loaded functions are", EXPAND_NO_DLFUNC},
+	    {"exists", "File existence tests are", EXPAND_NO_EXISTS},
+	    {"lookup", "lookup expansions are", EXPAND_NO_LOOKUP},
+	    {"perl", "Perl calls are", EXPAND_NO_PERL},
+	    {"readfile", "file insertions are", EXPAND_NO_READFILE},
+	    {"readsocket", "socket insertions are", EXPAND_NO_READSOCKET},
+	    {"run", "running a command is", EXPAND_NO_RUN},
 	};
 
 	for (unsigned i = 0; sc->expand_forbidden && i < sizeof(rows) / sizeof(*rows); i++)

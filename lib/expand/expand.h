@@ -39,8 +39,13 @@ NODISCARD enum rc expand_truth(struct slice value, bool lax, bool *ret, struct e
 
 /* What a scope may forbid (sc->expand_forbidden), as a redirect router does for the filters of users. */
 enum {
-	EXPAND_NO_DLFUNC = 1, EXPAND_NO_EXISTS = 2, EXPAND_NO_LOOKUP = 4, EXPAND_NO_PERL = 8, EXPAND_NO_READFILE = 16,
-	EXPAND_NO_READSOCKET = 32, EXPAND_NO_RUN = 64,
+	EXPAND_NO_DLFUNC = 1,
+	EXPAND_NO_EXISTS = 2,
+	EXPAND_NO_LOOKUP = 4,
+	EXPAND_NO_PERL = 8,
+	EXPAND_NO_READFILE = 16,
+	EXPAND_NO_READSOCKET = 32,
+	EXPAND_NO_RUN = 64,
 };
 
 /* An option that is expanded before use: const struct expansion *, NULL when unset. */

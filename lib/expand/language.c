@@ -105,8 +105,9 @@ static void rows_macros(struct conf *conf, const char *family, const void *table
 void language_macros(struct conf *conf)
 {
 	/* What the compiler knows by itself. */
-	static const char *const built_in[] = {"and",	      "or",	     "def",	    "forall",	   "forall_json",
-					       "forall_jsons", "forany", "forany_json", "forany_jsons"};
+	static const char *const built_in[] = {"and",    "or",          "def",
+					       "forall", "forall_json", "forall_jsons",
+					       "forany", "forany_json", "forany_jsons"};
 	const struct language *language = conf->language;
 
 	if (!language)
@@ -128,7 +129,7 @@ void language_done(struct language *language)
 }
 
 const struct conf_feature expand_features[] = {
-	{"_HAVE_CRYPTEQ", "crypteq"},
-	{"_CRYPTO_HASH_SHA3", NULL},
-	{NULL, NULL},
+    {"_HAVE_CRYPTEQ", "crypteq"},
+    {"_CRYPTO_HASH_SHA3", NULL},
+    {NULL, NULL},
 };

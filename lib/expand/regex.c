@@ -16,7 +16,7 @@
 #define REGEX_PATTERN_MAX  (64u * 1024)
 /* The compiler has workspaces of some 20 KiB on the stack before it begins to recurse. */
 #define REGEX_COMPILE_STACK_MIN (40u * 1024)
-#define REGEX_NEST_MAX 100
+#define REGEX_NEST_MAX          100
 /* Patterns a shard remembers that were known only at run time. When there are more, all go: a generation is
  * cheap to make again, and nobody has to keep a list in order. */
 #define REGEX_CACHE_MAX       512

@@ -6,12 +6,26 @@ static const struct {
 	enum condition_kind kind;
 	bool caseful;
 } tests[] = {
-	{"BEGIN", COND_BEGINS, true}, {"BEGINS", COND_BEGINS, true}, {"CONTAIN", COND_CONTAINS, true},
-	{"CONTAINS", COND_CONTAINS, true}, {"END", COND_ENDS, true}, {"ENDS", COND_ENDS, true}, {"IS", COND_IS, true},
-	{"MATCH", COND_MATCHES, true}, {"MATCHES", COND_MATCHES, true}, {"above", COND_ABOVE, false},
-	{"begin", COND_BEGINS, false}, {"begins", COND_BEGINS, false}, {"below", COND_BELOW, false},
-	{"contain", COND_CONTAINS, false}, {"contains", COND_CONTAINS, false}, {"end", COND_ENDS, false},
-	{"ends", COND_ENDS, false}, {"is", COND_IS, false}, {"match", COND_MATCHES, false}, {"matches", COND_MATCHES, false},
+    {"BEGIN", COND_BEGINS, true},
+    {"BEGINS", COND_BEGINS, true},
+    {"CONTAIN", COND_CONTAINS, true},
+    {"CONTAINS", COND_CONTAINS, true},
+    {"END", COND_ENDS, true},
+    {"ENDS", COND_ENDS, true},
+    {"IS", COND_IS, true},
+    {"MATCH", COND_MATCHES, true},
+    {"MATCHES", COND_MATCHES, true},
+    {"above", COND_ABOVE, false},
+    {"begin", COND_BEGINS, false},
+    {"begins", COND_BEGINS, false},
+    {"below", COND_BELOW, false},
+    {"contain", COND_CONTAINS, false},
+    {"contains", COND_CONTAINS, false},
+    {"end", COND_ENDS, false},
+    {"ends", COND_ENDS, false},
+    {"is", COND_IS, false},
+    {"match", COND_MATCHES, false},
+    {"matches", COND_MATCHES, false},
 };
 
 static bool is_test(struct slice word, struct condition *condition)
@@ -56,15 +70,16 @@ static enum rc test_word(struct parse *p, struct condition *c)
 	}
 	if (is_test(word, c))
 		return OK;
-	if (verb.len == 2) { /* what follows is no test but the string to compare with; lines count twice then, as in Exim */
+	if (verb.len ==
+	    2) { /* what follows is no test but the string to compare with; lines count twice then, as in Exim */
 		p->words.rest = saved;
 		(void)is_test(verb, c);
 		if (!slice_eq(verb, SLICE("IS")))
 			c->kind = COND_IS;
 		return OK;
 	}
-	return err_set(p->words.err, FAIL, "unrecognized condition word \"%.*s\" near line %u of filter file", SLICE_ARG(word),
-		       p->words.line);
+	return err_set(p->words.err, FAIL, "unrecognized condition word \"%.*s\" near line %u of filter file",
+		       SLICE_ARG(word), p->words.line);
 }
 
 static enum rc parse_personal(struct parse *p, struct condition *c)
@@ -125,7 +140,8 @@ static enum rc parse_for_any(struct parse *p, struct condition *c)
 	if (rc != OK)
 		return rc;
 	if (!take_bracket(p))
-		return err_set(p->words.err, FAIL, "\"(\" expected after \"foranyaddress\" near line %u of filter file",
+		return err_set(p->words.err, FAIL,
+			       "\"(\" expected after \"foranyaddress\" near line %u of filter file",
 			       p->words.line);
 	return parse_group(p, &c->parts);
 }
@@ -136,8 +152,10 @@ static enum rc parse_plain(struct parse *p, struct condition *c)
 		const char *word;
 		enum condition_kind kind;
 	} plain[] = {
-		{"delivered", COND_DELIVERED}, {"error_message", COND_ERROR_MESSAGE}, {"first_delivery", COND_FIRST_DELIVERY},
-		{"manually_thawed", COND_MANUALLY_THAWED},
+	    {"delivered", COND_DELIVERED},
+	    {"error_message", COND_ERROR_MESSAGE},
+	    {"first_delivery", COND_FIRST_DELIVERY},
+	    {"manually_thawed", COND_MANUALLY_THAWED},
 	};
 	enum rc rc = words_item(&p->words, true, &c->left);
 
@@ -173,7 +191,8 @@ static enum rc parse_one(struct parse *p, struct condition **ret)
 			break;
 		}
 		if (words_at(&p->words, ')'))
-			return err_set(p->words.err, FAIL, "unexpected \")\" in line %u of filter file", p->words.line);
+			return err_set(p->words.err, FAIL, "unexpected \")\" in line %u of filter file",
+				       p->words.line);
 		saved = p->words;
 		rc = words_at(&p->words, '"') ? OK : words_word(&p->words, true, &word);
 		if (rc == OK && !words_at(&saved, '"') && slice_eq(word, SLICE("not"))) {
@@ -181,7 +200,8 @@ static enum rc parse_one(struct parse *p, struct condition **ret)
 			continue;
 		}
 		if (rc == OK && !words_at(&saved, '"') && slice_eq(word, SLICE("then")))
-			return err_set(p->words.err, FAIL, "unexpected \"then\" near line %u of filter file", p->words.line);
+			return err_set(p->words.err, FAIL, "unexpected \"then\" near line %u of filter file",
+				       p->words.line);
 		p->words = saved;
 		if (rc == OK)
 			rc = parse_plain(p, c);
@@ -204,14 +224,16 @@ static enum rc parse_joint(struct parse *p, bool bracket, enum joint *ret)
 
 	if (words_at(&p->words, ')')) {
 		if (!bracket)
-			return err_set(p->words.err, FAIL, "unexpected \")\" in line %u of filter file", p->words.line);
+			return err_set(p->words.err, FAIL, "unexpected \")\" in line %u of filter file",
+				       p->words.line);
 		p->words.rest = slice_from(p->words.rest, 1);
 		words_skip(&p->words);
 		*ret = JOINT_END;
 		return OK;
 	}
 	if (words_at(&p->words, '('))
-		return err_set(p->words.err, FAIL, "unexpected \"(\" in line %u of filter file", p->words.line);
+		return err_set(p->words.err, FAIL, "unexpected \"(\" in line %u of filter file",
+			       p->words.line);
 	rc = words_word(&p->words, false, &word);
 	if (rc != OK)
 		return rc;
@@ -220,12 +242,16 @@ static enum rc parse_joint(struct parse *p, bool bracket, enum joint *ret)
 	else if (slice_eq(word, SLICE("or")))
 		*ret = JOINT_OR;
 	else if (slice_eq(word, SLICE("then")) && bracket)
-		return err_set(p->words.err, FAIL, "missing \")\" at end of condition near line %u of filter file", p->words.line);
+		return err_set(p->words.err, FAIL,
+			       "missing \")\" at end of condition near line %u of filter file",
+			       p->words.line);
 	else if (slice_eq(word, SLICE("then")))
 		*ret = JOINT_END;
 	else
-		return err_set(p->words.err, FAIL, "\"and\" or \"or\" or \"%s\" expected near line %u of filter file, but found \"%.*s\"",
-			       bracket ? ")" : "then", p->words.line, SLICE_ARG(word));
+		return err_set(
+		    p->words.err, FAIL,
+		    "\"and\" or \"or\" or \"%s\" expected near line %u of filter file, but found \"%.*s\"",
+		    bracket ? ")" : "then", p->words.line, SLICE_ARG(word));
 	return OK;
 }
 

@@ -28,7 +28,8 @@ static enum rc number(struct run *run, struct slice text, int64_t *ret)
 	return OK;
 }
 
-static enum rc compare_numbers(struct run *run, const struct condition *c, struct slice left, struct slice right, bool *ret)
+static enum rc compare_numbers(struct run *run, const struct condition *c, struct slice left,
+			       struct slice right, bool *ret)
 {
 	int64_t a, b;
 	enum rc rc = number(run, left, &a);
@@ -40,7 +41,8 @@ static enum rc compare_numbers(struct run *run, const struct condition *c, struc
 	return rc;
 }
 
-static enum rc match(struct run *run, const struct condition *c, struct slice left, struct slice right, bool *ret)
+static enum rc match(struct run *run, const struct condition *c, struct slice left, struct slice right,
+		     bool *ret)
 {
 	struct scope *sc = run->sc;
 	struct slice numbers[ARRAY_COUNT(sc->numeric)];
@@ -65,7 +67,8 @@ static bool contains(struct slice text, struct slice what, bool caseful)
 {
 	if (caseful)
 		return what.len == 0 || slice_search(text, what) >= 0;
-	for (uint32_t at = 0; what.len && at + what.len <= text.len; at++) /* nothing is nowhere, as in Exim */
+	for (uint32_t at = 0; what.len && at + what.len <= text.len;
+	     at++) /* nothing is nowhere, as in Exim */
 		if (slice_starts_nocase(slice_from(text, at), what))
 			return true;
 	return false;
@@ -115,7 +118,8 @@ static enum rc for_any_address(struct run *run, const struct condition *c, bool 
 		rc = run_step(run);
 		if (rc != OK)
 			break;
-		rc = address_next(sc->task->arena, &rest, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
+		rc = address_next(sc->task->arena, &rest,
+				  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
 				  &parts, &err);
 		if (rc == FAIL && err.text.len == 0) {
 			rc = OK;
@@ -141,7 +145,8 @@ static enum rc parts_test(struct run *run, const struct condition *c, bool *ret)
 	enum rc rc = OK;
 
 	*ret = c->kind == COND_ALL;
-	for (const struct condition *part = c->parts; part && rc == OK && *ret == (c->kind == COND_ALL); part = part->next)
+	for (const struct condition *part = c->parts; part && rc == OK && *ret == (c->kind == COND_ALL);
+	     part = part->next)
 		rc = condition_test(run, part, ret);
 	return rc;
 }

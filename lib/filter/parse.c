@@ -2,9 +2,18 @@
 #include "tree.h"
 
 const char *const mail_option_names[MAIL_OPTIONS] = {
-	[MAIL_TO] = "to", [MAIL_CC] = "cc", [MAIL_BCC] = "bcc", [MAIL_FROM] = "from", [MAIL_REPLY_TO] = "reply_to",
-	[MAIL_SUBJECT] = "subject", [MAIL_HEADERS] = "extra_headers", [MAIL_TEXT] = "text", [MAIL_FILE] = "file",
-	[MAIL_LOG] = "log", [MAIL_ONCE] = "once", [MAIL_ONCE_REPEAT] = "once_repeat",
+    [MAIL_TO] = "to",
+    [MAIL_CC] = "cc",
+    [MAIL_BCC] = "bcc",
+    [MAIL_FROM] = "from",
+    [MAIL_REPLY_TO] = "reply_to",
+    [MAIL_SUBJECT] = "subject",
+    [MAIL_HEADERS] = "extra_headers",
+    [MAIL_TEXT] = "text",
+    [MAIL_FILE] = "file",
+    [MAIL_LOG] = "log",
+    [MAIL_ONCE] = "once",
+    [MAIL_ONCE_REPEAT] = "once_repeat",
 };
 
 static const struct {
@@ -12,23 +21,29 @@ static const struct {
 	enum command_kind kind;
 	bool significant; /* by nature */
 } commands[] = {
-	{"add", CMD_ADD, false}, {"defer", CMD_DEFER, false}, {"deliver", CMD_DELIVER, true}, {"fail", CMD_FAIL, false},
-	{"finish", CMD_FINISH, false}, {"freeze", CMD_FREEZE, false}, {"headers", CMD_HEADERS, false}, {"if", CMD_IF, false},
-	{"logfile", CMD_LOGFILE, false}, {"logwrite", CMD_LOGWRITE, false}, {"mail", CMD_MAIL, false}, {"pipe", CMD_PIPE, true},
-	{"save", CMD_SAVE, true}, {"testprint", CMD_TESTPRINT, false}, {"vacation", CMD_VACATION, false},
+    {"add", CMD_ADD, false},           {"defer", CMD_DEFER, false},
+    {"deliver", CMD_DELIVER, true},    {"fail", CMD_FAIL, false},
+    {"finish", CMD_FINISH, false},     {"freeze", CMD_FREEZE, false},
+    {"headers", CMD_HEADERS, false},   {"if", CMD_IF, false},
+    {"logfile", CMD_LOGFILE, false},   {"logwrite", CMD_LOGWRITE, false},
+    {"mail", CMD_MAIL, false},         {"pipe", CMD_PIPE, true},
+    {"save", CMD_SAVE, true},          {"testprint", CMD_TESTPRINT, false},
+    {"vacation", CMD_VACATION, false},
 };
 
 enum rc parse_count(struct parse *p)
 {
 	if (++p->count > FILTER_COMMANDS_MAX)
-		return err_set(p->words.err, FAIL, "more than %d commands and conditions in filter file", FILTER_COMMANDS_MAX);
+		return err_set(p->words.err, FAIL, "more than %d commands and conditions in filter file",
+			       FILTER_COMMANDS_MAX);
 	return OK;
 }
 
 enum rc parse_enter(struct parse *p)
 {
 	if (++p->depth > FILTER_DEPTH_MAX)
-		return err_set(p->words.err, FAIL, "commands or conditions nested too deeply near line %u of filter file",
+		return err_set(p->words.err, FAIL,
+			       "commands or conditions nested too deeply near line %u of filter file",
 			       p->words.line);
 	return OK;
 }
@@ -41,7 +56,8 @@ static enum rc argument(struct parse *p, const char *command, struct slice *ret)
 	enum rc rc = words_item(&p->words, false, ret);
 
 	if (rc == OK && ret->len == 0)
-		return WRONG(p, "\"%s\" requires an argument near line %u of filter file", command, p->words.line);
+		return WRONG(p, "\"%s\" requires an argument near line %u of filter file", command,
+			     p->words.line);
 	return rc;
 }
 
@@ -77,7 +93,8 @@ static enum rc parse_add(struct parse *p, struct command *c)
 	if (rc != OK)
 		return rc;
 	if (!slice_eq(word, SLICE("to")))
-		return WRONG(p, "\"to\" expected in \"add\" command near line %u of filter file", p->words.line);
+		return WRONG(p, "\"to\" expected in \"add\" command near line %u of filter file",
+			     p->words.line);
 	rc = words_item(&p->words, false, &c->second);
 	if (rc == OK && c->second.len == 0)
 		return WRONG(p, "value missing after \"to\" near line %u of filter file", p->words.line);
@@ -86,7 +103,8 @@ static enum rc parse_add(struct parse *p, struct command *c)
 
 static enum rc disabled(struct parse *p, const char *name)
 {
-	return WRONG(p, "filtering command \"%s\" is disabled: near line %u of filter file", name, p->words.line);
+	return WRONG(p, "filtering command \"%s\" is disabled: near line %u of filter file", name,
+		     p->words.line);
 }
 
 /* defer, fail, freeze: a text, with "text" before it or in quotes. */
@@ -96,7 +114,9 @@ static enum rc parse_verdict(struct parse *p, struct command *c, const char *nam
 	bool text = words_at(&p->words, '"');
 	enum rc rc = OK;
 
-	if (!r->system && !(c->kind == CMD_DEFER ? r->allow_defer : c->kind == CMD_FAIL ? r->allow_fail : r->allow_freeze))
+	if (!r->system && !(c->kind == CMD_DEFER  ? r->allow_defer
+			    : c->kind == CMD_FAIL ? r->allow_fail
+						  : r->allow_freeze))
 		return disabled(p, name);
 	if (!text)
 		rc = optional_word(p, SLICE("text"), &text);
@@ -111,23 +131,29 @@ static enum rc parse_headers(struct parse *p, struct command *c)
 	if (rc != OK)
 		return rc;
 	if (word.len == 0)
-		return WRONG(p, "\"headers\" requires an argument near line %u of filter file", p->words.line);
+		return WRONG(p, "\"headers\" requires an argument near line %u of filter file",
+			     p->words.line);
 	if (slice_eq(word, SLICE("charset")))
 		c->headers = HEADERS_CHARSET;
 	else if (!p->rules->system)
-		return WRONG(p, "header addition and removal is available only in system filters: near line %u of filter file",
-			     p->words.line);
+		return WRONG(
+		    p,
+		    "header addition and removal is available only in system filters: near line %u of filter file",
+		    p->words.line);
 	else if (slice_eq(word, SLICE("add")))
 		c->headers = HEADERS_ADD;
 	else if (slice_eq(word, SLICE("remove")))
 		c->headers = HEADERS_REMOVE;
 	else
-		return WRONG(p, "\"add\", \"remove\", or \"charset\" expected after \"headers\" near line %u of filter file",
-			     p->words.line);
+		return WRONG(
+		    p,
+		    "\"add\", \"remove\", or \"charset\" expected after \"headers\" near line %u of filter file",
+		    p->words.line);
 	rc = words_item(&p->words, false, &c->text);
 	if (rc == OK && c->text.len == 0)
-		return WRONG(p, "value missing after \"add\", \"remove\", or \"charset\" near line %u of filter file",
-			     p->words.line);
+		return WRONG(
+		    p, "value missing after \"add\", \"remove\", or \"charset\" near line %u of filter file",
+		    p->words.line);
 	return rc;
 }
 
@@ -143,8 +169,9 @@ static enum rc mail_option(struct parse *p, struct mail_arguments *mail, struct 
 		if (rc != OK)
 			return rc;
 		if (!slice_eq(next, expand ? SLICE("file") : SLICE("message")))
-			return WRONG(p, "\"%s\" not followed by \"%s\"  near line %u of filter file", expand ? "expand" : "return",
-				     expand ? "file" : "message", p->words.line);
+			return WRONG(p, "\"%s\" not followed by \"%s\"  near line %u of filter file",
+				     expand ? "expand" : "return", expand ? "file" : "message",
+				     p->words.line);
 		mail->return_message |= back;
 		mail->file_expand |= expand;
 		return back ? OK : words_item(&p->words, false, &mail->options[MAIL_FILE]);
@@ -276,7 +303,8 @@ struct manner {
 	bool seen, unseen, noerror;
 };
 
-static enum rc parse_command(struct parse *p, struct slice word, const struct manner *manner, struct command **ret)
+static enum rc parse_command(struct parse *p, struct slice word, const struct manner *manner,
+			     struct command **ret)
 {
 	unsigned i = 0;
 	struct command *c;
@@ -286,14 +314,20 @@ static enum rc parse_command(struct parse *p, struct slice word, const struct ma
 	while (i < ARRAY_COUNT(commands) && !slice_eq(word, slice_of(commands[i].word)))
 		i++;
 	if (i == ARRAY_COUNT(commands))
-		return WRONG(p, "unknown filtering command \"%.*s\" near line %u of filter file", SLICE_ARG(word), p->words.line);
-	if (any && (commands[i].kind == CMD_IF || commands[i].kind == CMD_ADD || commands[i].kind == CMD_HEADERS))
-		return WRONG(p, "\"seen\", \"unseen\", or \"noerror\" found before an \"%s\" command near line %u", commands[i].word,
-			     p->words.line);
+		return WRONG(p, "unknown filtering command \"%.*s\" near line %u of filter file",
+			     SLICE_ARG(word), p->words.line);
+	if (any &&
+	    (commands[i].kind == CMD_IF || commands[i].kind == CMD_ADD || commands[i].kind == CMD_HEADERS))
+		return WRONG(
+		    p, "\"seen\", \"unseen\", or \"noerror\" found before an \"%s\" command near line %u",
+		    commands[i].word, p->words.line);
 	c = arena_make(p->words.arena, struct command);
 	if (!c)
 		return err_memory(p->words.err);
-	*c = (struct command){.kind = commands[i].kind, .noerror = manner->noerror, .text = SLICE_EMPTY, .mode = -1,
+	*c = (struct command){.kind = commands[i].kind,
+			      .noerror = manner->noerror,
+			      .text = SLICE_EMPTY,
+			      .mode = -1,
 			      .seen = manner->seen || (commands[i].significant && !manner->unseen)};
 	rc = parse_count(p);
 	if (rc == OK && forbidden(p->rules, c->kind))
@@ -354,11 +388,13 @@ static enum rc parse_commands(struct parse *p, bool nested, struct command **ret
 			continue;
 		if (ends_branch(word, ending_ret)) {
 			if (manner.seen || manner.unseen || manner.noerror)
-				return WRONG(p, "\"seen\", \"unseen\", or \"noerror\" near line %u is not followed by a command",
-					     p->words.line);
-			return nested ? OK :
-					WRONG(p, "unexpected \"%.*s\" command near line %u of filter file", SLICE_ARG(word),
-					      p->words.line);
+				return WRONG(
+				    p,
+				    "\"seen\", \"unseen\", or \"noerror\" near line %u is not followed by a command",
+				    p->words.line);
+			return nested ? OK
+				      : WRONG(p, "unexpected \"%.*s\" command near line %u of filter file",
+					      SLICE_ARG(word), p->words.line);
 		}
 		rc = parse_command(p, word, &manner, ret);
 		if (rc != OK)
@@ -369,8 +405,8 @@ static enum rc parse_commands(struct parse *p, bool nested, struct command **ret
 	return OK;
 }
 
-enum rc exim_parse(struct arena *arena, struct slice text, const struct filter_rules *rules, struct command **commands_ret,
-		   struct err *err)
+enum rc exim_parse(struct arena *arena, struct slice text, const struct filter_rules *rules,
+		   struct command **commands_ret, struct err *err)
 {
 	struct parse p = {.rules = rules};
 	enum ending ending;

@@ -15,16 +15,18 @@ static bool is_own(struct run *run, struct slice address, const struct alias *al
 	if (!me)
 		return false;
 	str_printf(&without, "%.*s@%.*s", SLICE_ARG(me->local_part), SLICE_ARG(me->domain));
-	str_printf(&with, "%.*s%.*s%.*s@%.*s", (int)me->prefix.len, me->prefix.len ? me->prefix.ptr : "", SLICE_ARG(me->local_part),
-		   (int)me->suffix.len, me->suffix.len ? me->suffix.ptr : "", SLICE_ARG(me->domain));
+	str_printf(&with, "%.*s%.*s%.*s@%.*s", (int)me->prefix.len, me->prefix.len ? me->prefix.ptr : "",
+		   SLICE_ARG(me->local_part), (int)me->suffix.len, me->suffix.len ? me->suffix.ptr : "",
+		   SLICE_ARG(me->domain));
 	return slice_eq_nocase(address, str_slice(&without)) || slice_eq_nocase(address, str_slice(&with));
 }
 
 /* Names that programs write under. */
 static bool is_robot(struct slice address)
 {
-	static const struct slice names[] = {SLICE_INIT("server@"), SLICE_INIT("daemon@"), SLICE_INIT("root@"),
-					     SLICE_INIT("listserv@"), SLICE_INIT("majordomo@")};
+	static const struct slice names[] = {SLICE_INIT("server@"), SLICE_INIT("daemon@"),
+					     SLICE_INIT("root@"), SLICE_INIT("listserv@"),
+					     SLICE_INIT("majordomo@")};
 	ptrdiff_t at = slice_find(address, '@');
 
 	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
@@ -35,7 +37,8 @@ static bool is_robot(struct slice address)
 }
 
 /* Does any address in the fields of that name pass? */
-static enum rc any_address(struct run *run, const char *name, const struct alias *aliases, bool robots, bool *ret)
+static enum rc any_address(struct run *run, const char *name, const struct alias *aliases, bool robots,
+			   bool *ret)
 {
 	const struct message *m = run->sc->message;
 	struct address_parts parts;
@@ -43,7 +46,8 @@ static enum rc any_address(struct run *run, const char *name, const struct alias
 	enum rc rc;
 
 	*ret = false;
-	for (struct header *h = header_find(&m->headers, slice_of(name), NULL); h; h = header_find(&m->headers, slice_of(name), h)) {
+	for (struct header *h = header_find(&m->headers, slice_of(name), NULL); h;
+	     h = header_find(&m->headers, slice_of(name), h)) {
 		rest = header_value(h);
 		for (;;) {
 			struct err err = err_make(run->sc->task->arena);
@@ -56,7 +60,8 @@ static enum rc any_address(struct run *run, const char *name, const struct alias
 				break;
 			if (rc == DEFER)
 				return rc;
-			if (rc == OK && (is_own(run, parts.full, aliases) || (robots && is_robot(parts.full)))) {
+			if (rc == OK &&
+			    (is_own(run, parts.full, aliases) || (robots && is_robot(parts.full)))) {
 				*ret = true;
 				return OK;
 			}
@@ -68,8 +73,8 @@ static enum rc any_address(struct run *run, const char *name, const struct alias
 /* By the header fields that lists and programs put there. */
 static bool is_bulk(const struct message *m)
 {
-	static const char *const list[] = {"list-id", "list-help", "list-subscribe", "list-unsubscribe", "list-post", "list-owner",
-					   "list-archive"};
+	static const char *const list[] = {"list-id",   "list-help",  "list-subscribe", "list-unsubscribe",
+					   "list-post", "list-owner", "list-archive"};
 	static const struct slice words[] = {SLICE_INIT("bulk"), SLICE_INIT("list"), SLICE_INIT("junk")};
 	struct header *h;
 
@@ -80,7 +85,8 @@ static bool is_bulk(const struct message *m)
 	     h = header_find(&m->headers, SLICE("auto-submitted"), h))
 		if (!slice_eq_nocase(header_body(h), SLICE("no")))
 			return true;
-	for (h = header_find(&m->headers, SLICE("precedence"), NULL); h; h = header_find(&m->headers, SLICE("precedence"), h))
+	for (h = header_find(&m->headers, SLICE("precedence"), NULL); h;
+	     h = header_find(&m->headers, SLICE("precedence"), h))
 		for (unsigned i = 0; i < ARRAY_COUNT(words); i++)
 			for (uint32_t at = 0; at < header_body(h).len; at++)
 				if (slice_starts_nocase(slice_from(header_body(h), at), words[i]))

@@ -4,7 +4,7 @@
 #include "tree.h"
 
 static enum rc expand_all(struct run *run, const struct mail_arguments *mail, const char *command,
-			      struct slice options[MAIL_OPTIONS])
+			  struct slice options[MAIL_OPTIONS])
 {
 	enum rc rc = OK;
 
@@ -35,10 +35,12 @@ static enum rc check_options(struct run *run, const struct slice options[MAIL_OP
 			if (i > MAIL_TEXT && (c < ' ' || c >= 127) && c != '\t')
 				return err_set(run->err, FAIL, "non-printing character in \"%.*s\" in %s",
 					       SLICE_ARG(printable(run, s)), command);
-			if (i < MAIL_TEXT && c == '\n' && !line_end_fits(slice_from(s, at + 1), i == MAIL_HEADERS))
-				return err_set(run->err, FAIL, "\\n not followed by space%s in \"%.*s\" in %s",
-					       i == MAIL_HEADERS ? " or valid header name" : "", SLICE_ARG(printable(run, s)),
-					       command);
+			if (i < MAIL_TEXT && c == '\n' &&
+			    !line_end_fits(slice_from(s, at + 1), i == MAIL_HEADERS))
+				return err_set(run->err, FAIL,
+					       "\\n not followed by space%s in \"%.*s\" in %s",
+					       i == MAIL_HEADERS ? " or valid header name" : "",
+					       SLICE_ARG(printable(run, s)), command);
 		}
 	}
 	return OK;
@@ -52,7 +54,8 @@ static void print_reply(struct run *run, const struct command *c, const struct s
 		   c->kind == CMD_VACATION ? " (vacation)" : "", c->noerror ? " (noerror)" : "");
 	for (unsigned i = MAIL_TO + 1; i < MAIL_OPTIONS; i++)
 		if (options[i].ptr)
-			print_line(run, "%7s: %.*s%s", mail_option_names[i], SLICE_ARG(printable(run, options[i])),
+			print_line(run, "%7s: %.*s%s", mail_option_names[i],
+				   SLICE_ARG(printable(run, options[i])),
 				   i == MAIL_FILE && c->mail->file_expand ? " (expanded)" : "");
 	if (c->mail->return_message)
 		print_line(run, "Return original message");
@@ -77,13 +80,24 @@ static enum rc make_reply(struct run *run, const struct command *c, const struct
 	if (rc != OK)
 		return rc;
 	*reply = (struct filter_reply){
-		.to = to, .cc = o[MAIL_CC], .bcc = o[MAIL_BCC], .from = o[MAIL_FROM], .reply_to = o[MAIL_REPLY_TO],
-		.subject = o[MAIL_SUBJECT], .headers = o[MAIL_HEADERS], .text = o[MAIL_TEXT], .file = o[MAIL_FILE],
-		.log = o[MAIL_LOG], .once = o[MAIL_ONCE], .file_expand = c->mail->file_expand,
-		.return_message = c->mail->return_message, .to_default = !o[MAIL_TO].ptr,
+	    .to = to,
+	    .cc = o[MAIL_CC],
+	    .bcc = o[MAIL_BCC],
+	    .from = o[MAIL_FROM],
+	    .reply_to = o[MAIL_REPLY_TO],
+	    .subject = o[MAIL_SUBJECT],
+	    .headers = o[MAIL_HEADERS],
+	    .text = o[MAIL_TEXT],
+	    .file = o[MAIL_FILE],
+	    .log = o[MAIL_LOG],
+	    .once = o[MAIL_ONCE],
+	    .file_expand = c->mail->file_expand,
+	    .return_message = c->mail->return_message,
+	    .to_default = !o[MAIL_TO].ptr,
 	};
 	if (o[MAIL_ONCE_REPEAT].ptr && !conf_parse_time(o[MAIL_ONCE_REPEAT], &reply->once_repeat_s))
-		return err_set(run->err, FAIL, "Bad time value for \"once_repeat\" in mail or vacation command: %.*s",
+		return err_set(run->err, FAIL,
+			       "Bad time value for \"once_repeat\" in mail or vacation command: %.*s",
 			       SLICE_ARG(o[MAIL_ONCE_REPEAT]));
 	action = run_action(run, FILTER_REPLY, c->seen, c->noerror);
 	if (!action)

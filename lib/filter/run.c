@@ -6,10 +6,14 @@
 #include "tree.h"
 
 static const char *const command_names[] = {
-	[CMD_ADD] = "add", [CMD_DEFER] = "defer", [CMD_DELIVER] = "deliver", [CMD_FAIL] = "fail", [CMD_FINISH] = "finish",
-	[CMD_FREEZE] = "freeze", [CMD_HEADERS] = "headers", [CMD_IF] = "if", [CMD_LOGFILE] = "logfile",
-	[CMD_LOGWRITE] = "logwrite", [CMD_MAIL] = "mail", [CMD_PIPE] = "pipe", [CMD_SAVE] = "save",
-	[CMD_TESTPRINT] = "testprint", [CMD_VACATION] = "vacation",
+    [CMD_ADD] = "add",           [CMD_DEFER] = "defer",
+    [CMD_DELIVER] = "deliver",   [CMD_FAIL] = "fail",
+    [CMD_FINISH] = "finish",     [CMD_FREEZE] = "freeze",
+    [CMD_HEADERS] = "headers",   [CMD_IF] = "if",
+    [CMD_LOGFILE] = "logfile",   [CMD_LOGWRITE] = "logwrite",
+    [CMD_MAIL] = "mail",         [CMD_PIPE] = "pipe",
+    [CMD_SAVE] = "save",         [CMD_TESTPRINT] = "testprint",
+    [CMD_VACATION] = "vacation",
 };
 
 enum filter_language filter_language(struct slice text)
@@ -21,7 +25,8 @@ enum filter_language filter_language(struct slice text)
 	for (enum filter_language language = FILTER_EXIM; language <= FILTER_SIEVE; language++) {
 		struct slice first = language == FILTER_EXIM ? SLICE("exim") : SLICE("sieve");
 
-		if (slice_starts_nocase(text, first) && slice_starts_nocase(slice_ltrim(slice_from(text, first.len)), SLICE("filter")))
+		if (slice_starts_nocase(text, first) &&
+		    slice_starts_nocase(slice_ltrim(slice_from(text, first.len)), SLICE("filter")))
 			return language;
 	}
 	return FILTER_NONE;
@@ -65,7 +70,10 @@ struct filter_action *run_action(struct run *run, enum filter_action_kind kind, 
 		(void)err_memory(run->err);
 		return NULL;
 	}
-	*action = (struct filter_action){.kind = kind, .noerror = noerror, .mode = -1, .errors_to = {NULL, 0, CLEAN},
+	*action = (struct filter_action){.kind = kind,
+					 .noerror = noerror,
+					 .mode = -1,
+					 .errors_to = {NULL, 0, CLEAN},
 					 .number = run->result->action_count + 1};
 	*run->last = action;
 	run->last = &action->next;
@@ -88,16 +96,18 @@ static enum rc one_address(struct run *run, struct slice text, struct slice *ret
 	struct err err = err_make(run->sc->task->arena);
 	struct address_parts parts;
 	enum rc rc = address_parse(run->sc->task->arena, text,
-				   ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts, &err);
+				   ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
+				   &parts, &err);
 
 	if (rc != OK)
-		return err_set(run->err, rc, "malformed address \"%.*s\" in filter file: %.*s", SLICE_ARG(text),
-			       SLICE_ARG(err.text));
+		return err_set(run->err, rc, "malformed address \"%.*s\" in filter file: %.*s",
+			       SLICE_ARG(text), SLICE_ARG(err.text));
 	*ret = parts.full;
 	if (parts.domain.len)
 		return OK;
-	*ret = arena_printf(run->sc->task->arena, "%.*s@%.*s", SLICE_ARG(parts.full),
-			    SLICE_ARG(conf->qualify_recipient.len ? conf->qualify_recipient : conf->qualify_domain));
+	*ret = arena_printf(
+	    run->sc->task->arena, "%.*s@%.*s", SLICE_ARG(parts.full),
+	    SLICE_ARG(conf->qualify_recipient.len ? conf->qualify_recipient : conf->qualify_domain));
 	ret->taint = parts.full.taint;
 	return ret->ptr ? OK : err_memory(run->err);
 }
@@ -112,7 +122,8 @@ static bool errors_to_permitted(struct run *run, struct slice errors_to)
 		return true;
 	if (!me)
 		return false;
-	own = arena_printf(run->sc->task->arena, "%.*s@%.*s", SLICE_ARG(me->local_part), SLICE_ARG(me->domain));
+	own =
+	    arena_printf(run->sc->task->arena, "%.*s@%.*s", SLICE_ARG(me->local_part), SLICE_ARG(me->domain));
 	return own.ptr && slice_eq_nocase(own, errors_to);
 }
 
@@ -134,9 +145,10 @@ static enum rc run_deliver(struct run *run, const struct command *c)
 	if (rc != OK)
 		return rc;
 	if (run->rules->print)
-		print_line(run, "%seliver message to: %.*s%s%s%.*s", c->seen ? "D" : "Unseen d", SLICE_ARG(address),
-			   c->noerror ? " (noerror)" : "", errors_to.ptr ? " errors_to " : "",
-			   (int)errors_to.len, errors_to.ptr ? errors_to.ptr : "");
+		print_line(run, "%seliver message to: %.*s%s%s%.*s", c->seen ? "D" : "Unseen d",
+			   SLICE_ARG(address), c->noerror ? " (noerror)" : "",
+			   errors_to.ptr ? " errors_to " : "", (int)errors_to.len,
+			   errors_to.ptr ? errors_to.ptr : "");
 	action = run_action(run, FILTER_DELIVER, c->seen, c->noerror);
 	if (!action)
 		return FAIL;
@@ -160,7 +172,8 @@ static enum rc run_save(struct run *run, const struct command *c)
 	if (run->rules->forbid_file)
 		return err_set(run->err, FAIL, "\"save\" is not permitted: %.*s", SLICE_ARG(path));
 	full = path;
-	if (run->rules->prepend_home && me && me->home.ptr && me->home.len && (path.len == 0 || path.ptr[0] != '/')) {
+	if (run->rules->prepend_home && me && me->home.ptr && me->home.len &&
+	    (path.len == 0 || path.ptr[0] != '/')) {
 		full = arena_printf(run->sc->task->arena, "%.*s/%.*s", SLICE_ARG(me->home), SLICE_ARG(path));
 		full.taint = me->home.taint | path.taint;
 		if (!full.ptr)
@@ -169,8 +182,8 @@ static enum rc run_save(struct run *run, const struct command *c)
 	if (c->mode >= 0)
 		snprintf(mode, sizeof(mode), " %04o", (unsigned)c->mode);
 	if (run->rules->print)
-		print_line(run, "%save message to: %.*s%s%s", c->seen ? "S" : "Unseen s", SLICE_ARG(path), mode,
-			   c->noerror ? " (noerror)" : "");
+		print_line(run, "%save message to: %.*s%s%s", c->seen ? "S" : "Unseen s", SLICE_ARG(path),
+			   mode, c->noerror ? " (noerror)" : "");
 	action = run_action(run, FILTER_SAVE, c->seen, c->noerror);
 	if (!action)
 		return FAIL;
@@ -211,7 +224,8 @@ static enum rc int_number(struct run *run, struct slice text, int32_t *ret)
 		return err_memory(run->err);
 	*ret = (int32_t)strtoll(s, &end, 0);
 	if (end != s + text.len)
-		return err_set(run->err, FAIL, "malformed number \"%.*s\" in \"add\" command", SLICE_ARG(text));
+		return err_set(run->err, FAIL, "malformed number \"%.*s\" in \"add\" command",
+			       SLICE_ARG(text));
 	return OK;
 }
 
@@ -230,11 +244,13 @@ static enum rc run_add(struct run *run, const struct command *c)
 	if (variable.len > 0 && variable.ptr[0] == 'n' && variable.len <= 2)
 		rc = int_number(run, slice_from(variable, 1), &index);
 	else
-		rc = err_set(run->err, FAIL, "unknown variable \"%.*s\" in \"add\" command", SLICE_ARG(variable));
+		rc = err_set(run->err, FAIL, "unknown variable \"%.*s\" in \"add\" command",
+			     SLICE_ARG(variable));
 	if (rc != OK)
 		return rc;
 	if (index < 0 || index > 9)
-		return err_set(run->err, FAIL, "unknown variable \"%.*s\" in \"add\" command", SLICE_ARG(variable));
+		return err_set(run->err, FAIL, "unknown variable \"%.*s\" in \"add\" command",
+			       SLICE_ARG(variable));
 	if (run->rules->print)
 		print_line(run, "Add %d to n%d", by, index);
 	run->sc->filter_n[index] = (int32_t)((uint32_t)run->sc->filter_n[index] + (uint32_t)by);
@@ -252,7 +268,8 @@ static enum rc add_fields(struct run *run, struct slice text)
 		struct header *header;
 
 		for (at = 0; at < text.len; at++)
-			if (text.ptr[at] == '\n' && (at + 1 == text.len || (text.ptr[at + 1] != ' ' && text.ptr[at + 1] != '\t')))
+			if (text.ptr[at] == '\n' &&
+			    (at + 1 == text.len || (text.ptr[at + 1] != ' ' && text.ptr[at + 1] != '\t')))
 				break;
 		one = slice_sub(text, 0, at);
 		at += at < text.len;
@@ -286,7 +303,8 @@ static void remove_fields(struct run *run, struct slice names)
 
 static enum rc run_headers(struct run *run, const struct command *c)
 {
-	static const char *const names[] = {[HEADERS_ADD] = "add", [HEADERS_REMOVE] = "remove", [HEADERS_CHARSET] = "charset"};
+	static const char *const names[] = {
+	    [HEADERS_ADD] = "add", [HEADERS_REMOVE] = "remove", [HEADERS_CHARSET] = "charset"};
 	struct slice text;
 	enum rc rc = expand_argument(run, c, c->text, &text);
 
@@ -323,7 +341,8 @@ static enum rc run_logfile(struct run *run, const struct command *c)
 		return OK;
 	}
 	if (path.taint == TAINTED)
-		return err_set(run->err, FAIL, "attempt to use tainted name '%.*s' for logfile", SLICE_ARG(path));
+		return err_set(run->err, FAIL, "attempt to use tainted name '%.*s' for logfile",
+			       SLICE_ARG(path));
 	run->log_file = arena_cstr(run->sc->task->arena, path);
 	run->log_mode = c->mode < 0 ? 0600 : c->mode & 0777;
 	return run->log_file ? OK : err_memory(run->err);
@@ -345,7 +364,8 @@ static enum rc run_logwrite(struct run *run, const struct command *c)
 	if (rc != OK)
 		return rc;
 	if (run->rules->print) {
-		print_line(run, "%sogwrite \"%.*s\"", c->seen ? "Seen l" : "L", SLICE_ARG(printable(run, text)));
+		print_line(run, "%sogwrite \"%.*s\"", c->seen ? "Seen l" : "L",
+			   SLICE_ARG(printable(run, text)));
 		return OK;
 	}
 	if (!run->log_file || !run->rules->log)
@@ -379,7 +399,9 @@ static enum rc run_verdict(struct run *run, const struct command *c)
 	if (run->rules->print)
 		print_line(run, "%s text \"%.*s\"", name, SLICE_ARG(printable(run, text)));
 	split_message(run->result, text);
-	run->result->verdict = c->kind == CMD_DEFER ? FILTER_DEFERS : c->kind == CMD_FAIL ? FILTER_FAILS : FILTER_FREEZES;
+	run->result->verdict = c->kind == CMD_DEFER  ? FILTER_DEFERS
+			       : c->kind == CMD_FAIL ? FILTER_FAILS
+						     : FILTER_FREEZES;
 	run->over = true;
 	return OK;
 }
@@ -490,8 +512,8 @@ static enum rc run_exim(struct run *run, struct slice text)
 	return rc;
 }
 
-enum rc filter_apply(struct scope *sc, enum filter_language language, struct slice text, const struct filter_rules *rules,
-		   struct filter_result *ret, struct err *err)
+enum rc filter_apply(struct scope *sc, enum filter_language language, struct slice text,
+		     const struct filter_rules *rules, struct filter_result *ret, struct err *err)
 {
 	struct scope inner = *sc; /* what the filter sets, numbers included, ends with it */
 	struct run run = {.sc = &inner, .rules = rules, .result = ret, .err = err};
@@ -515,5 +537,6 @@ enum rc filter_check(struct arena *arena, enum filter_language language, struct 
 	const struct filter_rules rules = {.system = true};
 	struct command *commands;
 
-	return language == FILTER_SIEVE ? sieve_check(arena, text, err) : exim_parse(arena, text, &rules, &commands, err);
+	return language == FILTER_SIEVE ? sieve_check(arena, text, err)
+					: exim_parse(arena, text, &rules, &commands, err);
 }

@@ -107,7 +107,8 @@ static enum rc redirect_command(struct sieve *s, bool exec)
 
 static bool folder_fits(struct slice folder)
 {
-	return folder.len > 0 && slice_search(folder, SLICE("..")) < 0 && slice_find(folder, '\0') < 0 && slice_find(folder, '\n') < 0;
+	return folder.len > 0 && slice_search(folder, SLICE("..")) < 0 && slice_find(folder, '\0') < 0 &&
+	       slice_find(folder, '\n') < 0;
 }
 
 static enum rc fileinto_command(struct sieve *s, bool exec)
@@ -155,16 +156,23 @@ static enum rc capability(struct sieve *s, struct slice name)
 		const char *name;
 		unsigned flag;
 	} known[] = {
-		{"fileinto", SIEVE_FILEINTO}, {"envelope", SIEVE_ENVELOPE}, {"copy", SIEVE_SAYS_COPY}, {"vacation", SIEVE_VACATION},
-		{"subaddress", SIEVE_SUBADDRESS}, {"encoded-character", SIEVE_ENCODED},
-		{"comparator-i;ascii-numeric", SIEVE_NUMERIC}, {"comparator-i;octet", 0}, {"comparator-i;ascii-casemap", 0},
-		{"enotify", SIEVE_ENOTIFY},
+	    {"fileinto", SIEVE_FILEINTO},
+	    {"envelope", SIEVE_ENVELOPE},
+	    {"copy", SIEVE_SAYS_COPY},
+	    {"vacation", SIEVE_VACATION},
+	    {"subaddress", SIEVE_SUBADDRESS},
+	    {"encoded-character", SIEVE_ENCODED},
+	    {"comparator-i;ascii-numeric", SIEVE_NUMERIC},
+	    {"comparator-i;octet", 0},
+	    {"comparator-i;ascii-casemap", 0},
+	    {"enotify", SIEVE_ENOTIFY},
 	};
 
 	for (unsigned i = 0; i < ARRAY_COUNT(known); i++) {
 		if (!slice_eq(name, slice_of(known[i].name)))
 			continue;
-		if (known[i].flag == SIEVE_ENOTIFY && s->run && !s->run->rules->sieve_enotify_mailto_owner.ptr)
+		if (known[i].flag == SIEVE_ENOTIFY && s->run &&
+		    !s->run->rules->sieve_enotify_mailto_owner.ptr)
 			return sieve_error(s, "enotify disabled");
 		if (known[i].flag == SIEVE_VACATION && s->run && !s->run->rules->print &&
 		    (!s->run->rules->sieve_vacation_directory.ptr || s->run->rules->forbid_reply))
@@ -189,7 +197,8 @@ static enum rc require_command(struct sieve *s)
 
 static enum rc command(struct sieve *s, bool exec, bool *found_ret)
 {
-	static const char *const words[] = {"if", "stop", "keep", "discard", "redirect", "fileinto", "vacation", "notify"};
+	static const char *const words[] = {"if",       "stop",     "keep",     "discard",
+					    "redirect", "fileinto", "vacation", "notify"};
 	unsigned which = 0;
 
 	while (which < ARRAY_COUNT(words) && !sieve_word(s, words[which]))

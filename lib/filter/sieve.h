@@ -8,8 +8,14 @@
 
 /* Extensions that "require" has named. */
 enum {
-	SIEVE_FILEINTO = 1, SIEVE_ENVELOPE = 2, SIEVE_VACATION = 8, SIEVE_SUBADDRESS = 16,
-	SIEVE_ENCODED = 32, SIEVE_NUMERIC = 64, SIEVE_ENOTIFY = 128, SIEVE_SAYS_COPY = 256,
+	SIEVE_FILEINTO = 1,
+	SIEVE_ENVELOPE = 2,
+	SIEVE_VACATION = 8,
+	SIEVE_SUBADDRESS = 16,
+	SIEVE_ENCODED = 32,
+	SIEVE_NUMERIC = 64,
+	SIEVE_ENOTIFY = 128,
+	SIEVE_SAYS_COPY = 256,
 };
 struct sieve {
 	struct slice rest;
@@ -19,7 +25,7 @@ struct sieve {
 	struct run *run; /* NULL: only the syntax is looked at */
 	unsigned required;
 	unsigned depth, steps;
-	bool keep;	 /* the implicit one still holds */
+	bool keep; /* the implicit one still holds */
 	bool stopped;
 	bool vacation_done;
 };

@@ -3,7 +3,7 @@
 
 #define DAYS_DEFAULT 7
 #define DAYS_MAX     31
-#define DAY_S	     86400
+#define DAY_S        86400
 
 struct vacation {
 	uint64_t days;
@@ -54,12 +54,14 @@ static struct slice once_name(struct sieve *s, const struct vacation *v)
 	if (v->handle.ptr) {
 		str_add(&key, v->handle);
 	} else {
-		str_printf(&key, "%.*s\n%.*s\n%d\n%.*s", (int)v->subject.len, v->subject.ptr ? v->subject.ptr : "", (int)v->from.len,
+		str_printf(&key, "%.*s\n%.*s\n%d\n%.*s", (int)v->subject.len,
+			   v->subject.ptr ? v->subject.ptr : "", (int)v->from.len,
 			   v->from.ptr ? v->from.ptr : "", v->mime, SLICE_ARG(v->reason));
 	}
 	for (uint32_t i = 0; i < key.len; i++)
 		hash = (hash ^ (unsigned char)key.ptr[i]) * 1099511628211ull;
-	return arena_printf(s->arena, "%.*s/%016llx", SLICE_ARG(s->run->rules->sieve_vacation_directory), (unsigned long long)hash);
+	return arena_printf(s->arena, "%.*s/%016llx", SLICE_ARG(s->run->rules->sieve_vacation_directory),
+			    (unsigned long long)hash);
 }
 
 static enum rc default_subject(struct sieve *s, struct slice *ret)
@@ -89,8 +91,8 @@ static void split_mime(struct filter_reply *reply, struct slice reason)
 	reply->text = end < 0 ? SLICE_EMPTY : slice_from(reason, (size_t)end + 2);
 }
 
-static const struct slice plain_headers =
-	SLICE_INIT("MIME-Version: 1.0\nContent-Type: text/plain; charset=\"utf-8\"\nContent-Transfer-Encoding: 8bit");
+static const struct slice plain_headers = SLICE_INIT(
+    "MIME-Version: 1.0\nContent-Type: text/plain; charset=\"utf-8\"\nContent-Transfer-Encoding: 8bit");
 
 static enum rc add_reply(struct sieve *s, struct filter_reply *reply)
 {
@@ -125,8 +127,13 @@ static enum rc answer(struct sieve *s, const struct vacation *v)
 		return rc;
 	if (!s->run->rules->sieve_vacation_directory.ptr)
 		return sieve_error(s, "vacation disabled");
-	*reply = (struct filter_reply){.to = scope_sender(s->run->sc), .from = v->from, .subject = v->subject,
-				       .once_repeat_s = (int64_t)(v->days < 1 ? 1 : v->days > DAYS_MAX ? DAYS_MAX : v->days) * DAY_S,
+	*reply = (struct filter_reply){.to = scope_sender(s->run->sc),
+				       .from = v->from,
+				       .subject = v->subject,
+				       .once_repeat_s = (int64_t)(v->days < 1          ? 1
+								  : v->days > DAYS_MAX ? DAYS_MAX
+										       : v->days) *
+							DAY_S,
 				       .once = once_name(s, v)};
 	if (v->mime) {
 		split_mime(reply, v->reason);

@@ -94,7 +94,8 @@ static bool compare(const struct how *how, struct slice text, struct slice key)
 	return false;
 }
 
-static enum rc any_key(struct sieve *s, const struct how *how, struct slice text, const struct string_list *keys, bool *ret)
+static enum rc any_key(struct sieve *s, const struct how *how, struct slice text,
+		       const struct string_list *keys, bool *ret)
 {
 	enum rc rc = OK;
 
@@ -240,7 +241,8 @@ static bool part_of(const struct how *how, const struct address_parts *a, struct
 	}
 }
 
-static enum rc test_addresses(struct sieve *s, const struct how *how, struct slice rest, const struct string_list *keys, bool *ret)
+static enum rc test_addresses(struct sieve *s, const struct how *how, struct slice rest,
+			      const struct string_list *keys, bool *ret)
 {
 	struct address_parts parts;
 	struct slice part;
@@ -249,7 +251,9 @@ static enum rc test_addresses(struct sieve *s, const struct how *how, struct sli
 	while (rc == OK && !*ret) {
 		struct err err = err_make(s->arena);
 
-		rc = address_next(s->arena, &rest, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts, &err);
+		rc = address_next(s->arena, &rest,
+				  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
+				  &parts, &err);
 		if (rc == FAIL && err.text.len == 0)
 			return OK;
 		if (rc == FAIL) {
@@ -266,8 +270,10 @@ static enum rc test_addresses(struct sieve *s, const struct how *how, struct sli
 
 static bool holds_addresses(struct slice name)
 {
-	static const char *const names[] = {"from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc",
-					    "resent-bcc", "resent-sender", "resent-reply-to", "delivered-to", "envelope-to", "return-path"};
+	static const char *const names[] = {
+	    "from",         "to",          "cc",         "bcc",        "sender",        "reply-to",
+	    "resent-from",  "resent-to",   "resent-cc",  "resent-bcc", "resent-sender", "resent-reply-to",
+	    "delivered-to", "envelope-to", "return-path"};
 
 	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
 		if (slice_eq_nocase(name, slice_of(names[i])))
@@ -299,7 +305,8 @@ static enum rc address_test(struct sieve *s, bool exec, bool *ret)
 	return rc;
 }
 
-static enum rc envelope_one(struct sieve *s, const struct how *how, bool from, const struct string_list *keys, bool *ret)
+static enum rc envelope_one(struct sieve *s, const struct how *how, bool from, const struct string_list *keys,
+			    bool *ret)
 {
 	const struct filter_rules *rules = s->run->rules;
 	const struct address *me = s->run->sc->address;
@@ -455,8 +462,9 @@ static enum rc test_after_word(struct sieve *s, unsigned which, bool exec, bool 
 
 enum rc sieve_test(struct sieve *s, bool exec, bool *ret, bool *found_ret)
 {
-	static const char *const words[] = {"address", "allof", "anyof", "envelope", "exists", "false", "true", "header", "not",
-					    "size", "valid_notify_method"};
+	static const char *const words[] = {
+	    "address", "allof", "anyof", "envelope",           "exists", "false", "true",
+	    "header",  "not",   "size",  "valid_notify_method"};
 	unsigned which = 0;
 	enum rc rc;
 

@@ -135,7 +135,8 @@ static enum rc decode(const struct sieve *s, struct slice *text)
 		return OK;
 	while (rest.len) {
 		bool unicode = slice_starts_nocase(rest, SLICE("${unicode:")), bad = false;
-		ptrdiff_t end = unicode || slice_starts_nocase(rest, SLICE("${hex:")) ? slice_find(rest, '}') : -1;
+		ptrdiff_t end =
+		    unicode || slice_starts_nocase(rest, SLICE("${hex:")) ? slice_find(rest, '}') : -1;
 		size_t head = unicode ? 10 : 6;
 
 		if (end > 0 && decode_one(slice_sub(rest, head, (size_t)end - head), unicode, &out, &bad)) {

@@ -5,9 +5,21 @@
 #include "words.h"
 
 enum condition_kind {
-	COND_ALL, COND_ANY, /* of the parts */
-	COND_BEGINS, COND_CONTAINS, COND_ENDS, COND_IS, COND_MATCHES, COND_ABOVE, COND_BELOW,
-	COND_PERSONAL, COND_DELIVERED, COND_ERROR_MESSAGE, COND_FIRST_DELIVERY, COND_MANUALLY_THAWED, COND_FOR_ANY_ADDRESS,
+	COND_ALL,
+	COND_ANY, /* of the parts */
+	COND_BEGINS,
+	COND_CONTAINS,
+	COND_ENDS,
+	COND_IS,
+	COND_MATCHES,
+	COND_ABOVE,
+	COND_BELOW,
+	COND_PERSONAL,
+	COND_DELIVERED,
+	COND_ERROR_MESSAGE,
+	COND_FIRST_DELIVERY,
+	COND_MANUALLY_THAWED,
+	COND_FOR_ANY_ADDRESS,
 };
 struct alias {
 	struct alias *next;
@@ -20,16 +32,40 @@ struct condition {
 	bool negated;
 	bool caseful;
 	struct slice left, right; /* before expansion; left: the list of foranyaddress */
-	struct alias *aliases;	  /* of personal */
+	struct alias *aliases;    /* of personal */
 };
 
 enum command_kind {
-	CMD_ADD, CMD_DEFER, CMD_DELIVER, CMD_FAIL, CMD_FINISH, CMD_FREEZE, CMD_HEADERS, CMD_IF, CMD_LOGFILE, CMD_LOGWRITE, CMD_MAIL,
-	CMD_PIPE, CMD_SAVE, CMD_TESTPRINT, CMD_VACATION,
+	CMD_ADD,
+	CMD_DEFER,
+	CMD_DELIVER,
+	CMD_FAIL,
+	CMD_FINISH,
+	CMD_FREEZE,
+	CMD_HEADERS,
+	CMD_IF,
+	CMD_LOGFILE,
+	CMD_LOGWRITE,
+	CMD_MAIL,
+	CMD_PIPE,
+	CMD_SAVE,
+	CMD_TESTPRINT,
+	CMD_VACATION,
 };
 enum mail_option {
-	MAIL_TO, MAIL_CC, MAIL_BCC, MAIL_FROM, MAIL_REPLY_TO, MAIL_SUBJECT, MAIL_HEADERS, MAIL_TEXT, MAIL_FILE, MAIL_LOG, MAIL_ONCE,
-	MAIL_ONCE_REPEAT, MAIL_OPTIONS,
+	MAIL_TO,
+	MAIL_CC,
+	MAIL_BCC,
+	MAIL_FROM,
+	MAIL_REPLY_TO,
+	MAIL_SUBJECT,
+	MAIL_HEADERS,
+	MAIL_TEXT,
+	MAIL_FILE,
+	MAIL_LOG,
+	MAIL_ONCE,
+	MAIL_ONCE_REPEAT,
+	MAIL_OPTIONS,
 };
 extern const char *const mail_option_names[MAIL_OPTIONS];
 struct mail_arguments {
@@ -45,7 +81,7 @@ struct branch {
 struct command {
 	struct command *next;
 	enum command_kind kind;
-	bool seen;    /* "seen" stood before it, or it is so by nature and "unseen" did not */
+	bool seen; /* "seen" stood before it, or it is so by nature and "unseen" did not */
 	bool noerror;
 	struct slice text, second; /* arguments before expansion; second.ptr NULL: not given */
 	int mode;
@@ -75,8 +111,8 @@ struct run {
 	struct filter_action **last;
 	struct err *err;
 	unsigned steps;
-	bool delivered;	  /* a significant delivery has been set up */
-	bool over;	  /* finish, or one of the verdicts */
+	bool delivered; /* a significant delivery has been set up */
+	bool over;      /* finish, or one of the verdicts */
 	bool seen_finish;
 	const char *log_file;
 	int log_mode;

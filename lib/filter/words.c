@@ -51,7 +51,8 @@ enum rc words_word(struct words *words, bool bracket, struct slice *ret)
 			break;
 	}
 	if (len >= FILTER_ITEM_MAX)
-		return err_set(words->err, FAIL, "word is too long in line %u of filter file (max = %d chars)", words->line,
+		return err_set(words->err, FAIL,
+			       "word is too long in line %u of filter file (max = %d chars)", words->line,
 			       FILTER_ITEM_MAX);
 	*ret = slice_sub(words->rest, 0, len);
 	words->rest = slice_from(words->rest, len);
@@ -131,8 +132,9 @@ enum rc words_item(struct words *words, bool bracket, struct slice *ret)
 		else
 			str_addc(&str, c);
 		if (str.len >= FILTER_ITEM_MAX)
-			return err_set(words->err, FAIL, "string is too long in line %u of filter file (max = %d chars)", words->line,
-				       FILTER_ITEM_MAX);
+			return err_set(words->err, FAIL,
+				       "string is too long in line %u of filter file (max = %d chars)",
+				       words->line, FILTER_ITEM_MAX);
 	}
 	if (!words_at(words, '"'))
 		return err_set(words->err, FAIL, "quote missing at end of string in line %u", words->line);

@@ -259,7 +259,8 @@ static struct op *op_new(struct hints_shard *state, enum op_kind kind, enum hint
 	return op;
 }
 
-static void post(struct shard *shard, enum op_kind kind, enum hints_db db, struct slice key, struct slice value)
+static void post(struct shard *shard, enum op_kind kind, enum hints_db db, struct slice key,
+		 struct slice value)
 {
 	struct hints_shard *state = shard_slot(shard, hints_slot);
 	struct op *op;
@@ -289,7 +290,8 @@ void hints_delete(struct shard *shard, enum hints_db db, struct slice key)
 }
 
 enum rc hints_update(struct task *task, enum hints_db db, struct slice key,
-		     ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value), void *arg, struct err *err)
+		     ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value), void *arg,
+		     struct err *err)
 {
 	struct hints_shard *state = shard_slot(task->shard, hints_slot);
 	struct update update = {.done = false};
@@ -376,8 +378,8 @@ enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struc
 	if (!rc && v.mv_size < STAMP_SIZE)
 		rc = MDB_NOTFOUND; /* nothing that we wrote */
 	if (!rc)
-		copy = arena_copy(arena,
-				  slice_make((char *)v.mv_data + STAMP_SIZE, v.mv_size - STAMP_SIZE, TAINTED));
+		copy = arena_copy(
+		    arena, slice_make((char *)v.mv_data + STAMP_SIZE, v.mv_size - STAMP_SIZE, TAINTED));
 	mdb_txn_reset(state->read);
 	if (rc == MDB_NOTFOUND)
 		return FAIL;
@@ -412,9 +414,9 @@ static int each_piece(struct store *store, enum hints_db db, struct slice *from,
 		/* The first one again, if it is still there. */
 		if (!(n == 0 && from->len && slice_eq(k, *from)) && value.mv_size >= STAMP_SIZE &&
 		    k.len <= HINTS_KEY_MAX &&
-		    !each(
-			arg, k,
-			slice_make((char *)value.mv_data + STAMP_SIZE, value.mv_size - STAMP_SIZE, TAINTED))) {
+		    !each(arg, k,
+			  slice_make((char *)value.mv_data + STAMP_SIZE, value.mv_size - STAMP_SIZE,
+				     TAINTED))) {
 			rc = MDB_NOTFOUND;
 			break;
 		}

@@ -70,7 +70,8 @@ struct hints_shard {
 	/* The writer pushes what is finished, the shard takes all. Release and acquire: what the writer wrote into
 	 * an op is seen by the shard that takes it. */
 	_Atomic(struct op *) finished;
-	atomic_bool mail_posted; /* set by the writer, cleared by the shard before it takes what is finished */
+	atomic_bool
+	    mail_posted; /* set by the writer, cleared by the shard before it takes what is finished */
 	struct mail mail;
 };
 

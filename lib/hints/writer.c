@@ -34,8 +34,8 @@ static void trouble(struct hints *hints, const char *what, const char *why)
 	if (hints->in_trouble || !hints->tell)
 		return;
 	hints->in_trouble = true;
-	len =
-	    snprintf(text, sizeof(text), "hints in %s: %s%s%s", hints->directory, what, *why ? ": " : "", why);
+	len = snprintf(text, sizeof(text), "hints in %s: %s%s%s", hints->directory, what, *why ? ": " : "",
+		       why);
 	if (len >= (int)sizeof(text))
 		len = sizeof(text) - 1;
 	hints->tell(hints->tell_arg, slice_make(text, (size_t)len, CLEAN));
@@ -92,7 +92,8 @@ static void rest(struct hints *hints, int how, int timeout_ms)
 
 static int put(struct hints *hints, MDB_txn *txn, struct op *op, const char *bytes, size_t len)
 {
-	struct store *store = atomic_load_explicit(&hints->store, memory_order_relaxed); /* only we change it */
+	struct store *store =
+	    atomic_load_explicit(&hints->store, memory_order_relaxed); /* only we change it */
 	uint32_t now = (uint32_t)time(NULL);
 	MDB_val key = {op->key_len - 1, op->bytes + 1}, value = {STAMP_SIZE + len, NULL};
 	int rc = mdb_put(txn, store->dbi[op->db], &key, &value, MDB_RESERVE);

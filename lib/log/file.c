@@ -178,7 +178,7 @@ bool log_space(const struct conf *conf, int64_t *bytes_ret, int64_t *inodes_ret)
 	struct statvfs st;
 	bool found;
 
-	if (!group->path.ptr)
+	if (!group || !group->path.ptr)
 		return false;
 	if (fd >= 0) {
 		found = fstatvfs(fd, &st) == 0;

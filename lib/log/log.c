@@ -22,7 +22,7 @@
 #define WRITE_EVERY (4 * NS_PER_MS)
 #define WRITE_BURST 16
 #define WRITE_FULL  (128u * 1024) /* so much in one buffer waits no longer */
-#define KEEP_MAX (256u * 1024) /* a buffer that has grown beyond this in a bad moment is given back */
+#define KEEP_MAX    (256u * 1024) /* a buffer that has grown beyond this in a bad moment is given back */
 
 enum { CONSOLE = STREAM_COUNT, BUFFER_COUNT };
 
@@ -53,7 +53,7 @@ struct log_shard {
 	struct timer pause; /* of a shard that logs much: until the next write is due */
 	uint64_t next_write;
 	struct waitq flushed;
-	unsigned flushers; /* fibers that wait for it */
+	unsigned flushers;  /* fibers that wait for it */
 	struct arena arena; /* of the writing fiber */
 	struct task task;
 	void (*capture)(void *arg, unsigned where, struct slice line);

@@ -20,9 +20,11 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 	const struct dns_group *g = group;
 
 	if (g->dns_retrans < 0 || g->dns_retrans > 3600)
-		return conf_error(err, conf_option_place(conf, "dns_retrans"), "dns_retrans is to be between 0s and 1h");
+		return conf_error(err, conf_option_place(conf, "dns_retrans"),
+				  "dns_retrans is to be between 0s and 1h");
 	if (g->dns_retry < 0 || g->dns_retry > 100)
-		return conf_error(err, conf_option_place(conf, "dns_retry"), "dns_retry is to be between 0 and 100");
+		return conf_error(err, conf_option_place(conf, "dns_retry"),
+				  "dns_retry is to be between 0 and 100");
 	return OK;
 }
 

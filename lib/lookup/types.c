@@ -123,6 +123,6 @@ enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, s
 }
 
 const struct conf_feature lookup_features[] = {
-	{"_HAVE_LMDB", "LMDB"},
-	{NULL, NULL},
+    {"_HAVE_LMDB", "LMDB"},
+    {NULL, NULL},
 };

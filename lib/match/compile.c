@@ -401,9 +401,8 @@ static void compile_address(struct compiling *c, struct entry *entry)
 	entry->address.bare = at < 0;
 	entry->address.star = local.len && local.ptr[0] == '*';
 	entry->address.local = entry->address.star ? slice_from(local, 1) : local;
-	entry->address.domain =
-	    list_compile(c->arena, LIST_DOMAIN, domain,
-			 COMPILE_ONE | (c->flags & (COMPILE_REGEX | COMPILE_PATTERN)));
+	entry->address.domain = list_compile(c->arena, LIST_DOMAIN, domain,
+					     COMPILE_ONE | (c->flags & (COMPILE_REGEX | COMPILE_PATTERN)));
 	if (!entry->address.domain)
 		set_bad(c, entry, "no memory for \"%.*s\"", s);
 }

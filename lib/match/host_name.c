@@ -3,7 +3,7 @@
 
 #include "state.h"
 
-#define NAMES_MAX                                                                                          \
+#define NAMES_MAX \
 	10 /* PTR records that are followed: an address with hundreds of them costs no hundreds of queries \
 	    */
 

@@ -62,7 +62,8 @@ static enum rc add_list(struct conf *conf, struct match_group *group, const char
 		if (!item.len)
 			continue;
 		if (!interface_parse(item, &ip, &port))
-			return err_set(err, FAIL, "%s: \"%.*s\" is not an IP address", option, SLICE_ARG(item));
+			return err_set(err, FAIL, "%s: \"%.*s\" is not an IP address", option,
+				       SLICE_ARG(item));
 		if (is_wildcard(&ip))
 			add_running(group, running, ip.family);
 		else

@@ -61,7 +61,7 @@ struct entry {
 		struct {
 			struct slice local; /* without the "*" */
 			bool star;
-			bool bare; /* there was no "@": any local part */
+			bool bare;                     /* there was no "@": any local part */
 			const struct compiled *domain; /* one item */
 		} address;
 	};
@@ -77,7 +77,7 @@ struct compiled {
 struct match_list {
 	unsigned kind;
 	struct slice text;
-	bool item; /* one item: match_item() */
+	bool item;                         /* one item: match_item() */
 	const struct expansion *expansion; /* evaluated at each use; NULL: compiled is what the list is */
 	const struct compiled *compiled;
 };
@@ -85,7 +85,7 @@ struct match_list {
 enum {
 	COMPILE_REGEX = 1 /* at once, into the arena */,
 	COMPILE_FILE = 2 /* lines */,
-	COMPILE_ONE = 4, /* the text is one item */
+	COMPILE_ONE = 4,    /* the text is one item */
 	COMPILE_PATTERN = 8 /* no hash tables: match_item() wants to know what matched which part */
 };
 /* The text is borrowed. NULL: no memory. */

@@ -19,7 +19,8 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 
 static const struct conf_option options[] = {
     OPT_STRING(struct match_options, extra_local_interfaces, NULL, "addresses that are this host's too"),
-    OPT_STRING(struct match_options, local_interfaces, "<; ::0 ; 0.0.0.0", "addresses to listen on; they are this host"),
+    OPT_STRING(struct match_options, local_interfaces, "<; ::0 ; 0.0.0.0",
+	       "addresses to listen on; they are this host"),
     OPT_STRING(struct match_options, host_lookup_order, "bydns:byaddr", "how a client's name is found"),
     OPT_DOMAINS(struct match_options, hosts_treat_as_local, NULL,
 		"names of hosts that count as this one in MX records"),

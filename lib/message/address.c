@@ -372,8 +372,9 @@ static char item_end(struct slice text, const bool *group, uint32_t *end_ret)
 				scan.at = (uint32_t)(close - text.ptr);
 		} else if (c == '@' && !angles && slice_trim(slice_sub(text, 0, scan.at)).len == 0) {
 			routed = true;
-		} else if (!angles && ((c == ';' && (!group || *group)) || (c == ':' && !routed && (!group || !*group)) ||
-				       (c == ',' && !routed))) {
+		} else if (!angles &&
+			   ((c == ';' && (!group || *group)) ||
+			    (c == ':' && !routed && (!group || !*group)) || (c == ',' && !routed))) {
 			*end_ret = scan.at;
 			return c;
 		} else if (c == ':') {
@@ -483,7 +484,8 @@ void field_edit_replace(struct field_edit *edit, struct slice old, struct slice 
 		i++;
 	str_add(&edit->text, slice_sub(edit->rest, 0, i));
 	edit->rest = slice_from(edit->rest, i);
-	if (edit->text.len - edit->line_start <= EDIT_LINE_MAX || !edit->rest.len || edit->rest.ptr[0] == '\n')
+	if (edit->text.len - edit->line_start <= EDIT_LINE_MAX || !edit->rest.len ||
+	    edit->rest.ptr[0] == '\n')
 		return;
 	edit->line_start = (uint32_t)edit->text.len;
 	str_addz(&edit->text, "\n\t");

@@ -13,29 +13,30 @@
 /* ---- Addresses --------------------------------------------------------------------------------------- */
 
 enum {
-	ADDRESS_ALLOW_EMPTY = 1,     /* "<>" and "" are the null reverse-path */
+	ADDRESS_ALLOW_EMPTY = 1,       /* "<>" and "" are the null reverse-path */
 	ADDRESS_ALLOW_UNQUALIFIED = 2, /* a bare local part; the domain comes out empty */
-	ADDRESS_ALLOW_LITERAL = 4,   /* user@[1.2.3.4] */
-	ADDRESS_ALLOW_UTF8 = 8,	     /* RFC 6531 */
-	ADDRESS_STRICT_PATH = 16,    /* an SMTP path: no comments, no display name */
-	ADDRESS_STRIP_DOT = 32,	     /* a dot behind the domain is dropped (strip_trailing_dot) */
-	ADDRESS_STRIP_ANGLES = 64,   /* <<user@domain>> (strip_excess_angle_brackets) */
+	ADDRESS_ALLOW_LITERAL = 4,     /* user@[1.2.3.4] */
+	ADDRESS_ALLOW_UTF8 = 8,        /* RFC 6531 */
+	ADDRESS_STRICT_PATH = 16,      /* an SMTP path: no comments, no display name */
+	ADDRESS_STRIP_DOT = 32,        /* a dot behind the domain is dropped (strip_trailing_dot) */
+	ADDRESS_STRIP_ANGLES = 64,     /* <<user@domain>> (strip_excess_angle_brackets) */
 };
 struct address_parts {
-	struct slice full;	 /* local_part@domain, without source route, comments and display name */
+	struct slice full;       /* local_part@domain, without source route, comments and display name */
 	struct slice local_part; /* as written, quotes kept where they are needed */
-	struct slice domain;	 /* as written; empty if there was none */
-	struct slice spec;	 /* where it stands in the text, source route and comments inside included: its place for another */
+	struct slice domain;     /* as written; empty if there was none */
+	struct slice
+	    spec; /* where it stands in the text, source route and comments inside included: its place for another */
 };
 /* The one address in the text, with optional angle brackets, display name, comments (RFC 5322 section 3.4) or as an
  * SMTP path (RFC 5321 section 4.1.2). Parts point into the text or the arena. FAIL: err in Exim's words for such
  * mistakes ("missing or malformed local part", "domain missing or malformed", ...). */
-NODISCARD enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, struct address_parts *ret,
-				struct err *err);
+NODISCARD enum rc address_parse(struct arena *arena, struct slice text, unsigned flags,
+				struct address_parts *ret, struct err *err);
 /* Each address of a header field (groups included), in turn: *rest starts as the field's body. FAIL with err->text
  * empty: no more; with text: this item was malformed, and *rest is behind it. */
-NODISCARD enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags, struct address_parts *ret,
-			       struct err *err);
+NODISCARD enum rc address_next(struct arena *arena, struct slice *rest, unsigned flags,
+			       struct address_parts *ret, struct err *err);
 /* The text of the item that comes next, comments and display name included, as address_next() would parse it; *gap_ret is what
  * stands in front of it: commas, group names, white space. For those who rewrite a field. false: no more items, and the gap
  * is what is left. */
@@ -43,19 +44,22 @@ bool address_next_item(struct slice *rest, struct slice *gap_ret, struct slice *
 /* The local part without its quoting, and quoted if it has to be. */
 struct slice local_part_unquote(struct arena *arena, struct slice local_part);
 struct slice local_part_quote(struct arena *arena, struct slice local_part);
-bool domain_valid(struct slice domain, bool allow_utf8); /* letters, digits, hyphens, dots (RFC 5321 4.1.2); underscore too */
+bool domain_valid(struct slice domain,
+		  bool allow_utf8); /* letters, digits, hyphens, dots (RFC 5321 4.1.2); underscore too */
 /* IDNA both ways (RFC 5891), libidn2. */
-NODISCARD enum rc domain_to_ascii(struct arena *arena, struct slice domain, struct slice *ret, struct err *err);
-NODISCARD enum rc domain_to_utf8(struct arena *arena, struct slice domain, struct slice *ret, struct err *err);
+NODISCARD enum rc domain_to_ascii(struct arena *arena, struct slice domain, struct slice *ret,
+				  struct err *err);
+NODISCARD enum rc domain_to_utf8(struct arena *arena, struct slice domain, struct slice *ret,
+				 struct err *err);
 
 /* ---- Header lines -------------------------------------------------------------------------------------- */
 
 /* A header field: name, colon, body, with LF line ends inside (folding) and at the end, as Exim keeps it. */
 struct header {
 	struct link link;
-	struct slice text;     /* all of it, the final LF included */
-	uint32_t name_len;     /* bytes before the colon (white space before it not counted) */
-	char type;	       /* ' ' or one of B C F I P R S T, as in -H files; '*' deleted or replaced */
+	struct slice text; /* all of it, the final LF included */
+	uint32_t name_len; /* bytes before the colon (white space before it not counted) */
+	char type;         /* ' ' or one of B C F I P R S T, as in -H files; '*' deleted or replaced */
 };
 struct header_block {
 	struct link list;
@@ -71,12 +75,15 @@ char header_type(struct slice name);
 /* Behind `after`; NULL: at the top. */
 void header_insert_after(struct header_block *block, struct header *after, struct header *header);
 /* The old one is deleted, the new text stands behind it. NULL: no memory. */
-struct header *header_replace(struct arena *arena, struct header_block *block, struct header *old, struct slice text);
+struct header *header_replace(struct arena *arena, struct header_block *block, struct header *old,
+			      struct slice text);
 /* Bytes of the field name that a line begins with; 0: it is no header line (RFC 5322 section 2.2). */
 uint32_t header_name_length(struct slice line);
 struct slice header_name(const struct header *header);
-struct slice header_value(const struct header *header); /* all that is behind the colon, the final LF included */
-struct slice header_body(const struct header *header); /* behind the colon, leading and trailing white space gone */
+struct slice
+header_value(const struct header *header); /* all that is behind the colon, the final LF included */
+struct slice
+header_body(const struct header *header); /* behind the colon, leading and trailing white space gone */
 /* The first live field of that name (without regard to case), or the next after `after`; NULL: none. */
 struct header *header_find(const struct header_block *block, struct slice name, struct header *after);
 /* The next live field, in order; after NULL: the first. NULL: no more. */
@@ -111,7 +118,8 @@ void header_to_wire(const struct header *header, struct str *str);
 /* RFC 2047: decoded to UTF-8 (unknown character sets and broken words stay as they are); encoded for a header. */
 struct slice rfc2047_decode(struct arena *arena, struct slice text, bool check_length);
 /* The same into another character set; NULL: without translation, the bytes as they were encoded. */
-struct slice rfc2047_decode_to(struct arena *arena, struct slice text, bool check_length, const struct slice *charset);
+struct slice rfc2047_decode_to(struct arena *arena, struct slice text, bool check_length,
+			       const struct slice *charset);
 struct slice rfc2047_encode(struct arena *arena, struct slice text, struct slice charset);
 /* RFC 5322 date of a wall-clock time, in the local zone: "Sat, 21 Nov 2026 10:00:00 +0000". */
 void date_rfc5322(struct str *str, uint64_t seconds);
@@ -125,42 +133,44 @@ struct acl_variable {
 	struct slice value;
 };
 struct slice *acl_variable_get(struct acl_variable *list, struct slice name); /* NULL: not set */
-NODISCARD bool acl_variable_set(struct arena *arena, struct acl_variable **list, struct slice name, struct slice value);
+NODISCARD bool acl_variable_set(struct arena *arena, struct acl_variable **list, struct slice name,
+				struct slice value);
 
 /* What is known of whoever brought a message: a client over SMTP, or a local user. Facts that policy asks for and
  * that are kept with the message. Strings live as long as the client (a connection's arena), or, for a message
  * that was read back from the spool, in the message's. */
 struct client {
-	struct ip_addr ip;	      /* family 0: local submission */
-	struct ip_addr local;	      /* our end: $received_ip_address, $received_port */
-	struct slice host_name;	      /* verified reverse name; empty: none or not looked up */
+	struct ip_addr ip;      /* family 0: local submission */
+	struct ip_addr local;   /* our end: $received_ip_address, $received_port */
+	struct slice host_name; /* verified reverse name; empty: none or not looked up */
 	const struct slice *host_aliases;
 	unsigned host_alias_count;
 	bool host_lookup_done, host_lookup_failed, host_lookup_deferred;
-	struct slice helo;	      /* as given */
+	struct slice helo; /* as given */
 	bool esmtp, helo_verified, helo_verify_failed;
-	struct slice ident;	      /* RFC 1413, or the local user's login */
+	struct slice ident; /* RFC 1413, or the local user's login */
 	struct slice authenticated_id, authenticator_name, authenticated_sender;
 	struct slice authenticator_pubname;
-	struct slice protocol_base;   /* $received_protocol: "esmtp", "local-smtp"...; empty: made from the facts */
-	bool proxied;		      /* PROXY protocol */
+	struct slice
+	    protocol_base; /* $received_protocol: "esmtp", "local-smtp"...; empty: made from the facts */
+	bool proxied;      /* PROXY protocol */
 	struct ip_addr proxy_local, proxy_external;
 	struct slice tls_cipher, tls_peerdn, tls_sni, tls_version; /* empty: clear text */
 	bool tls_certificate_verified;
 	struct slice tls_cipher_std, tls_ourcert, tls_peercert; /* certificates as PEM */
 	int tls_bits;
-	uint8_t tls_ocsp;	      /* 0 to 4, $tls_in_ocsp */
-	uint8_t tls_resumption;	      /* bits of $tls_in_resumption */
+	uint8_t tls_ocsp;       /* 0 to 4, $tls_in_ocsp */
+	uint8_t tls_resumption; /* bits of $tls_in_resumption */
 	struct acl_variable *acl_c;
-	struct acl_variable *acl_m; /* set while there is no message yet (connect, HELO) */
+	struct acl_variable *acl_m;   /* set while there is no message yet (connect, HELO) */
 	struct slice active_hostname; /* smtp_active_hostname, expanded; empty: primary_hostname */
-	uint32_t uid, gid;	      /* of a local submitter */
+	uint32_t uid, gid;            /* of a local submitter */
 	struct slice login;
-	uint64_t connected;	      /* wall clock, ns */
-	const char *csa_status;	      /* $csa_status; NULL: not asked */
-	struct map *rates;	      /* acl's own: the rates counted in this connection; NULL: none, and in copies */
-	struct arena *arena;	      /* where new strings of this client go */
-	struct arena *variables;      /* where acl_c goes, which may be set anew ten thousand times; NULL: arena */
+	uint64_t connected;     /* wall clock, ns */
+	const char *csa_status; /* $csa_status; NULL: not asked */
+	struct map *rates;   /* acl's own: the rates counted in this connection; NULL: none, and in copies */
+	struct arena *arena; /* where new strings of this client go */
+	struct arena *variables; /* where acl_c goes, which may be set anew ten thousand times; NULL: arena */
 };
 /* Everything unknown; strings empty. */
 void client_clear(struct client *client);
@@ -175,14 +185,14 @@ struct client *client_copy(struct arena *arena, const struct client *client);
 NODISCARD bool client_variables_move(struct client *client, struct arena *arena);
 
 struct recipient {
-	struct slice address;	   /* local_part@domain as it will be routed */
-	struct slice original;	   /* before rewriting; equal to address if untouched */
-	struct slice orcpt;	   /* DSN, xtext as given; empty: none */
+	struct slice address;  /* local_part@domain as it will be routed */
+	struct slice original; /* before rewriting; equal to address if untouched */
+	struct slice orcpt;    /* DSN, xtext as given; empty: none */
 	struct slice errors_to;
-	uint8_t dsn_flags;	   /* 1 last hop, 2 NEVER, 4 SUCCESS, 8 FAILURE, 16 DELAY, as in -H files */
-	int32_t parent;		   /* index of the recipient that made it (one_time), -1 */
-	bool done;		   /* no further delivery */
-	struct link link;	   /* free for whoever works through them */
+	uint8_t dsn_flags; /* 1 last hop, 2 NEVER, 4 SUCCESS, 8 FAILURE, 16 DELAY, as in -H files */
+	int32_t parent;    /* index of the recipient that made it (one_time), -1 */
+	bool done;         /* no further delivery */
+	struct link link;  /* free for whoever works through them */
 };
 
 /* Where a body is: pieces in memory (received buffers), or on the spool. CRLF line ends, no dot-stuffing, no final
@@ -190,29 +200,29 @@ struct recipient {
 struct body {
 	struct frag *frags;
 	uint32_t frag_count, frag_room;
-	struct spill *spill;	   /* the front part, when it was too large to be kept; pieces follow it */
-	uint64_t spilled;	   /* bytes */
-	uint64_t size;		   /* bytes in all */
-	uint64_t line_count;	   /* CRLFs */
-	uint64_t zero_count;	   /* NUL bytes */
-	uint32_t line_length_max;  /* bytes without line end; of the header block too */
-	uint32_t line_length;	   /* of the line that is not yet at its end */
-	bool lf;		   /* on the spool with LF line ends (an imported -D file without -spool_file_wireformat) */
-	bool in_memory;		   /* all of it is in the pieces */
-	struct slice start;	   /* the first bytes, for $message_body, kept when the rest was spilled */
+	struct spill *spill;      /* the front part, when it was too large to be kept; pieces follow it */
+	uint64_t spilled;         /* bytes */
+	uint64_t size;            /* bytes in all */
+	uint64_t line_count;      /* CRLFs */
+	uint64_t zero_count;      /* NUL bytes */
+	uint32_t line_length_max; /* bytes without line end; of the header block too */
+	uint32_t line_length;     /* of the line that is not yet at its end */
+	bool lf; /* on the spool with LF line ends (an imported -D file without -spool_file_wireformat) */
+	bool in_memory;     /* all of it is in the pieces */
+	struct slice start; /* the first bytes, for $message_body, kept when the rest was spilled */
 };
 
 struct envelope_line {
 	struct slice text; /* without the LF; may hold LFs where a value does */
-	uint32_t rank;	   /* its place in the order of the lines */
+	uint32_t rank;     /* its place in the order of the lines */
 };
 
 struct message {
-	struct arena arena;	   /* everything of this message */
+	struct arena arena; /* everything of this message */
 	struct message_id id;
-	struct conf *conf;	   /* a reference: the snapshot it arrived under */
-	struct client *client;	   /* facts, in this arena or the connection's (then it outlives the message) */
-	struct slice sender;	   /* reverse-path, "" for a bounce */
+	struct conf *conf;     /* a reference: the snapshot it arrived under */
+	struct client *client; /* facts, in this arena or the connection's (then it outlives the message) */
+	struct slice sender;   /* reverse-path, "" for a bounce */
 	struct slice sender_original;
 	struct recipient *recipients;
 	uint32_t recipient_count, recipient_room;
@@ -221,36 +231,39 @@ struct message {
 	struct spool_entry *entry; /* once it is durable */
 	struct spool *spool;
 	struct acl_variable *acl_m;
-	struct slice protocol;	   /* $received_protocol as of arrival */
-	uint64_t received;	   /* wall clock, ns */
+	struct slice protocol; /* $received_protocol as of arrival */
+	uint64_t received;     /* wall clock, ns */
 	uint64_t received_complete;
-	uint64_t size_declared;	   /* MAIL's SIZE=; 0: none */
-	uint64_t received_hops;	   /* Received: headers */
-	bool local;		   /* by a local user in his own name */
+	uint64_t size_declared;    /* MAIL's SIZE=; 0: none */
+	uint64_t received_hops;    /* Received: headers */
+	bool local;                /* by a local user in his own name */
 	bool sender_set_untrusted; /* by a local user in a name that he may use but does not own */
 	bool smtputf8;
-	bool sender_local;	   /* made here (a bounce or DSN) */
-	bool submission, suppress_fixups, queue_only, deliver_firsttime; /* the last: no delivery has been tried */
+	bool sender_local; /* made here (a bounce or DSN) */
+	bool submission, suppress_fixups, queue_only,
+	    deliver_firsttime; /* the last: no delivery has been tried */
 	bool frozen, manual_thaw, dont_deliver;
-	uint64_t frozen_since;	   /* seconds */
+	uint64_t frozen_since; /* seconds */
 	uint32_t warning_count;
 	struct slice dsn_envid;
-	uint8_t dsn_ret;	   /* 0 none, 1 FULL, 2 HDRS */
-	uint8_t body_8bit;	   /* BODY=: 0 none, 7, 8 */
+	uint8_t dsn_ret;   /* 0 none, 1 FULL, 2 HDRS */
+	uint8_t body_8bit; /* BODY=: 0 none, 7, 8 */
 	struct slice auth_sender;
 	struct slice queue_name;
 	struct slice message_id_header; /* $h_message-id: without angle brackets */
-	bool message_id_made;	   /* it did not come with the message: message_fix() made it */
-	struct slice *nonrecipients; /* done with: recipients, and addresses that were made from them (aliases) */
+	bool message_id_made;           /* it did not come with the message: message_fix() made it */
+	struct slice
+	    *nonrecipients; /* done with: recipients, and addresses that were made from them (aliases) */
 	uint32_t nonrecipient_count, nonrecipient_room;
 	struct slice nonrecipients_text; /* their tree as it was read, while nothing was added */
 	uint32_t nonrecipients_text_count;
-	struct envelope_line *unsupported_lines; /* -H lines that nobody here asks for: kept and written back */
+	struct envelope_line
+	    *unsupported_lines; /* -H lines that nobody here asks for: kept and written back */
 	uint32_t unsupported_count;
-	int32_t filter_sn[10];	   /* $sn0 ... $sn9: what the system filter counted */
-	struct message_id about;   /* the message that a report is about; "": none */
-	void *extra[4];		   /* other rooms' own (mail authentication, scan results...) */
-	uint32_t refs;		   /* of this shard's fibers and lists */
+	int32_t filter_sn[10];   /* $sn0 ... $sn9: what the system filter counted */
+	struct message_id about; /* the message that a report is about; "": none */
+	void *extra[4];          /* other rooms' own (mail authentication, scan results...) */
+	uint32_t refs;           /* of this shard's fibers and lists */
 };
 
 /* A new message on this shard; takes a reference of conf. NULL: no memory. size_max: of its arena. */
@@ -264,12 +277,14 @@ NODISCARD bool message_add_nonrecipient(struct message *message, struct slice ad
 /* Fills in what the header block says: message_id_header, received_hops. After the block was read or changed. */
 void message_read_headers(struct message *message);
 /* Writes the envelope and commits it with the body; sets message->entry and ->spool. Parks; results as spool_commit(). */
-NODISCARD enum rc message_commit(struct task *task, struct spool *spool, struct message *message, struct err *err);
+NODISCARD enum rc message_commit(struct task *task, struct spool *spool, struct message *message,
+				 struct err *err);
 /* A message read back from the spool, under the present configuration. Parks. FAIL: its envelope is malformed. */
-NODISCARD enum rc message_load(struct task *task, struct spool *spool, struct spool_entry *entry, struct conf *conf,
-			       struct message **message_ret, struct err *err);
+NODISCARD enum rc message_load(struct task *task, struct spool *spool, struct spool_entry *entry,
+			       struct conf *conf, struct message **message_ret, struct err *err);
 
-NODISCARD bool body_add(struct message *message, struct buf *buf, const char *ptr, uint32_t len); /* takes its own reference */
+NODISCARD bool body_add(struct message *message, struct buf *buf, const char *ptr,
+			uint32_t len); /* takes its own reference */
 /* The same for a caller that has counted lines and NULs in a pass of its own. */
 NODISCARD bool body_append(struct message *message, struct buf *buf, const char *ptr, uint32_t len);
 /* Copies what stands in receive buffers into the message's arena and gives the buffers back: when they are scarce.
@@ -277,13 +292,15 @@ NODISCARD bool body_append(struct message *message, struct buf *buf, const char 
 NODISCARD bool body_own(struct message *message);
 void body_drop(struct body *body); /* gives the buffers back: the bytes are on the spool */
 /* Writes what is in memory to the spool's spill and gives the buffers back; begins the spill if there is none. Parks. */
-NODISCARD enum rc body_spill(struct task *task, struct spool *spool, struct message *message, struct err *err);
+NODISCARD enum rc body_spill(struct task *task, struct spool *spool, struct message *message,
+			     struct err *err);
 /* Keeps a copy of the first bytes (for $message_body) before buffers are given back. DEFER: no memory. */
 NODISCARD enum rc body_keep_start(struct message *message, uint32_t size);
 /* The first bytes, at most size, as far as they are in memory: in the arena. */
 struct slice body_start(const struct message *message, struct arena *arena, uint32_t size);
 uint64_t body_lf_size(const struct body *body); /* bytes with LF line ends */
-uint64_t message_size(const struct message *message); /* header block, empty line and body, with LF line ends */
+uint64_t
+message_size(const struct message *message); /* header block, empty line and body, with LF line ends */
 /* A reader of the body from start to end, wherever it is. next: one piece, valid until the next call; FAIL with err
  * empty at the end. Parks when it has to read the disk. */
 struct body_reader {
@@ -293,14 +310,16 @@ struct body_reader {
 	char *block;
 };
 void body_reader_init(struct body_reader *reader, struct message *message);
-NODISCARD enum rc body_next(struct task *task, struct body_reader *reader, struct slice *piece_ret, struct err *err);
+NODISCARD enum rc body_next(struct task *task, struct body_reader *reader, struct slice *piece_ret,
+			    struct err *err);
 
 /* ---- Received: fields and fix-ups ------------------------------------------------------------------------ */
 
 /* What received_header_text's default gives (without the time): "Received: from ... id ...". Appended to str; from a clean
  * state of the header block and with all recipients known. DEFER: no memory. */
-NODISCARD enum rc received_default(const struct message *message, const struct client *client, const struct conf_main *conf,
-				   struct slice sender, bool with_port, struct str *str);
+NODISCARD enum rc received_default(const struct message *message, const struct client *client,
+				   const struct conf_main *conf, struct slice sender, bool with_port,
+				   struct str *str);
 /* The field, with the time behind the text; not yet in the block (header_prepend()). NULL: no memory. */
 struct header *received_make(struct message *message, struct slice text, uint64_t seconds);
 /* Another time in a field that received_make() made: the moment of acceptance, instead of the first byte's. */
@@ -311,22 +330,22 @@ void received_set_time(struct message *message, struct header *header, uint64_t 
 struct fixup {
 	struct slice qualify_domain, qualify_recipient, primary_hostname;
 	bool remove_return_path, remove_envelope_to, remove_delivery_date; /* options ..._remove */
-	bool local;		 /* submitted on this host, and suppress_local_fixups is not set */
-	bool smtp;		 /* by -bs or over TCP: no "From: login" */
-	bool trusted;		 /* a local user who may say who he is */
+	bool local;   /* submitted on this host, and suppress_local_fixups is not set */
+	bool smtp;    /* by -bs or over TCP: no "From: login" */
+	bool trusted; /* a local user who may say who he is */
 	bool qualify_sender, qualify_recipients; /* unqualified addresses in header fields get a domain */
-	bool from_check;	 /* local_from_check */
-	bool sender_retain;	 /* local_sender_retain, or submission/sender_retain */
-	struct slice from_prefix, from_suffix; /* local_from_prefix and ..._suffix: colon lists */
-	struct slice login, name; /* of the local user; name: his full name, may be empty */
-	struct slice id_text, id_domain; /* message_id_header_text and ..._domain, expanded */
-	bool submission;	 /* control = submission */
-	struct slice submission_domain; /* ptr NULL: not given; empty: the id is a whole address */
+	bool from_check;                         /* local_from_check */
+	bool sender_retain;                      /* local_sender_retain, or submission/sender_retain */
+	struct slice from_prefix, from_suffix;   /* local_from_prefix and ..._suffix: colon lists */
+	struct slice login, name;                /* of the local user; name: his full name, may be empty */
+	struct slice id_text, id_domain;         /* message_id_header_text and ..._domain, expanded */
+	bool submission;                         /* control = submission */
+	struct slice submission_domain;          /* ptr NULL: not given; empty: the id is a whole address */
 	struct slice submission_name;
 	struct slice authenticated_id;
-	struct slice charset;	 /* headers_charset */
+	struct slice charset;       /* headers_charset */
 	bool strip_dot, allow_utf8; /* options of addresses */
-	uint64_t now;		 /* wall clock, seconds */
+	uint64_t now;               /* wall clock, seconds */
 };
 /* May change message->sender, too (a created Sender: is the return path). The Received: field is not yet there. DEFER: no
  * memory. */
@@ -337,10 +356,10 @@ NODISCARD enum rc message_fix_sender(struct message *message, const struct fixup
 NODISCARD enum rc message_fix_end(struct message *message, const struct fixup *fixup, struct err *err);
 /* -t: the recipients that To:, Cc: and Bcc: name (or their Resent- sisters, if there are any) are added, but for those in
  * `except` (extract_addresses_remove_arguments); Bcc: goes. malformed() is told each address that is none.  DEFER: no memory. */
-NODISCARD enum rc message_recipients_from_headers(struct message *message, const struct fixup *fixup,
-						  const struct slice *except, unsigned except_count,
-						  void (*malformed)(void *arg, struct slice item, struct slice why),
-						  void *arg);
+NODISCARD enum rc
+message_recipients_from_headers(struct message *message, const struct fixup *fixup,
+				const struct slice *except, unsigned except_count,
+				void (*malformed)(void *arg, struct slice item, struct slice why), void *arg);
 /* A display name as a phrase (RFC 5322 section 3.2.5): quoted or encoded as far as it has to be. */
 struct slice phrase_quote(struct arena *arena, struct slice text, struct slice charset);
 
@@ -350,7 +369,8 @@ struct dot_stuffer {
 	bool line_start;
 };
 void dot_stuffer_init(struct dot_stuffer *stuffer);
-unsigned dot_stuffer_next(struct dot_stuffer *stuffer, struct slice *piece, struct iovec *iov, unsigned iov_max);
+unsigned dot_stuffer_next(struct dot_stuffer *stuffer, struct slice *piece, struct iovec *iov,
+			  unsigned iov_max);
 struct slice dot_stuffer_end(const struct dot_stuffer *stuffer);
 /* Line ends changed from piece to piece; *cr_pending is false at first. out has room for piece.len + 1 bytes, or
  * 2 * piece.len. Returns what was written. lf_to_crlf makes a line end of every LF, CR and CRLF. */
@@ -369,14 +389,15 @@ struct transport;
 struct host_list;
 struct filter_action;
 struct address {
-	struct slice full;	   /* local_part@domain; domain in lower case, local part lower-cased unless caseful */
+	struct slice
+	    full; /* local_part@domain; domain in lower case, local part lower-cased unless caseful */
 	struct slice local_part, domain;
 	struct slice cased_local_part; /* as given */
 	struct slice prefix, prefix_v, suffix, suffix_v;
 	struct slice local_part_data, domain_data; /* of list matches; ptr NULL: unset */
 	struct slice address_data, self_hostname, home, current_directory;
-	struct slice errors_to;	   /* ptr NULL: the message's sender */
-	struct slice file, pipe;   /* ptr NULL; made by redirection: "/path" or "|command" */
+	struct slice errors_to;                /* ptr NULL: the message's sender */
+	struct slice file, pipe;               /* ptr NULL; made by redirection: "/path" or "|command" */
 	struct acl_variable *router_variables; /* $r_x */
 	struct address *parent;
 	struct recipient *recipient; /* the envelope recipient it comes from; NULL in verification */
@@ -391,9 +412,10 @@ struct address {
 	uint8_t dsn_flags;
 	struct slice orcpt;
 	struct link link;
-	const struct filter_action *action; /* of a filter, that made this address: the reply, the pipe's words, the file's mode */
-	bool ignore_errors;	   /* a filter's "noerror", and handed on: its failures are told to nobody */
-	void *extra;		   /* of the room that works on it now */
+	const struct filter_action
+	    *action; /* of a filter, that made this address: the reply, the pipe's words, the file's mode */
+	bool ignore_errors; /* a filter's "noerror", and handed on: its failures are told to nobody */
+	void *extra;        /* of the room that works on it now */
 };
 
 /* What a piece of policy work knows: everything that expansions, lists, ACLs, routers and transports can ask about.
@@ -405,21 +427,21 @@ struct scope {
 	const struct conf *conf;
 	struct client *client;
 	struct message *message;
-	struct address *address;     /* $domain, $local_part ... */
-	struct slice sender;	     /* $sender_address; ptr NULL: message's */
+	struct address *address; /* $domain, $local_part ... */
+	struct slice sender;     /* $sender_address; ptr NULL: message's */
 	struct smtp_session *session;
-	struct acl_frame *acl;	     /* the ACL that runs: arguments, its place in the file */
+	struct acl_frame *acl; /* the ACL that runs: arguments, its place in the file */
 	const struct router *router;
 	const struct transport *transport;
 	const struct host_item *host; /* $host, $host_address, $host_port of a delivery */
-	struct slice smtp_command;   /* the whole line */
+	struct slice smtp_command;    /* the whole line */
 	/* Set while an expansion works: */
-	struct slice numeric[20];    /* $0 ... $19 */
+	struct slice numeric[20]; /* $0 ... $19 */
 	unsigned numeric_count;
-	struct slice value, item;    /* $value, $item; ptr NULL: not set */
-	struct slice auth[3];	     /* $auth1 ... */
+	struct slice value, item; /* $value, $item; ptr NULL: not set */
+	struct slice auth[3];     /* $auth1 ... */
 	struct slice lookup_value;
-	int run_code;		     /* $runrc */
+	int run_code; /* $runrc */
 	struct slice prvscheck_address, prvscheck_keynum, prvscheck_result;
 	/* Results that conditions leave behind: */
 	struct slice host_data, domain_data, local_part_data, sender_data, recipient_data, acl_verify_message;
@@ -429,17 +451,18 @@ struct scope {
 	struct slice event_name, event_data;
 	int event_errno;
 	enum { VERIFY_NOT, VERIFY_SENDER, VERIFY_RECIPIENT } verify_mode; /* $verify_mode: S, R */
-	bool address_test;	     /* -bt */
-	bool forced;		     /* a delivery that does not wait for retry times (-M, -qf) */
-	bool dry_run;		     /* -bh: nothing is really delivered, delays are told, not waited for */
-	bool no_callouts;	     /* -bh: other hosts are not asked about addresses */
-	bool queue_running;	     /* a queue runner's delivery */
-	unsigned depth;		     /* of nested ACLs and expansions */
-	unsigned expand_forbidden;   /* EXPAND_NO_...: what a user's filter may not do */
-	int32_t filter_n[10];	     /* $n0 ... $n9 of the filter that runs */
-	struct slice this_address;   /* $thisaddress; ptr NULL: not set */
+	bool address_test;                                                /* -bt */
+	bool forced;                  /* a delivery that does not wait for retry times (-M, -qf) */
+	bool dry_run;                 /* -bh: nothing is really delivered, delays are told, not waited for */
+	bool no_callouts;             /* -bh: other hosts are not asked about addresses */
+	bool queue_running;           /* a queue runner's delivery */
+	unsigned depth;               /* of nested ACLs and expansions */
+	unsigned expand_forbidden;    /* EXPAND_NO_...: what a user's filter may not do */
+	int32_t filter_n[10];         /* $n0 ... $n9 of the filter that runs */
+	struct slice this_address;    /* $thisaddress; ptr NULL: not set */
 	struct slice headers_charset; /* a filter's "headers charset"; ptr NULL: the option's */
-	void (*trace)(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */
+	void (*trace)(struct scope *sc, const char *format, ...)
+	    PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */
 };
 /* A scope with everything unset. */
 void scope_init(struct scope *sc, struct task *task, const struct conf *conf);
@@ -448,7 +471,8 @@ void scope_init(struct scope *sc, struct task *task, const struct conf *conf);
  * and could not. May park. The value lives as long as what it was read from, or in sc->task->arena. */
 struct variable {
 	const char *name;
-	enum rc (*get)(struct scope *sc, const struct variable *variable, struct slice *value_ret, struct err *err);
+	enum rc (*get)(struct scope *sc, const struct variable *variable, struct slice *value_ret,
+		       struct err *err);
 	size_t arg; /* the owner's: an offset or a number */
 };
 struct variable_table {
@@ -483,7 +507,8 @@ extern const struct conf_group message_conf_group;
 struct message_options {
 	int64_t header_maxsize, header_line_maxsize, received_headers_max;
 	int64_t message_body_visible;
-	bool message_body_newlines, check_rfc2047_length, allow_utf8_domains, strip_trailing_dot, allow_domain_literals;
+	bool message_body_newlines, check_rfc2047_length, allow_utf8_domains, strip_trailing_dot,
+	    allow_domain_literals;
 	bool strip_excess_angle_brackets;
 	struct slice headers_charset;
 };

@@ -52,10 +52,11 @@ unsigned address_flags(const struct conf *conf)
 
 struct slice version_number(const struct conf_main *conf)
 {
-	return conf->exim_version.ptr && conf->exim_version.len ? conf->exim_version : SLICE(LANGUAGE_VERSION);
+	return conf->exim_version.ptr && conf->exim_version.len ? conf->exim_version
+								: SLICE(LANGUAGE_VERSION);
 }
 
 const struct conf_feature message_features[] = {
-	{"_HAVE_ICONV", "iconv()"},
-	{NULL, NULL},
+    {"_HAVE_ICONV", "iconv()"},
+    {NULL, NULL},
 };

@@ -317,7 +317,8 @@ static enum rc get_spool_space(struct scope *sc, const struct variable *variable
 	    sc, (int64_t)((uint64_t)st.f_bavail * (st.f_frsize ? st.f_frsize : st.f_bsize) / 1024), ret, err);
 }
 
-static enum rc get_log_space(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_log_space(struct scope *sc, const struct variable *variable, struct slice *ret,
+			     struct err *err)
 {
 	int64_t bytes, inodes;
 

@@ -8,7 +8,8 @@
 /* What a log line calls the place. */
 static const char *place_name(unsigned where)
 {
-	static const char *const names[] = {"sender:", "from:", "to:", "cc:", "bcc:", "reply-to:", "env-from", "env-to"};
+	static const char *const names[] = {
+	    "sender:", "from:", "to:", "cc:", "bcc:", "reply-to:", "env-from", "env-to"};
 
 	if (where & REWRITE_SMTP)
 		return where & SMTP_ANY ? "smtp sender" : "smtp recipient";
@@ -31,7 +32,8 @@ static void say(struct rewriting *r, unsigned targets, const char *format, ...)
 	if (sc->trace)
 		sc->trace(sc, "LOG: %.*s", (int)text.len, text.ptr);
 	if (str_slice(&text).ptr)
-		log_write(sc->task->shard, sc->conf, targets, sc->message ? &sc->message->id : NULL, str_slice(&text));
+		log_write(sc->task->shard, sc->conf, targets, sc->message ? &sc->message->id : NULL,
+			  str_slice(&text));
 }
 
 static bool may_be_empty(const struct rewriting *r)
@@ -53,7 +55,8 @@ static enum rc match_smtp(struct rewriting *r, const struct rewrite_rule *rule)
 			rc = regex_cached(r->sc->task->shard, text, 0, &regex, r->err);
 		if (rc != OK) {
 			if (rc != CANCELLED && !r->err->forced)
-				say(r, LOG_TO_MAIN | LOG_TO_PANIC, "failed to expand \"%.*s\" while checking for SMTP rewriting: %.*s",
+				say(r, LOG_TO_MAIN | LOG_TO_PANIC,
+				    "failed to expand \"%.*s\" while checking for SMTP rewriting: %.*s",
 				    SLICE_ARG(expansion_text(rule->smtp_pattern)), SLICE_ARG(r->err->text));
 			return rc == CANCELLED ? rc : FAIL;
 		}
@@ -82,7 +85,8 @@ static enum rc match_rule(struct rewriting *r, const struct rewrite_rule *rule)
 }
 
 /* OK: *ret is the address, with its place in the text; FAIL: it is none, and the log says so. */
-static enum rc parse_result(struct rewriting *r, const struct rewrite_rule *rule, struct slice *text, struct address_parts *ret)
+static enum rc parse_result(struct rewriting *r, const struct rewrite_rule *rule, struct slice *text,
+			    struct address_parts *ret)
 {
 	struct arena *arena = r->sc->task->arena;
 	unsigned flags = ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | address_flags(r->sc->conf) |
@@ -91,13 +95,14 @@ static enum rc parse_result(struct rewriting *r, const struct rewrite_rule *rule
 	enum rc rc = address_parse(arena, *text, flags, ret, r->err);
 
 	if (rc == FAIL)
-		say(r, LOG_TO_MAIN | LOG_TO_PANIC, "Rewrite of %.*s yielded unparseable address: %.*s in address %.*s",
+		say(r, LOG_TO_MAIN | LOG_TO_PANIC,
+		    "Rewrite of %.*s yielded unparseable address: %.*s in address %.*s",
 		    SLICE_ARG(r->address), SLICE_ARG(r->err->text), SLICE_ARG(*text));
 	if (rc != OK || ret->domain.len || !ret->full.len)
 		return rc;
 	if (!(rule->flags & RULE_QUALIFY)) {
-		say(r, LOG_TO_MAIN | LOG_TO_PANIC, "Rewrite of %.*s yielded unqualified address \"%.*s\"", SLICE_ARG(r->address),
-		    SLICE_ARG(ret->full));
+		say(r, LOG_TO_MAIN | LOG_TO_PANIC, "Rewrite of %.*s yielded unqualified address \"%.*s\"",
+		    SLICE_ARG(r->address), SLICE_ARG(ret->full));
 		return FAIL;
 	}
 	str_add(&whole, slice_sub(*text, 0, (size_t)(ret->spec.ptr + ret->spec.len - text->ptr)));
@@ -169,8 +174,8 @@ static enum rc take_result(struct rewriting *r, const struct rewrite_rule *rule,
 	if (rc != OK)
 		return rc;
 	if (log_wants(r->sc->conf, LOG_ADDRESS_REWRITE))
-		say(r, LOG_TO_MAIN, "\"%.*s\" from %s rewritten as \"%.*s\" by rule %u", SLICE_ARG(before), place_name(r->where),
-		    SLICE_ARG(text), rule->number);
+		say(r, LOG_TO_MAIN, "\"%.*s\" from %s rewritten as \"%.*s\" by rule %u", SLICE_ARG(before),
+		    place_name(r->where), SLICE_ARG(text), rule->number);
 	if (r->traced && !leave_trace(r->traced, "X-rewrote-sender", r->address))
 		return err_memory(r->err);
 	if (whole ? !set_item(r, text, &parts) : !set_address(r, parts.full))
@@ -185,11 +190,17 @@ static enum rc expand_replacement(struct rewriting *r, const struct rewrite_rule
 	ptrdiff_t at = r->where & REWRITE_SMTP ? -1 : slice_rfind(r->address, '@');
 	struct scope *sc = r->sc;
 	struct address *saved = sc->address;
-	struct address address = {.full = r->address, .prefix = SLICE_EMPTY, .prefix_v = SLICE_EMPTY, .suffix = SLICE_EMPTY,
-				  .suffix_v = SLICE_EMPTY, .address_data = SLICE_EMPTY, .self_hostname = SLICE_EMPTY};
+	struct address address = {.full = r->address,
+				  .prefix = SLICE_EMPTY,
+				  .prefix_v = SLICE_EMPTY,
+				  .suffix = SLICE_EMPTY,
+				  .suffix_v = SLICE_EMPTY,
+				  .address_data = SLICE_EMPTY,
+				  .self_hostname = SLICE_EMPTY};
 	enum rc rc;
 
-	address.local_part = address.cased_local_part = slice_sub(r->address, 0, at < 0 ? r->address.len : (size_t)at);
+	address.local_part = address.cased_local_part =
+	    slice_sub(r->address, 0, at < 0 ? r->address.len : (size_t)at);
 	address.domain = at < 0 ? SLICE_EMPTY : slice_from(r->address, (size_t)at + 1);
 	sc->address = r->where & REWRITE_SMTP ? NULL : &address;
 	rc = expand(sc, rule->replacement, ret, r->err);
@@ -243,7 +254,8 @@ enum rc rewriting_run(struct rewriting *r, const struct rewrite_rules *rules)
 	enum rc rc = OK;
 
 	memcpy(numeric, sc->numeric, sizeof(numeric));
-	for (const struct rewrite_rule *rule = rules ? rules->first : NULL; rule && rc == OK; rule = rule->next)
+	for (const struct rewrite_rule *rule = rules ? rules->first : NULL; rule && rc == OK;
+	     rule = rule->next)
 		if (rule->flags & where)
 			rc = apply(r, rule);
 	memcpy(sc->numeric, numeric, sizeof(numeric));
@@ -252,8 +264,8 @@ enum rc rewriting_run(struct rewriting *r, const struct rewrite_rules *rules)
 	return rc == FAIL ? OK : rc;
 }
 
-enum rc rewrite_address(struct scope *sc, const struct rewrite_rules *rules, unsigned where, struct slice address,
-			struct slice *ret, struct err *err)
+enum rc rewrite_address(struct scope *sc, const struct rewrite_rules *rules, unsigned where,
+			struct slice address, struct slice *ret, struct err *err)
 {
 	struct err own = err_make(sc->task->arena);
 	struct rewriting r = {.sc = sc, .err = err ? err : &own, .where = where, .address = address};

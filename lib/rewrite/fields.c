@@ -22,8 +22,8 @@ static unsigned where_of(const struct header *header)
 }
 
 /* One item of the field. */
-static enum rc edit_item(struct scope *sc, const struct rewrite_fields *how, unsigned where, struct slice domain,
-			 struct field_edit *edit, struct err *err)
+static enum rc edit_item(struct scope *sc, const struct rewrite_fields *how, unsigned where,
+			 struct slice domain, struct field_edit *edit, struct err *err)
 {
 	struct arena *arena = sc->task->arena;
 	unsigned flags = ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | address_flags(sc->conf) |
@@ -34,8 +34,8 @@ static enum rc edit_item(struct scope *sc, const struct rewrite_fields *how, uns
 	enum rc rc = address_parse(arena, edit->item, flags, &parts, err);
 
 	if (rc == FAIL) {
-		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL, "qualify/rewrite: %.*s",
-			   SLICE_ARG(err->text));
+		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
+			   "qualify/rewrite: %.*s", SLICE_ARG(err->text));
 		*err = err_make(arena);
 	} else if (rc != OK) {
 		return rc;
@@ -66,11 +66,13 @@ static enum rc edit_item(struct scope *sc, const struct rewrite_fields *how, uns
 	return OK;
 }
 
-enum rc rewrite_field(struct scope *sc, const struct rewrite_fields *how, const struct header *header, struct slice *text_ret,
-		      struct err *err)
+enum rc rewrite_field(struct scope *sc, const struct rewrite_fields *how, const struct header *header,
+		      struct slice *text_ret, struct err *err)
 {
 	unsigned where = where_of(header);
-	struct slice domain = where & (REWRITE_SENDER | REWRITE_FROM | REWRITE_REPLY_TO) ? how->sender_domain : how->recipient_domain;
+	struct slice domain = where & (REWRITE_SENDER | REWRITE_FROM | REWRITE_REPLY_TO)
+				  ? how->sender_domain
+				  : how->recipient_domain;
 	struct field_edit edit;
 
 	*text_ret = SLICE_EMPTY;
@@ -86,10 +88,11 @@ enum rc rewrite_field(struct scope *sc, const struct rewrite_fields *how, const 
 	return text_ret->ptr ? OK : err_memory(err);
 }
 
-enum rc rewrite_block(struct scope *sc, const struct rewrite_fields *how, struct arena *arena, struct header_block *block,
-		      struct err *err)
+enum rc rewrite_block(struct scope *sc, const struct rewrite_fields *how, struct arena *arena,
+		      struct header_block *block, struct err *err)
 {
-	if (!how->sender_domain.ptr && !how->recipient_domain.ptr && !rewrite_wanted(how->rules, REWRITE_HEADERS))
+	if (!how->sender_domain.ptr && !how->recipient_domain.ptr &&
+	    !rewrite_wanted(how->rules, REWRITE_HEADERS))
 		return OK;
 	for (struct header *h = header_next(block, NULL); h; h = header_next(block, h)) {
 		struct slice text;
@@ -145,11 +148,13 @@ enum rc rewrite_sender(struct scope *sc, struct err *err)
 {
 	const struct rewrite_rules *rules = rewrite_rules(sc->conf);
 	struct message *m = sc->message;
-	struct rewriting r = {.sc = sc, .err = err, .where = REWRITE_ENV_FROM, .address = m->sender, .traced = m};
+	struct rewriting r = {
+	    .sc = sc, .err = err, .where = REWRITE_ENV_FROM, .address = m->sender, .traced = m};
 	struct slice text;
 	enum rc rc;
 
-	if (!m->sender.len || !slice_eq(m->sender, m->sender_original) || !rewrite_wanted(rules, REWRITE_ENV_FROM))
+	if (!m->sender.len || !slice_eq(m->sender, m->sender_original) ||
+	    !rewrite_wanted(rules, REWRITE_ENV_FROM))
 		return OK;
 	rc = rewriting_run(&r, rules);
 	if (rc != OK || !r.changed)
@@ -175,13 +180,16 @@ static enum rc describe_smtp(struct scope *sc, struct slice address, struct str 
 
 static enum rc describe_fields(struct scope *sc, struct slice address, struct str *out, struct err *err)
 {
-	static const char *const names[] = {"  sender", "    from", "      to", "      cc", "     bcc", "reply-to"};
+	static const char *const names[] = {"  sender", "    from", "      to",
+					    "      cc", "     bcc", "reply-to"};
 	static const char *const fields[] = {"Sender", "From", "To", "Cc", "Bcc", "Reply-To"};
-	struct rewrite_fields how = {.rules = rewrite_rules(sc->conf), .sender_domain = {NULL, 0, CLEAN},
+	struct rewrite_fields how = {.rules = rewrite_rules(sc->conf),
+				     .sender_domain = {NULL, 0, CLEAN},
 				     .recipient_domain = {NULL, 0, CLEAN}};
 
 	for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
-		struct slice text = arena_printf(sc->task->arena, "%s: %.*s\n", fields[i], SLICE_ARG(address));
+		struct slice text =
+		    arena_printf(sc->task->arena, "%s: %.*s\n", fields[i], SLICE_ARG(address));
 		struct header *header = text.ptr ? header_make(sc->task->arena, text) : NULL;
 		enum rc rc;
 
@@ -191,7 +199,9 @@ static enum rc describe_fields(struct scope *sc, struct slice address, struct st
 		if (rc != OK)
 			return rc;
 		str_printf(out, "%s: %.*s\n", names[i],
-			   SLICE_ARG(text.len ? slice_sub(text, strlen(fields[i]) + 2, text.len - strlen(fields[i]) - 3) : address));
+			   SLICE_ARG(text.len ? slice_sub(text, strlen(fields[i]) + 2,
+							  text.len - strlen(fields[i]) - 3)
+					      : address));
 	}
 	return OK;
 }
@@ -213,11 +223,12 @@ enum rc rewrite_describe(struct scope *sc, struct slice address, struct str *out
 	if (slice_find(address, '@') < 0)
 		address = arena_printf(sc->task->arena, "%.*s@%.*s", SLICE_ARG(address),
 				       SLICE_ARG(conf_main(sc->conf)->qualify_recipient));
-	rc = address_parse(sc->task->arena, address, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | address_flags(sc->conf),
+	rc = address_parse(sc->task->arena, address,
+			   ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | address_flags(sc->conf),
 			   &parts, err);
 	if (rc == FAIL) {
-		str_printf(out, "Syntax error in %.*s\n%c%.*s\n", SLICE_ARG(address), ascii_upper(err->text.ptr[0]),
-			   (int)err->text.len - 1, err->text.ptr + 1);
+		str_printf(out, "Syntax error in %.*s\n%c%.*s\n", SLICE_ARG(address),
+			   ascii_upper(err->text.ptr[0]), (int)err->text.len - 1, err->text.ptr + 1);
 		*err = err_make(sc->task->arena);
 		return OK;
 	}
@@ -225,7 +236,8 @@ enum rc rewrite_describe(struct scope *sc, struct slice address, struct str *out
 		rc = describe_fields(sc, address, out, err);
 	for (unsigned where = REWRITE_ENV_FROM; rc == OK && where <= REWRITE_ENV_TO; where *= 2) {
 		rc = rewrite_address(sc, rules, where, parts.full, &text, err);
-		str_printf(out, "%s: %.*s\n", where == REWRITE_ENV_FROM ? "env-from" : "  env-to", SLICE_ARG(text.len ? text : SLICE("<>")));
+		str_printf(out, "%s: %.*s\n", where == REWRITE_ENV_FROM ? "env-from" : "  env-to",
+			   SLICE_ARG(text.len ? text : SLICE("<>")));
 	}
 	return rc;
 }

@@ -14,8 +14,8 @@
 enum {
 	REWRITE_SENDER = 1,    /* s: the field Sender: */
 	REWRITE_FROM = 2,      /* f */
-	REWRITE_TO = 4,	       /* t */
-	REWRITE_CC = 8,	       /* c */
+	REWRITE_TO = 4,        /* t */
+	REWRITE_CC = 8,        /* c */
 	REWRITE_BCC = 16,      /* b */
 	REWRITE_REPLY_TO = 32, /* r */
 	REWRITE_ENV_FROM = 64, /* F */
@@ -35,20 +35,20 @@ const struct rewrite_rules *rewrite_rules(const struct conf *conf);
 bool rewrite_wanted(const struct rewrite_rules *rules, unsigned where);
 
 /* An address of the envelope (where: one bit). *ret is the address itself if nothing changes, else in sc->task->arena. Parks. */
-NODISCARD enum rc rewrite_address(struct scope *sc, const struct rewrite_rules *rules, unsigned where, struct slice address,
-				  struct slice *ret, struct err *err);
+NODISCARD enum rc rewrite_address(struct scope *sc, const struct rewrite_rules *rules, unsigned where,
+				  struct slice address, struct slice *ret, struct err *err);
 /* What stands behind "MAIL FROM:" or "RCPT TO:" (rules with S). *ret is the path itself if nothing changes. Parks. */
 NODISCARD enum rc rewrite_smtp(struct scope *sc, struct slice path, struct slice *ret, struct err *err);
 
 /* One field. Domains with ptr NULL: addresses without one stay as they are. */
 struct rewrite_fields {
 	const struct rewrite_rules *rules; /* may be NULL */
-	struct slice sender_domain;    /* for From:, Sender:, Reply-To: */
-	struct slice recipient_domain; /* for To:, Cc:, Bcc: */
+	struct slice sender_domain;        /* for From:, Sender:, Reply-To: */
+	struct slice recipient_domain;     /* for To:, Cc:, Bcc: */
 };
 /* *text_ret: the field's new text, in sc->task->arena; empty: it stays. Parks. */
-NODISCARD enum rc rewrite_field(struct scope *sc, const struct rewrite_fields *how, const struct header *header,
-				struct slice *text_ret, struct err *err);
+NODISCARD enum rc rewrite_field(struct scope *sc, const struct rewrite_fields *how,
+				const struct header *header, struct slice *text_ret, struct err *err);
 /* All fields of the block; new ones live in the arena. Parks. */
 NODISCARD enum rc rewrite_block(struct scope *sc, const struct rewrite_fields *how, struct arena *arena,
 				struct header_block *block, struct err *err);

@@ -7,22 +7,22 @@ static bool flag_of(char c, bool transport, unsigned *flag_ret)
 		char letter;
 		unsigned flag;
 	} flags[] = {
-		{'h', REWRITE_HEADERS},
-		{'s', REWRITE_SENDER},
-		{'f', REWRITE_FROM},
-		{'t', REWRITE_TO},
-		{'c', REWRITE_CC},
-		{'b', REWRITE_BCC},
-		{'r', REWRITE_REPLY_TO},
-		{'q', RULE_QUIT},
-		{'Q', RULE_QUALIFY},
-		{'R', RULE_REPEAT},
-		{'w', RULE_WHOLE},
-		/* A transport has nothing to do with envelopes. */
-		{'E', REWRITE_ENV_FROM | REWRITE_ENV_TO},
-		{'F', REWRITE_ENV_FROM},
-		{'T', REWRITE_ENV_TO},
-		{'S', REWRITE_SMTP},
+	    {'h', REWRITE_HEADERS},
+	    {'s', REWRITE_SENDER},
+	    {'f', REWRITE_FROM},
+	    {'t', REWRITE_TO},
+	    {'c', REWRITE_CC},
+	    {'b', REWRITE_BCC},
+	    {'r', REWRITE_REPLY_TO},
+	    {'q', RULE_QUIT},
+	    {'Q', RULE_QUALIFY},
+	    {'R', RULE_REPEAT},
+	    {'w', RULE_WHOLE},
+	    /* A transport has nothing to do with envelopes. */
+	    {'E', REWRITE_ENV_FROM | REWRITE_ENV_TO},
+	    {'F', REWRITE_ENV_FROM},
+	    {'T', REWRITE_ENV_TO},
+	    {'S', REWRITE_SMTP},
 	};
 
 	for (unsigned i = 0; i < (transport ? 11 : ARRAY_COUNT(flags)); i++)
@@ -35,15 +35,17 @@ static bool flag_of(char c, bool transport, unsigned *flag_ret)
 
 static enum rc parse_flags(struct slice text, bool transport, unsigned *flags_ret, struct err *err)
 {
-	unsigned all = REWRITE_HEADERS | (transport ? 0 : REWRITE_ENV_FROM | REWRITE_ENV_TO), flags = 0, flag = 0;
+	unsigned all = REWRITE_HEADERS | (transport ? 0 : REWRITE_ENV_FROM | REWRITE_ENV_TO), flags = 0,
+		 flag = 0;
 
 	for (uint32_t i = 0; i < text.len; i++) {
 		if (ascii_is_space(text.ptr[i]))
 			continue;
 		if (!flag_of(text.ptr[i], transport, &flag))
-			return err_set(err, FAIL,
-				       "unknown rewrite flag character '%c' (could be missing quotes round replacement item)",
-				       text.ptr[i]);
+			return err_set(
+			    err, FAIL,
+			    "unknown rewrite flag character '%c' (could be missing quotes round replacement item)",
+			    text.ptr[i]);
 		flags |= flag;
 	}
 	if (!(flags & (all | REWRITE_SMTP)))
@@ -53,7 +55,8 @@ static enum rc parse_flags(struct slice text, bool transport, unsigned *flags_re
 }
 
 /* A pattern of S rules is matched with what no address list knows: text that may be no address. */
-static enum rc compile_smtp_pattern(struct conf *conf, struct slice pattern, struct rewrite_rule *rule, struct err *err)
+static enum rc compile_smtp_pattern(struct conf *conf, struct slice pattern, struct rewrite_rule *rule,
+				    struct err *err)
 {
 	struct slice text = slice_starts(pattern, SLICE("\\N")) ? slice_from(pattern, 2) : pattern;
 
@@ -68,7 +71,8 @@ static enum rc compile_smtp_pattern(struct conf *conf, struct slice pattern, str
 	return regex_compile(&conf->arena, text, 0, &rule->smtp_regex, err);
 }
 
-static enum rc parse_rule(struct conf *conf, struct slice text, bool transport, struct rewrite_rule *rule, struct err *err)
+static enum rc parse_rule(struct conf *conf, struct slice text, bool transport, struct rewrite_rule *rule,
+			  struct err *err)
 {
 	struct slice pattern, replacement;
 	enum rc rc = conf_word(conf, &text, &pattern);
@@ -100,7 +104,8 @@ struct building {
 	unsigned count;
 };
 
-static enum rc add_rule(struct building *b, struct conf *conf, struct slice text, bool transport, struct err *err)
+static enum rc add_rule(struct building *b, struct conf *conf, struct slice text, bool transport,
+			struct err *err)
 {
 	struct rewrite_rule *rule = arena_make(&conf->arena, struct rewrite_rule);
 	enum rc rc;
@@ -147,7 +152,8 @@ static enum rc read_section(struct conf_reader *reader, void **section_ret, stru
 	return rc == FAIL && !err->text.len ? OK : rc;
 }
 
-const struct conf_section rewrite_conf_section = {.id = CONF_SECTION_REWRITE, .name = "rewrite", .read = read_section};
+const struct conf_section rewrite_conf_section = {
+    .id = CONF_SECTION_REWRITE, .name = "rewrite", .read = read_section};
 
 const struct rewrite_rules *rewrite_rules_parse(struct conf *conf, struct slice list, struct err *err)
 {

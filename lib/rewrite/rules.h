@@ -18,8 +18,8 @@ struct rewrite_rule {
 	unsigned flags;
 	const struct match_list *pattern;
 	const struct expansion *smtp_pattern; /* with S: a regular expression; NULL otherwise */
-	const struct regex *smtp_regex;	      /* ... that is always the same; NULL: compiled when it is known */
-	const struct expansion *replacement;  /* NULL: "*", the address stays and no further rule is asked */
+	const struct regex *smtp_regex; /* ... that is always the same; NULL: compiled when it is known */
+	const struct expansion *replacement; /* NULL: "*", the address stays and no further rule is asked */
 };
 struct rewrite_rules {
 	const struct rewrite_rule *first;
@@ -30,10 +30,11 @@ struct rewrite_rules {
 struct rewriting {
 	struct scope *sc;
 	struct err *err;
-	unsigned where; /* one bit; with REWRITE_SMTP perhaps SMTP_ANY */
+	unsigned where;       /* one bit; with REWRITE_SMTP perhaps SMTP_ANY */
 	struct slice address; /* local_part@domain */
-	struct slice item;    /* what it stands in, once a rule with w has made it; ptr NULL: nothing but the address */
-	struct slice spec;    /* its place in the item */
+	struct slice
+	    item; /* what it stands in, once a rule with w has made it; ptr NULL: nothing but the address */
+	struct slice spec; /* its place in the item */
 	bool changed;
 	struct message *traced; /* its header block gets what the sender was before each rule; NULL: none */
 };

@@ -8,5 +8,7 @@ static enum route_result accept_route(struct routing *r)
 
 static const struct router_ops accept_ops = {.route = accept_route};
 const struct conf_driver router_accept_driver = {
-	.name = "accept", .size = sizeof(struct router), .ops = &accept_ops,
+    .name = "accept",
+    .size = sizeof(struct router),
+    .ops = &accept_ops,
 };

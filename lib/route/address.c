@@ -27,7 +27,8 @@ struct address *address_new(struct arena *arena, struct slice full)
 	if (!address->full.ptr)
 		return NULL;
 	address->domain = at < 0 ? SLICE_EMPTY : slice_from(address->full, (size_t)at + 1);
-	address->local_part = local_part_unquote(arena, slice_sub(address->full, 0, address->cased_local_part.len));
+	address->local_part =
+	    local_part_unquote(arena, slice_sub(address->full, 0, address->cased_local_part.len));
 	header_block_init(&address->headers_add);
 	address->headers_remove = SLICE_EMPTY;
 	address->prefix = address->prefix_v = address->suffix = address->suffix_v = SLICE_EMPTY;
@@ -40,7 +41,7 @@ struct address *address_new(struct arena *arena, struct slice full)
 static bool headers_copy(struct arena *arena, struct address *to, const struct address *from)
 {
 	to->headers_remove = from->headers_remove;
-	LIST_EACH(l, &from->headers_add.list) {
+	LIST_EACH (l, &from->headers_add.list) {
 		struct header *header = header_make(arena, LIST_ITEM(l, struct header, link)->text);
 		if (!header)
 			return false;
@@ -68,6 +69,7 @@ struct address *address_child(struct arena *arena, struct address *parent, struc
 
 void route_output_init(struct route_output *out)
 {
-	*out = (struct route_output){.message = SLICE_EMPTY, .syntax_errors = SLICE_EMPTY, .bounce_message = SLICE_EMPTY};
+	*out = (struct route_output){
+	    .message = SLICE_EMPTY, .syntax_errors = SLICE_EMPTY, .bounce_message = SLICE_EMPTY};
 	list_init(&out->children);
 }

@@ -64,7 +64,8 @@ bool affix_take(const struct router *router, struct address *address, struct are
 
 	address->prefix = address->prefix_v = address->suffix = address->suffix_v = SLICE_EMPTY;
 	if (router->local_part_prefix.ptr) {
-		len = first_match(arena, router->local_part_prefix, address->local_part, prefix_match, &fixed);
+		len =
+		    first_match(arena, router->local_part_prefix, address->local_part, prefix_match, &fixed);
 		if (len == 0 && !router->local_part_prefix_optional)
 			return false;
 		address->prefix = slice_sub(address->local_part, 0, len);
@@ -75,7 +76,8 @@ bool affix_take(const struct router *router, struct address *address, struct are
 		address->local_part = slice_from(address->local_part, len);
 	}
 	if (router->local_part_suffix.ptr) {
-		len = first_match(arena, router->local_part_suffix, address->local_part, suffix_match, &fixed);
+		len =
+		    first_match(arena, router->local_part_suffix, address->local_part, suffix_match, &fixed);
 		if (len == 0 && !router->local_part_suffix_optional)
 			return false;
 		address->suffix = slice_from(address->local_part, address->local_part.len - len);

@@ -10,19 +10,22 @@ struct dnslookup {
 };
 
 static const struct conf_option dnslookup_options[] = {
-	OPT_BOOL(struct dnslookup, check_secondary_mx, "no", "decline unless this host is a secondary MX"),
-	OPT_EXPAND(struct dnslookup, check_srv, NULL, "service whose SRV records come before MX"),
-	OPT_DOMAINS(struct dnslookup, fail_defer_domains, NULL, "domains that defer when they are not found"),
-	OPT_EXPAND(struct dnslookup, ipv4_only, NULL, "look for IPv4 addresses only"),
-	OPT_EXPAND(struct dnslookup, ipv4_prefer, NULL, "IPv4 addresses first"),
-	OPT_DOMAINS(struct dnslookup, mx_domains, NULL, "domains that must have an MX record"),
-	OPT_DOMAINS(struct dnslookup, mx_fail_domains, NULL, "domains whose failing MX lookups count as no MX"),
-	OPT_BOOL(struct dnslookup, qualify_single, "yes", "accepted; names are looked up as they are"),
-	OPT_BOOL(struct dnslookup, rewrite_headers, "yes", "accepted: rewriting is for domains that were widened"),
-	OPT_BOOL(struct dnslookup, same_domain_copy_routing, "no", "accepted: equal questions are asked once anyway"),
-	OPT_BOOL(struct dnslookup, search_parents, "no", "accepted; names are looked up as they are"),
-	OPT_DOMAINS(struct dnslookup, srv_fail_domains, NULL, "domains whose failing SRV lookups count as no SRV"),
-	OPT_STRING(struct dnslookup, widen_domains, NULL, "endings to try when the domain is not found"),
+    OPT_BOOL(struct dnslookup, check_secondary_mx, "no", "decline unless this host is a secondary MX"),
+    OPT_EXPAND(struct dnslookup, check_srv, NULL, "service whose SRV records come before MX"),
+    OPT_DOMAINS(struct dnslookup, fail_defer_domains, NULL, "domains that defer when they are not found"),
+    OPT_EXPAND(struct dnslookup, ipv4_only, NULL, "look for IPv4 addresses only"),
+    OPT_EXPAND(struct dnslookup, ipv4_prefer, NULL, "IPv4 addresses first"),
+    OPT_DOMAINS(struct dnslookup, mx_domains, NULL, "domains that must have an MX record"),
+    OPT_DOMAINS(struct dnslookup, mx_fail_domains, NULL, "domains whose failing MX lookups count as no MX"),
+    OPT_BOOL(struct dnslookup, qualify_single, "yes", "accepted; names are looked up as they are"),
+    OPT_BOOL(struct dnslookup, rewrite_headers, "yes",
+	     "accepted: rewriting is for domains that were widened"),
+    OPT_BOOL(struct dnslookup, same_domain_copy_routing, "no",
+	     "accepted: equal questions are asked once anyway"),
+    OPT_BOOL(struct dnslookup, search_parents, "no", "accepted; names are looked up as they are"),
+    OPT_DOMAINS(struct dnslookup, srv_fail_domains, NULL,
+		"domains whose failing SRV lookups count as no SRV"),
+    OPT_STRING(struct dnslookup, widen_domains, NULL, "endings to try when the domain is not found"),
 };
 
 static enum rc dnslookup_check(struct conf *conf, void *instance, struct err *err)
@@ -59,9 +62,12 @@ static enum rc make_query(struct routing *r, const struct dnslookup *d, struct h
 	if (decide(r, d->ipv4_only, &only) != OK || decide(r, d->ipv4_prefer, &prefer) != OK)
 		return DEFER;
 	*query = (struct hosts_query){
-		.flags = HOSTS_MX | HOSTS_A | HOSTS_AAAA | (only ? HOSTS_IPV4_ONLY : 0) | (prefer ? HOSTS_IPV4_FIRST : 0),
-		.ignore = d->router.ignore_target_hosts, .mx_fail = d->mx_fail_domains, .srv_fail = d->srv_fail_domains,
-		.dnssec_require = d->router.dnssec_require_domains,
+	    .flags = HOSTS_MX | HOSTS_A | HOSTS_AAAA | (only ? HOSTS_IPV4_ONLY : 0) |
+		     (prefer ? HOSTS_IPV4_FIRST : 0),
+	    .ignore = d->router.ignore_target_hosts,
+	    .mx_fail = d->mx_fail_domains,
+	    .srv_fail = d->srv_fail_domains,
+	    .dnssec_require = d->router.dnssec_require_domains,
 	};
 	if (d->check_srv) {
 		rc = expand(r->sc, d->check_srv, &query->srv_service, r->err);
@@ -91,8 +97,9 @@ static enum host_find search(struct routing *r, const struct dnslookup *d, const
 	if (!list.ptr || (r->mode == ROUTE_VERIFY_SENDER && d->rewrite_headers))
 		return result;
 	while (result == HOST_NONE && list_next(routing_arena(r), &list, &separator, &ending)) {
-		struct slice wide = arena_printf(routing_arena(r), "%.*s.%.*s", SLICE_ARG(r->address->domain),
-						 ending.ptr ? (int)ending.len : 0, ending.ptr ? ending.ptr : "");
+		struct slice wide =
+		    arena_printf(routing_arena(r), "%.*s.%.*s", SLICE_ARG(r->address->domain),
+				 ending.ptr ? (int)ending.len : 0, ending.ptr ? ending.ptr : "");
 		if (!wide.ptr)
 			return HOST_AGAIN;
 		wide.taint = TAINTED;
@@ -142,7 +149,8 @@ static enum route_result dnslookup_route(struct routing *r)
 	case HOST_NONE:
 	case HOST_IGNORED:
 		if (hosts->from_mx)
-			(void)route_say(r, ROUTE_DECLINE, "all relevant MX records point to non-existent hosts");
+			(void)route_say(r, ROUTE_DECLINE,
+					"all relevant MX records point to non-existent hosts");
 		return not_found(r, d);
 	case HOST_FOUND:
 	case HOST_FOUND_LOCAL:
@@ -159,6 +167,10 @@ static enum route_result dnslookup_route(struct routing *r)
 
 static const struct router_ops dnslookup_ops = {.route = dnslookup_route};
 const struct conf_driver router_dnslookup_driver = {
-	.name = "dnslookup", .size = sizeof(struct dnslookup), .options = dnslookup_options,
-	.option_count = ARRAY_COUNT(dnslookup_options), .check = dnslookup_check, .ops = &dnslookup_ops,
+    .name = "dnslookup",
+    .size = sizeof(struct dnslookup),
+    .options = dnslookup_options,
+    .option_count = ARRAY_COUNT(dnslookup_options),
+    .check = dnslookup_check,
+    .ops = &dnslookup_ops,
 };

@@ -4,7 +4,8 @@
 
 #define ITEMS_MAX 10000
 
-static enum rc describe_item(struct scope *sc, const struct redirect_item *item, struct slice *lines, struct err *err)
+static enum rc describe_item(struct scope *sc, const struct redirect_item *item, struct slice *lines,
+			     struct err *err)
 {
 	const struct conf_main *conf = conf_main(sc->conf);
 	struct slice domain = conf->qualify_recipient.len ? conf->qualify_recipient : conf->qualify_domain;
@@ -13,19 +14,23 @@ static enum rc describe_item(struct scope *sc, const struct redirect_item *item,
 	switch (item->kind) {
 	case REDIRECT_FAIL:
 	case REDIRECT_DEFER:
-		return err_set(err, FAIL, "\":%s:%s%.*s\" is not permitted", item->kind == REDIRECT_FAIL ? "fail" : "defer",
-			       item->text.len ? " " : "", SLICE_ARG(item->text));
+		return err_set(err, FAIL, "\":%s:%s%.*s\" is not permitted",
+			       item->kind == REDIRECT_FAIL ? "fail" : "defer", item->text.len ? " " : "",
+			       SLICE_ARG(item->text));
 	case REDIRECT_ERROR:
 		return err_set(err, FAIL, "%.*s in \"%.*s\"", SLICE_ARG(item->error), SLICE_ARG(item->text));
 	case REDIRECT_INCLUDE:
-		return err_set(err, FAIL, "included files are not looked at in this test: %.*s", SLICE_ARG(item->text));
+		return err_set(err, FAIL, "included files are not looked at in this test: %.*s",
+			       SLICE_ARG(item->text));
 	case REDIRECT_ADDRESS:
 	case REDIRECT_FILE:
 	case REDIRECT_PIPE:
 		/* Each in front of those before it, as Exim has them. */
-		line = item->unqualified ? arena_printf(sc->task->arena, "  %.*s@%.*s\n%.*s", SLICE_ARG(item->text),
-							SLICE_ARG(domain), SLICE_ARG(*lines)) :
-					   arena_printf(sc->task->arena, "  %.*s\n%.*s", SLICE_ARG(item->text), SLICE_ARG(*lines));
+		line = item->unqualified
+			   ? arena_printf(sc->task->arena, "  %.*s@%.*s\n%.*s", SLICE_ARG(item->text),
+					  SLICE_ARG(domain), SLICE_ARG(*lines))
+			   : arena_printf(sc->task->arena, "  %.*s\n%.*s", SLICE_ARG(item->text),
+					  SLICE_ARG(*lines));
 		*lines = line;
 		return line.ptr ? OK : err_memory(err);
 	default:

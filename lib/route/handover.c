@@ -3,7 +3,8 @@
 
 bool transport_is_remote(const struct transport *transport)
 {
-	const struct conf_instance *instance = (const struct conf_instance *)transport; /* its head, by contract */
+	const struct conf_instance *instance =
+	    (const struct conf_instance *)transport; /* its head, by contract */
 
 	return transport && strcmp(instance->driver->name, "smtp") == 0;
 }
@@ -55,7 +56,8 @@ bool router_set_errors_to(struct routing *r, struct slice *errors_to)
 
 /* One of the two header lists; each item is expanded by itself and given to add(). */
 static bool header_list(struct routing *r, struct slice list, char separator, const char *name,
-			bool (*add)(struct routing *, struct address *, struct slice), struct address *address)
+			bool (*add)(struct routing *, struct address *, struct slice),
+			struct address *address)
 {
 	struct slice item, value;
 
@@ -108,9 +110,10 @@ bool router_set_headers(struct routing *r, struct address *address)
 {
 	if (routing_verifies(r))
 		return true;
-	return header_list(r, r->router->headers_add, '\n', "failed to expand \"headers_add\"", add_header, address) &&
-	       header_list(r, r->router->headers_remove, ':', "failed to expand \"headers_remove\"", remove_header,
-			   address);
+	return header_list(r, r->router->headers_add, '\n', "failed to expand \"headers_add\"", add_header,
+			   address) &&
+	       header_list(r, r->router->headers_remove, ':', "failed to expand \"headers_remove\"",
+			   remove_header, address);
 }
 
 bool router_find_transport(struct routing *r, const struct expansion *option, const char *option_name,
@@ -131,7 +134,8 @@ bool router_find_transport(struct routing *r, const struct expansion *option, co
 		return false;
 	}
 	if (name.taint == TAINTED) {
-		(void)route_say(r, ROUTE_DEFER, "attempt to use tainted value \"%.*s\" for \"%s\" in %.*s router",
+		(void)route_say(r, ROUTE_DEFER,
+				"attempt to use tainted value \"%.*s\" for \"%s\" in %.*s router",
 				SLICE_ARG(name), option_name, SLICE_ARG(r->router->instance.name));
 		return false;
 	}
@@ -195,7 +199,8 @@ bool router_set_directories(struct routing *r, struct address *address)
 	}
 	if (r->router->transport_current_directory) {
 		if (expand(r->sc, r->router->transport_current_directory, &value, r->err) != OK) {
-			(void)route_say_err(r, ROUTE_DEFER, "failed to expand \"transport_current_directory\"");
+			(void)route_say_err(r, ROUTE_DEFER,
+					    "failed to expand \"transport_current_directory\"");
 			return false;
 		}
 		address->current_directory = value;
@@ -212,7 +217,8 @@ enum route_result router_accept(struct routing *r, struct host_list *hosts, cons
 	if (!transport && !router_find_transport(r, r->router->transport, "transport", &transport))
 		return ROUTE_DEFER;
 	if (!transport && !routing_verifies(r))
-		return route_say(r, ROUTE_DEFER, "No transport set by router %.*s", SLICE_ARG(r->router->instance.name));
+		return route_say(r, ROUTE_DEFER, "No transport set by router %.*s",
+				 SLICE_ARG(r->router->instance.name));
 	address->transport = transport;
 	address->hosts = hosts;
 	if (transport && !transport_is_remote(transport) &&

@@ -15,7 +15,8 @@ void host_list_append(struct host_list *list, struct host_item *item)
 }
 
 /* "name", "name:port", "[address]:port", "address". */
-static enum rc parse_item(struct arena *arena, struct slice text, struct host_item **item_ret, struct err *err)
+static enum rc parse_item(struct arena *arena, struct slice text, struct host_item **item_ret,
+			  struct err *err)
 {
 	struct host_item *item = arena_make(arena, struct host_item);
 	struct slice name = text, port = SLICE_EMPTY;
@@ -119,8 +120,9 @@ static bool is_mx_item(struct slice *name)
 	return true;
 }
 
-enum host_find host_list_resolve(struct scope *sc, const struct host_list *names, const struct hosts_query *query,
-				 bool skip_failed, struct host_list *list_ret, struct slice *failed_ret, struct err *err)
+enum host_find host_list_resolve(struct scope *sc, const struct host_list *names,
+				 const struct hosts_query *query, bool skip_failed,
+				 struct host_list *list_ret, struct slice *failed_ret, struct err *err)
 {
 	struct host_list list = {0};
 	bool again = false, ignored = false;
@@ -133,7 +135,8 @@ enum host_find host_list_resolve(struct scope *sc, const struct host_list *names
 		struct hosts_query mx_query = *query;
 
 		if (is_mx_item(&name)) {
-			mx_query.flags = HOSTS_MX | HOSTS_A | HOSTS_AAAA | (query->flags & (HOSTS_IPV4_ONLY | HOSTS_IPV4_FIRST));
+			mx_query.flags = HOSTS_MX | HOSTS_A | HOSTS_AAAA |
+					 (query->flags & (HOSTS_IPV4_ONLY | HOSTS_IPV4_FIRST));
 			result = hosts_find_dns(sc, name, &mx_query, &found, err);
 			for (struct host_item *item = found.first; item; item = item->next)
 				item->port = item->ip.port = host->port;
@@ -148,7 +151,8 @@ enum host_find host_list_resolve(struct scope *sc, const struct host_list *names
 				*list_ret = found;
 				return HOST_FOUND_LOCAL;
 			}
-			*list_ret = list; /* this host, and whatever stands behind it, is no better than we are */
+			*list_ret =
+			    list; /* this host, and whatever stands behind it, is no better than we are */
 			return HOST_FOUND;
 		case HOST_AGAIN:
 			*failed_ret = host->name;

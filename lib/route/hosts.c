@@ -29,8 +29,8 @@ bool host_item_is_local(struct scope *sc, const struct host_item *host)
 	return host->ip.family && host_is_local(sc->conf, &host->ip);
 }
 
-static enum rc add_address(struct search *s, struct slice name, const struct ip_addr *ip, uint16_t port, int32_t mx,
-			   bool authentic)
+static enum rc add_address(struct search *s, struct slice name, const struct ip_addr *ip, uint16_t port,
+			   int32_t mx, bool authentic)
 {
 	struct host_item *item;
 	enum rc rc = FAIL;
@@ -46,7 +46,8 @@ static enum rc add_address(struct search *s, struct slice name, const struct ip_
 	item = arena_make(arena_of(s), struct host_item);
 	if (!item)
 		return err_memory(s->err);
-	*item = (struct host_item){.name = name, .ip = *ip, .port = port, .mx = mx, .dnssec_authentic = authentic};
+	*item = (struct host_item){
+	    .name = name, .ip = *ip, .port = port, .mx = mx, .dnssec_authentic = authentic};
 	item->ip.port = port;
 	*s->end = item;
 	s->end = &item->next;
@@ -91,7 +92,8 @@ static bool wants_ipv6(struct search *s, struct slice name)
 /* All addresses of one name. OK: some were found or ignored on purpose; FAIL: there are none; DEFER: could not tell. */
 static enum rc add_name(struct search *s, struct slice name, uint16_t port, int32_t mx, bool authentic)
 {
-	bool ipv6 = wants_ipv6(s, name), ipv4_first = s->query->flags & HOSTS_IPV4_FIRST, found = false, again = false;
+	bool ipv6 = wants_ipv6(s, name), ipv4_first = s->query->flags & HOSTS_IPV4_FIRST, found = false,
+	     again = false;
 	const enum dns_type order[2] = {ipv4_first ? DNS_A : DNS_AAAA, ipv4_first ? DNS_AAAA : DNS_A};
 
 	if (ipv6)
@@ -114,7 +116,8 @@ static enum rc add_name(struct search *s, struct slice name, uint16_t port, int3
 		}
 		for (unsigned k = 0; k < answer.count; k++) {
 			found = true;
-			if (add_address(s, name, &answer.records[k].ip, port, mx, authentic && answer.authentic) == CANCELLED)
+			if (add_address(s, name, &answer.records[k].ip, port, mx,
+					authentic && answer.authentic) == CANCELLED)
 				return CANCELLED;
 		}
 	}
@@ -199,8 +202,9 @@ static enum host_find find_mx(struct search *s, struct slice domain, bool *none_
 		const struct dns_record *record = &answer.records[i];
 		if (is_root(record->name))
 			continue;
-		rc = ip_parse(record->name, &ip) ? add_mx_literal(s, record, &ip) :
-						   add_name(s, record->name, 0, record->preference, answer.authentic);
+		rc = ip_parse(record->name, &ip)
+			 ? add_mx_literal(s, record, &ip)
+			 : add_name(s, record->name, 0, record->preference, answer.authentic);
 		if (rc == CANCELLED)
 			return HOST_AGAIN;
 		s->again |= rc == DEFER;
@@ -244,8 +248,8 @@ static void srv_order(struct scope *sc, struct dns_record *records, unsigned cou
 
 static enum host_find find_srv(struct search *s, struct slice domain, bool *none_ret)
 {
-	struct slice name = arena_printf(arena_of(s), "_%.*s._tcp.%.*s", SLICE_ARG(s->query->srv_service),
-					 SLICE_ARG(domain));
+	struct slice name =
+	    arena_printf(arena_of(s), "_%.*s._tcp.%.*s", SLICE_ARG(s->query->srv_service), SLICE_ARG(domain));
 	struct dns_answer answer;
 	enum rc rc = name.ptr ? ask(s, name, DNS_SRV, &answer) : DEFER;
 
@@ -319,12 +323,14 @@ static enum rc add_by_system(struct search *s, struct slice name, uint16_t port)
 
 	for (unsigned i = 0; rc == OK && i < answer.count; i++)
 		if (answer.records[i].ip.family == 4 || ipv6)
-			rc = add_address(s, name, &answer.records[i].ip, port, MX_NONE, false) == CANCELLED ? CANCELLED : OK;
+			rc = add_address(s, name, &answer.records[i].ip, port, MX_NONE, false) == CANCELLED
+				 ? CANCELLED
+				 : OK;
 	return rc;
 }
 
-enum host_find hosts_find_name(struct scope *sc, struct slice name, uint16_t port, const struct hosts_query *query,
-			       struct host_list *list_ret, struct err *err)
+enum host_find hosts_find_name(struct scope *sc, struct slice name, uint16_t port,
+			       const struct hosts_query *query, struct host_list *list_ret, struct err *err)
 {
 	struct search s;
 	struct slice literal = name;

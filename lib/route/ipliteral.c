@@ -31,5 +31,7 @@ static enum route_result ipliteral_route(struct routing *r)
 
 static const struct router_ops ipliteral_ops = {.route = ipliteral_route};
 const struct conf_driver router_ipliteral_driver = {
-	.name = "ipliteral", .size = sizeof(struct router), .ops = &ipliteral_ops,
+    .name = "ipliteral",
+    .size = sizeof(struct router),
+    .ops = &ipliteral_ops,
 };

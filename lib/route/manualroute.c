@@ -2,7 +2,14 @@
 #include "routing.h"
 
 /* What to do when a host cannot be found: host_find_failed, host_all_ignored. */
-enum host_missing { MISSING_DECLINE, MISSING_DEFER, MISSING_FAIL, MISSING_FREEZE, MISSING_IGNORE, MISSING_PASS };
+enum host_missing {
+	MISSING_DECLINE,
+	MISSING_DEFER,
+	MISSING_FAIL,
+	MISSING_FREEZE,
+	MISSING_IGNORE,
+	MISSING_PASS
+};
 static const char *const missing_names[] = {"decline", "defer", "fail", "freeze", "ignore", "pass"};
 
 struct manualroute {
@@ -14,12 +21,13 @@ struct manualroute {
 };
 
 static const struct conf_option manualroute_options[] = {
-	OPT_STRING(struct manualroute, host_all_ignored, "defer", "when every host was ignored"),
-	OPT_STRING(struct manualroute, host_find_failed, "freeze", "when a host does not exist"),
-	OPT_EXPAND_BOOL(struct manualroute, hosts_randomize, "no", "hosts in random order"),
-	OPT_EXPAND(struct manualroute, route_data, NULL, "hosts and options for the domain"),
-	OPT_STRING(struct manualroute, route_list, NULL, "rules: pattern, hosts, options"),
-	OPT_BOOL(struct manualroute, same_domain_copy_routing, "no", "accepted: equal questions are asked once anyway"),
+    OPT_STRING(struct manualroute, host_all_ignored, "defer", "when every host was ignored"),
+    OPT_STRING(struct manualroute, host_find_failed, "freeze", "when a host does not exist"),
+    OPT_EXPAND_BOOL(struct manualroute, hosts_randomize, "no", "hosts in random order"),
+    OPT_EXPAND(struct manualroute, route_data, NULL, "hosts and options for the domain"),
+    OPT_STRING(struct manualroute, route_list, NULL, "rules: pattern, hosts, options"),
+    OPT_BOOL(struct manualroute, same_domain_copy_routing, "no",
+	     "accepted: equal questions are asked once anyway"),
 };
 
 static bool read_missing(struct slice text, enum host_missing *ret)
@@ -40,9 +48,11 @@ static enum rc manualroute_check(struct conf *conf, void *instance, struct err *
 	if (!m->route_data == !m->route_list.ptr)
 		return err_set(err, FAIL, "route_list or route_data (but not both) must be specified");
 	if (!read_missing(m->host_find_failed, &m->find_failed))
-		return err_set(err, FAIL, "invalid setting %.*s for host_find_failed option", SLICE_ARG(m->host_find_failed));
+		return err_set(err, FAIL, "invalid setting %.*s for host_find_failed option",
+			       SLICE_ARG(m->host_find_failed));
 	if (!read_missing(m->host_all_ignored, &m->all_ignored) || m->all_ignored == MISSING_IGNORE)
-		return err_set(err, FAIL, "invalid setting %.*s for host_all_ignored option", SLICE_ARG(m->host_all_ignored));
+		return err_set(err, FAIL, "invalid setting %.*s for host_all_ignored option",
+			       SLICE_ARG(m->host_all_ignored));
 	return OK;
 }
 
@@ -89,7 +99,7 @@ static struct slice single_item(struct arena *arena, struct slice pattern)
 }
 
 struct rule {
-	struct slice hosts;   /* not yet expanded */
+	struct slice hosts; /* not yet expanded */
 	struct slice options;
 };
 
@@ -160,7 +170,8 @@ struct rule_options {
 	bool randomize;
 };
 
-static bool read_options(struct routing *r, const struct manualroute *m, struct slice text, struct rule_options *options)
+static bool read_options(struct routing *r, const struct manualroute *m, struct slice text,
+			 struct rule_options *options)
 {
 	struct slice word;
 
@@ -182,8 +193,10 @@ static bool read_options(struct routing *r, const struct manualroute *m, struct 
 			options->flags |= HOSTS_IPV4_ONLY;
 		else if (slice_eq(word, SLICE("ipv4_prefer")))
 			options->flags |= HOSTS_IPV4_FIRST;
-		else if (!(options->transport = conf_instance_find(r->sc->conf, CONF_SECTION_TRANSPORTS, word))) {
-			(void)route_say(r, ROUTE_DEFER, "unknown routing option or transport name \"%.*s\"", SLICE_ARG(word));
+		else if (!(options->transport =
+			       conf_instance_find(r->sc->conf, CONF_SECTION_TRANSPORTS, word))) {
+			(void)route_say(r, ROUTE_DEFER, "unknown routing option or transport name \"%.*s\"",
+					SLICE_ARG(word));
 			return false;
 		}
 	}
@@ -228,17 +241,20 @@ static enum route_result to_remote(struct routing *r, const struct manualroute *
 				   const struct rule_options *options, const struct transport *transport)
 {
 	struct host_list names, *hosts = arena_make(routing_arena(r), struct host_list);
-	struct hosts_query query = {.flags = options->flags, .ignore = m->router.ignore_target_hosts,
+	struct hosts_query query = {.flags = options->flags,
+				    .ignore = m->router.ignore_target_hosts,
 				    .dnssec_require = m->router.dnssec_require_domains};
 	struct slice failed;
 
 	if (!hosts)
 		return route_say(r, ROUTE_DEFER, "out of memory");
-	if (host_list_parse(r->sc->task->shard, routing_arena(r), text, options->randomize, &names, r->err) != OK)
+	if (host_list_parse(r->sc->task->shard, routing_arena(r), text, options->randomize, &names, r->err) !=
+	    OK)
 		return route_say_err(r, ROUTE_DEFER, "host list");
 	if (!names.first) /* the transport brings its own */
 		return router_accept(r, NULL, transport);
-	switch (host_list_resolve(r->sc, &names, &query, m->find_failed == MISSING_IGNORE, hosts, &failed, r->err)) {
+	switch (host_list_resolve(r->sc, &names, &query, m->find_failed == MISSING_IGNORE, hosts, &failed,
+				  r->err)) {
 	case HOST_FOUND:
 		return router_accept(r, hosts, transport);
 	case HOST_FOUND_LOCAL:
@@ -252,14 +268,16 @@ static enum route_result to_remote(struct routing *r, const struct manualroute *
 	}
 }
 
-static enum route_result manualroute_found(struct routing *r, const struct manualroute *m, const struct rule *rule)
+static enum route_result manualroute_found(struct routing *r, const struct manualroute *m,
+					   const struct rule *rule)
 {
 	struct rule_options options;
 	const struct transport *transport;
 	struct slice hosts = SLICE_EMPTY;
 
 	if (rule->hosts.len > 0 && expand_text(r->sc, rule->hosts, &hosts, r->err) != OK)
-		return r->sc->task->cancelled ? ROUTE_DEFER : ROUTE_DECLINE; /* so the language has it: even for mistakes */
+		return r->sc->task->cancelled ? ROUTE_DEFER
+					      : ROUTE_DECLINE; /* so the language has it: even for mistakes */
 	hosts = slice_trim(hosts);
 	if (!read_options(r, m, rule->options, &options))
 		return ROUTE_DEFER;
@@ -267,7 +285,8 @@ static enum route_result manualroute_found(struct routing *r, const struct manua
 	if (!transport && !router_find_transport(r, m->router.transport, "transport", &transport))
 		return ROUTE_DEFER;
 	if (!transport && !routing_verifies(r))
-		return route_say(r, ROUTE_DEFER, "No transport set by router %.*s", SLICE_ARG(m->router.instance.name));
+		return route_say(r, ROUTE_DEFER, "No transport set by router %.*s",
+				 SLICE_ARG(m->router.instance.name));
 	if (transport && !transport_is_remote(transport))
 		return to_local(r, hosts, transport);
 	return to_remote(r, m, hosts, &options, transport);
@@ -300,6 +319,10 @@ static enum route_result manualroute_route(struct routing *r)
 
 static const struct router_ops manualroute_ops = {.route = manualroute_route};
 const struct conf_driver router_manualroute_driver = {
-	.name = "manualroute", .size = sizeof(struct manualroute), .options = manualroute_options,
-	.option_count = ARRAY_COUNT(manualroute_options), .check = manualroute_check, .ops = &manualroute_ops,
+    .name = "manualroute",
+    .size = sizeof(struct manualroute),
+    .options = manualroute_options,
+    .option_count = ARRAY_COUNT(manualroute_options),
+    .check = manualroute_check,
+    .ops = &manualroute_ops,
 };

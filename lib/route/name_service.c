@@ -21,8 +21,9 @@ void name_service_ask(void *arg)
 		os = getpwnam_r(name, &pw, answer->buffer, sizeof(answer->buffer), &pw_found);
 	/* Several error codes stand for "no such entry" (see getpwnam(3)); anything else is a failing name service. */
 	answer->os = os;
-	answer->rc = pw_found || gr_found ? OK :
-		     os == 0 || os == ENOENT || os == ESRCH || os == EBADF || os == EPERM ? FAIL : DEFER;
+	answer->rc = pw_found || gr_found                                                   ? OK
+		     : os == 0 || os == ENOENT || os == ESRCH || os == EBADF || os == EPERM ? FAIL
+											    : DEFER;
 	if (pw_found) {
 		answer->id = pw.pw_uid;
 		answer->gid = pw.pw_gid;

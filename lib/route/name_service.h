@@ -13,7 +13,7 @@ enum ask { ASK_USER, ASK_UID, ASK_GROUP };
 struct answer {
 	enum ask ask;
 	char key[NAME_LEN_MAX + 16]; /* "u:name", "i:uid", "g:name" */
-	uint64_t expires;	     /* shard clock */
+	uint64_t expires;            /* shard clock */
 	uint32_t id, gid;
 	enum rc rc;
 	int os;

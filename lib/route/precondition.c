@@ -80,8 +80,9 @@ static enum rc router_home(struct routing *r)
 
 static enum rc sender(struct routing *r)
 {
-	struct slice address = r->sc->sender.ptr ? r->sc->sender :
-			       r->sc->message ? r->sc->message->sender : SLICE_EMPTY;
+	struct slice address = r->sc->sender.ptr ? r->sc->sender
+			       : r->sc->message  ? r->sc->message->sender
+						 : SLICE_EMPTY;
 
 	return r->router->senders ? match_address(r->sc, r->router->senders, address, NULL, r->err) : OK;
 }
@@ -99,7 +100,8 @@ static enum rc condition(struct routing *r)
 		return lax_truth(value) ? OK : FAIL;
 	if (rc == FAIL && r->err->forced)
 		return FAIL;
-	err_prefix(r->err, "failed to expand \"condition\" for %.*s router", SLICE_ARG(r->router->instance.name));
+	err_prefix(r->err, "failed to expand \"condition\" for %.*s router",
+		   SLICE_ARG(r->router->instance.name));
 	return rc == FAIL ? DEFER : rc;
 }
 

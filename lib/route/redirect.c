@@ -4,69 +4,70 @@
 
 #include "redirect.h"
 
-#define FILE_SIZE_MAX  (16u * 1024 * 1024)
-#define INCLUDE_MAX    10      /* files inside files */
-#define CHILDREN_MAX   100000  /* members of one list */
+#define FILE_SIZE_MAX (16u * 1024 * 1024)
+#define INCLUDE_MAX   10     /* files inside files */
+#define CHILDREN_MAX  100000 /* members of one list */
 
 #define D struct redirect
 static const struct conf_option redirect_options[] = {
-	OPT_BOOL(D, allow_defer, "no", ":defer: may be used"),
-	OPT_BOOL(D, allow_fail, "no", ":fail: may be used"),
-	OPT_BOOL(D, allow_filter, "no", "data may be a filter"),
-	OPT_BOOL(D, allow_freeze, "no", "a filter may freeze the message"),
-	OPT_BOOL(D, check_ancestor, "no", "an ancestor among the new addresses means this one"),
-	OPT_BOOL(D, check_group, NULL, "the file's group must be right"),
-	OPT_BOOL(D, check_owner, NULL, "the file's owner must be right"),
-	OPT_EXPAND(D, data, NULL, "the list"),
-	OPT_EXPAND(D, directory_transport, NULL, "for items like /a/directory/"),
-	OPT_EXPAND(D, file, NULL, "the file that holds the list"),
-	OPT_EXPAND(D, file_transport, NULL, "for items like /a/file"),
-	OPT_BOOL(D, filter_prepend_home, "yes", "for relative names in filters"),
-	OPT_BOOL(D, forbid_blackhole, "no", NULL),
-	OPT_BOOL(D, forbid_exim_filter, "no", NULL),
-	OPT_BOOL(D, forbid_file, "no", NULL),
-	OPT_BOOL(D, forbid_filter_dlfunc, "no", NULL),
-	OPT_BOOL(D, forbid_filter_existstest, "no", NULL),
-	OPT_BOOL(D, forbid_filter_logwrite, "no", NULL),
-	OPT_BOOL(D, forbid_filter_lookup, "no", NULL),
-	OPT_BOOL(D, forbid_filter_perl, "no", NULL),
-	OPT_BOOL(D, forbid_filter_readfile, "no", NULL),
-	OPT_BOOL(D, forbid_filter_readsocket, "no", NULL),
-	OPT_BOOL(D, forbid_filter_reply, "no", NULL),
-	OPT_BOOL(D, forbid_filter_run, "no", NULL),
-	OPT_BOOL(D, forbid_include, "no", NULL),
-	OPT_BOOL(D, forbid_pipe, "no", NULL),
-	OPT_BOOL(D, forbid_sieve_filter, "no", NULL),
-	OPT_BOOL(D, forbid_smtp_code, "no", "reply codes in :fail: and :defer: texts do not count"),
-	OPT_BOOL(D, hide_child_in_errmsg, "no", "bounces do not name the new addresses"),
-	OPT_BOOL(D, ignore_eacces, "no", "a file that may not be read is not there"),
-	OPT_BOOL(D, ignore_enotdir, "no", "nor is one below something that is no directory"),
-	OPT_STRING(D, include_directory, NULL, "where :include: files have to be"),
-	OPT_OCTAL(D, modemask, "022", "mode bits that the file must not have"),
-	OPT_BOOL(D, one_time, "no", "new addresses stay what they are after the first attempt"),
-	OPT_UID_LIST(D, owners, NULL, "who else may own the file"),
-	OPT_GID_LIST(D, owngroups, NULL, "which groups the file may have"),
-	OPT_EXPAND(D, pipe_transport, NULL, "for items like |command"),
-	OPT_EXPAND(D, qualify_domain, NULL, "for new addresses without a domain"),
-	OPT_BOOL(D, qualify_preserve_domain, "no", "they get the domain of this one"),
-	{"repeat_use", &conf_bool, offsetof(D, router.repeat_use), "yes", "works on its own descendants", 0},
-	OPT_EXPAND(D, reply_transport, NULL, "for automatic replies of filters"),
-	OPT_BOOL(D, rewrite, "yes", "new addresses are rewritten as others are"),
-	OPT_EXPAND(D, sieve_enotify_mailto_owner, NULL, NULL),
-	OPT_EXPAND(D, sieve_inbox, "inbox", NULL),
-	OPT_EXPAND(D, sieve_subaddress, NULL, NULL),
-	OPT_EXPAND(D, sieve_useraddress, NULL, NULL),
-	OPT_EXPAND(D, sieve_vacation_directory, NULL, NULL),
-	OPT_BOOL(D, skip_syntax_errors, "no", "malformed items are left out"),
-	OPT_EXPAND(D, syntax_errors_text, NULL, "begins the message to syntax_errors_to"),
-	OPT_STRING(D, syntax_errors_to, NULL, "who is told of malformed items"),
+    OPT_BOOL(D, allow_defer, "no", ":defer: may be used"),
+    OPT_BOOL(D, allow_fail, "no", ":fail: may be used"),
+    OPT_BOOL(D, allow_filter, "no", "data may be a filter"),
+    OPT_BOOL(D, allow_freeze, "no", "a filter may freeze the message"),
+    OPT_BOOL(D, check_ancestor, "no", "an ancestor among the new addresses means this one"),
+    OPT_BOOL(D, check_group, NULL, "the file's group must be right"),
+    OPT_BOOL(D, check_owner, NULL, "the file's owner must be right"),
+    OPT_EXPAND(D, data, NULL, "the list"),
+    OPT_EXPAND(D, directory_transport, NULL, "for items like /a/directory/"),
+    OPT_EXPAND(D, file, NULL, "the file that holds the list"),
+    OPT_EXPAND(D, file_transport, NULL, "for items like /a/file"),
+    OPT_BOOL(D, filter_prepend_home, "yes", "for relative names in filters"),
+    OPT_BOOL(D, forbid_blackhole, "no", NULL),
+    OPT_BOOL(D, forbid_exim_filter, "no", NULL),
+    OPT_BOOL(D, forbid_file, "no", NULL),
+    OPT_BOOL(D, forbid_filter_dlfunc, "no", NULL),
+    OPT_BOOL(D, forbid_filter_existstest, "no", NULL),
+    OPT_BOOL(D, forbid_filter_logwrite, "no", NULL),
+    OPT_BOOL(D, forbid_filter_lookup, "no", NULL),
+    OPT_BOOL(D, forbid_filter_perl, "no", NULL),
+    OPT_BOOL(D, forbid_filter_readfile, "no", NULL),
+    OPT_BOOL(D, forbid_filter_readsocket, "no", NULL),
+    OPT_BOOL(D, forbid_filter_reply, "no", NULL),
+    OPT_BOOL(D, forbid_filter_run, "no", NULL),
+    OPT_BOOL(D, forbid_include, "no", NULL),
+    OPT_BOOL(D, forbid_pipe, "no", NULL),
+    OPT_BOOL(D, forbid_sieve_filter, "no", NULL),
+    OPT_BOOL(D, forbid_smtp_code, "no", "reply codes in :fail: and :defer: texts do not count"),
+    OPT_BOOL(D, hide_child_in_errmsg, "no", "bounces do not name the new addresses"),
+    OPT_BOOL(D, ignore_eacces, "no", "a file that may not be read is not there"),
+    OPT_BOOL(D, ignore_enotdir, "no", "nor is one below something that is no directory"),
+    OPT_STRING(D, include_directory, NULL, "where :include: files have to be"),
+    OPT_OCTAL(D, modemask, "022", "mode bits that the file must not have"),
+    OPT_BOOL(D, one_time, "no", "new addresses stay what they are after the first attempt"),
+    OPT_UID_LIST(D, owners, NULL, "who else may own the file"),
+    OPT_GID_LIST(D, owngroups, NULL, "which groups the file may have"),
+    OPT_EXPAND(D, pipe_transport, NULL, "for items like |command"),
+    OPT_EXPAND(D, qualify_domain, NULL, "for new addresses without a domain"),
+    OPT_BOOL(D, qualify_preserve_domain, "no", "they get the domain of this one"),
+    {"repeat_use", &conf_bool, offsetof(D, router.repeat_use), "yes", "works on its own descendants", 0},
+    OPT_EXPAND(D, reply_transport, NULL, "for automatic replies of filters"),
+    OPT_BOOL(D, rewrite, "yes", "new addresses are rewritten as others are"),
+    OPT_EXPAND(D, sieve_enotify_mailto_owner, NULL, NULL),
+    OPT_EXPAND(D, sieve_inbox, "inbox", NULL),
+    OPT_EXPAND(D, sieve_subaddress, NULL, NULL),
+    OPT_EXPAND(D, sieve_useraddress, NULL, NULL),
+    OPT_EXPAND(D, sieve_vacation_directory, NULL, NULL),
+    OPT_BOOL(D, skip_syntax_errors, "no", "malformed items are left out"),
+    OPT_EXPAND(D, syntax_errors_text, NULL, "begins the message to syntax_errors_to"),
+    OPT_STRING(D, syntax_errors_to, NULL, "who is told of malformed items"),
 };
 
 static bool was_set(const D *d, const char *name)
 {
 	for (unsigned i = 0; i < ARRAY_COUNT(redirect_options); i++)
 		if (strcmp(redirect_options[i].name, name) == 0)
-			return d->router.instance.was_set && d->router.instance.was_set[router_generic_option_count + i];
+			return d->router.instance.was_set &&
+			       d->router.instance.was_set[router_generic_option_count + i];
 	return false;
 }
 
@@ -76,20 +77,25 @@ static enum rc redirect_check(struct conf *conf, void *instance, struct err *err
 
 	(void)conf;
 	if (!d->data == !d->file)
-		return err_set(err, FAIL, "%s", d->data ? "\"file\" and \"data\" are mutually exclusive" :
-							  "one of \"file\" or \"data\" must be specified");
+		return err_set(err, FAIL, "%s",
+			       d->data ? "\"file\" and \"data\" are mutually exclusive"
+				       : "one of \"file\" or \"data\" must be specified");
 	if (d->one_time) {
 		d->forbid_pipe = d->forbid_file = d->forbid_filter_reply = true;
 		if (d->router.headers_add.ptr || d->router.headers_remove.ptr)
-			return err_set(err, FAIL, "\"headers_add\" and \"headers_remove\" are not permitted with \"one_time\"");
+			return err_set(
+			    err, FAIL,
+			    "\"headers_add\" and \"headers_remove\" are not permitted with \"one_time\"");
 		if (d->router.unseen && !slice_eq(expansion_text(d->router.unseen), SLICE("no")) &&
 		    !slice_eq(expansion_text(d->router.unseen), SLICE("false")))
 			return err_set(err, FAIL, "\"unseen\" may not be used with \"one_time\"");
 	}
 	if (d->qualify_preserve_domain && d->qualify_domain)
-		return err_set(err, FAIL, "only one of \"qualify_domain\" or \"qualify_preserve_domain\" may be set");
+		return err_set(err, FAIL,
+			       "only one of \"qualify_domain\" or \"qualify_preserve_domain\" may be set");
 	if (d->allow_filter && !d->router.check_local_user && !d->router.user)
-		return err_set(err, FAIL, "\"user\" or \"check_local_user\" must be set with \"allow_filter\"");
+		return err_set(err, FAIL,
+			       "\"user\" or \"check_local_user\" must be set with \"allow_filter\"");
 	if (!was_set(d, "check_owner"))
 		d->check_owner = d->router.check_local_user || d->owners.set;
 	if (!was_set(d, "check_group"))
@@ -106,8 +112,8 @@ enum verdict redirect_broken(struct interpretation *in, const char *format, ...)
 	str_vprintf(&text, format, args);
 	va_end(args);
 	in->r->out->os = ROUTE_SHOW_REDIRECT;
-	(void)route_say(in->r, ROUTE_DEFER, "error in redirect %s: %.*s", in->d->data ? "data" : "file", (int)text.len,
-			text.len ? text.ptr : "");
+	(void)route_say(in->r, ROUTE_DEFER, "error in redirect %s: %.*s", in->d->data ? "data" : "file",
+			(int)text.len, text.len ? text.ptr : "");
 	return LIST_ERROR;
 }
 
@@ -139,14 +145,16 @@ static enum rc qualifier(struct interpretation *in, bool backslash, struct slice
 	}
 	if (in->d->qualify_domain)
 		return expand(in->r->sc, in->d->qualify_domain, domain_ret, in->r->err);
-	*domain_ret = options->qualify_recipient.ptr && options->qualify_recipient.len ? options->qualify_recipient :
-											   options->qualify_domain;
+	*domain_ret = options->qualify_recipient.ptr && options->qualify_recipient.len
+			  ? options->qualify_recipient
+			  : options->qualify_domain;
 	if (!domain_ret->ptr || domain_ret->len == 0)
 		*domain_ret = options->primary_hostname;
 	return OK;
 }
 
-enum verdict redirect_add_address(struct interpretation *in, const struct redirect_item *item, struct address **child_ret)
+enum verdict redirect_add_address(struct interpretation *in, const struct redirect_item *item,
+				  struct address **child_ret)
 {
 	struct arena *arena = routing_arena(in->r);
 	struct slice full = item->text, domain;
@@ -168,7 +176,8 @@ enum verdict redirect_add_address(struct interpretation *in, const struct redire
 		full = str_slice(&text);
 	}
 	if (full.ptr && in->d->rewrite &&
-	    rewrite_address(in->r->sc, rewrite_rules(in->r->sc->conf), REWRITE_ENV_TO, full, &full, in->r->err) != OK)
+	    rewrite_address(in->r->sc, rewrite_rules(in->r->sc->conf), REWRITE_ENV_TO, full, &full,
+			    in->r->err) != OK)
 		return LIST_ERROR;
 	if (full.ptr && in->d->check_ancestor && is_ancestor(in->r->address->parent, full))
 		full = in->r->address->full;
@@ -181,8 +190,8 @@ enum verdict redirect_add_address(struct interpretation *in, const struct redire
 	return LIST_CHILDREN;
 }
 
-struct address *redirect_delivery_child(struct interpretation *in, struct slice full, const struct expansion *option,
-					const char *name)
+struct address *redirect_delivery_child(struct interpretation *in, struct slice full,
+					const struct expansion *option, const char *name)
 {
 	struct routing *r = in->r;
 	struct address *child = address_child(routing_arena(r), r->address, full);
@@ -206,7 +215,8 @@ struct address *redirect_delivery_child(struct interpretation *in, struct slice 
 	    !router_set_directories(r, child))
 		return NULL;
 	if (!child->transport && !routing_verifies(r)) {
-		(void)route_say(r, ROUTE_DEFER, "%s unset in %.*s router", name, SLICE_ARG(r->router->instance.name));
+		(void)route_say(r, ROUTE_DEFER, "%s unset in %.*s router", name,
+				SLICE_ARG(r->router->instance.name));
 		return NULL;
 	}
 	redirect_add_child(in, child);
@@ -215,22 +225,28 @@ struct address *redirect_delivery_child(struct interpretation *in, struct slice 
 }
 
 /* "/path", "/path/" or "|command": a delivery of its own, with this address as its parent. */
-enum verdict redirect_add_delivery(struct interpretation *in, const struct redirect_item *item, struct address **child_ret)
+enum verdict redirect_add_delivery(struct interpretation *in, const struct redirect_item *item,
+				   struct address **child_ret)
 {
 	bool pipe = item->kind == REDIRECT_PIPE;
 	bool directory = !pipe && item->text.len && item->text.ptr[item->text.len - 1] == '/';
-	const struct expansion *option = pipe ? in->d->pipe_transport : directory ? in->d->directory_transport :
-										    in->d->file_transport;
+	const struct expansion *option = pipe        ? in->d->pipe_transport
+					 : directory ? in->d->directory_transport
+						     : in->d->file_transport;
 	struct address *child;
 
 	if (pipe ? in->d->forbid_pipe : in->d->forbid_file)
-		return redirect_broken(in, "%s \"%.*s\" is not permitted", pipe ? "pipe" : "file", SLICE_ARG(item->text));
-	if (slice_eq(item->text, SLICE("/dev/null"))) { /* bypassed: a delivery that is over before it begins */
+		return redirect_broken(in, "%s \"%.*s\" is not permitted", pipe ? "pipe" : "file",
+				       SLICE_ARG(item->text));
+	if (slice_eq(item->text,
+		     SLICE("/dev/null"))) { /* bypassed: a delivery that is over before it begins */
 		in->children++;
 		return LIST_CHILDREN;
 	}
 	child = redirect_delivery_child(in, item->text, option,
-					pipe ? "pipe_transport" : directory ? "directory_transport" : "file_transport");
+					pipe        ? "pipe_transport"
+					: directory ? "directory_transport"
+						    : "file_transport");
 	if (!child)
 		return LIST_ERROR;
 	*(pipe ? &child->pipe : &child->file) = item->text;
@@ -287,20 +303,23 @@ static enum verdict include(struct interpretation *in, struct slice path)
 	if (path.len == 0 || path.ptr[0] != '/')
 		return redirect_broken(in, "included file \"%.*s\" is not an absolute path", SLICE_ARG(path));
 	if (path.taint == TAINTED)
-		return redirect_broken(in, "attempt to use tainted filename '%.*s' for included file", SLICE_ARG(path));
+		return redirect_broken(in, "attempt to use tainted filename '%.*s' for included file",
+				       SLICE_ARG(path));
 	if (in->d->include_directory.ptr && !inside_directory(path, in->d->include_directory))
 		return redirect_broken(in, "included file %.*s is not in directory %.*s", SLICE_ARG(path),
-			      SLICE_ARG(in->d->include_directory));
+				       SLICE_ARG(in->d->include_directory));
 	if (in->depth >= INCLUDE_MAX)
 		return redirect_broken(in, "more than %d files include each other", INCLUDE_MAX);
 	name = arena_cstr(routing_arena(r), path);
 	if (!name)
 		return redirect_broken(in, "out of memory");
 	rc = file_reader_slurp(r, &in->reader, name, FILE_SIZE_MAX, &text);
-	if (rc == FAIL && ((r->err->os == EACCES && in->d->ignore_eacces) || (r->err->os == ENOTDIR && in->d->ignore_enotdir)))
+	if (rc == FAIL && ((r->err->os == EACCES && in->d->ignore_eacces) ||
+			   (r->err->os == ENOTDIR && in->d->ignore_enotdir)))
 		return LIST_EMPTY;
 	if (rc != OK)
-		return redirect_broken(in, "failed to open included file %s: %.*s", name, SLICE_ARG(r->err->text));
+		return redirect_broken(in, "failed to open included file %s: %.*s", name,
+				       SLICE_ARG(r->err->text));
 	text.taint = CLEAN; /* an administrator's or the user's own file, like the one that names it */
 	in->depth++;
 	verdict = interpret(in, text);
@@ -329,7 +348,8 @@ static enum verdict interpret_item(struct interpretation *in, const struct redir
 	case REDIRECT_INCLUDE:
 		return include(in, item->text);
 	case REDIRECT_BLACKHOLE:
-		return in->d->forbid_blackhole ? redirect_broken(in, "\":blackhole:\" is not permitted") : LIST_BLACKHOLE;
+		return in->d->forbid_blackhole ? redirect_broken(in, "\":blackhole:\" is not permitted")
+					       : LIST_BLACKHOLE;
 	case REDIRECT_UNKNOWN:
 		return LIST_DECLINE;
 	case REDIRECT_DEFER:
@@ -381,14 +401,16 @@ static enum rc missing_file(struct routing *r, const D *d, const struct file_rea
 
 static enum rc check_file(struct routing *r, const D *d, const char *path, const struct stat *st)
 {
-	bool owner = !d->check_owner || (r->user && st->st_uid == r->user->uid) || conf_id_listed(&d->owners, st->st_uid);
-	bool group = !d->check_group || (r->user && st->st_gid == r->user->gid) || conf_id_listed(&d->owngroups, st->st_gid);
+	bool owner = !d->check_owner || (r->user && st->st_uid == r->user->uid) ||
+		     conf_id_listed(&d->owners, st->st_uid);
+	bool group = !d->check_group || (r->user && st->st_gid == r->user->gid) ||
+		     conf_id_listed(&d->owngroups, st->st_gid);
 
 	if (!S_ISREG(st->st_mode))
 		return err_set(r->err, DEFER, "%s is not a regular file", path);
 	if (st->st_mode & (mode_t)d->modemask)
-		return err_set(r->err, DEFER, "bad mode (0%o) for %s: 0%o bit(s) unexpected", st->st_mode & 07777, path,
-			       (unsigned)(st->st_mode & (mode_t)d->modemask));
+		return err_set(r->err, DEFER, "bad mode (0%o) for %s: 0%o bit(s) unexpected",
+			       st->st_mode & 07777, path, (unsigned)(st->st_mode & (mode_t)d->modemask));
 	if (!owner || !group)
 		return err_set(r->err, DEFER, "bad %s for %s", owner ? "group" : "owner", path);
 	return OK;
@@ -405,9 +427,11 @@ static enum rc read_file(struct routing *r, const D *d, const struct file_reader
 		return rc == FAIL && !r->err->forced ? DEFER : rc;
 	path = slice_trim(path);
 	if (path.len == 0 || path.ptr[0] != '/')
-		return err_set(r->err, DEFER, "\"%.*s\" is not an absolute path for \"file\"", SLICE_ARG(path));
+		return err_set(r->err, DEFER, "\"%.*s\" is not an absolute path for \"file\"",
+			       SLICE_ARG(path));
 	if (path.taint == TAINTED)
-		return err_set(r->err, DEFER, "attempt to use tainted filename '%.*s' for \"file\"", SLICE_ARG(path));
+		return err_set(r->err, DEFER, "attempt to use tainted filename '%.*s' for \"file\"",
+			       SLICE_ARG(path));
 	name = arena_cstr(routing_arena(r), path);
 	if (!name)
 		return err_memory(r->err);
@@ -422,7 +446,8 @@ static enum rc read_file(struct routing *r, const D *d, const struct file_reader
 	}
 	if (rc == FAIL && r->err->os == ENOENT)
 		return missing_file(r, d, reader, name);
-	if (rc == FAIL && ((r->err->os == EACCES && d->ignore_eacces) || (r->err->os == ENOTDIR && d->ignore_enotdir)))
+	if (rc == FAIL &&
+	    ((r->err->os == EACCES && d->ignore_eacces) || (r->err->os == ENOTDIR && d->ignore_enotdir)))
 		return FAIL;
 	return rc == FAIL ? DEFER : rc;
 }
@@ -471,7 +496,8 @@ void redirect_report_skipped(struct interpretation *in)
 		return;
 	in->r->out->syntax_errors = str_slice(&in->skipped);
 	in->r->out->syntax_errors_to = in->d->syntax_errors_to;
-	if (in->d->syntax_errors_text && expand(in->r->sc, in->d->syntax_errors_text, &text, in->r->err) == OK)
+	if (in->d->syntax_errors_text &&
+	    expand(in->r->sc, in->d->syntax_errors_text, &text, in->r->err) == OK)
 		in->r->out->syntax_errors_text = text;
 }
 
@@ -496,7 +522,8 @@ static enum route_result redirect_route(struct routing *r)
 	}
 	filter = filter_language(text);
 	if (filter != FILTER_NONE && !d->allow_filter)
-		return route_say(r, ROUTE_DEFER, "error in filter %s: filtering not enabled", d->data ? "data" : "file");
+		return route_say(r, ROUTE_DEFER, "error in filter %s: filtering not enabled",
+				 d->data ? "data" : "file");
 	if (!router_set_errors_to(r, &r->address->errors_to) || !router_set_headers(r, r->address))
 		return ROUTE_DEFER;
 	if (filter != FILTER_NONE)
@@ -508,6 +535,10 @@ static enum route_result redirect_route(struct routing *r)
 
 static const struct router_ops redirect_ops = {.route = redirect_route};
 const struct conf_driver router_redirect_driver = {
-	.name = "redirect", .size = sizeof(D), .options = redirect_options, .option_count = ARRAY_COUNT(redirect_options),
-	.check = redirect_check, .ops = &redirect_ops,
+    .name = "redirect",
+    .size = sizeof(D),
+    .options = redirect_options,
+    .option_count = ARRAY_COUNT(redirect_options),
+    .check = redirect_check,
+    .ops = &redirect_ops,
 };

@@ -1,7 +1,8 @@
 /* Redirection data that is a filter: what it may do, and what its actions become. */
 #include "redirect.h"
 
-static enum rc write_log(void *arg, struct scope *sc, const char *path, int mode, struct slice text, struct err *err)
+static enum rc write_log(void *arg, struct scope *sc, const char *path, int mode, struct slice text,
+			 struct err *err)
 {
 	struct interpretation *in = arg;
 
@@ -20,10 +21,13 @@ static enum rc write_log(void *arg, struct scope *sc, const char *path, int mode
 
 static unsigned forbidden(const struct redirect *d)
 {
-	return (d->forbid_filter_dlfunc ? EXPAND_NO_DLFUNC : 0) | (d->forbid_filter_existstest ? EXPAND_NO_EXISTS : 0) |
-	       (d->forbid_filter_lookup ? EXPAND_NO_LOOKUP : 0) | (d->forbid_filter_perl ? EXPAND_NO_PERL : 0) |
+	return (d->forbid_filter_dlfunc ? EXPAND_NO_DLFUNC : 0) |
+	       (d->forbid_filter_existstest ? EXPAND_NO_EXISTS : 0) |
+	       (d->forbid_filter_lookup ? EXPAND_NO_LOOKUP : 0) |
+	       (d->forbid_filter_perl ? EXPAND_NO_PERL : 0) |
 	       (d->forbid_filter_readfile ? EXPAND_NO_READFILE : 0) |
-	       (d->forbid_filter_readsocket ? EXPAND_NO_READSOCKET : 0) | (d->forbid_filter_run ? EXPAND_NO_RUN : 0);
+	       (d->forbid_filter_readsocket ? EXPAND_NO_READSOCKET : 0) |
+	       (d->forbid_filter_run ? EXPAND_NO_RUN : 0);
 }
 
 /* ptr NULL where the option is unset or its expansion fails on purpose. */
@@ -47,11 +51,19 @@ static enum rc make_rules(struct interpretation *in, struct filter_rules *rules)
 	enum rc rc;
 
 	*rules = (struct filter_rules){
-		.allow_defer = d->allow_defer, .allow_fail = d->allow_fail, .allow_freeze = d->allow_freeze,
-		.forbid_reply = d->forbid_filter_reply, .forbid_logwrite = d->forbid_filter_logwrite,
-		.forbid_file = d->forbid_file, .forbid_pipe = d->forbid_pipe, .prepend_home = d->filter_prepend_home,
-		.forbid_expand = forbidden(d), .first_delivery = m && m->deliver_firsttime,
-		.name = d->data ? SLICE("filter data") : SLICE("filter file"), .log = write_log, .log_arg = in,
+	    .allow_defer = d->allow_defer,
+	    .allow_fail = d->allow_fail,
+	    .allow_freeze = d->allow_freeze,
+	    .forbid_reply = d->forbid_filter_reply,
+	    .forbid_logwrite = d->forbid_filter_logwrite,
+	    .forbid_file = d->forbid_file,
+	    .forbid_pipe = d->forbid_pipe,
+	    .prepend_home = d->filter_prepend_home,
+	    .forbid_expand = forbidden(d),
+	    .first_delivery = m && m->deliver_firsttime,
+	    .name = d->data ? SLICE("filter data") : SLICE("filter file"),
+	    .log = write_log,
+	    .log_arg = in,
 	};
 	rc = sieve_option(in, d->sieve_inbox, &rules->sieve_inbox);
 	if (rc == OK)
@@ -96,8 +108,9 @@ static bool add_action(struct interpretation *in, const struct filter_action *ac
 		break;
 	case FILTER_PIPE:
 		item.kind = REDIRECT_PIPE;
-		item.text = slice_starts(action->text, SLICE("|")) ? action->text :
-			    arena_printf(routing_arena(in->r), "|%.*s", SLICE_ARG(action->text));
+		item.text = slice_starts(action->text, SLICE("|"))
+				? action->text
+				: arena_printf(routing_arena(in->r), "|%.*s", SLICE_ARG(action->text));
 		item.text.taint = action->text.taint;
 		verdict = item.text.ptr ? redirect_add_delivery(in, &item, &child) : LIST_ERROR;
 		break;
@@ -115,10 +128,11 @@ static bool add_action(struct interpretation *in, const struct filter_action *ac
 	return verdict == LIST_CHILDREN;
 }
 
-static enum route_result say_verdict(struct routing *r, const struct filter_result *result, enum route_result what,
-				     const char *otherwise)
+static enum route_result say_verdict(struct routing *r, const struct filter_result *result,
+				     enum route_result what, const char *otherwise)
 {
-	r->out->user_message = result->user_message.len ? result->user_message : (struct slice){NULL, 0, CLEAN};
+	r->out->user_message =
+	    result->user_message.len ? result->user_message : (struct slice){NULL, 0, CLEAN};
 	if (!slice_eq(result->message, result->user_message))
 		r->out->bounce_message = result->user_message;
 	if (result->message.len)
@@ -167,7 +181,8 @@ static enum route_result wrong(struct interpretation *in)
 	return ROUTE_DECLINE;
 }
 
-enum route_result redirect_run_filter(struct interpretation *in, enum filter_language language, struct slice text)
+enum route_result redirect_run_filter(struct interpretation *in, enum filter_language language,
+				      struct slice text)
 {
 	struct routing *r = in->r;
 	struct filter_rules *rules = arena_make(routing_arena(r), struct filter_rules);
@@ -175,9 +190,10 @@ enum route_result redirect_run_filter(struct interpretation *in, enum filter_lan
 	enum rc rc;
 
 	if (language == FILTER_EXIM ? in->d->forbid_exim_filter : in->d->forbid_sieve_filter)
-		return route_say(r, ROUTE_DEFER, "error in filter %s: %s filtering not enabled", in->d->data ? "data" : "file",
-				 language == FILTER_EXIM ? "Exim" : "Sieve");
-	if (!r->sc->message) /* asked for an address, not for a message: nobody knows what the filter would do with it */
+		return route_say(r, ROUTE_DEFER, "error in filter %s: %s filtering not enabled",
+				 in->d->data ? "data" : "file", language == FILTER_EXIM ? "Exim" : "Sieve");
+	if (!r->sc
+		 ->message) /* asked for an address, not for a message: nobody knows what the filter would do with it */
 		return ROUTE_DECLINE;
 	rc = rules ? make_rules(in, rules) : err_memory(r->err);
 	if (rc == OK)

@@ -79,7 +79,8 @@ static bool parses_with_domain(struct arena *arena, struct slice item)
 	struct address_parts parts;
 	struct err err = {0};
 
-	return address_parse(arena, item, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL, &parts, &err) == OK &&
+	return address_parse(arena, item, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL, &parts, &err) ==
+		   OK &&
 	       parts.domain.len > 0;
 }
 
@@ -89,8 +90,10 @@ static bool special(struct slice *rest, struct redirect_item *item)
 		struct slice word;
 		enum redirect_kind kind;
 	} words[] = {
-		{SLICE_INIT(":blackhole:"), REDIRECT_BLACKHOLE}, {SLICE_INIT(":unknown:"), REDIRECT_UNKNOWN},
-		{SLICE_INIT(":defer:"), REDIRECT_DEFER}, {SLICE_INIT(":fail:"), REDIRECT_FAIL},
+	    {SLICE_INIT(":blackhole:"), REDIRECT_BLACKHOLE},
+	    {SLICE_INIT(":unknown:"), REDIRECT_UNKNOWN},
+	    {SLICE_INIT(":defer:"), REDIRECT_DEFER},
+	    {SLICE_INIT(":fail:"), REDIRECT_FAIL},
 	};
 	ptrdiff_t end;
 
@@ -99,7 +102,8 @@ static bool special(struct slice *rest, struct redirect_item *item)
 			continue;
 		item->kind = words[i].kind;
 		end = slice_find(*rest, '\n');
-		item->text = slice_trim(slice_sub(*rest, words[i].word.len, end < 0 ? SIZE_MAX : (size_t)end - words[i].word.len));
+		item->text = slice_trim(slice_sub(*rest, words[i].word.len,
+						  end < 0 ? SIZE_MAX : (size_t)end - words[i].word.len));
 		*rest = skip_line(*rest);
 		return true;
 	}
@@ -114,8 +118,10 @@ static void address_item(struct arena *arena, struct slice text, struct redirect
 	item->backslash = text.len > 1 && text.ptr[0] == '\\';
 	if (item->backslash)
 		text = slice_from(text, 1);
-	if (address_parse(arena, text, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_EMPTY |
-			  ADDRESS_ALLOW_UTF8, &parts, &err) != OK) {
+	if (address_parse(arena, text,
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_EMPTY |
+			      ADDRESS_ALLOW_UTF8,
+			  &parts, &err) != OK) {
 		item->kind = REDIRECT_ERROR;
 		item->error = err.text;
 		return;
@@ -159,8 +165,8 @@ bool redirect_code(struct slice *text, char first_digit)
 	struct slice s = *text;
 	uint32_t at = 3;
 
-	if (s.len < 4 || !ascii_is_digit(s.ptr[0]) || !ascii_is_digit(s.ptr[1]) || !ascii_is_digit(s.ptr[2]) ||
-	    !ascii_is_space(s.ptr[3]))
+	if (s.len < 4 || !ascii_is_digit(s.ptr[0]) || !ascii_is_digit(s.ptr[1]) ||
+	    !ascii_is_digit(s.ptr[2]) || !ascii_is_space(s.ptr[3]))
 		return false;
 	if (s.ptr[0] == first_digit)
 		return true;

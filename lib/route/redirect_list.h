@@ -5,14 +5,16 @@
 #include "message/message.h"
 
 enum redirect_kind {
-	REDIRECT_ADDRESS,   /* text is local_part@domain, or a local part with unqualified set */
-	REDIRECT_FILE,	    /* "/path" */
-	REDIRECT_PIPE,	    /* "|command" */
-	REDIRECT_INCLUDE,   /* text is the file's name */
-	REDIRECT_BLACKHOLE, REDIRECT_UNKNOWN,
-	REDIRECT_DEFER, REDIRECT_FAIL, /* text is what stood behind it on the line */
-	REDIRECT_NOTHING,   /* well-formed, but empty: "()" */
-	REDIRECT_ERROR,	    /* malformed: text is the item, error says why */
+	REDIRECT_ADDRESS, /* text is local_part@domain, or a local part with unqualified set */
+	REDIRECT_FILE,    /* "/path" */
+	REDIRECT_PIPE,    /* "|command" */
+	REDIRECT_INCLUDE, /* text is the file's name */
+	REDIRECT_BLACKHOLE,
+	REDIRECT_UNKNOWN,
+	REDIRECT_DEFER,
+	REDIRECT_FAIL,    /* text is what stood behind it on the line */
+	REDIRECT_NOTHING, /* well-formed, but empty: "()" */
+	REDIRECT_ERROR,   /* malformed: text is the item, error says why */
 };
 struct redirect_item {
 	enum redirect_kind kind;

@@ -82,7 +82,8 @@ static enum rc check_item(struct routing *r, struct slice item, const struct che
 	char *path;
 	enum rc rc;
 
-	for (; item.len && (item.ptr[0] == '!' || item.ptr[0] == '+'); item = slice_ltrim(slice_from(item, 1))) {
+	for (; item.len && (item.ptr[0] == '!' || item.ptr[0] == '+');
+	     item = slice_ltrim(slice_from(item, 1))) {
 		negated |= item.ptr[0] == '!';
 		eacces_is_absent |= item.ptr[0] == '+';
 	}

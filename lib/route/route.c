@@ -76,7 +76,8 @@ static enum rc set_variables(struct routing *r)
 		at = slice_find(item, '=');
 		name = slice_trim(slice_sub(item, 0, at < 0 ? item.len : (size_t)at));
 		if (at < 0 || !slice_starts(name, SLICE("r_")) || name.len == 2)
-			return err_set(r->err, DEFER, "bad name or missing value in \"set\": \"%.*s\"", SLICE_ARG(item));
+			return err_set(r->err, DEFER, "bad name or missing value in \"set\": \"%.*s\"",
+				       SLICE_ARG(item));
 		rc = expand_text(r->sc, slice_trim(slice_from(item, (size_t)at + 1)), &value, r->err);
 		if (rc == FAIL && r->err->forced)
 			return FAIL;
@@ -138,8 +139,8 @@ static enum route_result translate_hosts(struct routing *r)
 			continue;
 		}
 		struct host_list found = {0};
-		if (hosts_find_name(r->sc, value, host->port, &(struct hosts_query){.flags = HOSTS_BY_SYSTEM}, &found,
-				    r->err) > HOST_FOUND_LOCAL)
+		if (hosts_find_name(r->sc, value, host->port, &(struct hosts_query){.flags = HOSTS_BY_SYSTEM},
+				    &found, r->err) > HOST_FOUND_LOCAL)
 			return route_say(r, ROUTE_DEFER, "translate_ip_address: no address for \"%.*s\"",
 					 SLICE_ARG(value));
 		for (struct host_item *item = found.first, *after; item; item = after) {
@@ -187,13 +188,13 @@ static enum route_result no_route(struct routing *r, const struct router *last)
 {
 	struct slice text;
 
-	r->out->router = NULL; /* nobody took it: no one router is to blame */
+	r->out->router = NULL;         /* nobody took it: no one router is to blame */
 	if (r->out->message.len > 0) { /* a router that declined knows more than "unrouteable" */
 		r->out->user_message = r->out->message;
 		return ROUTE_FAIL;
 	}
-	if (last && last->cannot_route_message && expand(r->sc, last->cannot_route_message, &text, r->err) == OK &&
-	    text.len > 0)
+	if (last && last->cannot_route_message &&
+	    expand(r->sc, last->cannot_route_message, &text, r->err) == OK && text.len > 0)
 		(void)route_say(r, ROUTE_FAIL, "%.*s", SLICE_ARG(text));
 	else
 		(void)route_say(r, ROUTE_FAIL, "Unrouteable address");
@@ -207,8 +208,8 @@ static void reset_address(struct routing *r)
 	struct address *address = r->address;
 	struct slice plain = slice_sub(address->full, 0, address->cased_local_part.len);
 
-	address->local_part = local_part_unquote(routing_arena(r),
-						 r->router->caseful_local_part ? address->cased_local_part : plain);
+	address->local_part = local_part_unquote(
+	    routing_arena(r), r->router->caseful_local_part ? address->cased_local_part : plain);
 	if (!address->local_part.ptr)
 		address->local_part = SLICE_EMPTY;
 	address->local_part_data = address->domain_data = (struct slice){NULL, 0, CLEAN};
@@ -267,7 +268,8 @@ static enum route_result run_routers(struct routing *r, const struct router *fir
 		if (router_loops(router, r->address, &ancestors))
 			continue;
 		if (ancestors > ANCESTORS_MAX)
-			return route_say(r, ROUTE_DEFER, "routing loop for %.*s", SLICE_ARG(r->address->full));
+			return route_say(r, ROUTE_DEFER, "routing loop for %.*s",
+					 SLICE_ARG(r->address->full));
 		reset_address(r);
 		switch (router_preconditions(r)) {
 		case OK:
@@ -277,7 +279,8 @@ static enum route_result run_routers(struct routing *r, const struct router *fir
 		default:
 			r->out->router = router;
 			if (r->err->text.len == 0)
-				return route_say(r, ROUTE_DEFER, "%.*s router: a precondition could not be tested",
+				return route_say(r, ROUTE_DEFER,
+						 "%.*s router: a precondition could not be tested",
 						 SLICE_ARG(router->instance.name));
 			r->out->os = r->err->os;
 			return route_say(r, ROUTE_DEFER, "%.*s", SLICE_ARG(r->err->text));
@@ -332,8 +335,8 @@ static enum route_result percent_hack(struct routing *r, bool *done_ret)
 	return ROUTE_REROUTED;
 }
 
-enum route_result route_address(struct scope *sc, struct address *address, enum route_mode mode, struct route_output *out,
-				struct err *err)
+enum route_result route_address(struct scope *sc, struct address *address, enum route_mode mode,
+				struct route_output *out, struct err *err)
 {
 	const struct conf_instances *routers = conf_instances(sc->conf, CONF_SECTION_ROUTERS);
 	const struct router *first = address->start_router, *saved_router = sc->router;

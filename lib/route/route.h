@@ -10,18 +10,18 @@
 struct host_item {
 	struct host_item *next;
 	struct slice name;
-	struct ip_addr ip;	   /* family 0: not looked up yet */
-	uint16_t port;		   /* 0: the transport's */
-	int32_t mx;		   /* preference; MX_NONE: not from MX records */
-	int32_t sort_key;	   /* hosts of equal preference are in random order */
-	bool dnssec_authentic;	   /* name and address were found securely */
+	struct ip_addr ip;     /* family 0: not looked up yet */
+	uint16_t port;         /* 0: the transport's */
+	int32_t mx;            /* preference; MX_NONE: not from MX records */
+	int32_t sort_key;      /* hosts of equal preference are in random order */
+	bool dnssec_authentic; /* name and address were found securely */
 };
 #define MX_NONE (-1)
 struct host_list {
 	struct host_item *first;
 	unsigned count;
 	bool from_mx;
-	bool dnssec_mx;		   /* the MX records were secure */
+	bool dnssec_mx; /* the MX records were secure */
 };
 
 /* A boolean that is expanded at each use ("unseen", "no_more", "more = ${if ...}"): const struct expansion *, to be read
@@ -30,7 +30,15 @@ extern const struct conf_type conf_expand_bool;
 #define OPT_EXPAND_BOOL(st, f, d, h) CONF_ROW(st, f, const struct expansion *, &conf_expand_bool, d, h, 0)
 
 /* What the "self" option says to do when the first host is this one. */
-enum router_self { SELF_FREEZE, SELF_DEFER, SELF_PASS, SELF_FAIL, SELF_SEND, SELF_REROUTE, SELF_REROUTE_REWRITE };
+enum router_self {
+	SELF_FREEZE,
+	SELF_DEFER,
+	SELF_PASS,
+	SELF_FAIL,
+	SELF_SEND,
+	SELF_REROUTE,
+	SELF_REROUTE_REWRITE
+};
 
 /* What every router has; a driver's struct begins with it. */
 struct router {
@@ -40,33 +48,36 @@ struct router {
 	const struct match_list *domains, *local_parts, *senders, *ignore_target_hosts;
 	const struct match_list *dnssec_request_domains, *dnssec_require_domains;
 	const struct expansion *condition, *address_data, *require_files, *errors_to;
-	const struct expansion *router_home_directory, *transport_home_directory, *transport_current_directory;
-	const struct expansion *cannot_route_message, *translate_ip_address, *debug_print, *more, *unseen, *group, *user;
+	const struct expansion *router_home_directory, *transport_home_directory,
+	    *transport_current_directory;
+	const struct expansion *cannot_route_message, *translate_ip_address, *debug_print, *more, *unseen,
+	    *group, *user;
 	struct slice headers_add, headers_remove; /* lists; each item is expanded by itself */
 	struct slice local_part_prefix, local_part_suffix, set;
 	struct slice fallback_hosts, redirect_router, pass_router, self;
 	bool local_part_prefix_optional, local_part_suffix_optional;
-	bool address_test, caseful_local_part, check_local_user, disable_logging, dsn_lasthop, expn, initgroups;
+	bool address_test, caseful_local_part, check_local_user, disable_logging, dsn_lasthop, expn,
+	    initgroups;
 	bool log_as_local, pass_on_timeout, repeat_use, verify_only;
-	bool verify_recipient, verify_sender;		      /* side by side: "verify" sets both */
-	bool fail_verify_recipient, fail_verify_sender;	      /* "fail_verify" */
+	bool verify_recipient, verify_sender;           /* side by side: "verify" sets both */
+	bool fail_verify_recipient, fail_verify_sender; /* "fail_verify" */
 	bool retry_use_local_part;
-	const struct router *pass_to, *redirect_to, *next;    /* resolved after loading */
+	const struct router *pass_to, *redirect_to, *next; /* resolved after loading */
 	enum router_self self_action;
-	struct slice self_domain;	      /* of reroute */
-	struct host_list *fallback_list;      /* parsed, without addresses; NULL: none */
-	unsigned number;		      /* in the order of the file */
+	struct slice self_domain;        /* of reroute */
+	struct host_list *fallback_list; /* parsed, without addresses; NULL: none */
+	unsigned number;                 /* in the order of the file */
 };
 
 enum route_result {
-	ROUTE_ACCEPT,	 /* addr->transport (and hosts) are set, or, in verification, the router takes it */
-	ROUTE_DECLINE,	 /* not mine: on to the next */
-	ROUTE_PASS,	 /* like decline, but "no_more" does not count; goes to pass_router */
-	ROUTE_FAIL,	 /* the address fails for good */
+	ROUTE_ACCEPT,  /* addr->transport (and hosts) are set, or, in verification, the router takes it */
+	ROUTE_DECLINE, /* not mine: on to the next */
+	ROUTE_PASS,    /* like decline, but "no_more" does not count; goes to pass_router */
+	ROUTE_FAIL,    /* the address fails for good */
 	ROUTE_DEFER,
-	ROUTE_REROUTED,	 /* replaced by new addresses in out->children */
+	ROUTE_REROUTED,  /* replaced by new addresses in out->children */
 	ROUTE_DISCARDED, /* :blackhole: */
-	ROUTE_FREEZE,	 /* defer, and freeze the message (self = freeze, filter's freeze) */
+	ROUTE_FREEZE,    /* defer, and freeze the message (self = freeze, filter's freeze) */
 };
 /* What the log shows for deferrals that no system call caused, as administrators know it. */
 enum { ROUTE_SHOW_REDIRECT = -17, ROUTE_SHOW_TRANSPORT = -30, ROUTE_SHOW_HOST = -32 };
@@ -77,13 +88,16 @@ struct route_output {
 	 * address with "unseen" leaves a clone here, which goes on at the next router, and what a filter sets up as "unseen"
 	 * is done whatever becomes of the address itself. */
 	struct link children;
-	struct slice message;	 /* for the log and the bounce: why it failed or defers */
-	struct slice user_message; /* for the SMTP client, if it may see one; ptr NULL: none. May begin with a reply code */
-	struct slice bounce_message; /* what a filter's "fail" has to say to the sender, beside the message; empty: nothing */
-	bool unseen;		 /* the router took a copy: children holds the clone that goes on */
+	struct slice message; /* for the log and the bounce: why it failed or defers */
+	struct slice
+	    user_message; /* for the SMTP client, if it may see one; ptr NULL: none. May begin with a reply code */
+	struct slice
+	    bounce_message; /* what a filter's "fail" has to say to the sender, beside the message; empty: nothing */
+	bool unseen;        /* the router took a copy: children holds the clone that goes on */
 	const struct router *router; /* that gave the verdict; NULL: none ("Unrouteable address") */
-	int os;			 /* errno behind it, or a ROUTE_SHOW_; 0: nothing to tell */
-	bool one_time;		 /* the children become recipients in their own right when they do not get through at once */
+	int os;                      /* errno behind it, or a ROUTE_SHOW_; 0: nothing to tell */
+	bool
+	    one_time; /* the children become recipients in their own right when they do not get through at once */
 	bool hide_child_in_errors;
 	bool disable_logging;
 	/* What skip_syntax_errors left out, for the log (and for a message to syntax_errors_to); empty: nothing. */
@@ -106,8 +120,8 @@ struct address *address_child(struct arena *arena, struct address *parent, struc
 
 /* Routes one address through the routers: until accept, failure, deferral or new addresses. Never DECLINE or PASS: an
  * address that nobody took is ROUTE_FAIL "Unrouteable address". sc->address is set for the time. Parks. */
-enum route_result route_address(struct scope *sc, struct address *address, enum route_mode mode, struct route_output *out,
-				struct err *err);
+enum route_result route_address(struct scope *sc, struct address *address, enum route_mode mode,
+				struct route_output *out, struct err *err);
 
 /* verify = recipient/sender without callout: follows a single redirection as Exim does.
  * OK deliverable; FAIL undeliverable; DEFER could not tell. *address_ret is what came out (address_data and so on). */
@@ -115,8 +129,9 @@ struct verify_options {
 	bool success_on_redirect;
 	bool no_details;
 };
-NODISCARD enum rc verify_address(struct scope *sc, struct slice address, bool sender, const struct verify_options *options,
-				 struct address **address_ret, struct route_output *out, struct err *err);
+NODISCARD enum rc verify_address(struct scope *sc, struct slice address, bool sender,
+				 const struct verify_options *options, struct address **address_ret,
+				 struct route_output *out, struct err *err);
 
 extern const struct conf_section route_conf_section; /* begin routers */
 /* percent_hack_domains, allow_mx_to_ip, dns_again_means_nonexist, dns_ipv4_lookup, finduser_retries, unknown_login ... */
@@ -128,7 +143,8 @@ struct route_options {
 	int64_t finduser_retries, max_username_length;
 };
 void route_done(struct shard *shard); /* the shard's cache of user names */
-extern const struct variable_table route_variables;  /* $router_name, $r_..., $local_part_prefix ..., $address_data, $home */
+extern const struct variable_table
+    route_variables; /* $router_name, $r_..., $local_part_prefix ..., $address_data, $home */
 
 /* -bf of a file that is no filter: the lines that tell what it would make. FAIL: malformed, or not permitted there. */
 NODISCARD enum rc forward_describe(struct scope *sc, struct slice text, struct str *lines, struct err *err);
@@ -145,42 +161,47 @@ NODISCARD enum rc user_find_uid(struct scope *sc, uint32_t uid, struct user_entr
 NODISCARD enum rc group_find(struct scope *sc, struct slice name, uint32_t *gid_ret, struct err *err);
 /* The "user" and "group" options: expanded, a number or a name. *set_ret false when the option is unset. user_ret may be
  * NULL; its gid is the user's own. DEFER with a text for anything that does not come out. */
-NODISCARD enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret, struct user_entry *user_ret,
-			      struct err *err);
-NODISCARD enum rc group_option(struct scope *sc, const struct expansion *option, bool *set_ret, uint32_t *gid_ret,
-			       struct err *err);
+NODISCARD enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret,
+			      struct user_entry *user_ret, struct err *err);
+NODISCARD enum rc group_option(struct scope *sc, const struct expansion *option, bool *set_ret,
+			       uint32_t *gid_ret, struct err *err);
 
 /* How to look at a file with its user's rights, as redirect does with a user's own .forward: given by the privileged helper
  * when there is one (lib/transport), once, before any shard runs. Without it files are read as ourselves. */
 struct user_files {
-	enum rc (*open)(struct task *task, uint32_t uid, uint32_t gid, const char *path, int flags, mode_t mode, int *fd_ret,
-			struct err *err);
-	enum rc (*stat)(struct task *task, uint32_t uid, uint32_t gid, const char *path, struct stat *stat_ret, struct err *err);
+	enum rc (*open)(struct task *task, uint32_t uid, uint32_t gid, const char *path, int flags,
+			mode_t mode, int *fd_ret, struct err *err);
+	enum rc (*stat)(struct task *task, uint32_t uid, uint32_t gid, const char *path,
+			struct stat *stat_ret, struct err *err);
 };
 void route_use_user_files(const struct user_files *files);
 
 /* MX and address records for a domain, as dnslookup and the smtp transport need them (RFC 5321 section 5.1): */
 enum {
-	HOSTS_MX = 1, HOSTS_SRV = 2, HOSTS_A = 4, HOSTS_AAAA = 8, /* A and AAAA: of the domain itself, when there is no MX */
-	HOSTS_IPV4_ONLY = 16, HOSTS_IPV4_FIRST = 32,
+	HOSTS_MX = 1,
+	HOSTS_SRV = 2,
+	HOSTS_A = 4,
+	HOSTS_AAAA = 8, /* A and AAAA: of the domain itself, when there is no MX */
+	HOSTS_IPV4_ONLY = 16,
+	HOSTS_IPV4_FIRST = 32,
 	HOSTS_BY_SYSTEM = 64, /* addresses of names from the system's tables (hosts_find_name: byname) */
 };
 enum host_find {
 	HOST_FOUND,
 	HOST_FOUND_LOCAL, /* the first one is this host: the list is whole, for "self" to decide */
 	HOST_NONE,
-	HOST_AGAIN,	  /* could not tell now */
-	HOST_NULL_MX,	  /* RFC 7505: the domain takes no mail; the same of SRV */
-	HOST_IGNORED,	  /* all addresses were in the list of those to be ignored */
+	HOST_AGAIN,   /* could not tell now */
+	HOST_NULL_MX, /* RFC 7505: the domain takes no mail; the same of SRV */
+	HOST_IGNORED, /* all addresses were in the list of those to be ignored */
 };
 /* What a search may have to know besides. */
 struct hosts_query {
 	unsigned flags;
-	const struct match_list *ignore;	   /* ignore_target_hosts */
+	const struct match_list *ignore;             /* ignore_target_hosts */
 	const struct match_list *mx_fail, *srv_fail; /* domains whose DNS errors count as "no such record" */
 	const struct match_list *dnssec_require;
-	struct slice srv_service;		   /* HOSTS_SRV: "smtp" */
-	bool *local_removed_ret;		   /* may be NULL: were this host, and worse ones, taken off the list? */
+	struct slice srv_service; /* HOSTS_SRV: "smtp" */
+	bool *local_removed_ret;  /* may be NULL: were this host, and worse ones, taken off the list? */
 };
 /* Fills in the list, in the order in which hosts are to be tried; from the local one on (by preference) they are taken
  * off. Parks. */
@@ -188,8 +209,8 @@ enum host_find hosts_find_dns(struct scope *sc, struct slice domain, const struc
 			      struct host_list *list_ret, struct err *err);
 /* The addresses of a name or address literal: by the DNS first, then as the system says, or with flags only one of them
  * (HOSTS_A: DNS only; HOSTS_BY_SYSTEM). Several addresses make several items; port is given to each. Parks. */
-enum host_find hosts_find_name(struct scope *sc, struct slice name, uint16_t port, const struct hosts_query *query,
-			       struct host_list *list_ret, struct err *err);
+enum host_find hosts_find_name(struct scope *sc, struct slice name, uint16_t port,
+			       const struct hosts_query *query, struct host_list *list_ret, struct err *err);
 /* Parses a list of hosts ("a : b::25 : + : c/mx : [::1]::24"), without looking anything up: items without addresses, in
  * their order, or at random within the groups that + divides; "name/mx" keeps its suffix. FAIL: malformed. */
 NODISCARD enum rc host_list_parse(struct shard *shard, struct arena *arena, struct slice text, bool randomize,
@@ -197,8 +218,9 @@ NODISCARD enum rc host_list_parse(struct shard *shard, struct arena *arena, stru
 void host_list_append(struct host_list *list, struct host_item *item);
 /* Finds the addresses of all the names of such a list (MX items included). first_local: HOST_FOUND_LOCAL if the first
  * address is ours; later ones cut the list there. failed_ret: the name that could not be found. Parks. */
-enum host_find host_list_resolve(struct scope *sc, const struct host_list *names, const struct hosts_query *query,
-				 bool skip_failed, struct host_list *list_ret, struct slice *failed_ret, struct err *err);
+enum host_find host_list_resolve(struct scope *sc, const struct host_list *names,
+				 const struct hosts_query *query, bool skip_failed,
+				 struct host_list *list_ret, struct slice *failed_ret, struct err *err);
 /* Does the interface list or hosts_treat_as_local claim it? Parks only for lists that look things up. */
 bool host_item_is_local(struct scope *sc, const struct host_item *host);
 

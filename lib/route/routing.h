@@ -25,7 +25,8 @@ static inline bool routing_verifies(const struct routing *r)
 }
 
 /* Leaves the words for log and bounce in out->message, and returns result. */
-enum route_result route_say(struct routing *r, enum route_result result, const char *format, ...) PRINTF_LIKE(3, 4);
+enum route_result route_say(struct routing *r, enum route_result result, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 /* The same from r->err, with a phrase in front. */
 enum route_result route_say_err(struct routing *r, enum route_result result, const char *what);
 
@@ -38,7 +39,8 @@ enum rc required_files_check(struct routing *r);
 
 /* handover.c: everything that accepting means: errors_to, header changes, transport, user, directories. transport_text
  * overrides the router's own (manualroute); NULL: that one. ROUTE_ACCEPT or ROUTE_DEFER. */
-enum route_result router_accept(struct routing *r, struct host_list *hosts, const struct transport *transport);
+enum route_result router_accept(struct routing *r, struct host_list *hosts,
+				const struct transport *transport);
 /* Parts of it, for redirect, which does so for each child. false: out->message tells, defer. */
 bool router_set_errors_to(struct routing *r, struct slice *errors_to);
 bool router_set_headers(struct routing *r, struct address *address);
@@ -62,14 +64,15 @@ struct file_reader {
 	uint32_t uid, gid;
 };
 NODISCARD enum rc file_reader_init(struct routing *r, struct file_reader *reader);
-NODISCARD enum rc file_reader_stat(struct routing *r, const struct file_reader *reader, const char *path, struct stat *ret);
+NODISCARD enum rc file_reader_stat(struct routing *r, const struct file_reader *reader, const char *path,
+				   struct stat *ret);
 /* At most size_max bytes; FAIL and DEFER as file_slurp(). */
-NODISCARD enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, const char *path, size_t size_max,
-				    struct slice *ret);
+NODISCARD enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, const char *path,
+				    size_t size_max, struct slice *ret);
 
 /* Appends the text, making the file if need be. For the logs of filters. Results as file_open() and file_writev(). */
-NODISCARD enum rc file_reader_append(struct scope *sc, const struct file_reader *reader, const char *path, mode_t mode,
-				     struct slice text, struct err *err);
+NODISCARD enum rc file_reader_append(struct scope *sc, const struct file_reader *reader, const char *path,
+				     mode_t mode, struct slice text, struct err *err);
 
 /* An option value that means no: "", "0", "no", "false"; anything else is yes. */
 bool lax_truth(struct slice value);

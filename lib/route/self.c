@@ -3,8 +3,8 @@
 
 enum route_result router_change_domain(struct routing *r, struct slice domain)
 {
-	struct slice full = arena_printf(routing_arena(r), "%.*s@%.*s", SLICE_ARG(r->address->cased_local_part),
-					 SLICE_ARG(domain));
+	struct slice full = arena_printf(routing_arena(r), "%.*s@%.*s",
+					 SLICE_ARG(r->address->cased_local_part), SLICE_ARG(domain));
 	struct address *child;
 
 	full.taint = TAINTED;
@@ -21,8 +21,8 @@ enum route_result router_change_domain(struct routing *r, struct slice domain)
 enum route_result router_self(struct routing *r, struct host_list *hosts, const struct transport *transport)
 {
 	const struct host_item *host = hosts->first;
-	const char *why = host->mx != MX_NONE ? "lowest numbered MX record points to local host" :
-						"remote host address is the local host";
+	const char *why = host->mx != MX_NONE ? "lowest numbered MX record points to local host"
+					      : "remote host address is the local host";
 
 	switch (r->router->self_action) {
 	case SELF_FREEZE:

@@ -9,7 +9,7 @@
 #include "name_service.h"
 #include "routing.h"
 
-#define CACHE_SECONDS	60
+#define CACHE_SECONDS   60
 #define CACHE_COUNT_MAX 4096 /* then it is emptied: crude, but a flood of made-up names costs nothing else */
 
 struct user_cache {
@@ -76,8 +76,8 @@ static struct answer *remember(struct user_cache *cache, struct answer *answer)
 }
 
 /* The answer stays valid until the next park. NULL: *rc_ret says why. */
-static const struct answer *find(struct scope *sc, enum ask ask, struct slice name, uint32_t id, enum rc *rc_ret,
-				 struct err *err)
+static const struct answer *find(struct scope *sc, enum ask ask, struct slice name, uint32_t id,
+				 enum rc *rc_ret, struct err *err)
 {
 	struct user_cache *cache = cache_of(sc->task->shard);
 	struct answer *answer, *kept;
@@ -110,7 +110,8 @@ static const struct answer *find(struct scope *sc, enum ask ask, struct slice na
 			return NULL;
 		answer->expires = shard_now(sc->task->shard) + CACHE_SECONDS * NS_PER_S;
 		if (answer->rc == DEFER) {
-			*rc_ret = err_os(err, DEFER, answer->os ? answer->os : EIO, "user lookup for %s", key + 2);
+			*rc_ret =
+			    err_os(err, DEFER, answer->os ? answer->os : EIO, "user lookup for %s", key + 2);
 			free(answer);
 			return NULL;
 		}
@@ -125,12 +126,16 @@ static const struct answer *find(struct scope *sc, enum ask ask, struct slice na
 	return answer;
 }
 
-static enum rc entry_copy(struct arena *arena, const struct answer *answer, struct user_entry *ret, struct err *err)
+static enum rc entry_copy(struct arena *arena, const struct answer *answer, struct user_entry *ret,
+			  struct err *err)
 {
 	*ret = (struct user_entry){
-		.name = arena_copy(arena, slice_of(answer->name)), .home = arena_copy(arena, slice_of(answer->home)),
-		.gecos = arena_copy(arena, slice_of(answer->gecos)), .shell = arena_copy(arena, slice_of(answer->shell)),
-		.uid = answer->id, .gid = answer->gid,
+	    .name = arena_copy(arena, slice_of(answer->name)),
+	    .home = arena_copy(arena, slice_of(answer->home)),
+	    .gecos = arena_copy(arena, slice_of(answer->gecos)),
+	    .shell = arena_copy(arena, slice_of(answer->shell)),
+	    .uid = answer->id,
+	    .gid = answer->gid,
 	};
 	return ret->name.ptr && ret->home.ptr && ret->gecos.ptr && ret->shell.ptr ? OK : err_memory(err);
 }
@@ -165,8 +170,8 @@ enum rc group_find(struct scope *sc, struct slice name, uint32_t *gid_ret, struc
 	return rc;
 }
 
-enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret, struct user_entry *user_ret,
-		    struct err *err)
+enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret,
+		    struct user_entry *user_ret, struct err *err)
 {
 	struct slice value;
 	struct user_entry user = {.name = SLICE_EMPTY, .home = SLICE_EMPTY};
@@ -202,7 +207,8 @@ enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_
 	return OK;
 }
 
-enum rc group_option(struct scope *sc, const struct expansion *option, bool *set_ret, uint32_t *gid_ret, struct err *err)
+enum rc group_option(struct scope *sc, const struct expansion *option, bool *set_ret, uint32_t *gid_ret,
+		     struct err *err)
 {
 	struct slice value;
 	uint64_t number;

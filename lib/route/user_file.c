@@ -25,18 +25,20 @@ enum rc file_reader_init(struct routing *r, struct file_reader *reader)
 	reader->uid = probe.uid;
 	reader->gid = probe.gid;
 	/* The helper does nothing as root; what root owns is for everybody to read, or not meant for us. */
-	reader->switched = probe.uid_set && probe.gid_set && probe.uid != 0 && probe.gid != 0 && probe.uid != geteuid();
+	reader->switched =
+	    probe.uid_set && probe.gid_set && probe.uid != 0 && probe.gid != 0 && probe.uid != geteuid();
 	return OK;
 }
 
-enum rc file_reader_stat(struct routing *r, const struct file_reader *reader, const char *path, struct stat *ret)
+enum rc file_reader_stat(struct routing *r, const struct file_reader *reader, const char *path,
+			 struct stat *ret)
 {
-	return reader->switched ? helper->stat(r->sc->task, reader->uid, reader->gid, path, ret, r->err) :
-				  file_stat(r->sc->task, path, true, ret, r->err);
+	return reader->switched ? helper->stat(r->sc->task, reader->uid, reader->gid, path, ret, r->err)
+				: file_stat(r->sc->task, path, true, ret, r->err);
 }
 
-enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, const char *path, size_t size_max,
-			  struct slice *ret)
+enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, const char *path,
+			  size_t size_max, struct slice *ret)
 {
 	struct task *task = r->sc->task;
 	struct stat st;
@@ -62,16 +64,16 @@ enum rc file_reader_slurp(struct routing *r, const struct file_reader *reader, c
 	return rc;
 }
 
-enum rc file_reader_append(struct scope *sc, const struct file_reader *reader, const char *path, mode_t mode, struct slice text,
-			   struct err *err)
+enum rc file_reader_append(struct scope *sc, const struct file_reader *reader, const char *path, mode_t mode,
+			   struct slice text, struct err *err)
 {
 	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
 	struct iovec iov = {.iov_base = (void *)text.ptr, .iov_len = text.len};
 	int fd;
 	enum rc rc;
 
-	rc = reader->switched ? helper->open(sc->task, reader->uid, reader->gid, path, flags, mode, &fd, err) :
-				file_open(sc->task, path, flags, mode, &fd, err);
+	rc = reader->switched ? helper->open(sc->task, reader->uid, reader->gid, path, flags, mode, &fd, err)
+			      : file_open(sc->task, path, flags, mode, &fd, err);
 	if (rc != OK)
 		return rc;
 	rc = file_writev(sc->task, fd, &iov, 1, UINT64_MAX, err);

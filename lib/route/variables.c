@@ -2,7 +2,8 @@
  * lib/message's to tell. */
 #include "routing.h"
 
-static enum rc get_router_name(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_router_name(struct scope *sc, const struct variable *variable, struct slice *ret,
+			       struct err *err)
 {
 	const struct router *router = sc->router ? sc->router : sc->address ? sc->address->router : NULL;
 
@@ -13,7 +14,8 @@ static enum rc get_router_name(struct scope *sc, const struct variable *variable
 }
 
 /* A slice of struct address, at the offset in variable->arg. */
-static enum rc get_address_slice(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_address_slice(struct scope *sc, const struct variable *variable, struct slice *ret,
+				 struct err *err)
 {
 	(void)err;
 	*ret = SLICE_EMPTY;
@@ -26,7 +28,7 @@ static enum rc get_address_slice(struct scope *sc, const struct variable *variab
 }
 
 static const struct variable rows[] = {
-	{"home", get_address_slice, offsetof(struct address, home)},
-	{"router_name", get_router_name, 0},
+    {"home", get_address_slice, offsetof(struct address, home)},
+    {"router_name", get_router_name, 0},
 };
 const struct variable_table route_variables = {rows, ARRAY_COUNT(rows)};

@@ -42,7 +42,8 @@ enum rc verify_address(struct scope *sc, struct slice text, bool sender, const s
 	struct address *address;
 	enum rc rc;
 
-	rc = rewrite_address(sc, rewrite_rules(sc->conf), sender ? REWRITE_ENV_FROM : REWRITE_ENV_TO, text, &text, err);
+	rc = rewrite_address(sc, rewrite_rules(sc->conf), sender ? REWRITE_ENV_FROM : REWRITE_ENV_TO, text,
+			     &text, err);
 	if (rc != OK)
 		return rc;
 	address = address_new(sc->task->arena, text);

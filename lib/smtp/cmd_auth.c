@@ -12,7 +12,8 @@ bool auth_offer(struct smtp_session *s, struct str *text)
 	bool first = true;
 
 	s->auth_offered = 0;
-	if (s->client.authenticator_name.len || match_client(sc, s->options->auth_advertise_hosts, NULL, &err) != OK)
+	if (s->client.authenticator_name.len ||
+	    match_client(sc, s->options->auth_advertise_hosts, NULL, &err) != OK)
 		return false;
 	for (unsigned i = 0; i < all->count && i < OFFER_MAX; i++) {
 		const struct authenticator *a = all->items[i];
@@ -23,8 +24,10 @@ bool auth_offer(struct smtp_session *s, struct str *text)
 		err = err_make(&s->serving->arena);
 		rc = auth_advertised(sc, a, &err);
 		if (rc == FAIL && err.text.len && !err.forced)
-			log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "failed to expand server_advertise_condition for %.*s authenticator: %.*s",
-				    SLICE_ARG(a->instance.name), SLICE_ARG(err.text));
+			log_session(
+			    s, LOG_TO_MAIN | LOG_TO_PANIC,
+			    "failed to expand server_advertise_condition for %.*s authenticator: %.*s",
+			    SLICE_ARG(a->instance.name), SLICE_ARG(err.text));
 		if (rc != OK)
 			continue;
 		s->auth_offered |= 1ull << i;
@@ -94,11 +97,11 @@ static void fail(struct smtp_session *s, enum auth_result result, const struct a
 		int code;
 		const char *enhanced, *text;
 	} words[] = {
-		[AUTH_FAIL] = {535, "5.7.8", "Incorrect authentication data"},
-		[AUTH_DEFER] = {435, "4.7.0", "Unable to authenticate at present"},
-		[AUTH_BAD_BASE64] = {501, "5.5.2", "Invalid base64 data"},
-		[AUTH_CANCELLED] = {501, "5.7.0", "Authentication cancelled"},
-		[AUTH_UNEXPECTED] = {553, "5.5.4", "Initial data not expected"},
+	    [AUTH_FAIL] = {535, "5.7.8", "Incorrect authentication data"},
+	    [AUTH_DEFER] = {435, "4.7.0", "Unable to authenticate at present"},
+	    [AUTH_BAD_BASE64] = {501, "5.5.2", "Invalid base64 data"},
+	    [AUTH_CANCELLED] = {501, "5.7.0", "Authentication cancelled"},
+	    [AUTH_UNEXPECTED] = {553, "5.5.4", "Initial data not expected"},
 	};
 	bool deferred = result == AUTH_DEFER, judged = deferred || result == AUTH_FAIL;
 	struct str id = str_make(&s->serving->arena), why = str_make(&s->serving->arena);
@@ -111,8 +114,9 @@ static void fail(struct smtp_session *s, enum auth_result result, const struct a
 	if (deferred)
 		str_printf(&why, ": %.*s", SLICE_ARG(server->defer_text));
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "%.*s authenticator failed for %.*s: %d %s%.*s%.*s",
-		    SLICE_ARG(server->authenticator->instance.name), SLICE_ARG(client_caller(s)), words[result].code,
-		    words[result].text, SLICE_ARG(str_slice(&id)), SLICE_ARG(str_slice(&why)));
+		    SLICE_ARG(server->authenticator->instance.name), SLICE_ARG(client_caller(s)),
+		    words[result].code, words[result].text, SLICE_ARG(str_slice(&id)),
+		    SLICE_ARG(str_slice(&why)));
 	if (deferred && server->client_text.len)
 		replyf(s, words[result].code, words[result].enhanced, "%s: %.*s", words[result].text,
 		       SLICE_ARG(server->client_text));
@@ -166,7 +170,8 @@ struct slice auth_shown(struct slice line)
 	struct slice rest = line, word, mechanism = SLICE_EMPTY;
 
 	if (slice_word(&rest, &word) && slice_word(&rest, &mechanism))
-		return slice_make(line.ptr, (size_t)(mechanism.ptr + mechanism.len - line.ptr), (enum taint)line.taint);
+		return slice_make(line.ptr, (size_t)(mechanism.ptr + mechanism.len - line.ptr),
+				  (enum taint)line.taint);
 	return line;
 }
 
@@ -178,8 +183,12 @@ bool session_authenticated(const struct smtp_session *s)
 
 static void run(struct smtp_session *s, const struct authenticator *a, struct slice text)
 {
-	struct auth_server server = {.authenticator = a, .prompt = prompt, .arg = s, .id = SLICE_EMPTY,
-				     .defer_text = SLICE_EMPTY, .client_text = SLICE_EMPTY};
+	struct auth_server server = {.authenticator = a,
+				     .prompt = prompt,
+				     .arg = s,
+				     .id = SLICE_EMPTY,
+				     .defer_text = SLICE_EMPTY,
+				     .client_text = SLICE_EMPTY};
 	enum auth_result result = AUTH_BAD_BASE64;
 
 	server.sc = session_scope(s);
@@ -216,7 +225,8 @@ void cmd_auth(struct smtp_session *s, struct slice line, struct slice argument)
 	}
 	a = find_offered(s, mechanism);
 	if (!a)
-		reply_error(s, 504, "5.5.4", "%.*s authentication mechanism not supported", SLICE_ARG(mechanism));
+		reply_error(s, 504, "5.5.4", "%.*s authentication mechanism not supported",
+			    SLICE_ARG(mechanism));
 	else
 		run(s, a, slice_trim(rest));
 }
@@ -277,7 +287,8 @@ bool mail_auth(struct smtp_session *s, struct slice sender, struct slice *believ
 
 /* ---- Variables ------------------------------------------------------------------------------------------------------ */
 
-static enum rc get_failed(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_failed(struct scope *sc, const struct variable *variable, struct slice *ret,
+			  struct err *err)
 {
 	(void)variable;
 	(void)err;
@@ -285,16 +296,18 @@ static enum rc get_failed(struct scope *sc, const struct variable *variable, str
 	return OK;
 }
 
-static enum rc get_fail_id(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_fail_id(struct scope *sc, const struct variable *variable, struct slice *ret,
+			   struct err *err)
 {
 	(void)variable;
 	(void)err;
-	*ret = sc->session && sc->session->authenticated_fail_id.ptr ? sc->session->authenticated_fail_id : SLICE_EMPTY;
+	*ret = sc->session && sc->session->authenticated_fail_id.ptr ? sc->session->authenticated_fail_id
+								     : SLICE_EMPTY;
 	return OK;
 }
 
 static const struct variable rows[] = {
-	{"authentication_failed", get_failed, 0},
-	{"authenticated_fail_id", get_fail_id, 0},
+    {"authentication_failed", get_failed, 0},
+    {"authenticated_fail_id", get_fail_id, 0},
 };
 const struct variable_table smtp_auth_variables = {rows, ARRAY_COUNT(rows)};

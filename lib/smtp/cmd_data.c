@@ -17,7 +17,8 @@ static bool data_begin(struct smtp_session *s)
 	m->received = shard_wall_exact(s->server->shard);
 	(void)session_scope(s);
 	if (s->options->acl[ACL_WHERE_PREDATA] &&
-	    !acl_verdict(s, ACL_WHERE_PREDATA, session_acl(s, ACL_WHERE_PREDATA, &outcome, &err), &outcome, &err, NULL, SLICE_EMPTY))
+	    !acl_verdict(s, ACL_WHERE_PREDATA, session_acl(s, ACL_WHERE_PREDATA, &outcome, &err), &outcome,
+			 &err, NULL, SLICE_EMPTY))
 		return false;
 	m->id = message_id_next(&s->server->ids, m->received);
 	t->receive = receive_new(s);
@@ -38,7 +39,8 @@ static void data_lost(struct smtp_session *s, enum receive_end end)
 	if (end == RECEIVE_TIMEOUT) {
 		s->server->stats.timeouts++;
 		s->notquit_reason = "data-timeout";
-		log_session(s, LOG_TO_MAIN, "SMTP data timeout (message abandoned) on connection from %.*s F=<%.*s>",
+		log_session(s, LOG_TO_MAIN,
+			    "SMTP data timeout (message abandoned) on connection from %.*s F=<%.*s>",
 			    SLICE_ARG(client_caller(s)), SLICE_ARG(s->transaction->message->sender));
 		replyf(s, 421, "4.4.2", "%.*s: SMTP incoming data timeout - closing connection.",
 		       SLICE_ARG(conf_main(s->conf)->primary_hostname));
@@ -148,7 +150,8 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 		return;
 	}
 	if (s->size_max && (size > s->size_max || t->receive->size > s->size_max - size)) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected BDAT%.*s: message too big", SLICE_ARG(client_phrase(s)));
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected BDAT%.*s: message too big",
+			    SLICE_ARG(client_phrase(s)));
 		reply(s, 552, "5.3.4", SLICE("Message size exceeds maximum permitted"));
 		chunk_refused(s, size, last);
 		return;

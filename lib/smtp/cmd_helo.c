@@ -27,9 +27,11 @@ static bool helo_acceptable(struct smtp_session *s, struct slice name)
 {
 	struct err err = err_make(NULL);
 
-	if (helo_well_formed(name, s->options->helo_allow_chars.ptr ? s->options->helo_allow_chars : SLICE_EMPTY))
+	if (helo_well_formed(name,
+			     s->options->helo_allow_chars.ptr ? s->options->helo_allow_chars : SLICE_EMPTY))
 		return true;
-	return name.len && (s->local || match_client(session_scope(s), s->options->helo_accept_junk_hosts, NULL, &err) == OK);
+	return name.len && (s->local || match_client(session_scope(s), s->options->helo_accept_junk_hosts,
+						     NULL, &err) == OK);
 }
 
 /* helo_verify_hosts and helo_try_verify_hosts. false: refused, and answered. */
@@ -42,14 +44,16 @@ static bool helo_verified(struct smtp_session *s, const char *verb)
 
 	s->client.helo_verified = s->client.helo_verify_failed = false;
 	must = o->helo_verify_hosts && match_client(session_scope(s), o->helo_verify_hosts, NULL, &err) == OK;
-	try = must || (o->helo_try_verify_hosts && match_client(session_scope(s), o->helo_try_verify_hosts, NULL, &err) == OK);
+	try = must || (o->helo_try_verify_hosts &&
+		       match_client(session_scope(s), o->helo_try_verify_hosts, NULL, &err) == OK);
 	if (!try || s->local)
 		return true;
 	rc = client_helo_verify(session_scope(s), &err);
 	if (rc == OK || !must)
 		return true;
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "%srejected \"%s %.*s\"%.*s", rc == DEFER ? "temporarily " : "", verb,
-		    SLICE_ARG(s->client.helo), SLICE_ARG(client_phrase(s)));
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "%srejected \"%s %.*s\"%.*s",
+		    rc == DEFER ? "temporarily " : "", verb, SLICE_ARG(s->client.helo),
+		    SLICE_ARG(client_phrase(s)));
 	if (rc == DEFER)
 		replyf(s, 451, "4.7.1", "Temporary local problem - please try later");
 	else
@@ -149,7 +153,8 @@ static bool helo_take(struct smtp_session *s, const char *verb, struct slice arg
 		helo = slice_make(helo.ptr, (size_t)(junk.ptr + junk.len - helo.ptr), TAINTED);
 	(void)session_scope(s);
 	if (!helo_acceptable(s, helo)) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected %s from %.*s: syntactically invalid argument(s): %.*s", verb,
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "rejected %s from %.*s: syntactically invalid argument(s): %.*s", verb,
 			    SLICE_ARG(client_caller(s)), SLICE_ARG(helo));
 		reply_error(s, 501, "5.5.2", "Syntactically invalid %s argument(s)", verb);
 		return false;
@@ -178,7 +183,8 @@ static void extensions_offer(struct smtp_session *s, bool extended, uint32_t con
 	const struct smtp_options *o = s->options;
 
 	s->auth_offered = 0;
-	s->pipelining_ok = extended && !(controls & ACL_CONTROL_NO_PIPELINING) && advertise(s, o->pipelining_advertise_hosts);
+	s->pipelining_ok = extended && !(controls & ACL_CONTROL_NO_PIPELINING) &&
+			   advertise(s, o->pipelining_advertise_hosts);
 	s->chunking_ok = extended && advertise(s, o->chunking_advertise_hosts);
 	s->utf8_ok = extended && advertise(s, o->smtputf8_advertise_hosts);
 	s->dsn_ok = extended && advertise(s, o->dsn_advertise_hosts);
@@ -200,11 +206,13 @@ void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 		return;
 	err = err_make(&s->serving->arena);
 	/* Who says to be us, or is an address of ours, is looked at more closely. */
-	if (!s->local && !s->client.host_name.len && match_domain(session_scope(s), s->options->helo_lookup_domains, helo, NULL, &err) == OK)
+	if (!s->local && !s->client.host_name.len &&
+	    match_domain(session_scope(s), s->options->helo_lookup_domains, helo, NULL, &err) == OK)
 		(void)(client_host_name(session_scope(s), &err) == OK);
 	acl_outcome_init(&outcome);
 	if (s->options->acl[ACL_WHERE_HELO] &&
-	    !acl_verdict(s, ACL_WHERE_HELO, session_acl(s, ACL_WHERE_HELO, &outcome, &err), &outcome, &err, name, helo)) {
+	    !acl_verdict(s, ACL_WHERE_HELO, session_acl(s, ACL_WHERE_HELO, &outcome, &err), &outcome, &err,
+			 name, helo)) {
 		s->client.helo = SLICE_EMPTY;
 		return;
 	}

@@ -46,7 +46,8 @@ bool parameter_next(struct slice *rest, struct slice *name_ret, struct slice *va
 	return true;
 }
 
-static bool parse_dsn(struct smtp_session *s, struct mail_parameters *p, struct slice name, struct slice value)
+static bool parse_dsn(struct smtp_session *s, struct mail_parameters *p, struct slice name,
+		      struct slice value)
 {
 	struct str decoded = str_make(&s->serving->arena);
 
@@ -56,7 +57,9 @@ static bool parse_dsn(struct smtp_session *s, struct mail_parameters *p, struct 
 			return false;
 		}
 		p->has_ret = true;
-		p->dsn_ret = slice_eq_nocase(value, SLICE("FULL")) ? 1 : slice_eq_nocase(value, SLICE("HDRS")) ? 2 : 0;
+		p->dsn_ret = slice_eq_nocase(value, SLICE("FULL"))   ? 1
+			     : slice_eq_nocase(value, SLICE("HDRS")) ? 2
+								     : 0;
 		if (!p->dsn_ret) {
 			reply_error(s, 501, "5.5.4", "Value for RET is invalid");
 			return false;
@@ -85,7 +88,8 @@ static bool parse_size(struct smtp_session *s, struct mail_parameters *p, struct
 	for (uint32_t i = 0; i < value.len; i++)
 		digits = digits && ascii_is_digit(value.ptr[i]);
 	if (!digits || p->has_size) {
-		reply_error(s, 501, "5.5.4", p->has_size ? "SIZE can be specified once only" : "invalid data for SIZE");
+		reply_error(s, 501, "5.5.4",
+			    p->has_size ? "SIZE can be specified once only" : "invalid data for SIZE");
 		return false;
 	}
 	p->has_size = true;
@@ -139,7 +143,8 @@ static bool parse_parameters(struct smtp_session *s, struct slice rest, struct m
 			good = parse_auth(s, p, value);
 		} else {
 			/* Exim's habit is to call this a malformed address; RFC 5321 section 4.1.1.11 wants 555. */
-			reply_error(s, 555, "5.5.4", "MAIL parameter not recognized or not implemented: %.*s", SLICE_ARG(name));
+			reply_error(s, 555, "5.5.4", "MAIL parameter not recognized or not implemented: %.*s",
+				    SLICE_ARG(name));
 			good = false;
 		}
 	}
@@ -152,8 +157,9 @@ static bool sender_qualified(struct smtp_session *s, struct address_parts *sende
 
 	if (sender->domain.len || !sender->full.len)
 		return true;
-	if (s->local || (s->options->sender_unqualified_hosts &&
-			 match_client(session_scope(s), s->options->sender_unqualified_hosts, NULL, &err) == OK)) {
+	if (s->local ||
+	    (s->options->sender_unqualified_hosts &&
+	     match_client(session_scope(s), s->options->sender_unqualified_hosts, NULL, &err) == OK)) {
 		struct str full = str_make(&s->serving->arena);
 		str_add(&full, sender->local_part);
 		str_addc(&full, '@');
@@ -161,8 +167,8 @@ static bool sender_qualified(struct smtp_session *s, struct address_parts *sende
 		sender->full = str_slice(&full);
 		return true;
 	}
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified sender rejected: <%.*s>%.*s", SLICE_ARG(sender->full),
-		    SLICE_ARG(client_phrase(s)));
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified sender rejected: <%.*s>%.*s",
+		    SLICE_ARG(sender->full), SLICE_ARG(client_phrase(s)));
 	reply_error(s, 501, "5.1.7", "<%.*s>: sender address must contain a domain", SLICE_ARG(sender->full));
 	return false;
 }
@@ -173,9 +179,10 @@ static bool room_for(struct smtp_session *s, uint64_t size)
 	int64_t space = -1, inodes = -1;
 
 	if (s->size_max && size > s->size_max) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected %.*s%.*s: message too big: size=%llu max=%llu",
-			    SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(client_phrase(s)), (unsigned long long)size,
-			    (unsigned long long)s->size_max);
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "rejected %.*s%.*s: message too big: size=%llu max=%llu",
+			    SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(client_phrase(s)),
+			    (unsigned long long)size, (unsigned long long)s->size_max);
 		reply(s, 552, "5.3.4", SLICE("Message size exceeds maximum permitted"));
 		return false;
 	}
@@ -183,8 +190,8 @@ static bool room_for(struct smtp_session *s, uint64_t size)
 		return true;
 	spool_space(s->server->spool, &space, &inodes);
 	if ((space >= 0 && o->check_spool_space > 0 && space < o->check_spool_space + (int64_t)size) ||
-	    (inodes >= 0 && o->check_spool_inodes > 0 && inodes < o->check_spool_inodes) || !log_has_room(s->server, o) ||
-	    !log_healthy(s->server->shard)) {
+	    (inodes >= 0 && o->check_spool_inodes > 0 && inodes < o->check_spool_inodes) ||
+	    !log_has_room(s->server, o) || !log_healthy(s->server->shard)) {
 		log_session(s, LOG_TO_MAIN, "temporarily rejected %.*s: not enough spool or log space",
 			    SLICE_ARG(s->serving->scope.smtp_command));
 		reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
@@ -239,7 +246,8 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 	(void)session_scope(s);
 	s->helo_counts = s->rset_counts = false;
 	if (++s->message_count > s->connection_messages_max && s->connection_messages_max) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL command%.*s: too many messages in one connection",
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "rejected MAIL command%.*s: too many messages in one connection",
 			    SLICE_ARG(client_phrase(s)));
 		reply(s, 421, "4.7.0", SLICE("too many messages in this connection"));
 		s->over = true;
@@ -254,11 +262,13 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 		return;
 	}
-	if (!path.len || address_parse(&s->serving->arena, path,
-				       ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH |
-					       address_flags(s->conf) | (parameters.smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
-				       &sender, &err) != OK) {
-		reply_error(s, 501, "5.1.7", "%.*s: %.*s", SLICE_ARG(path), SLICE_ARG(path.len ? err.text : SLICE("empty address")));
+	if (!path.len ||
+	    address_parse(&s->serving->arena, path,
+			  ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH |
+			      address_flags(s->conf) | (parameters.smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
+			  &sender, &err) != OK) {
+		reply_error(s, 501, "5.1.7", "%.*s: %.*s", SLICE_ARG(path),
+			    SLICE_ARG(path.len ? err.text : SLICE("empty address")));
 		return;
 	}
 	if (!sender_qualified(s, &sender) || !room_for(s, parameters.size) ||

@@ -6,8 +6,8 @@
 void cmd_rset(struct smtp_session *s)
 {
 	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction)
-		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction (RSET)%.*s sender=<%.*s>", SLICE_ARG(client_phrase(s)),
-			    SLICE_ARG(s->transaction->message->sender));
+		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction (RSET)%.*s sender=<%.*s>",
+			    SLICE_ARG(client_phrase(s)), SLICE_ARG(s->transaction->message->sender));
 	transaction_end(s);
 	reply(s, 250, "2.0.0", SLICE("Reset OK"));
 }
@@ -23,13 +23,15 @@ void cmd_quit(struct smtp_session *s)
 	if (s->options->acl[ACL_WHERE_QUIT] && !s->local) {
 		(void)session_scope(s);
 		if (session_acl(s, ACL_WHERE_QUIT, &outcome, &err) == ACL_ERROR)
-			log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "ACL for QUIT returned ERROR: %.*s", SLICE_ARG(err.text));
+			log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "ACL for QUIT returned ERROR: %.*s",
+				    SLICE_ARG(err.text));
 	}
 	if (outcome.user_message.ptr && outcome.user_message.len)
 		reply(s, 221, "2.0.0", outcome.user_message);
 	else
 		replyf(s, 221, "2.0.0", "%.*s closing connection",
-		       SLICE_ARG(s->client.active_hostname.len ? s->client.active_hostname : conf_main(s->conf)->primary_hostname));
+		       SLICE_ARG(s->client.active_hostname.len ? s->client.active_hostname
+							       : conf_main(s->conf)->primary_hostname));
 }
 
 /* What VRFY and EXPN tell: the outcome of verifying, and no more than that the address is good. */
@@ -48,12 +50,14 @@ static void vrfy_answer(struct smtp_session *s, struct slice address)
 		return;
 	case FAIL:
 		why = out.user_message.ptr ? out.user_message : SLICE("Unrouteable address");
-		log_session(s, LOG_TO_MAIN, "VRFY failed for %.*s%.*s", SLICE_ARG(address), SLICE_ARG(client_phrase(s)));
+		log_session(s, LOG_TO_MAIN, "VRFY failed for %.*s%.*s", SLICE_ARG(address),
+			    SLICE_ARG(client_phrase(s)));
 		replyf(s, 550, "5.1.1", "<%.*s> %.*s", SLICE_ARG(address), SLICE_ARG(why));
 		return;
 	case DEFER:
 	case CANCELLED:
-		replyf(s, 451, "4.3.0", "Cannot resolve <%.*s> at this time: please try later", SLICE_ARG(address));
+		replyf(s, 451, "4.3.0", "Cannot resolve <%.*s> at this time: please try later",
+		       SLICE_ARG(address));
 		return;
 	}
 }
@@ -74,7 +78,7 @@ static void expn_answer(struct smtp_session *s, struct slice address)
 	session_deadline(s, 120000);
 	switch (route_address(&s->serving->scope, a, ROUTE_EXPN, &out, &err)) {
 	case ROUTE_REROUTED:
-		LIST_EACH(l, &out.children) {
+		LIST_EACH (l, &out.children) {
 			if (count++)
 				str_addc(&text, '\n');
 			str_printf(&text, "<%.*s>", SLICE_ARG(LIST_ITEM(l, struct address, link)->full));
@@ -91,7 +95,8 @@ static void expn_answer(struct smtp_session *s, struct slice address)
 		replyf(s, 550, "5.1.1", "<%.*s> Unrouteable address", SLICE_ARG(address));
 		return;
 	default:
-		replyf(s, 451, "4.3.0", "Cannot resolve <%.*s> at this time: please try later", SLICE_ARG(address));
+		replyf(s, 451, "4.3.0", "Cannot resolve <%.*s> at this time: please try later",
+		       SLICE_ARG(address));
 		return;
 	}
 }
@@ -109,7 +114,8 @@ void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 		reply_error(s, 501, "5.5.4", "%s requires an argument", verb_name(verb));
 		return;
 	}
-	if (address_parse(&s->serving->arena, argument, ADDRESS_ALLOW_UNQUALIFIED | address_flags(s->conf), &parts, &err) != OK) {
+	if (address_parse(&s->serving->arena, argument, ADDRESS_ALLOW_UNQUALIFIED | address_flags(s->conf),
+			  &parts, &err) != OK) {
 		reply_error(s, 501, "5.1.3", "%.*s", SLICE_ARG(err.text));
 		return;
 	}
@@ -158,7 +164,7 @@ static void etrn_fiber(void *arg)
 
 void etrn_cancel_all(struct smtp_server *server)
 {
-	LIST_EACH(l, &server->etrn_runs)
+	LIST_EACH (l, &server->etrn_runs)
 		task_cancel(&LIST_ITEM(l, struct etrn_run, link)->task);
 }
 
@@ -168,7 +174,8 @@ void etrn_cancel_all(struct smtp_server *server)
 static bool etrn_start(struct smtp_session *s, struct slice pattern)
 {
 	struct smtp_server *server = s->server;
-	struct etrn_run *e = server->etrn_count < ETRN_RUNS_MAX ? calloc(1, sizeof(*e)) : NULL; /* outlives the session */
+	struct etrn_run *e =
+	    server->etrn_count < ETRN_RUNS_MAX ? calloc(1, sizeof(*e)) : NULL; /* outlives the session */
 
 	if (!e)
 		return false;
@@ -189,7 +196,7 @@ static bool etrn_start(struct smtp_session *s, struct slice pattern)
 
 static bool etrn_running(const struct smtp_server *server, struct slice pattern)
 {
-	LIST_EACH(l, &server->etrn_runs)
+	LIST_EACH (l, &server->etrn_runs)
 		if (slice_eq_nocase(LIST_ITEM(l, struct etrn_run, link)->run.recipient_pattern, pattern))
 			return true;
 	return false;
@@ -208,7 +215,8 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 		return;
 	}
 	if (log_wants(s->conf, LOG_ETRN))
-		log_session(s, LOG_TO_MAIN, "ETRN %.*s received from %.*s", SLICE_ARG(argument), SLICE_ARG(client_caller(s)));
+		log_session(s, LOG_TO_MAIN, "ETRN %.*s received from %.*s", SLICE_ARG(argument),
+			    SLICE_ARG(client_caller(s)));
 	result = session_acl(s, ACL_WHERE_ETRN, &outcome, &err);
 	if (!acl_verdict(s, ACL_WHERE_ETRN, result, &outcome, &err, "ETRN", argument))
 		return;
@@ -223,8 +231,9 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 	/* A session on standard input may be all that this process is for: nothing outlives it. */
 	run.recipient_pattern = argument;
 	session_deadline(s, 60000);
-	if (s->dry_run || (s->stdio ? deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK
-				    : !s->server->draining && etrn_start(s, argument)))
+	if (s->dry_run ||
+	    (s->stdio ? deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK
+		      : !s->server->draining && etrn_start(s, argument)))
 		reply(s, 250, "2.0.0", SLICE("OK"));
 	else
 		reply(s, 458, "4.3.0", SLICE("Unable to queue messages"));

@@ -56,15 +56,18 @@ static bool parse_parameters(struct smtp_session *s, struct slice rest, struct r
 			}
 			p->has_orcpt = true;
 			/* addr-type ";" xtext; a line end inside would be one in our files and reports. */
-			if (semicolon <= 0 || value.len > 500 || !xtext_decode(&decoded, slice_from(value, (size_t)semicolon + 1)) ||
-			    slice_find(str_slice(&decoded), '\n') >= 0 || slice_find(str_slice(&decoded), '\r') >= 0 ||
+			if (semicolon <= 0 || value.len > 500 ||
+			    !xtext_decode(&decoded, slice_from(value, (size_t)semicolon + 1)) ||
+			    slice_find(str_slice(&decoded), '\n') >= 0 ||
+			    slice_find(str_slice(&decoded), '\r') >= 0 ||
 			    slice_find(str_slice(&decoded), 0) >= 0) {
 				reply_error(s, 501, "5.5.4", "Invalid value for ORCPT parameter");
 				return false;
 			}
 			p->orcpt = value;
 		} else {
-			reply_error(s, 555, "5.5.4", "RCPT parameter not recognized or not implemented: %.*s", SLICE_ARG(name));
+			reply_error(s, 555, "5.5.4", "RCPT parameter not recognized or not implemented: %.*s",
+				    SLICE_ARG(name));
 			return false;
 		}
 	}
@@ -88,9 +91,10 @@ static bool rcpt_qualified(struct smtp_session *s, struct address_parts *rcpt)
 		rcpt->full = str_slice(&full);
 		return true;
 	}
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified recipient rejected: <%.*s>%.*s", SLICE_ARG(rcpt->full),
-		    SLICE_ARG(client_phrase(s)));
-	reply_error(s, 501, "5.1.3", "<%.*s>: recipient address must contain a domain", SLICE_ARG(rcpt->full));
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified recipient rejected: <%.*s>%.*s",
+		    SLICE_ARG(rcpt->full), SLICE_ARG(client_phrase(s)));
+	reply_error(s, 501, "5.1.3", "<%.*s>: recipient address must contain a domain",
+		    SLICE_ARG(rcpt->full));
 	return false;
 }
 
@@ -100,7 +104,8 @@ static bool within_recipients_max(struct smtp_session *s, struct transaction *t)
 		return true;
 	if (!t->too_many) /* once a message: there may be a hundred thousand more */
 		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "too many recipients: %s: sender=<%.*s>%.*s",
-			    s->options->recipients_max_reject ? "message rejected" : "excess temporarily rejected",
+			    s->options->recipients_max_reject ? "message rejected"
+							      : "excess temporarily rejected",
 			    SLICE_ARG(t->message->sender), SLICE_ARG(client_phrase(s)));
 	t->too_many = true;
 	if (s->options->recipients_max_reject) {
@@ -122,15 +127,18 @@ static void rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, e
 	if (!log.ptr)
 		log = SLICE_EMPTY;
 	if (result == ACL_DISCARD || t->discard_all) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "%.*s F=<%.*s> RCPT <%.*s>: discarded by %s ACL%s%.*s",
-			    SLICE_ARG(slice_ltrim(client_phrase(s))), SLICE_ARG(t->message->sender), SLICE_ARG(recipient->address),
-			    t->discard_all ? "MAIL" : "RCPT", log.ptr && log.len ? ": " : "", SLICE_ARG(log));
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "%.*s F=<%.*s> RCPT <%.*s>: discarded by %s ACL%s%.*s",
+			    SLICE_ARG(slice_ltrim(client_phrase(s))), SLICE_ARG(t->message->sender),
+			    SLICE_ARG(recipient->address), t->discard_all ? "MAIL" : "RCPT",
+			    log.ptr && log.len ? ": " : "", SLICE_ARG(log));
 		t->discarded++;
 	} else {
 		recipient->address = arena_copy(&t->message->arena, recipient->address);
 		recipient->original = recipient->address;
 		recipient->orcpt = arena_copy(&t->message->arena, recipient->orcpt);
-		if (!recipient->address.ptr || !recipient->orcpt.ptr || !message_add_recipient(t->message, recipient)) {
+		if (!recipient->address.ptr || !recipient->orcpt.ptr ||
+		    !message_add_recipient(t->message, recipient)) {
 			reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 			return;
 		}
@@ -164,12 +172,14 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 		return;
 	}
-	if (!path.len || address_parse(&s->serving->arena, path,
-				       ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH | address_flags(s->conf) |
-					       (t->message->smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
-				       &rcpt, &err) != OK) {
+	if (!path.len ||
+	    address_parse(&s->serving->arena, path,
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH | address_flags(s->conf) |
+			      (t->message->smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
+			  &rcpt, &err) != OK) {
 		t->rcpt_fail_count++;
-		reply_error(s, 501, "5.1.3", "%.*s: %.*s", SLICE_ARG(path), SLICE_ARG(path.len ? err.text : SLICE("empty address")));
+		reply_error(s, 501, "5.1.3", "%.*s: %.*s", SLICE_ARG(path),
+			    SLICE_ARG(path.len ? err.text : SLICE("empty address")));
 		return;
 	}
 	if (!rcpt_qualified(s, &rcpt) || !within_recipients_max(s, t))

@@ -33,14 +33,15 @@ static bool refuse_trouble(struct smtp_session *s, struct receive *r)
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 		break;
 	case TROUBLE_SPOOL:
-		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "spool error while receiving%.*s: %.*s", SLICE_ARG(client_phrase(s)),
-			    SLICE_ARG(r->spool_error));
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "spool error while receiving%.*s: %.*s",
+			    SLICE_ARG(client_phrase(s)), SLICE_ARG(r->spool_error));
 		reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
 		break;
 	}
 	if (log)
 		log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_REJECT, &r->message->id,
-			   "rejected after DATA%.*s F=<%.*s>: %s", SLICE_ARG(client_phrase(s)), SLICE_ARG(r->message->sender), log);
+			   "rejected after DATA%.*s F=<%.*s>: %s", SLICE_ARG(client_phrase(s)),
+			   SLICE_ARG(r->message->sender), log);
 	if (r->trouble)
 		s->server->stats.rejected_data++;
 	return r->trouble != TROUBLE_NONE;
@@ -60,7 +61,8 @@ static bool refuse_loop(struct smtp_session *s, struct message *m)
 	if (m->received_hops <= (uint64_t)max)
 		return false;
 	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_REJECT, &m->id,
-		   "rejected from <%.*s>%.*s: Too many \"Received\" headers", SLICE_ARG(m->sender), SLICE_ARG(client_phrase(s)));
+		   "rejected from <%.*s>%.*s: Too many \"Received\" headers", SLICE_ARG(m->sender),
+		   SLICE_ARG(client_phrase(s)));
 	reply(s, 550, "5.4.6", SLICE("Too many \"Received\" headers - suspected mail loop"));
 	return true;
 }
@@ -72,14 +74,16 @@ struct slice session_protocol(const struct smtp_session *s, const struct message
 	if (s->client.protocol_base.len)
 		return s->client.protocol_base;
 	if (s->local)
-		return s->batch ? (s->client.esmtp ? SLICE("local-besmtp") : SLICE("local-bsmtp"))
-				: s->client.esmtp ? SLICE("local-esmtp") : SLICE("local-smtp");
+		return s->batch          ? (s->client.esmtp ? SLICE("local-besmtp") : SLICE("local-bsmtp"))
+		       : s->client.esmtp ? SLICE("local-esmtp")
+					 : SLICE("local-smtp");
 	if (!s->client.esmtp)
 		return SLICE("smtp");
 	/* RFC 3848, RFC 6531 section 4.3 */
 	if (m->smtputf8)
-		return tls ? (auth ? SLICE("utf8esmtpsa") : SLICE("utf8esmtps"))
-			   : auth ? SLICE("utf8esmtpa") : SLICE("utf8esmtp");
+		return tls    ? (auth ? SLICE("utf8esmtpsa") : SLICE("utf8esmtps"))
+		       : auth ? SLICE("utf8esmtpa")
+			      : SLICE("utf8esmtp");
 	return tls ? (auth ? SLICE("esmtpsa") : SLICE("esmtps")) : auth ? SLICE("esmtpa") : SLICE("esmtp");
 }
 
@@ -93,11 +97,12 @@ static void headers_remove(struct message *m, struct slice names)
 		bool prefix = name.len && name.ptr[name.len - 1] == '*';
 
 		name.len -= prefix;
-		LIST_EACH(l, &m->headers.list) {
+		LIST_EACH (l, &m->headers.list) {
 			struct header *h = LIST_ITEM(l, struct header, link);
 			struct slice its = header_name(h);
 
-			if (h->type != '*' && (prefix ? slice_starts_nocase(its, name) : slice_eq_nocase(its, name)))
+			if (h->type != '*' &&
+			    (prefix ? slice_starts_nocase(its, name) : slice_eq_nocase(its, name)))
 				header_delete(h);
 		}
 	}
@@ -108,7 +113,7 @@ static void header_add_after_received(struct header_block *headers, struct heade
 {
 	struct header *received = NULL;
 
-	LIST_EACH(l, &headers->list) {
+	LIST_EACH (l, &headers->list) {
 		struct header *each = LIST_ITEM(l, struct header, link);
 
 		if (each->type == '*')
@@ -158,7 +163,8 @@ static bool add_received(struct smtp_session *s, struct message *m)
 	struct header *received;
 
 	if (s->options->received_header_text) {
-		if (expand(session_scope(s), s->options->received_header_text, &text, &err) != OK && !err.forced) {
+		if (expand(session_scope(s), s->options->received_header_text, &text, &err) != OK &&
+		    !err.forced) {
 			log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id,
 				   "received_header_text: %.*s", SLICE_ARG(err.text));
 			text = SLICE("Received:");
@@ -166,7 +172,8 @@ static bool add_received(struct smtp_session *s, struct message *m)
 		if (!text.len)
 			return true; /* an empty text asks for none */
 	} else {
-		if (received_default(m, m->client, conf_main(s->conf), m->sender, log_wants(s->conf, LOG_INCOMING_PORT), &str) != OK)
+		if (received_default(m, m->client, conf_main(s->conf), m->sender,
+				     log_wants(s->conf, LOG_INCOMING_PORT), &str) != OK)
 			return false;
 		text = str_slice(&str);
 	}
@@ -183,7 +190,8 @@ static struct slice id_option(struct smtp_session *s, const struct expansion *op
 	struct slice value = SLICE_EMPTY;
 
 	if (option && expand_option(session_scope(s), option, &value, &err) != OK) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "message_id_header option: %.*s", SLICE_ARG(err.text));
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "message_id_header option: %.*s",
+			    SLICE_ARG(err.text));
 		return SLICE_EMPTY;
 	}
 	return value;
@@ -195,28 +203,29 @@ void fixup_of(struct smtp_session *s, struct fixup *f)
 	struct transaction *t = s->transaction;
 
 	*f = (struct fixup){
-		.qualify_domain = main_options->qualify_domain,
-		.qualify_recipient = main_options->qualify_recipient,
-		.primary_hostname = main_options->primary_hostname,
-		.remove_return_path = s->options->return_path_remove,
-		.remove_envelope_to = s->options->envelope_to_remove,
-		.remove_delivery_date = s->options->delivery_date_remove,
-		.local = s->local && !s->suppress_fixups && !(t->controls & ACL_CONTROL_SUPPRESS_FIXUPS),
-		.smtp = !s->submission,
-		.trusted = s->trusted,
-		.from_check = s->options->local_from_check,
-		.sender_retain = s->options->local_sender_retain || (t->controls & ACL_CONTROL_SUBMISSION_SENDER_RETAIN),
-		.from_prefix = s->options->local_from_prefix,
-		.from_suffix = s->options->local_from_suffix,
-		.login = s->client.login,
-		.name = s->submission ? s->submission->full_name : SLICE_EMPTY,
-		.id_text = id_option(s, s->options->message_id_header_text),
-		.id_domain = id_option(s, s->options->message_id_header_domain),
-		.submission = t->controls & ACL_CONTROL_SUBMISSION,
-		.submission_domain = t->submission_domain,
-		.submission_name = t->submission_name.ptr ? t->submission_name : SLICE_EMPTY,
-		.authenticated_id = s->client.authenticated_id,
-		.now = m_seconds(s),
+	    .qualify_domain = main_options->qualify_domain,
+	    .qualify_recipient = main_options->qualify_recipient,
+	    .primary_hostname = main_options->primary_hostname,
+	    .remove_return_path = s->options->return_path_remove,
+	    .remove_envelope_to = s->options->envelope_to_remove,
+	    .remove_delivery_date = s->options->delivery_date_remove,
+	    .local = s->local && !s->suppress_fixups && !(t->controls & ACL_CONTROL_SUPPRESS_FIXUPS),
+	    .smtp = !s->submission,
+	    .trusted = s->trusted,
+	    .from_check = s->options->local_from_check,
+	    .sender_retain =
+		s->options->local_sender_retain || (t->controls & ACL_CONTROL_SUBMISSION_SENDER_RETAIN),
+	    .from_prefix = s->options->local_from_prefix,
+	    .from_suffix = s->options->local_from_suffix,
+	    .login = s->client.login,
+	    .name = s->submission ? s->submission->full_name : SLICE_EMPTY,
+	    .id_text = id_option(s, s->options->message_id_header_text),
+	    .id_domain = id_option(s, s->options->message_id_header_domain),
+	    .submission = t->controls & ACL_CONTROL_SUBMISSION,
+	    .submission_domain = t->submission_domain,
+	    .submission_name = t->submission_name.ptr ? t->submission_name : SLICE_EMPTY,
+	    .authenticated_id = s->client.authenticated_id,
+	    .now = m_seconds(s),
 	};
 	if (!f->submission)
 		f->submission_domain = (struct slice){NULL, 0, 0};
@@ -235,7 +244,8 @@ static bool rewrite_fields_received(struct smtp_session *s, struct message *m, s
 {
 	const struct conf_main *main_options = conf_main(s->conf);
 	struct slice none = {NULL, 0, CLEAN};
-	struct rewrite_fields how = {.rules = rewrite_rules(s->conf), .sender_domain = none, .recipient_domain = none};
+	struct rewrite_fields how = {
+	    .rules = rewrite_rules(s->conf), .sender_domain = none, .recipient_domain = none};
 
 	if (may_be_unqualified(s, s->options->sender_unqualified_hosts))
 		how.sender_domain = main_options->qualify_domain;
@@ -244,7 +254,8 @@ static bool rewrite_fields_received(struct smtp_session *s, struct message *m, s
 	return rewrite_block(session_scope(s), &how, &m->arena, &m->headers, err) == OK;
 }
 
-static bool sender_fixed(struct smtp_session *s, struct message *m, const struct fixup *fixup, struct err *err)
+static bool sender_fixed(struct smtp_session *s, struct message *m, const struct fixup *fixup,
+			 struct err *err)
 {
 	struct slice before = m->sender;
 
@@ -252,8 +263,8 @@ static bool sender_fixed(struct smtp_session *s, struct message *m, const struct
 		return false;
 	if (!slice_eq(before, m->sender) && log_wants(s->conf, LOG_ADDRESS_REWRITE))
 		log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id,
-			   "\"%.*s\" from env-from rewritten as \"%.*s\" by submission mode", SLICE_ARG(before),
-			   SLICE_ARG(m->sender));
+			   "\"%.*s\" from env-from rewritten as \"%.*s\" by submission mode",
+			   SLICE_ARG(before), SLICE_ARG(m->sender));
 	return rewrite_sender(session_scope(s), err) == OK;
 }
 
@@ -283,8 +294,8 @@ static bool commit(struct smtp_session *s, struct message *m)
 	session_deadline(s, 5 * 60 * 1000);
 	if (message_commit(&s->task, s->server->spool, m, &err) == OK)
 		return true;
-	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id, "spool write failed%.*s: %.*s",
-		   SLICE_ARG(client_phrase(s)), SLICE_ARG(err.text));
+	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id,
+		   "spool write failed%.*s: %.*s", SLICE_ARG(client_phrase(s)), SLICE_ARG(err.text));
 	reply(s, 452, "4.3.1", SLICE("Space shortage, please try later"));
 	return false;
 }
@@ -308,14 +319,16 @@ static struct slice queue_reason(struct smtp_session *s, const struct message *m
 		return SLICE_EMPTY;
 	if (s->transaction->controls & ACL_CONTROL_QUEUE)
 		return SLICE("queued by ACL");
-	if (o->smtp_accept_queue_per_connection > 0 && s->message_count > (uint64_t)o->smtp_accept_queue_per_connection)
+	if (o->smtp_accept_queue_per_connection > 0 &&
+	    s->message_count > (uint64_t)o->smtp_accept_queue_per_connection)
 		return arena_printf(&s->serving->arena, "more than %lld messages received in one connection",
 				    (long long)o->smtp_accept_queue_per_connection);
 	if (o->smtp_accept_queue > 0 && connections > (uint64_t)o->smtp_accept_queue)
 		return arena_printf(&s->serving->arena, "too many connections (%u, max %lld)", connections,
 				    (long long)o->smtp_accept_queue);
 	if (load_queues(s))
-		return arena_printf(&s->serving->arena, "load average %.2f", (double)deliver_load(s->server->deliverer) / 1000);
+		return arena_printf(&s->serving->arena, "load average %.2f",
+				    (double)deliver_load(s->server->deliverer) / 1000);
 	return SLICE_EMPTY;
 }
 
@@ -330,16 +343,23 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 	m->received_complete = shard_wall(s->server->shard);
 	log_arrival(s, m);
 	if (why.len && log_wants(s->conf, LOG_DELAY_DELIVERY))
-		log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "no immediate delivery: %.*s", SLICE_ARG(why));
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "no immediate delivery: %.*s",
+			   SLICE_ARG(why));
 	s->server->stats.messages++;
 	s->server->stats.bytes += m->body.size;
 	if (t->controls & ACL_CONTROL_FAKEREJECT)
-		reply_user(s, 550, "5.7.1",
-			   fake.len ? fake
-				    : SLICE("Your message has been rejected but is being kept for evaluation.\n"
-					    "If it was a legitimate message, it may still be delivered to the target recipient(s)."));
+		reply_user(
+		    s, 550, "5.7.1",
+		    fake.len
+			? fake
+			: SLICE(
+			      "Your message has been rejected but is being kept for evaluation.\n"
+			      "If it was a legitimate message, it may still be delivered to the target recipient(s)."));
 	else if (t->controls & ACL_CONTROL_FAKEDEFER)
-		reply_user(s, 450, "4.7.1", fake.len ? fake : SLICE("Your message has been deferred but is being kept for evaluation."));
+		reply_user(s, 450, "4.7.1",
+			   fake.len
+			       ? fake
+			       : SLICE("Your message has been deferred but is being kept for evaluation."));
 	else if (user_text.len)
 		reply_user(s, 250, "2.0.0", user_text);
 	else
@@ -353,7 +373,8 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 		return;
 	}
 	/* The body can be read back; those who are still sending cannot do without buffers. */
-	if (bufs_scarce(s->server->shard) && body_keep_start(m, 2 * (uint32_t)options->message_body_visible) == OK)
+	if (bufs_scarce(s->server->shard) &&
+	    body_keep_start(m, 2 * (uint32_t)options->message_body_visible) == OK)
 		body_drop(&m->body);
 	message_ref(m);
 	deliver_accepted(s->server->deliverer, m, why.len || m->queue_only ? DELIVER_QUEUE : DELIVER_NOW);
@@ -407,8 +428,10 @@ void message_finish(struct smtp_session *s, struct receive *r)
 		return;
 	}
 	if (result == ACL_DISCARD || !m->recipient_count) {
-		blackhole(s, m, result == ACL_DISCARD ? "DATA ACL discarded recipients" : t->discard_all
-				? "MAIL ACL discarded recipients" : "RCPT ACL discarded recipients");
+		blackhole(s, m,
+			  result == ACL_DISCARD ? "DATA ACL discarded recipients"
+			  : t->discard_all      ? "MAIL ACL discarded recipients"
+						: "RCPT ACL discarded recipients");
 		return;
 	}
 	if (commit(s, m))

@@ -5,7 +5,8 @@ static void refuse_busy(struct smtp_session *s, const char *why, const char *log
 {
 	s->server->stats.refused++;
 	if (log_wants(s->conf, LOG_CONNECTION_REJECT))
-		log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: %s", SLICE_ARG(client_caller(s)), log_why);
+		log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: %s", SLICE_ARG(client_caller(s)),
+			    log_why);
 	replyf(s, 421, "4.3.2", "%.*s: %s", SLICE_ARG(conf_main(s->conf)->primary_hostname), why);
 	s->over = true;
 }
@@ -33,11 +34,14 @@ static bool within_load(struct smtp_session *s)
 	if (s->options->smtp_load_reserve < 0)
 		return true;
 	load = deliver_load(s->server->deliverer);
-	if (load <= s->options->smtp_load_reserve || match_client(session_scope(s), s->options->smtp_reserve_hosts, NULL, &err) == OK)
+	if (load <= s->options->smtp_load_reserve ||
+	    match_client(session_scope(s), s->options->smtp_reserve_hosts, NULL, &err) == OK)
 		return true;
 	s->server->stats.refused++;
-	log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: load average = %.2f", SLICE_ARG(client_caller(s)), (double)load / 1000);
-	replyf(s, 421, "4.3.2", "%.*s: Too much load; please try again later.", SLICE_ARG(conf_main(s->conf)->primary_hostname));
+	log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: load average = %.2f",
+		    SLICE_ARG(client_caller(s)), (double)load / 1000);
+	replyf(s, 421, "4.3.2", "%.*s: Too much load; please try again later.",
+	       SLICE_ARG(conf_main(s->conf)->primary_hostname));
 	s->over = true;
 	return false;
 }
@@ -50,7 +54,8 @@ static bool within_host_limit(struct smtp_session *s)
 	if (!s->options->smtp_accept_max_per_host)
 		return true;
 	if (expand_option_int(session_scope(s), s->options->smtp_accept_max_per_host, 0, &max, &err) != OK) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "expansion of smtp_accept_max_per_host failed for %.*s: %.*s",
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC,
+			    "expansion of smtp_accept_max_per_host failed for %.*s: %.*s",
 			    SLICE_ARG(client_caller(s)), SLICE_ARG(err.text));
 		return true;
 	}
@@ -86,7 +91,8 @@ static bool rejected_outright(struct smtp_session *s)
 	if (rc == FAIL)
 		return false;
 	if (log_wants(s->conf, LOG_CONNECTION_REJECT))
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "refused connection from %.*s (host_reject_connection)",
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "refused connection from %.*s (host_reject_connection)",
 			    SLICE_ARG(client_caller(s)));
 	if (rc == OK)
 		reply(s, 554, "5.7.1", SLICE("SMTP service not available"));
@@ -102,10 +108,11 @@ static bool spoke_too_soon(struct smtp_session *s)
 
 	if (s->local || s->sync_off || !s->options->smtp_enforce_sync || !in.len)
 		return false;
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
-		    "SMTP protocol synchronization error (input sent without waiting for greeting): rejected connection from "
-		    "%.*s input=\"%.*s\"",
-		    SLICE_ARG(client_caller(s)), SLICE_ARG(in));
+	log_session(
+	    s, LOG_TO_MAIN | LOG_TO_REJECT,
+	    "SMTP protocol synchronization error (input sent without waiting for greeting): rejected connection from "
+	    "%.*s input=\"%.*s\"",
+	    SLICE_ARG(client_caller(s)), SLICE_ARG(in));
 	reply(s, 554, "5.5.1", SLICE("SMTP synchronization error"));
 	s->notquit_reason = "synchronization-error";
 	s->over = true;
@@ -133,12 +140,15 @@ void session_greet(struct smtp_session *s)
 	session_deadline(s, 300000);
 	if (!s->local) {
 		if (!within_reserve(s)) {
-			refuse_busy(s, "Too many concurrent SMTP connections; please try again later.", "too many connections");
+			refuse_busy(s, "Too many concurrent SMTP connections; please try again later.",
+				    "too many connections");
 			return;
 		}
 		if (!within_host_limit(s)) {
-			refuse_busy(s, "Too many concurrent SMTP connections from this IP address; please try again later.",
-				    "too many connections from that IP address");
+			refuse_busy(
+			    s,
+			    "Too many concurrent SMTP connections from this IP address; please try again later.",
+			    "too many connections from that IP address");
 			return;
 		}
 		if (!within_load(s) || rejected_outright(s))
@@ -166,7 +176,8 @@ void session_greet(struct smtp_session *s)
 	if (spoke_too_soon(s))
 		return;
 	if (!text.len && expand_option(session_scope(s), o->smtp_banner, &text, &err) != OK) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "expansion of smtp_banner failed: %.*s", SLICE_ARG(err.text));
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "expansion of smtp_banner failed: %.*s",
+			    SLICE_ARG(err.text));
 		text = conf_main(s->conf)->primary_hostname;
 	}
 	banner(s, text);

@@ -141,7 +141,8 @@ static void line_step(struct smtp_session *s, struct receive *r, struct cursor *
 	if (at == c->end)
 		return;
 	if (*at == 0) {
-		r->message->body.zero_count += !r->in_header; /* those that turn out to be body are counted then */
+		r->message->body.zero_count +=
+		    !r->in_header; /* those that turn out to be body are counted then */
 		r->line_len++;
 		c->p++;
 	} else if (*at == '\n' && (s->local || s->dry_run)) {
@@ -184,7 +185,8 @@ static bool dot_step(struct smtp_session *s, struct receive *r, struct cursor *c
 
 /* Looks at the bytes; returns how many belong to the message. dots: DATA, where a leading dot is stuffing or the end;
  * otherwise BDAT, where a dot is a dot (RFC 3030 section 2). */
-static size_t pass(struct smtp_session *s, struct receive *r, struct buf *buf, char *start, size_t len, bool dots, bool *done)
+static size_t pass(struct smtp_session *s, struct receive *r, struct buf *buf, char *start, size_t len,
+		   bool dots, bool *done)
 {
 	struct cursor c = {buf, start, start, start + len};
 
@@ -295,7 +297,8 @@ static enum receive_end take(struct smtp_session *s, struct receive *r, bool dot
 		}
 		if (in.len > *left)
 			in.len = (uint32_t)*left;
-		used = r ? pass(s, r, stream_peek_buf(s->stream), (char *)in.ptr, in.len, dots, &done) : in.len;
+		used =
+		    r ? pass(s, r, stream_peek_buf(s->stream), (char *)in.ptr, in.len, dots, &done) : in.len;
 		stream_consume(s->stream, used);
 		if (*left != UINT64_MAX)
 			*left -= used;

@@ -6,10 +6,10 @@
 
 enum receive_trouble {
 	TROUBLE_NONE,
-	TROUBLE_SIZE,	     /* over message_size_limit */
-	TROUBLE_HEADER,	     /* over header_maxsize */
+	TROUBLE_SIZE,        /* over message_size_limit */
+	TROUBLE_HEADER,      /* over header_maxsize */
 	TROUBLE_HEADER_LINE, /* over header_line_maxsize */
-	TROUBLE_BARE,	     /* CR or LF alone, and the configuration refuses that */
+	TROUBLE_BARE,        /* CR or LF alone, and the configuration refuses that */
 	TROUBLE_MEMORY,
 	TROUBLE_SPOOL, /* the spool would not take it */
 };

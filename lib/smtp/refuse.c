@@ -5,12 +5,15 @@ static const struct refusal {
 	short code;
 	const char *enhanced;
 } refusals[ACL_WHERE_COUNT] = {
-	[ACL_WHERE_CONNECT] = {554, "5.7.1"}, [ACL_WHERE_HELO] = {550, "5.7.1"},     [ACL_WHERE_MAIL] = {550, "5.7.1"},
-	[ACL_WHERE_RCPT] = {550, "5.7.1"},    [ACL_WHERE_PREDATA] = {550, "5.7.1"},  [ACL_WHERE_DATA] = {550, "5.7.1"},
-	[ACL_WHERE_PRDR] = {550, "5.7.1"},    [ACL_WHERE_MIME] = {550, "5.7.1"},     [ACL_WHERE_DKIM] = {550, "5.7.20"},
-	[ACL_WHERE_AUTH] = {503, "5.7.1"},    [ACL_WHERE_MAILAUTH] = {550, "5.7.1"}, [ACL_WHERE_ETRN] = {458, NULL},
-	[ACL_WHERE_EXPN] = {550, "5.7.1"},    [ACL_WHERE_VRFY] = {252, NULL},	     [ACL_WHERE_STARTTLS] = {550, "5.7.1"},
-	[ACL_WHERE_QUIT] = {250, NULL},	      [ACL_WHERE_NOT_SMTP] = {550, NULL},    [ACL_WHERE_ATRN] = {450, NULL},
+    [ACL_WHERE_CONNECT] = {554, "5.7.1"},  [ACL_WHERE_HELO] = {550, "5.7.1"},
+    [ACL_WHERE_MAIL] = {550, "5.7.1"},     [ACL_WHERE_RCPT] = {550, "5.7.1"},
+    [ACL_WHERE_PREDATA] = {550, "5.7.1"},  [ACL_WHERE_DATA] = {550, "5.7.1"},
+    [ACL_WHERE_PRDR] = {550, "5.7.1"},     [ACL_WHERE_MIME] = {550, "5.7.1"},
+    [ACL_WHERE_DKIM] = {550, "5.7.20"},    [ACL_WHERE_AUTH] = {503, "5.7.1"},
+    [ACL_WHERE_MAILAUTH] = {550, "5.7.1"}, [ACL_WHERE_ETRN] = {458, NULL},
+    [ACL_WHERE_EXPN] = {550, "5.7.1"},     [ACL_WHERE_VRFY] = {252, NULL},
+    [ACL_WHERE_STARTTLS] = {550, "5.7.1"}, [ACL_WHERE_QUIT] = {250, NULL},
+    [ACL_WHERE_NOT_SMTP] = {550, NULL},    [ACL_WHERE_ATRN] = {450, NULL},
 };
 
 /* A field that several recipients' ACLs add is added once. */
@@ -22,7 +25,8 @@ static bool is_added(const struct transaction *t, const struct acl_header_change
 	return false;
 }
 
-enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome, struct err *err)
+enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome,
+			    struct err *err)
 {
 	struct transaction *t = s->transaction;
 	enum acl_result result;
@@ -66,8 +70,9 @@ enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct
 	return result;
 }
 
-static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary, struct acl_outcome *outcome,
-			const char *verb, struct slice argument, struct slice reason)
+static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary,
+			struct acl_outcome *outcome, const char *verb, struct slice argument,
+			struct slice reason)
 {
 	struct str line = str_make(&s->serving->arena);
 	struct slice first = reason;
@@ -114,8 +119,8 @@ static struct slice with_details(struct smtp_session *s, struct slice details, s
 	return text.failed ? user : str_slice(&text);
 }
 
-bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result, struct acl_outcome *outcome,
-		 struct err *err, const char *verb, struct slice argument)
+bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result,
+		 struct acl_outcome *outcome, struct err *err, const char *verb, struct slice argument)
 {
 	struct slice user = outcome->user_message.ptr ? outcome->user_message : SLICE_EMPTY;
 	struct slice log = outcome->log_message.ptr ? outcome->log_message : user;
@@ -134,22 +139,24 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 		if (!log.len)
 			log = err->text;
 		if (err->text.len)
-			log_session(s, LOG_TO_PANIC, "%.*s ACL: %.*s", SLICE_ARG(slice_of(acl_where_names[where])),
-				    SLICE_ARG(err->text));
+			log_session(s, LOG_TO_PANIC, "%.*s ACL: %.*s",
+				    SLICE_ARG(slice_of(acl_where_names[where])), SLICE_ARG(err->text));
 		user = SLICE_EMPTY;
 	} else if (result == ACL_DEFER && !log.len) {
 		log = err->text;
 	}
 	log_refusal(s, where, temporary, outcome, verb, argument, log);
 	if (!user.len)
-		user = temporary ? SLICE("Temporary local problem - please try later") : SLICE("Administrative prohibition");
+		user = temporary ? SLICE("Temporary local problem - please try later")
+				 : SLICE("Administrative prohibition");
 	if (outcome->drop_code && result == ACL_DROP)
 		code = outcome->drop_code;
 	if (outcome->details.ptr && !s->multiline_off)
 		user = with_details(s, outcome->details, user);
 	reply_user(s, code, enhanced, user);
 	if (result == ACL_DROP) {
-		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s closed by DROP in ACL", SLICE_ARG(client_caller(s)));
+		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s closed by DROP in ACL",
+			    SLICE_ARG(client_caller(s)));
 		s->notquit_reason = "acl-drop";
 		s->over = true;
 	}

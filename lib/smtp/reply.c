@@ -38,7 +38,8 @@ static void add_clean(struct str *out, struct slice text)
 	while (text.len) {
 		unsigned char c = (unsigned char)text.ptr[0];
 		unsigned len = utf8_sequence(text);
-		bool control = c < ' ' || c == 0x7f || (len == 2 && c == 0xc2 && (unsigned char)text.ptr[1] < 0xa0);
+		bool control =
+		    c < ' ' || c == 0x7f || (len == 2 && c == 0xc2 && (unsigned char)text.ptr[1] < 0xa0);
 
 		if (!len || (control && c != '\t'))
 			str_addc(out, '?');
@@ -51,7 +52,8 @@ static void add_clean(struct str *out, struct slice text)
 static void add_line(struct smtp_session *s, int code, bool more, struct slice enhanced, struct slice line)
 {
 	struct str *out = &s->serving->out;
-	char head[4] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10), more ? '-' : ' '};
+	char head[4] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10),
+			more ? '-' : ' '};
 
 	if (!str_reserve(out, sizeof(head) + enhanced.len + 1 + line.len + 2))
 		return;
@@ -184,9 +186,11 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
 	struct slice text = vformat(s, format, args);
 	va_end(args);
 	s->server->stats.errors++;
-	if (log_wants(s->conf, LOG_SMTP_PROTOCOL_ERROR) || (code != 503 && log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR)))
-		log_session(s, LOG_TO_MAIN, "SMTP %s error in \"%.*s\"%.*s %.*s", code == 503 ? "protocol" : "syntax",
-			    SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(client_phrase(s)), SLICE_ARG(text));
+	if (log_wants(s->conf, LOG_SMTP_PROTOCOL_ERROR) ||
+	    (code != 503 && log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR)))
+		log_session(s, LOG_TO_MAIN, "SMTP %s error in \"%.*s\"%.*s %.*s",
+			    code == 503 ? "protocol" : "syntax", SLICE_ARG(s->serving->scope.smtp_command),
+			    SLICE_ARG(client_phrase(s)), SLICE_ARG(text));
 	if (++s->synprot_errors <= s->options->smtp_max_synprot_errors) {
 		reply(s, code, enhanced, text);
 		return;
@@ -196,9 +200,11 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
 	str_addz(&both, "\nToo many syntax or protocol errors");
 	reply(s, code, enhanced, str_slice(&both));
 	log_history(&history, s);
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
-		    "SMTP call from %.*s dropped: too many syntax or protocol errors (last command was \"%.*s\", %.*s)",
-		    SLICE_ARG(client_caller(s)), SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(str_slice(&history)));
+	log_session(
+	    s, LOG_TO_MAIN | LOG_TO_REJECT,
+	    "SMTP call from %.*s dropped: too many syntax or protocol errors (last command was \"%.*s\", %.*s)",
+	    SLICE_ARG(client_caller(s)), SLICE_ARG(s->serving->scope.smtp_command),
+	    SLICE_ARG(str_slice(&history)));
 	s->notquit_reason = "bad-commands";
 	s->over = true;
 }

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, struct smtp_server **server_ret, struct err *err)
+enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, struct smtp_server **server_ret,
+			struct err *err)
 {
 	struct smtp_server *server = calloc(1, sizeof(*server));
 
@@ -32,7 +33,7 @@ void smtp_server_free(struct smtp_server *server)
 		return;
 	for (unsigned i = 0; i < server->listener_count; i++)
 		listener_close(server->listeners[i]);
-	LIST_EACH(l, &server->sessions) {
+	LIST_EACH (l, &server->sessions) {
 		struct smtp_session *s = LIST_ITEM(l, struct smtp_session, link);
 		if (s->serving)
 			task_cancel(&s->task);
@@ -82,11 +83,13 @@ static void on_accept(void *arg, int fd)
 	if (o->smtp_backlog_monitor > 0)
 		backlog_monitor(server, o);
 	if (!shared_connection_begin(server->shared, o->smtp_accept_max, &count)) {
-		if (log_wants(server->conf, LOG_CONNECTION_REJECT) && getpeername(fd, (struct sockaddr *)&sa, &len) == 0) {
+		if (log_wants(server->conf, LOG_CONNECTION_REJECT) &&
+		    getpeername(fd, (struct sockaddr *)&sa, &len) == 0) {
 			struct ip_addr ip = ip_from_sockaddr((struct sockaddr *)&sa);
 			char text[IP_TEXT_MAX];
 			log_printf(server->shard, server->conf, LOG_TO_MAIN, NULL,
-				   "Connection from [%.*s] refused: too many connections", SLICE_ARG(ip_format(&ip, text)));
+				   "Connection from [%.*s] refused: too many connections",
+				   SLICE_ARG(ip_format(&ip, text)));
 		}
 		turn_away(server, fd);
 		return;
@@ -121,9 +124,10 @@ static void on_error(void *arg, int os)
 	struct smtp_server *server = arg;
 	char words[128];
 
-	log_printf(server->shard, server->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
-		   "accepting connections is paused: %s (raise the limit of open files, or lower smtp_accept_max)",
-		   strerror_r(os, words, sizeof(words)));
+	log_printf(
+	    server->shard, server->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
+	    "accepting connections is paused: %s (raise the limit of open files, or lower smtp_accept_max)",
+	    strerror_r(os, words, sizeof(words)));
 }
 
 enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err)
@@ -132,7 +136,8 @@ enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err)
 
 	if (server->listener_count == ARRAY_COUNT(server->listeners))
 		return err_set(err, FAIL, "more than %zu listening sockets", ARRAY_COUNT(server->listeners));
-	rc = listener_new(server->shard, fd, on_accept, on_error, server, &server->listeners[server->listener_count], err);
+	rc = listener_new(server->shard, fd, on_accept, on_error, server,
+			  &server->listeners[server->listener_count], err);
 	if (rc == OK)
 		server->listener_fds[server->listener_count++] = fd;
 	return rc;
@@ -145,7 +150,7 @@ void smtp_server_drain(struct task *task, struct smtp_server *server)
 		listener_close(server->listeners[i]);
 	server->listener_count = 0;
 	/* Who rests between two messages is told now; who is in a transaction may finish it. */
-	LIST_EACH(l, &server->sessions) {
+	LIST_EACH (l, &server->sessions) {
 		struct smtp_session *s = LIST_ITEM(l, struct smtp_session, link);
 		if (!s->serving && !s->at_rest_soon && s->started && !s->transaction) {
 			struct str line = str_make(&s->arena);
@@ -197,7 +202,8 @@ void client_tell(struct smtp_session *s, const struct smtp_told *told)
 		c->authenticated_sender = told->authenticated_sender;
 }
 
-enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio, struct err *err)
+enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio,
+			 struct err *err)
 {
 	struct smtp_session *s;
 	enum rc rc = session_new(server, stdio->fd_in, stdio->fd_out, &s, err);

@@ -8,50 +8,51 @@
 /* What the dialogue's table can say of a command. */
 enum verdict {
 	YES,
-	NO_HELO,      /* 503 HELO or EHLO required */
-	NO_MAIL,      /* 503 sender not yet given */
-	NO_RCPT,      /* 503 valid RCPT command must precede DATA */
-	HAVE_MAIL,    /* 503 sender already given */
-	IN_MAIL,      /* 503 not permitted inside a transaction */
-	CHUNKS_ONLY,  /* 503 only BDAT permissible after non-LAST BDAT */
-	RESET_ONLY,   /* 503 only RSET accepted now */
+	NO_HELO,     /* 503 HELO or EHLO required */
+	NO_MAIL,     /* 503 sender not yet given */
+	NO_RCPT,     /* 503 valid RCPT command must precede DATA */
+	HAVE_MAIL,   /* 503 sender already given */
+	IN_MAIL,     /* 503 not permitted inside a transaction */
+	CHUNKS_ONLY, /* 503 only BDAT permissible after non-LAST BDAT */
+	RESET_ONLY,  /* 503 only RSET accepted now */
 };
 
 /* States across, commands down. One cell, one test (tests/e2e/test_dialogue.py). */
 static const uint8_t dialogue[VERB_COUNT][STATE_COUNT] = {
-	/*		  START     READY     MAIL       RCPT       CHUNK        BROKEN */
-	[VERB_HELO] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_EHLO] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_MAIL] =	  {NO_HELO, YES,      HAVE_MAIL, HAVE_MAIL, CHUNKS_ONLY, RESET_ONLY},
-	[VERB_RCPT] =	  {NO_MAIL, NO_MAIL,  YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_DATA] =	  {NO_RCPT, NO_RCPT,  NO_RCPT,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_BDAT] =	  {YES,	    YES,      YES,	 YES,	    YES,	 YES}, /* the chunk has to be read in any case */
-	[VERB_RSET] =	  {YES,	    YES,      YES,	 YES,	    YES,	 YES},
-	[VERB_NOOP] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_QUIT] =	  {YES,	    YES,      YES,	 YES,	    YES,	 YES},
-	[VERB_VRFY] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_EXPN] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_ETRN] =	  {YES,	    YES,      IN_MAIL,	 IN_MAIL,   CHUNKS_ONLY, RESET_ONLY},
-	[VERB_HELP] =	  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
-	[VERB_STARTTLS] = {YES,	    YES,      IN_MAIL,	 IN_MAIL,   CHUNKS_ONLY, RESET_ONLY},
-	[VERB_AUTH] =	  {YES,	    YES,      IN_MAIL,	 IN_MAIL,   CHUNKS_ONLY, RESET_ONLY},
-	[VERB_UNKNOWN] =  {YES,	    YES,      YES,	 YES,	    CHUNKS_ONLY, RESET_ONLY},
+    /*		  START     READY     MAIL       RCPT       CHUNK        BROKEN */
+    [VERB_HELO] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_EHLO] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_MAIL] = {NO_HELO, YES, HAVE_MAIL, HAVE_MAIL, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_RCPT] = {NO_MAIL, NO_MAIL, YES, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_DATA] = {NO_RCPT, NO_RCPT, NO_RCPT, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_BDAT] = {YES, YES, YES, YES, YES, YES}, /* the chunk has to be read in any case */
+    [VERB_RSET] = {YES, YES, YES, YES, YES, YES},
+    [VERB_NOOP] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_QUIT] = {YES, YES, YES, YES, YES, YES},
+    [VERB_VRFY] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_EXPN] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_ETRN] = {YES, YES, IN_MAIL, IN_MAIL, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_HELP] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_STARTTLS] = {YES, YES, IN_MAIL, IN_MAIL, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_AUTH] = {YES, YES, IN_MAIL, IN_MAIL, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_UNKNOWN] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
 };
 
 static const struct verb {
 	const char *name;
-	bool synchronise; /* must be the last of a group (RFC 2920 section 3.1; BDAT is followed by its chunk) */
-	bool nonmail;	  /* counts against smtp_accept_max_nonmail */
-	bool alone;	  /* has no argument */
+	bool
+	    synchronise; /* must be the last of a group (RFC 2920 section 3.1; BDAT is followed by its chunk) */
+	bool nonmail;    /* counts against smtp_accept_max_nonmail */
+	bool alone;      /* has no argument */
 } verbs[VERB_COUNT] = {
-	[VERB_HELO] = {"HELO", true, true, false},    [VERB_EHLO] = {"EHLO", true, true, false},
-	[VERB_MAIL] = {"MAIL", false, false, false},  [VERB_RCPT] = {"RCPT", false, false, false},
-	[VERB_DATA] = {"DATA", true, false, true},    [VERB_BDAT] = {"BDAT", false, false, false},
-	[VERB_RSET] = {"RSET", false, true, true},    [VERB_NOOP] = {"NOOP", true, true, false},
-	[VERB_QUIT] = {"QUIT", false, false, true},   [VERB_VRFY] = {"VRFY", true, true, false},
-	[VERB_EXPN] = {"EXPN", true, true, false},    [VERB_ETRN] = {"ETRN", true, true, false},
-	[VERB_HELP] = {"HELP", false, true, false},   [VERB_STARTTLS] = {"STARTTLS", true, true, true},
-	[VERB_AUTH] = {"AUTH", true, true, false},    [VERB_UNKNOWN] = {"?", false, true, false},
+    [VERB_HELO] = {"HELO", true, true, false},   [VERB_EHLO] = {"EHLO", true, true, false},
+    [VERB_MAIL] = {"MAIL", false, false, false}, [VERB_RCPT] = {"RCPT", false, false, false},
+    [VERB_DATA] = {"DATA", true, false, true},   [VERB_BDAT] = {"BDAT", false, false, false},
+    [VERB_RSET] = {"RSET", false, true, true},   [VERB_NOOP] = {"NOOP", true, true, false},
+    [VERB_QUIT] = {"QUIT", false, false, true},  [VERB_VRFY] = {"VRFY", true, true, false},
+    [VERB_EXPN] = {"EXPN", true, true, false},   [VERB_ETRN] = {"ETRN", true, true, false},
+    [VERB_HELP] = {"HELP", false, true, false},  [VERB_STARTTLS] = {"STARTTLS", true, true, true},
+    [VERB_AUTH] = {"AUTH", true, true, false},   [VERB_UNKNOWN] = {"?", false, true, false},
 };
 
 const char *verb_name(enum smtp_verb verb)
@@ -81,7 +82,8 @@ static void on_timer(struct timer *timer)
 	session_wake(s);
 }
 
-enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret, struct err *err)
+enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret,
+		    struct err *err)
 {
 	struct smtp_session *s = server->pool;
 	enum rc rc;
@@ -285,7 +287,9 @@ static enum smtp_verb verb_find(struct slice *line)
 	struct slice rest = space < 0 ? SLICE_EMPTY : slice_trim(slice_from(*line, (size_t)space + 1));
 
 	for (unsigned v = 0; v < VERB_UNKNOWN; v++) {
-		struct slice key = v == VERB_MAIL ? SLICE("FROM:") : v == VERB_RCPT ? SLICE("TO:") : SLICE_EMPTY;
+		struct slice key = v == VERB_MAIL   ? SLICE("FROM:")
+				   : v == VERB_RCPT ? SLICE("TO:")
+						    : SLICE_EMPTY;
 
 		if (!slice_eq_nocase(word, slice_of(verbs[v].name)))
 			continue;
@@ -299,7 +303,8 @@ static enum smtp_verb verb_find(struct slice *line)
 
 void reply_no_rcpt(struct smtp_session *s, const char *verb)
 {
-	bool after_rcpt = s->history_count >= 2 && s->history[(s->history_count - 2) % HISTORY_MAX] == VERB_RCPT;
+	bool after_rcpt =
+	    s->history_count >= 2 && s->history[(s->history_count - 2) % HISTORY_MAX] == VERB_RCPT;
 
 	if (s->pipelining_ok && after_rcpt)
 		replyf(s, 503, "5.5.1", "valid RCPT command must precede %s", verb);
@@ -317,7 +322,8 @@ static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
 		enum rc rc = match_client(session_scope(s), s->options->hosts_require_helo, NULL, &err);
 		if (rc == FAIL || s->local)
 			return true;
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL %.*s: no HELO given", SLICE_ARG(client_phrase(s)));
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL %.*s: no HELO given",
+			    SLICE_ARG(client_phrase(s)));
 		reply_error(s, 503, "5.5.1", "HELO or EHLO required");
 		return false;
 	}
@@ -334,7 +340,8 @@ static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
 		if (verb == VERB_AUTH)
 			reply(s, 503, "5.5.1", SLICE("not permitted in mail transaction"));
 		else
-			reply_error(s, 503, "5.5.1", "%s is not permitted inside a transaction", verbs[verb].name);
+			reply_error(s, 503, "5.5.1", "%s is not permitted inside a transaction",
+				    verbs[verb].name);
 		return false;
 	case CHUNKS_ONLY:
 		reply_error(s, 503, "5.5.1", "only BDAT permissible after non-LAST BDAT");
@@ -350,17 +357,20 @@ static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
  * senders and of requests smuggled from other protocols). */
 static bool out_of_step(struct smtp_session *s, enum smtp_verb verb, struct slice line)
 {
-	bool must_wait = verbs[verb].synchronise || (!s->pipelining_ok && verb != VERB_BDAT && verb != VERB_QUIT);
+	bool must_wait =
+	    verbs[verb].synchronise || (!s->pipelining_ok && verb != VERB_BDAT && verb != VERB_QUIT);
 	struct slice pending;
 
-	if (!must_wait || s->sync_off || !s->options->smtp_enforce_sync || s->local || !stream_pending(s->stream))
+	if (!must_wait || s->sync_off || !s->options->smtp_enforce_sync || s->local ||
+	    !stream_pending(s->stream))
 		return false;
 	pending = verb == VERB_AUTH ? SLICE("(not shown)") : slice_sub(stream_peek(s->stream), 0, 100);
 	line = s->serving->scope.smtp_command;
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
-		    "SMTP protocol synchronization error (next input sent too soon: pipelining was%s advertised): rejected "
-		    "\"%.*s\"%.*s next input=\"%.*s\"",
-		    s->pipelining_ok ? "" : " not", SLICE_ARG(line), SLICE_ARG(client_phrase(s)), SLICE_ARG(pending));
+	log_session(
+	    s, LOG_TO_MAIN | LOG_TO_REJECT,
+	    "SMTP protocol synchronization error (next input sent too soon: pipelining was%s advertised): rejected "
+	    "\"%.*s\"%.*s next input=\"%.*s\"",
+	    s->pipelining_ok ? "" : " not", SLICE_ARG(line), SLICE_ARG(client_phrase(s)), SLICE_ARG(pending));
 	reply(s, 554, "5.5.1", SLICE("SMTP synchronization error"));
 	s->notquit_reason = "synchronization-error";
 	s->over = true;
@@ -391,8 +401,8 @@ static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb verb)
 	if (match_client(session_scope(s), s->options->smtp_accept_max_nonmail_hosts, NULL, &err) == FAIL)
 		return false;
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
-		    "SMTP call from %.*s dropped: too many nonmail commands (last was \"%s\")", SLICE_ARG(client_caller(s)),
-		    verbs[verb].name);
+		    "SMTP call from %.*s dropped: too many nonmail commands (last was \"%s\")",
+		    SLICE_ARG(client_caller(s)), verbs[verb].name);
 	reply(s, 554, "5.7.0", SLICE("Too many nonmail commands"));
 	s->notquit_reason = "bad-commands";
 	s->over = true;
@@ -406,9 +416,10 @@ static void unknown_command(struct smtp_session *s)
 	if ((int64_t)++s->unknown_commands > s->options->smtp_max_unknown_commands) {
 		struct str history = str_make(&s->serving->arena);
 		log_history(&history, s);
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
-			    "SMTP call from %.*s dropped: too many unrecognized commands (last was \"%.*s\", %.*s)",
-			    SLICE_ARG(client_caller(s)), SLICE_ARG(line), SLICE_ARG(str_slice(&history)));
+		log_session(
+		    s, LOG_TO_MAIN | LOG_TO_REJECT,
+		    "SMTP call from %.*s dropped: too many unrecognized commands (last was \"%.*s\", %.*s)",
+		    SLICE_ARG(client_caller(s)), SLICE_ARG(line), SLICE_ARG(str_slice(&history)));
 		reply(s, 500, "5.5.2", SLICE("Too many unrecognized commands"));
 		s->notquit_reason = "bad-commands";
 		s->over = true;
@@ -419,7 +430,8 @@ static void unknown_command(struct smtp_session *s)
 
 static enum smtp_verb last_verb(const struct smtp_session *s)
 {
-	return s->history_count ? (enum smtp_verb)s->history[(s->history_count - 1) % HISTORY_MAX] : VERB_NOOP;
+	return s->history_count ? (enum smtp_verb)s->history[(s->history_count - 1) % HISTORY_MAX]
+				: VERB_NOOP;
 }
 
 static void command_run(struct smtp_session *s, struct slice line)
@@ -447,7 +459,8 @@ static void command_run(struct smtp_session *s, struct slice line)
 	if (!dialogue_allows(s, verb))
 		return;
 	if (s->server->draining && verb != VERB_QUIT && s->state <= STATE_READY) {
-		replyf(s, 421, "4.3.2", "%.*s: shutting down, please try again", SLICE_ARG(conf_main(s->conf)->primary_hostname));
+		replyf(s, 421, "4.3.2", "%.*s: shutting down, please try again",
+		       SLICE_ARG(conf_main(s->conf)->primary_hostname));
 		s->notquit_reason = "signal-exit";
 		s->over = true;
 		return;
@@ -516,12 +529,14 @@ static void variables_tidy(struct smtp_session *s)
 		fresh = old;
 	}
 	arena_done(&fresh);
-	s->variables_tidy_at = 2 * s->variables.used > VARIABLES_TIDY ? 2 * s->variables.used : VARIABLES_TIDY;
+	s->variables_tidy_at =
+	    2 * s->variables.used > VARIABLES_TIDY ? 2 * s->variables.used : VARIABLES_TIDY;
 }
 
 static void drop_session(struct smtp_session *s, const char *why)
 {
-	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "SMTP call from %.*s dropped: %s", SLICE_ARG(client_caller(s)), why);
+	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "SMTP call from %.*s dropped: %s",
+		    SLICE_ARG(client_caller(s)), why);
 	s->notquit_reason = "bad-commands";
 	s->over = true;
 }
@@ -555,8 +570,8 @@ static void serve_input(struct smtp_session *s)
 			s->over = true;
 			break;
 		}
-		if (s->serving->out.len && (s->over || s->serving->out.len >= REPLY_FLUSH_BYTES || s->pipelining_ok == false ||
-					    !stream_pending(s->stream)))
+		if (s->serving->out.len && (s->over || s->serving->out.len >= REPLY_FLUSH_BYTES ||
+					    s->pipelining_ok == false || !stream_pending(s->stream)))
 			reply_flush(s);
 		arena_clear(&s->serving->arena);
 		s->serving->scope.smtp_command = SLICE_EMPTY;
@@ -579,7 +594,8 @@ static void lost_connection(struct smtp_session *s)
 
 static void command_timeout(struct smtp_session *s)
 {
-	log_session(s, LOG_TO_MAIN, "SMTP command timeout on connection from %.*s", SLICE_ARG(client_caller(s)));
+	log_session(s, LOG_TO_MAIN, "SMTP command timeout on connection from %.*s",
+		    SLICE_ARG(client_caller(s)));
 	replyf(s, 421, "4.4.2", "%.*s: SMTP command timeout - closing connection",
 	       SLICE_ARG(conf_main(s->conf)->primary_hostname));
 	s->over = true;
@@ -593,19 +609,20 @@ static void log_end(struct smtp_session *s)
 	if (!s->quit_seen && s->options->acl[ACL_WHERE_NOTQUIT] && s->started && !s->local) {
 		acl_outcome_init(&outcome);
 		session_deadline(s, 60000);
-		(void)acl_check(session_scope(s), ACL_WHERE_NOTQUIT, s->options->acl[ACL_WHERE_NOTQUIT], &outcome, &err);
+		(void)acl_check(session_scope(s), ACL_WHERE_NOTQUIT, s->options->acl[ACL_WHERE_NOTQUIT],
+				&outcome, &err);
 	}
 	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction && s->state > STATE_READY)
-		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction%.*s sender=<%.*s>", SLICE_ARG(client_phrase(s)),
-			    SLICE_ARG(s->transaction->message->sender));
+		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction%.*s sender=<%.*s>",
+			    SLICE_ARG(client_phrase(s)), SLICE_ARG(s->transaction->message->sender));
 	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->local)
 		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s %s", SLICE_ARG(client_caller(s)),
 			    s->quit_seen ? "closed by QUIT" : "closed");
 	if (log_wants(s->conf, LOG_SMTP_NO_MAIL) && !s->message_count && !s->local) {
 		struct str history = str_make(&s->serving->arena);
 		log_history(&history, s);
-		log_session(s, LOG_TO_MAIN, "no MAIL in SMTP connection from %.*s %.*s", SLICE_ARG(client_caller(s)),
-			    SLICE_ARG(str_slice(&history)));
+		log_session(s, LOG_TO_MAIN, "no MAIL in SMTP connection from %.*s %.*s",
+			    SLICE_ARG(client_caller(s)), SLICE_ARG(str_slice(&history)));
 	}
 }
 

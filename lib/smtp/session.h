@@ -5,14 +5,16 @@
 #include "smtp/smtp.h"
 
 /* Limits that no configuration moves. */
-#define COMMAND_LINE_MAX  16384	       /* bytes with CRLF; RFC 5321 section 4.5.3.1.4 asks for 512 and more for extensions */
-#define COMMAND_SKIP_MAX  (1024 * 1024) /* a longer line is read to its end and refused; past this nobody waits for the end */
-#define REPLY_LINE_MAX	  512	       /* bytes with code and CRLF, RFC 5321 section 4.5.3.1.5 */
-#define REPLY_FLUSH_BYTES 8192	       /* replies to pipelined commands are gathered up to here */
+#define COMMAND_LINE_MAX \
+	16384 /* bytes with CRLF; RFC 5321 section 4.5.3.1.4 asks for 512 and more for extensions */
+#define COMMAND_SKIP_MAX \
+	(1024 * 1024) /* a longer line is read to its end and refused; past this nobody waits for the end */
+#define REPLY_LINE_MAX    512              /* bytes with code and CRLF, RFC 5321 section 4.5.3.1.5 */
+#define REPLY_FLUSH_BYTES 8192             /* replies to pipelined commands are gathered up to here */
 #define AUTH_TIME_MAX_MS  (10 * 60 * 1000) /* of a whole exchange, the client's answers included */
-#define HISTORY_MAX	  20	       /* commands remembered for log lines */
-#define VARIABLES_TIDY	  (64 * 1024) /* with so many bytes of $acl_c those that were replaced are given back */
-#define BODY_KEEP_MAX	  (512 * 1024) /* a larger body is spilled to the spool as it comes */
+#define HISTORY_MAX       20               /* commands remembered for log lines */
+#define VARIABLES_TIDY    (64 * 1024) /* with so many bytes of $acl_c those that were replaced are given back */
+#define BODY_KEEP_MAX     (512 * 1024) /* a larger body is spilled to the spool as it comes */
 #define BODY_KEEP_SCARCE  (16 * 1024)  /* the same when receive buffers are scarce */
 
 /* "threshold,first delay,factor,longest delay": past so many commands each waits, longer and longer. */
@@ -23,18 +25,24 @@ struct rate_slope {
 };
 struct smtp_options {
 	const struct expansion *acl[ACL_WHERE_COUNT];
-	bool accept_8bitmime, smtp_accept_keepalive, smtp_enforce_sync, smtp_return_error_details, prdr_enable;
+	bool accept_8bitmime, smtp_accept_keepalive, smtp_enforce_sync, smtp_return_error_details,
+	    prdr_enable;
 	bool recipients_max_reject, smtp_check_spool_space;
 	int64_t smtp_accept_max, smtp_accept_max_nonmail, smtp_accept_reserve, smtp_accept_queue;
-	int64_t smtp_accept_queue_per_connection, smtp_connect_backlog, smtp_max_synprot_errors, smtp_max_unknown_commands;
+	int64_t smtp_accept_queue_per_connection, smtp_connect_backlog, smtp_max_synprot_errors,
+	    smtp_max_unknown_commands;
 	int64_t smtp_receive_timeout, receive_timeout, check_spool_space, check_spool_inodes;
 	const struct expansion *smtp_accept_max_per_connection, *smtp_accept_max_per_host, *recipients_max;
 	const struct expansion *message_size_limit, *smtp_banner, *smtp_active_hostname, *smtp_etrn_command;
-	const struct match_list *smtp_accept_max_nonmail_hosts, *smtp_reserve_hosts, *host_reject_connection, *host_lookup;
-	const struct match_list *helo_accept_junk_hosts, *helo_lookup_domains, *helo_verify_hosts, *helo_try_verify_hosts;
+	const struct match_list *smtp_accept_max_nonmail_hosts, *smtp_reserve_hosts, *host_reject_connection,
+	    *host_lookup;
+	const struct match_list *helo_accept_junk_hosts, *helo_lookup_domains, *helo_verify_hosts,
+	    *helo_try_verify_hosts;
 	const struct match_list *hosts_require_helo, *hosts_connection_nolog, *recipient_unqualified_hosts;
-	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts, *chunking_advertise_hosts;
-	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts, *enhanced_status_advertise_hosts;
+	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts,
+	    *chunking_advertise_hosts;
+	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts,
+	    *enhanced_status_advertise_hosts;
 	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts;
 	struct slice helo_allow_chars, smtp_bare_newline, daemon_smtp_ports;
 	struct slice tls_on_connect_ports, smtp_receive_timeout_text;
@@ -42,30 +50,46 @@ struct smtp_options {
 	const struct expansion *message_id_header_text, *message_id_header_domain;
 	const struct match_list *untrusted_set_sender;
 	struct slice local_from_prefix, local_from_suffix;
-	bool queue_only, return_path_remove, envelope_to_remove, delivery_date_remove, local_from_check, local_sender_retain;
+	bool queue_only, return_path_remove, envelope_to_remove, delivery_date_remove, local_from_check,
+	    local_sender_retain;
 	bool extract_addresses_remove_arguments;
 	const struct match_list *smtp_ratelimit_hosts;
 	struct slice smtp_ratelimit_mail, smtp_ratelimit_rcpt, queue_only_file;
 	bool queue_only_load_latch, tcp_nodelay, smtp_etrn_serialize;
 	int64_t smtp_load_reserve, smtp_backlog_monitor, check_log_space, check_log_inodes;
-	struct rate_slope rate_mail, rate_rcpt; /* derived */
+	struct rate_slope rate_mail, rate_rcpt;        /* derived */
 	enum { BARE_REJECT, BARE_SPACE } bare_newline; /* derived */
 };
 
 /* The states of the dialogue, RFC 5321 section 4.1.4. */
 enum smtp_state {
-	STATE_START, /* no HELO yet */
-	STATE_READY, /* HELO done, no transaction */
-	STATE_MAIL,  /* reverse-path given, no recipient accepted */
-	STATE_RCPT,  /* at least one recipient */
-	STATE_CHUNK, /* between two BDATs */
+	STATE_START,  /* no HELO yet */
+	STATE_READY,  /* HELO done, no transaction */
+	STATE_MAIL,   /* reverse-path given, no recipient accepted */
+	STATE_RCPT,   /* at least one recipient */
+	STATE_CHUNK,  /* between two BDATs */
 	STATE_BROKEN, /* a chunk failed: only RSET and those that end the transaction */
 	STATE_COUNT,
 };
 /* What a client can say. */
 enum smtp_verb {
-	VERB_HELO, VERB_EHLO, VERB_MAIL, VERB_RCPT, VERB_DATA, VERB_BDAT, VERB_RSET, VERB_NOOP, VERB_QUIT, VERB_VRFY,
-	VERB_EXPN, VERB_ETRN, VERB_HELP, VERB_STARTTLS, VERB_AUTH, VERB_UNKNOWN, VERB_COUNT,
+	VERB_HELO,
+	VERB_EHLO,
+	VERB_MAIL,
+	VERB_RCPT,
+	VERB_DATA,
+	VERB_BDAT,
+	VERB_RSET,
+	VERB_NOOP,
+	VERB_QUIT,
+	VERB_VRFY,
+	VERB_EXPN,
+	VERB_ETRN,
+	VERB_HELP,
+	VERB_STARTTLS,
+	VERB_AUTH,
+	VERB_UNKNOWN,
+	VERB_COUNT,
 };
 
 /* A transaction: MAIL to the final reply. In the message's arena. */
@@ -77,8 +101,8 @@ struct transaction {
 	struct acl_header_change *headers, **headers_end;
 	uint64_t size_declared;
 	uint32_t rcpt_count, rcpt_fail_count, rcpt_defer_count, discarded;
-	bool discard_all;  /* the MAIL ACL said discard */
-	bool too_many;	   /* recipients_max was passed */
+	bool discard_all;        /* the MAIL ACL said discard */
+	bool too_many;           /* recipients_max was passed */
 	struct receive *receive; /* body under way */
 	uint64_t chunk_left;
 };
@@ -99,38 +123,40 @@ struct smtp_session {
 	const struct smtp_options *options;
 	struct task task;
 	struct timer timer;
-	struct arena arena;	/* small; lives with the connection */
-	struct arena variables;	/* the values of $acl_c */
+	struct arena arena;       /* small; lives with the connection */
+	struct arena variables;   /* the values of $acl_c */
 	size_t variables_tidy_at; /* bytes; with so many, most are values that were replaced */
 	struct client client;
 	struct serving *serving; /* NULL: at rest */
 	struct transaction *transaction;
-	char *line;		/* the beginning of a command whose end has not come yet */
+	char *line; /* the beginning of a command whose end has not come yet */
 	uint32_t line_len, line_room;
-	uint8_t state;		/* enum smtp_state */
+	uint8_t state; /* enum smtp_state */
 	bool started, over, local, batch, dry_run, trusted, counted, counted_host, quit_seen, at_rest_soon;
-	double delay_mail_ms, delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
+	double delay_mail_ms,
+	    delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
 	bool load_latched; /* a message was queued because of the load: so are all after it */
-	bool helo_counts, rset_counts, auth_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok, sync_off, multiline_off, drain_told;
+	bool helo_counts, rset_counts, auth_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok,
+	    sync_off, multiline_off, drain_told;
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
 	uint32_t connection_messages_max;
 	unsigned count_at_start; /* connections of all shards when this one was accepted, itself included */
-	uint64_t size_max;	/* 0: none */
+	uint64_t size_max;       /* 0: none */
 	uint32_t recipients_max;
 	uint8_t history[HISTORY_MAX]; /* enum smtp_verb, a ring */
 	uint32_t history_count;
 	const char *notquit_reason;
 	struct smtp_stdio *stdio;
 	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
-	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
-	uint64_t auth_offered;	/* the authenticators that EHLO told of, by their number */
-	bool auth_unadvertised;	/* control = allow_auth_unadvertised */
+	const struct smtp_submission *submission;       /* no dialogue at all: smtp_submit() */
+	uint64_t auth_offered;  /* the authenticators that EHLO told of, by their number */
+	bool auth_unadvertised; /* control = allow_auth_unadvertised */
 	bool authentication_failed;
 	struct slice authenticated_fail_id;
 	const struct authenticator *authenticated_by; /* NULL: none, or a trusted user's word */
-	uint64_t until_max;	/* the end of all waits: the caller's of smtp_submit(), or never */
-	struct waitq ended;	/* smtp_serve_stdio() waits here */
+	uint64_t until_max; /* the end of all waits: the caller's of smtp_submit(), or never */
+	struct waitq ended; /* smtp_serve_stdio() waits here */
 };
 
 struct smtp_server {
@@ -156,7 +182,8 @@ struct smtp_server {
 };
 
 /* session.c */
-NODISCARD enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret, struct err *err);
+NODISCARD enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret,
+			      struct err *err);
 void session_free(struct smtp_session *s);
 void session_serve(void *arg);
 void session_wake(struct smtp_session *s); /* lends it a fiber unless it has one */
@@ -165,7 +192,8 @@ void transaction_end(struct smtp_session *s);
 void client_tell(struct smtp_session *s, const struct smtp_told *told); /* NULL is fine */
 /* The waits from now on end so many milliseconds from now, whatever the deadline of the command before was. */
 void session_deadline(struct smtp_session *s, uint64_t timeout_ms);
-struct scope *session_scope(struct smtp_session *s); /* of the present command, with what is known filled in */
+struct scope *
+session_scope(struct smtp_session *s); /* of the present command, with what is known filled in */
 const char *verb_name(enum smtp_verb verb);
 
 /* The next line of a command under way (a response to AUTH), without its end, in the command's arena; what is longer than
@@ -174,7 +202,8 @@ bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret);
 
 /* reply.c: replies are gathered and sent together. text may have several lines, separated by LF. enhanced is "2.1.0" or NULL. */
 void reply(struct smtp_session *s, int code, const char *enhanced, struct slice text);
-void replyf(struct smtp_session *s, int code, const char *enhanced, const char *format, ...) PRINTF_LIKE(4, 5);
+void replyf(struct smtp_session *s, int code, const char *enhanced, const char *format, ...)
+    PRINTF_LIKE(4, 5);
 /* 334 (RFC 4954 section 4): the one reply without an enhanced code, and never split, however long. */
 void reply_challenge(struct smtp_session *s, struct slice encoded);
 /* A text that may begin with a code (and enhanced code) of its own, which counts if its first digit is right. */
@@ -182,7 +211,8 @@ void reply_user(struct smtp_session *s, int code, const char *enhanced, struct s
 /* Sends what was gathered. Parks. When that fails the session is over. */
 void reply_flush(struct smtp_session *s);
 /* A syntax or protocol error: counted; past the limit the session is over. */
-void reply_error(struct smtp_session *s, int code, const char *enhanced, const char *format, ...) PRINTF_LIKE(4, 5);
+void reply_error(struct smtp_session *s, int code, const char *enhanced, const char *format, ...)
+    PRINTF_LIKE(4, 5);
 /* 503: DATA or BDAT where no recipient was accepted. No error of a client that pipelines: it sent that before it could
  * know (RFC 2920 section 3.1), and is told as often as it likes. */
 void reply_no_rcpt(struct smtp_session *s, const char *verb);
@@ -190,7 +220,8 @@ void reply_no_rcpt(struct smtp_session *s, const char *verb);
 /* throttle.c */
 NODISCARD bool rate_slope_parse(struct slice text, struct rate_slope *ret);
 /* Waits if this command is one too many for a host of smtp_ratelimit_hosts. Parks. false: the session is over. */
-bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, double *delay_ms, const char *verb);
+bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, double *delay_ms,
+		     const char *verb);
 /* Is one of the files of queue_only_file there? Parks. OK or CANCELLED. */
 NODISCARD enum rc queue_only_file_there(struct task *task, struct conf *conf, bool *there_ret);
 /* queue_only_load and its latch. */
@@ -234,10 +265,11 @@ bool parameter_next(struct slice *rest, struct slice *name_ret, struct slice *va
 
 /* refuse.c: what an ACL's verdict means for the client and the log. true: go on with the command. verb and
  * argument are the log's phrase, "RCPT <a@b>"; verb NULL: the place's name. */
-bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result, struct acl_outcome *outcome,
-		 struct err *err, const char *verb, struct slice argument);
+bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result result,
+		 struct acl_outcome *outcome, struct err *err, const char *verb, struct slice argument);
 /* Runs the option's ACL at that place. */
-enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome, struct err *err);
+enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome,
+			    struct err *err);
 
 /* receive.c: a body from the wire. */
 struct receive;

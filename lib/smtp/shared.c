@@ -78,7 +78,8 @@ static bool place_add(_Atomic uint64_t *place, uint64_t key, int add, uint64_t *
 		next = word + (uint64_t)(int64_t)add;
 		if ((next & COUNT_MASK) == 0)
 			next = 0;
-	} while (!atomic_compare_exchange_weak_explicit(place, &word, next, memory_order_relaxed, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(place, &word, next, memory_order_relaxed,
+							memory_order_relaxed));
 	*count_ret = next & COUNT_MASK;
 	return true;
 }
@@ -94,8 +95,8 @@ static uint64_t host_add(struct smtp_shared *shared, uint64_t key)
 				return count;
 		for (unsigned i = 0; i < BUCKET_SIZE; i++) {
 			uint64_t none = 0;
-			if (!atomic_compare_exchange_strong_explicit(&bucket[i], &none, key | 1, memory_order_relaxed,
-								     memory_order_relaxed))
+			if (!atomic_compare_exchange_strong_explicit(
+				&bucket[i], &none, key | 1, memory_order_relaxed, memory_order_relaxed))
 				continue;
 			for (unsigned j = 0; j < i; j++)
 				if (place_add(&bucket[j], key, 1, &count)) {

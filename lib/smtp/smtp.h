@@ -26,8 +26,8 @@ struct smtp_start {
 	uint64_t id_unique; /* for message ids: differs for each shard of each process */
 };
 /* Per shard. */
-NODISCARD enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, struct smtp_server **server_ret,
-				  struct err *err);
+NODISCARD enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start,
+				  struct smtp_server **server_ret, struct err *err);
 /* Accepts on a bound, listening socket; the descriptor is the server's from now on. */
 NODISCARD enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err);
 void smtp_server_reload(struct smtp_server *server, struct conf *conf);
@@ -37,50 +37,53 @@ void smtp_server_free(struct smtp_server *server); /* sessions that are left are
 
 /* What a trusted user says of what he hands in. Texts: ptr NULL: not told. */
 struct smtp_told {
-	struct ip_addr host, interface; /* -oMa, -oMi; family 0: not told */
+	struct ip_addr host, interface;          /* -oMa, -oMi; family 0: not told */
 	struct slice host_name, protocol, ident; /* -oMs, -oMr, -oMt */
 	struct slice authenticator, authenticated_id, authenticated_sender; /* -oMaa, -oMai, -oMas */
-	struct slice about;	/* -oMm: the id of the message that it answers */
-	bool suppress_fixups;	/* -G */
-	bool dont_deliver;	/* -N: anyone may, it is his message */
-	bool queue_only;	/* -odq: likewise */
+	struct slice about;   /* -oMm: the id of the message that it answers */
+	bool suppress_fixups; /* -G */
+	bool dont_deliver;    /* -N: anyone may, it is his message */
+	bool queue_only;      /* -odq: likewise */
 };
 
 /* One session on a pair of descriptors: -bs, inetd, -bh. Parks until it is over. */
 struct smtp_stdio {
 	int fd_in, fd_out;
-	struct ip_addr ip;    /* family 0: a local user */
+	struct ip_addr ip; /* family 0: a local user */
 	struct ip_addr local;
-	struct slice login;   /* of the local user */
+	struct slice login; /* of the local user */
 	uint32_t uid, gid;
-	bool batch;	      /* -bS: no replies, errors are told at the end */
-	bool dry_run;	      /* -bh: what would happen; nothing is kept */
-	bool callouts;	      /* -bhc: other hosts are asked even so */
-	bool trusted;	      /* may name senders */
+	bool batch;                   /* -bS: no replies, errors are told at the end */
+	bool dry_run;                 /* -bh: what would happen; nothing is kept */
+	bool callouts;                /* -bhc: other hosts are asked even so */
+	bool trusted;                 /* may name senders */
 	const struct smtp_told *told; /* NULL: nothing; borrowed until the session is over */
-	void (*trace)(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3); /* -bh: what ACLs do, to standard error */
+	void (*trace)(struct scope *sc, const char *format, ...)
+	    PRINTF_LIKE(2, 3);     /* -bh: what ACLs do, to standard error */
 	struct message_id *id_ret; /* of the last message accepted; may be NULL */
-	bool rejected_ret;    /* batch: some message or recipient was refused */
+	bool rejected_ret;         /* batch: some message or recipient was refused */
 };
-NODISCARD enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio, struct err *err);
+NODISCARD enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio,
+				   struct err *err);
 
 /* A message handed in by a local user (-t, or recipients as arguments): text with LF or CRLF line ends. */
 struct smtp_submission {
 	struct slice text;
-	struct slice sender;	    /* ptr NULL: the login */
+	struct slice sender; /* ptr NULL: the login */
 	const struct slice *recipients;
 	unsigned recipient_count;
-	bool extract_recipients;    /* -t */
+	bool extract_recipients; /* -t */
 	struct slice login;
-	struct slice full_name;	    /* -F, or of the password file unless a trusted user gave another sender */
+	struct slice full_name; /* -F, or of the password file unless a trusted user gave another sender */
 	uint32_t uid, gid;
 	bool trusted;
 	const struct smtp_told *told; /* NULL: nothing */
 	enum deliver_when when;
 };
 /* Runs the not_smtp ACLs, fixes the envelope and header up, commits. Parks. FAIL: refused, err says why. */
-NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct smtp_submission *submission,
-			      struct message_id *id_ret, struct err *err);
+NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server,
+			      const struct smtp_submission *submission, struct message_id *id_ret,
+			      struct err *err);
 
 /* Where to listen: local_interfaces, daemon_smtp_ports; and smtp_connect_backlog. */
 void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, struct slice *ports_ret);
@@ -91,7 +94,8 @@ extern const struct conf_group smtp_conf_group;
 extern const struct variable_table smtp_variables, smtp_auth_variables;
 
 struct smtp_stats {
-	uint64_t connections, refused, commands, messages, bytes, rejected_rcpt, rejected_data, errors, timeouts, lost;
+	uint64_t connections, refused, commands, messages, bytes, rejected_rcpt, rejected_data, errors,
+	    timeouts, lost;
 	unsigned sessions;
 };
 void smtp_stats(const struct smtp_server *server, struct smtp_stats *stats_ret);

@@ -13,7 +13,7 @@ struct submit {
 	struct transaction *t;
 	struct message *m;
 	struct err *err;
-	struct slice text;	/* what is not yet taken of in->text */
+	struct slice text;      /* what is not yet taken of in->text */
 	struct slice malformed; /* the first address that is none, with the reason */
 	unsigned malformed_count;
 };
@@ -69,8 +69,9 @@ static enum rc set_sender(struct submit *w)
 	w->m->local = true;
 	if (!w->in->sender.ptr)
 		return OK;
-	if (address_parse(arena, w->in->sender, ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | address_flags(w->s->conf),
-			  &parts, w->err) != OK) {
+	if (address_parse(arena, w->in->sender,
+			  ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | address_flags(w->s->conf), &parts,
+			  w->err) != OK) {
 		err_prefix(w->err, "bad sender address \"%.*s\"", SLICE_ARG(w->in->sender));
 		return FAIL;
 	}
@@ -79,7 +80,8 @@ static enum rc set_sender(struct submit *w)
 	if (!parts.full.ptr)
 		return err_memory(w->err);
 	if (!w->in->trusted && parts.full.len) {
-		enum rc rc = match_address(session_scope(w->s), w->s->options->untrusted_set_sender, parts.full, NULL, w->err);
+		enum rc rc = match_address(session_scope(w->s), w->s->options->untrusted_set_sender,
+					   parts.full, NULL, w->err);
 		if (rc == DEFER || rc == CANCELLED)
 			return rc;
 		if (rc != OK)
@@ -120,7 +122,8 @@ static bool take_arguments(struct submit *w, struct slice **taken_ret, unsigned 
 				continue;
 			}
 			if (rc == OK && !parts.domain.len)
-				parts.full = qualified(arena, parts.local_part, conf_main(w->s->conf)->qualify_recipient);
+				parts.full = qualified(arena, parts.local_part,
+						       conf_main(w->s->conf)->qualify_recipient);
 			if (rc != OK || !parts.full.ptr)
 				return false;
 			if (count == room) {
@@ -149,9 +152,13 @@ static enum rc set_recipients(struct submit *w)
 
 	if (!take_arguments(w, &taken, &count))
 		return err_memory(w->err);
-	for (unsigned i = 0; i < count && (!extract || !w->s->options->extract_addresses_remove_arguments); i++) {
-		struct recipient recipient = {.address = taken[i], .original = taken[i], .orcpt = SLICE_EMPTY,
-					      .errors_to = SLICE_EMPTY, .parent = -1};
+	for (unsigned i = 0; i < count && (!extract || !w->s->options->extract_addresses_remove_arguments);
+	     i++) {
+		struct recipient recipient = {.address = taken[i],
+					      .original = taken[i],
+					      .orcpt = SLICE_EMPTY,
+					      .errors_to = SLICE_EMPTY,
+					      .parent = -1};
 		if (!message_add_recipient(w->m, &recipient))
 			return err_memory(w->err);
 	}
@@ -161,15 +168,15 @@ static enum rc set_recipients(struct submit *w)
 			return err_memory(w->err);
 	fixup.allow_utf8 = flags & ADDRESS_ALLOW_UTF8;
 	fixup.strip_dot = flags & ADDRESS_STRIP_DOT;
-	if (extract && message_recipients_from_headers(w->m, &fixup,
-						       w->s->options->extract_addresses_remove_arguments ? taken : NULL,
-						       w->s->options->extract_addresses_remove_arguments ? count : 0, malformed,
-						       w) != OK)
+	if (extract && message_recipients_from_headers(
+			   w->m, &fixup, w->s->options->extract_addresses_remove_arguments ? taken : NULL,
+			   w->s->options->extract_addresses_remove_arguments ? count : 0, malformed, w) != OK)
 		return err_memory(w->err);
 	if (w->m->recipient_count) {
 		if (w->malformed_count)
-			log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN, &w->m->id, "%u malformed address%s ignored: %.*s",
-				   w->malformed_count, w->malformed_count > 1 ? "es" : "", SLICE_ARG(w->malformed));
+			log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN, &w->m->id,
+				   "%u malformed address%s ignored: %.*s", w->malformed_count,
+				   w->malformed_count > 1 ? "es" : "", SLICE_ARG(w->malformed));
 		return OK;
 	}
 	if (w->malformed_count)
@@ -246,7 +253,8 @@ static enum rc take_body(struct submit *w)
 			at = 0;
 		}
 		if (!blocks[at])
-			blocks[at] = arena_bytes(&w->m->arena, piece.len < BLOCK_SIZE / 2 ? 2 * piece.len : BLOCK_SIZE);
+			blocks[at] = arena_bytes(&w->m->arena,
+						 piece.len < BLOCK_SIZE / 2 ? 2 * piece.len : BLOCK_SIZE);
 		if (!blocks[at])
 			return err_memory(w->err);
 		len = lf_to_crlf(&pending, piece, blocks[at]);
@@ -263,14 +271,16 @@ static enum rc take_body(struct submit *w)
 static enum rc check_size(struct submit *w)
 {
 	int64_t max;
-	enum rc rc = expand_option_int(session_scope(w->s), w->s->options->message_size_limit, 50 * 1024 * 1024, &max, w->err);
+	enum rc rc = expand_option_int(session_scope(w->s), w->s->options->message_size_limit,
+				       50 * 1024 * 1024, &max, w->err);
 
 	if (rc != OK) {
 		err_prefix(w->err, "unable to expand message_size_limit");
 		return rc == CANCELLED ? rc : DEFER;
 	}
 	if (max > 0 && w->in->text.len > (uint64_t)max)
-		return err_set(w->err, FAIL, "message too big: size=%u max=%lld", w->in->text.len, (long long)max);
+		return err_set(w->err, FAIL, "message too big: size=%u max=%lld", w->in->text.len,
+			       (long long)max);
 	return OK;
 }
 
@@ -300,21 +310,26 @@ static enum rc judge(struct submit *w, bool *discard_ret)
 		return CANCELLED;
 	temporary = result == ACL_DEFER || result == ACL_ERROR;
 	user = outcome.user_message.ptr && result != ACL_ERROR ? outcome.user_message
-	       : temporary					? SLICE("Temporary local problem - please try later")
-								: SLICE("Administrative prohibition");
-	log_printf(w->server->shard, w->s->conf, outcome.reject_targets, &w->m->id, "F=<%.*s> %srejected by non-SMTP ACL: %.*s",
-		   SLICE_ARG(w->m->sender), temporary ? "temporarily " : "",
-		   SLICE_ARG(result == ACL_ERROR ? err.text : outcome.log_message.ptr ? outcome.log_message : user));
+	       : temporary ? SLICE("Temporary local problem - please try later")
+			   : SLICE("Administrative prohibition");
+	log_printf(w->server->shard, w->s->conf, outcome.reject_targets, &w->m->id,
+		   "F=<%.*s> %srejected by non-SMTP ACL: %.*s", SLICE_ARG(w->m->sender),
+		   temporary ? "temporarily " : "",
+		   SLICE_ARG(result == ACL_ERROR       ? err.text
+			     : outcome.log_message.ptr ? outcome.log_message
+						       : user));
 	w->server->stats.rejected_data++;
 	return err_set(w->err, temporary ? DEFER : FAIL, "%.*s", SLICE_ARG(user));
 }
 
 static enum rc keep(struct submit *w, struct message_id *id_ret)
 {
-	bool queue = w->in->when == DELIVER_QUEUE || w->s->options->queue_only || (w->t->controls & ACL_CONTROL_QUEUE);
+	bool queue =
+	    w->in->when == DELIVER_QUEUE || w->s->options->queue_only || (w->t->controls & ACL_CONTROL_QUEUE);
 	enum rc rc;
 
-	if (!queue && w->s->options->queue_only_file.ptr && queue_only_file_there(&w->s->task, w->s->conf, &queue) == CANCELLED)
+	if (!queue && w->s->options->queue_only_file.ptr &&
+	    queue_only_file_there(&w->s->task, w->s->conf, &queue) == CANCELLED)
 		return CANCELLED;
 	if (!log_healthy(w->server->shard))
 		return err_set(w->err, DEFER, "the main log cannot be written");
@@ -343,7 +358,8 @@ static enum rc keep(struct submit *w, struct message_id *id_ret)
 static void discard(struct submit *w, struct message_id *id_ret)
 {
 	log_arrival(w->s, w->m);
-	log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN, &w->m->id, "=> blackhole (non-SMTP ACL discarded recipients)");
+	log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN, &w->m->id,
+		   "=> blackhole (non-SMTP ACL discarded recipients)");
 	log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN, &w->m->id, "Completed");
 	*id_ret = w->m->id;
 }
@@ -419,9 +435,16 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 	serving.out = str_make(&serving.out_arena);
 	serving.scope.smtp_command = SLICE_EMPTY;
 	*s = (struct smtp_session){
-		.server = server, .conf = conf_ref(server->conf), .options = conf_group(server->conf, CONF_SMTP),
-		.serving = &serving, .transaction = w.t, .local = true, .trusted = submission->trusted, .submission = submission,
-		.until_max = task->until, .authenticated_fail_id = SLICE_EMPTY,
+	    .server = server,
+	    .conf = conf_ref(server->conf),
+	    .options = conf_group(server->conf, CONF_SMTP),
+	    .serving = &serving,
+	    .transaction = w.t,
+	    .local = true,
+	    .trusted = submission->trusted,
+	    .submission = submission,
+	    .until_max = task->until,
+	    .authenticated_fail_id = SLICE_EMPTY,
 	};
 	task_init(&s->task, server->shard, &serving.arena, task->until);
 	m->received = shard_wall(server->shard);

@@ -70,7 +70,8 @@ bool rate_slope_parse(struct slice text, struct rate_slope *ret)
 	return true;
 }
 
-bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, double *delay_ms, const char *verb)
+bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, double *delay_ms,
+		     const char *verb)
 {
 	struct err err = err_make(&s->serving->arena);
 	double ms;
@@ -88,7 +89,8 @@ bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uin
 	session_deadline(s, (uint64_t)ms + 60000);
 	if (task_sleep(&s->task, shard_now(s->server->shard) + (uint64_t)(ms * 1e6)) == OK)
 		return true;
-	log_session(s, LOG_TO_MAIN, "delay of %s ended before its time%.*s", verb, SLICE_ARG(client_phrase(s)));
+	log_session(s, LOG_TO_MAIN, "delay of %s ended before its time%.*s", verb,
+		    SLICE_ARG(client_phrase(s)));
 	s->over = true;
 	return false;
 }
@@ -160,6 +162,7 @@ void backlog_monitor(struct smtp_server *server, const struct smtp_options *o)
 		/* Of a listening socket, what it counts as unacknowledged is the connections that nobody accepted yet. */
 		if (getsockopt(server->listener_fds[i], IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
 		    (int64_t)info.tcpi_unacked > o->smtp_backlog_monitor)
-			log_printf(server->shard, server->conf, LOG_TO_MAIN, NULL, "listen backlog %u", info.tcpi_unacked);
+			log_printf(server->shard, server->conf, LOG_TO_MAIN, NULL, "listen backlog %u",
+				   info.tcpi_unacked);
 	}
 }

@@ -2,8 +2,15 @@
 #include "session.h"
 
 enum {
-	SMTP_COMMAND, SMTP_COMMAND_ARGUMENT, SMTP_COMMAND_HISTORY, SMTP_NOTQUIT_REASON, SMTP_COUNT, RCPT_COUNT,
-	RCPT_FAIL_COUNT, RCPT_DEFER_COUNT, SMTP_SIZE,
+	SMTP_COMMAND,
+	SMTP_COMMAND_ARGUMENT,
+	SMTP_COMMAND_HISTORY,
+	SMTP_NOTQUIT_REASON,
+	SMTP_COUNT,
+	RCPT_COUNT,
+	RCPT_FAIL_COUNT,
+	RCPT_DEFER_COUNT,
+	SMTP_SIZE,
 };
 
 static struct slice argument_of(struct slice command)
@@ -69,13 +76,13 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 }
 
 static const struct variable rows[] = {
-	{"smtp_command", get, SMTP_COMMAND},
-	{"smtp_command_argument", get, SMTP_COMMAND_ARGUMENT},
-	{"smtp_command_history", get, SMTP_COMMAND_HISTORY},
-	{"smtp_notquit_reason", get, SMTP_NOTQUIT_REASON},
-	{"smtp_count_at_connection_start", get, SMTP_COUNT},
-	{"rcpt_count", get, RCPT_COUNT},
-	{"rcpt_fail_count", get, RCPT_FAIL_COUNT},
-	{"rcpt_defer_count", get, RCPT_DEFER_COUNT},
+    {"smtp_command", get, SMTP_COMMAND},
+    {"smtp_command_argument", get, SMTP_COMMAND_ARGUMENT},
+    {"smtp_command_history", get, SMTP_COMMAND_HISTORY},
+    {"smtp_notquit_reason", get, SMTP_NOTQUIT_REASON},
+    {"smtp_count_at_connection_start", get, SMTP_COUNT},
+    {"rcpt_count", get, RCPT_COUNT},
+    {"rcpt_fail_count", get, RCPT_FAIL_COUNT},
+    {"rcpt_defer_count", get, RCPT_DEFER_COUNT},
 };
 const struct variable_table smtp_variables = {rows, ARRAY_COUNT(rows)};

@@ -25,14 +25,15 @@ static enum rc lost(struct smtp_connection *c, enum rc rc, struct slice command,
 		err->os = ETIMEDOUT;
 	} else if (err) {
 		int os = err->os;
-		(void)err_set(err, DEFER, "Remote host closed connection in response to %.*s", SLICE_ARG(command));
+		(void)err_set(err, DEFER, "Remote host closed connection in response to %.*s",
+			      SLICE_ARG(command));
 		err->os = os ? os : ECONNRESET;
 	}
 	return DEFER;
 }
 
-enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t timeout_ms, struct slice command,
-			struct smtp_reply *reply_ret, struct err *err)
+enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t timeout_ms,
+			struct slice command, struct smtp_reply *reply_ret, struct err *err)
 {
 	struct reply_parser parser;
 	enum reply_state state = REPLY_MORE;
@@ -62,8 +63,8 @@ enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t ti
 		return lost(c, rc, command, err);
 	if (state == REPLY_BAD) {
 		c->dead = true;
-		return err_set(err, DEFER, "malformed SMTP reply from %.*s in response to %.*s", SLICE_ARG(c->host_name),
-			       SLICE_ARG(command));
+		return err_set(err, DEFER, "malformed SMTP reply from %.*s in response to %.*s",
+			       SLICE_ARG(c->host_name), SLICE_ARG(command));
 	}
 	reply_ret->code = parser.code;
 	reply_ret->text = str_slice(&parser.text);
@@ -72,8 +73,8 @@ enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t ti
 	return OK;
 }
 
-enum rc connection_write(struct task *task, struct smtp_connection *c, const struct iovec *iov, unsigned iov_count,
-			 int64_t timeout_ms, struct slice command, struct err *err)
+enum rc connection_write(struct task *task, struct smtp_connection *c, const struct iovec *iov,
+			 unsigned iov_count, int64_t timeout_ms, struct slice command, struct err *err)
 {
 	uint64_t saved;
 	enum rc rc;
@@ -90,15 +91,17 @@ enum rc connection_write(struct task *task, struct smtp_connection *c, const str
 		return rc;
 	if (err) {
 		int os = rc == DEFER ? ETIMEDOUT : err->os ? err->os : EPIPE;
-		(void)err_set(err, DEFER, rc == DEFER ? "SMTP timeout while sending %.*s" : "connection lost while sending %.*s",
+		(void)err_set(err, DEFER,
+			      rc == DEFER ? "SMTP timeout while sending %.*s"
+					  : "connection lost while sending %.*s",
 			      SLICE_ARG(command));
 		err->os = os;
 	}
 	return DEFER;
 }
 
-enum rc connection_command(struct task *task, struct smtp_connection *c, struct slice line, struct slice shown,
-			   struct smtp_reply *reply_ret, struct err *err)
+enum rc connection_command(struct task *task, struct smtp_connection *c, struct slice line,
+			   struct slice shown, struct smtp_reply *reply_ret, struct err *err)
 {
 	struct iovec iov[2] = {{(void *)(uintptr_t)line.ptr, line.len}, {(void *)(uintptr_t) "\r\n", 2}};
 	enum rc rc;
@@ -189,7 +192,8 @@ static void drop_pipes(const struct smtp_connect_options *options)
 	}
 }
 
-static enum rc take_pipes(struct smtp_connection *c, const struct smtp_connect_options *options, struct err *err)
+static enum rc take_pipes(struct smtp_connection *c, const struct smtp_connect_options *options,
+			  struct err *err)
 {
 	enum rc rc = stream_new(c->shard, options->input, options->output, NULL, NULL, &c->stream, err);
 
@@ -282,8 +286,8 @@ static enum rc greet(struct task *task, struct smtp_connection *c, const struct 
 	if (rc == OK)
 		rc = hello(task, c, options, reply, err);
 	if ((rc == FAIL || rc == DEFER) && reply->code)
-		(void)err_set(err, rc, "SMTP error from remote mail server after %.*s: %.*s", SLICE_ARG(reply->command),
-			      SLICE_ARG(reply->text));
+		(void)err_set(err, rc, "SMTP error from remote mail server after %.*s: %.*s",
+			      SLICE_ARG(reply->command), SLICE_ARG(reply->text));
 	return rc;
 }
 
@@ -302,7 +306,8 @@ static bool may_open(const struct smtp_connect_options *options, struct err *err
 		(void)err_set(err, DEFER, "TLS is required for %.*s, but this version cannot use TLS to send",
 			      SLICE_ARG(options->host_name));
 	else if (!word_is_safe(options->helo))
-		(void)err_set(err, DEFER, "the name for HELO is empty or malformed: \"%.*s\"", SLICE_ARG(options->helo));
+		(void)err_set(err, DEFER, "the name for HELO is empty or malformed: \"%.*s\"",
+			      SLICE_ARG(options->helo));
 	else
 		return true;
 	return false;
@@ -357,8 +362,8 @@ enum rc smtp_command_shown(struct scope *sc, struct smtp_connection *c, struct s
 	return connection_command(sc->task, c, line, shown, reply_ret, err);
 }
 
-enum rc smtp_command(struct scope *sc, struct smtp_connection *c, struct slice line, struct smtp_reply *reply_ret,
-		     struct err *err)
+enum rc smtp_command(struct scope *sc, struct smtp_connection *c, struct slice line,
+		     struct smtp_reply *reply_ret, struct err *err)
 {
 	return smtp_command_shown(sc, c, line, line, reply_ret, err);
 }
@@ -435,6 +440,7 @@ void smtp_release(struct smtp_connection *c, unsigned messages_max)
 void smtp_close(struct smtp_connection *c)
 {
 	if (c->stream && !c->dead)
-		(void)stream_write_now(c->stream, SLICE("QUIT\r\n")); /* politeness: the peer sees the end anyway */
+		(void)stream_write_now(c->stream,
+				       SLICE("QUIT\r\n")); /* politeness: the peer sees the end anyway */
 	connection_free(c, false);
 }

@@ -85,7 +85,7 @@ struct smtp_connection *pool_take(struct shard *shard, struct slice key)
 
 	if (!pool)
 		return NULL;
-	LIST_EACH(l, &pool->idle) {
+	LIST_EACH (l, &pool->idle) {
 		struct smtp_connection *c = LIST_ITEM(l, struct smtp_connection, link);
 		if (!slice_eq(c->pool_key, key))
 			continue;
@@ -103,7 +103,7 @@ void smtp_pool_done(struct shard *shard)
 
 	if (!pool)
 		return;
-	LIST_EACH(l, &pool->idle) {
+	LIST_EACH (l, &pool->idle) {
 		struct smtp_connection *c = LIST_ITEM(l, struct smtp_connection, link);
 		leave(c);
 		smtp_close(c);

@@ -68,9 +68,11 @@ static void limits_parse(struct slice rest, struct ehlo_offer *offer)
 	uint64_t number;
 
 	while (slice_word(&rest, &word)) {
-		if (slice_starts_nocase(word, SLICE("RCPTMAX=")) && parse_u64(slice_from(word, 8), &number) && number > 0)
+		if (slice_starts_nocase(word, SLICE("RCPTMAX=")) && parse_u64(slice_from(word, 8), &number) &&
+		    number > 0)
 			offer->rcpt_max = number > 100000 ? 100000 : (unsigned)number;
-		else if (slice_starts_nocase(word, SLICE("MAILMAX=")) && parse_u64(slice_from(word, 8), &number) && number > 0)
+		else if (slice_starts_nocase(word, SLICE("MAILMAX=")) &&
+			 parse_u64(slice_from(word, 8), &number) && number > 0)
 			offer->mail_max = number > 100000 ? 100000 : (unsigned)number;
 	}
 }
@@ -81,12 +83,18 @@ static void keyword_parse(struct slice line, struct ehlo_offer *offer)
 		struct slice name;
 		unsigned bit;
 	} known[] = {
-		{SLICE_INIT("SIZE"), SMTP_EXT_SIZE},		 {SLICE_INIT("PIPELINING"), SMTP_EXT_PIPELINING},
-		{SLICE_INIT("CHUNKING"), SMTP_EXT_CHUNKING},	 {SLICE_INIT("8BITMIME"), SMTP_EXT_8BITMIME},
-		{SLICE_INIT("DSN"), SMTP_EXT_DSN},		 {SLICE_INIT("STARTTLS"), SMTP_EXT_STARTTLS},
-		{SLICE_INIT("AUTH"), SMTP_EXT_AUTH},		 {SLICE_INIT("SMTPUTF8"), SMTP_EXT_UTF8},
-		{SLICE_INIT("PRDR"), SMTP_EXT_PRDR},		 {SLICE_INIT("LIMITS"), SMTP_EXT_LIMITS},
-		{SLICE_INIT("ENHANCEDSTATUSCODES"), SMTP_EXT_ENHANCED}, {SLICE_INIT("IGNOREQUOTA"), SMTP_EXT_IGNOREQUOTA},
+	    {SLICE_INIT("SIZE"), SMTP_EXT_SIZE},
+	    {SLICE_INIT("PIPELINING"), SMTP_EXT_PIPELINING},
+	    {SLICE_INIT("CHUNKING"), SMTP_EXT_CHUNKING},
+	    {SLICE_INIT("8BITMIME"), SMTP_EXT_8BITMIME},
+	    {SLICE_INIT("DSN"), SMTP_EXT_DSN},
+	    {SLICE_INIT("STARTTLS"), SMTP_EXT_STARTTLS},
+	    {SLICE_INIT("AUTH"), SMTP_EXT_AUTH},
+	    {SLICE_INIT("SMTPUTF8"), SMTP_EXT_UTF8},
+	    {SLICE_INIT("PRDR"), SMTP_EXT_PRDR},
+	    {SLICE_INIT("LIMITS"), SMTP_EXT_LIMITS},
+	    {SLICE_INIT("ENHANCEDSTATUSCODES"), SMTP_EXT_ENHANCED},
+	    {SLICE_INIT("IGNOREQUOTA"), SMTP_EXT_IGNOREQUOTA},
 	};
 	struct slice word, argument;
 	uint64_t size;
@@ -94,7 +102,8 @@ static void keyword_parse(struct slice line, struct ehlo_offer *offer)
 	if (!slice_word(&line, &word))
 		return;
 	if (slice_starts_nocase(word, SLICE("AUTH="))) { /* what servers said before RFC 2554 */
-		line = slice_make(word.ptr + 5, (size_t)(line.ptr + line.len - word.ptr - 5), (enum taint)line.taint);
+		line = slice_make(word.ptr + 5, (size_t)(line.ptr + line.len - word.ptr - 5),
+				  (enum taint)line.taint);
 		word.len = 4;
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(known); i++)
@@ -104,7 +113,8 @@ static void keyword_parse(struct slice line, struct ehlo_offer *offer)
 		offer->auth = slice_trim(line);
 	if (slice_eq_nocase(word, SLICE("LIMITS")))
 		limits_parse(line, offer);
-	if (slice_eq_nocase(word, SLICE("SIZE")) && slice_word(&line, &argument) && parse_u64(argument, &size))
+	if (slice_eq_nocase(word, SLICE("SIZE")) && slice_word(&line, &argument) &&
+	    parse_u64(argument, &size))
 		offer->size_max = size;
 }
 

@@ -8,44 +8,54 @@
 struct smtp_connection;
 
 struct smtp_connect_options {
-	struct ip_addr to;	      /* with port; family 0: unix_path */
+	struct ip_addr to; /* with port; family 0: unix_path */
 	struct slice unix_path;
-	bool over_pipes;	      /* neither: to a command, whose pipes these are; taken over, whatever comes of it */
-	int input, output;	      /* read from, written to */
-	struct ip_addr from;	      /* source address; family 0: any */
-	struct slice host_name;	      /* for errors, TLS and the pool */
+	bool over_pipes; /* neither: to a command, whose pipes these are; taken over, whatever comes of it */
+	int input, output;      /* read from, written to */
+	struct ip_addr from;    /* source address; family 0: any */
+	struct slice host_name; /* for errors, TLS and the pool */
 	struct slice helo;
 	bool lmtp, use_ehlo;
 	bool tls_wanted, tls_required;
-	bool auth_wanted;	      /* the caller logs in, and says so in pool_key */
+	bool auth_wanted; /* the caller logs in, and says so in pool_key */
 	int64_t connect_timeout_ms, command_timeout_ms, data_timeout_ms, final_timeout_ms;
 	bool keepalive;
-	unsigned tos;		      /* of the packets' headers; 0: as the system has it */
-	bool reuse;		      /* from the shard's pool, when one with the same facts is idle there */
-	struct slice pool_key;	      /* what else must be equal for reuse (transport's name, authentication...) */
+	unsigned tos;          /* of the packets' headers; 0: as the system has it */
+	bool reuse;            /* from the shard's pool, when one with the same facts is idle there */
+	struct slice pool_key; /* what else must be equal for reuse (transport's name, authentication...) */
 };
 
 /* What a reply was, for logs, retries and bounces. */
 struct smtp_reply {
-	int code;		      /* 0: none (connection lost, timeout) */
-	struct slice text;	      /* whole reply, lines joined with "\n"; in the task's arena; tainted */
-	struct slice command;	      /* what it answered: "RCPT TO:<x@y>", "end of data", "initial connection" */
+	int code;             /* 0: none (connection lost, timeout) */
+	struct slice text;    /* whole reply, lines joined with "\n"; in the task's arena; tainted */
+	struct slice command; /* what it answered: "RCPT TO:<x@y>", "end of data", "initial connection" */
 };
 enum {
-	SMTP_EXT_SIZE = 1, SMTP_EXT_PIPELINING = 2, SMTP_EXT_CHUNKING = 4, SMTP_EXT_8BITMIME = 8, SMTP_EXT_DSN = 16,
-	SMTP_EXT_STARTTLS = 32, SMTP_EXT_AUTH = 64, SMTP_EXT_UTF8 = 128, SMTP_EXT_PRDR = 256, SMTP_EXT_LIMITS = 512,
-	SMTP_EXT_ENHANCED = 1024, SMTP_EXT_IGNOREQUOTA = 2048,
+	SMTP_EXT_SIZE = 1,
+	SMTP_EXT_PIPELINING = 2,
+	SMTP_EXT_CHUNKING = 4,
+	SMTP_EXT_8BITMIME = 8,
+	SMTP_EXT_DSN = 16,
+	SMTP_EXT_STARTTLS = 32,
+	SMTP_EXT_AUTH = 64,
+	SMTP_EXT_UTF8 = 128,
+	SMTP_EXT_PRDR = 256,
+	SMTP_EXT_LIMITS = 512,
+	SMTP_EXT_ENHANCED = 1024,
+	SMTP_EXT_IGNOREQUOTA = 2048,
 	SMTP_EXT_AUTHENTICATED = 4096, /* no extension: smtp_set_authenticated() was called */
 };
 
 /* Connects, or takes an idle connection from the pool; greeting, EHLO (HELO if refused) done. Parks.
  * FAIL: 5xx greeting or HELO. DEFER: no connection, timeout, 4xx. reply_ret tells. */
-NODISCARD enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
-			    struct smtp_reply *reply_ret, struct err *err);
+NODISCARD enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options,
+			    struct smtp_connection **ret, struct smtp_reply *reply_ret, struct err *err);
 /* Came from the pool: when the first transaction then finds it dead before any reply, a fresh one is worth a try. */
 bool smtp_was_reused(const struct smtp_connection *connection);
 unsigned smtp_extensions(const struct smtp_connection *connection);
-unsigned smtp_recipient_max(const struct smtp_connection *connection); /* of one transaction (RFC 9422); 0: no limit told */
+unsigned smtp_recipient_max(
+    const struct smtp_connection *connection); /* of one transaction (RFC 9422); 0: no limit told */
 uint64_t smtp_size_max(const struct smtp_connection *connection);
 const struct ip_addr *smtp_local_address(const struct smtp_connection *connection);
 const struct ip_addr *smtp_peer_address(const struct smtp_connection *connection);
@@ -56,8 +66,8 @@ void smtp_close(struct smtp_connection *connection); /* now; QUIT is sent if tha
 /* One recipient of a transaction, and what became of it. */
 struct smtp_recipient {
 	struct slice address;
-	struct slice parameters;      /* DSN: " NOTIFY=..." or empty */
-	enum rc rc;		      /* OK accepted (and, after the data, delivered), FAIL, DEFER */
+	struct slice parameters; /* DSN: " NOTIFY=..." or empty */
+	enum rc rc;              /* OK accepted (and, after the data, delivered), FAIL, DEFER */
 	struct smtp_reply reply;
 	void *user;
 };
@@ -66,17 +76,17 @@ struct smtp_transaction {
 	struct slice mail_parameters; /* " SIZE=... BODY=8BITMIME" beyond what the client adds by itself */
 	struct smtp_recipient *recipients;
 	unsigned recipient_count;
-	uint64_t size;		      /* for SIZE= */
-	struct slice headers;	      /* wire form, with the empty line */
-	struct message *message;      /* body */
+	uint64_t size;           /* for SIZE= */
+	struct slice headers;    /* wire form, with the empty line */
+	struct message *message; /* body */
 	bool body_8bit, smtputf8;
 	bool allow_chunking, avoid_pipelining;
 	/* Results */
-	struct smtp_reply reply;      /* that decided: MAIL's, DATA's, or the final one */
-	enum rc rc;		      /* OK: at least one delivered; per recipient above */
+	struct smtp_reply reply; /* that decided: MAIL's, DATA's, or the final one */
+	enum rc rc;              /* OK: at least one delivered; per recipient above */
 	bool used_pipelining, used_chunking;
-	bool any_reply;		      /* the peer said something: sending this again elsewhere may repeat it */
-	uint64_t sent;		      /* bytes of message text */
+	bool any_reply; /* the peer said something: sending this again elsewhere may repeat it */
+	uint64_t sent;  /* bytes of message text */
 };
 /* How long a connection may be idle in the pool, and how many are kept per shard. */
 #define SMTP_POOL_IDLE_MS   5000
@@ -87,8 +97,8 @@ struct smtp_transaction {
 
 /* MAIL to the final reply. All recipients have an outcome afterwards. The connection can be used for another message if
  * OK or FAIL; on DEFER with reply.code 0 it is dead. Parks. */
-NODISCARD enum rc smtp_send(struct scope *sc, struct smtp_connection *connection, struct smtp_transaction *transaction,
-			    struct err *err);
+NODISCARD enum rc smtp_send(struct scope *sc, struct smtp_connection *connection,
+			    struct smtp_transaction *transaction, struct err *err);
 /* A single command of one's own (callouts: RCPT with odd addresses, VRFY; authentication), reply into *reply_ret. Parks. */
 NODISCARD enum rc smtp_command(struct scope *sc, struct smtp_connection *connection, struct slice line,
 			       struct smtp_reply *reply_ret, struct err *err);

@@ -2,9 +2,11 @@
  * where the server allows (RFC 2920, 3030). */
 #include "connection.h"
 
-#define RCPT_GROUP_MAX 100	   /* commands sent before replies are read: keeps both sides' buffers from filling up */
-#define EAGER_BDAT_MAX (64 * 1024) /* message bytes sent along with the envelope, before it is known to be accepted */
-#define IOV_MAX_OUT    64
+#define RCPT_GROUP_MAX \
+	100 /* commands sent before replies are read: keeps both sides' buffers from filling up */
+#define EAGER_BDAT_MAX \
+	(64 * 1024) /* message bytes sent along with the envelope, before it is known to be accepted */
+#define IOV_MAX_OUT 64
 
 struct exchange {
 	struct scope *sc;
@@ -14,10 +16,10 @@ struct exchange {
 	struct err *err;
 	bool pipelining, chunking;
 	bool data_sent_eagerly; /* BDAT with the whole message went out with the envelope */
-	bool data_asked;	/* DATA went out with the envelope */
+	bool data_asked;        /* DATA went out with the envelope */
 	bool rset_sent;
-	unsigned accepted;	/* recipients with 2yz */
-	bool *sent;		/* per recipient: RCPT went out, a reply is due */
+	unsigned accepted; /* recipients with 2yz */
+	bool *sent;        /* per recipient: RCPT went out, a reply is due */
 };
 
 /* ---- What goes into a command --------------------------------------------------------------------------------- */
@@ -132,7 +134,8 @@ static enum rc give_up(struct exchange *x, enum rc rc, const struct smtp_reply *
 	return rc == CANCELLED ? CANCELLED : DEFER;
 }
 
-static enum rc read_reply(struct exchange *x, int64_t timeout_ms, struct slice command, struct smtp_reply *reply)
+static enum rc read_reply(struct exchange *x, int64_t timeout_ms, struct slice command,
+			  struct smtp_reply *reply)
 {
 	enum rc rc = connection_read(x->task, x->c, timeout_ms, command, reply, x->err);
 
@@ -160,8 +163,8 @@ static enum rc gather_flush(struct gather *g)
 	enum rc rc = OK;
 
 	if (g->count > 0)
-		rc = connection_write(g->x->task, g->x->c, g->iov, g->count, g->x->c->data_timeout_ms, SLICE("message data"),
-				      g->x->err);
+		rc = connection_write(g->x->task, g->x->c, g->iov, g->count, g->x->c->data_timeout_ms,
+				      SLICE("message data"), g->x->err);
 	g->count = 0;
 	return rc;
 }
@@ -237,7 +240,8 @@ static enum rc send_text(struct gather *g, struct dot_stuffer *stuffer)
 static bool check_envelope(struct exchange *x)
 {
 	struct smtp_transaction *t = x->t;
-	struct smtp_reply reply = {.text = SLICE("the address cannot be sent over SMTP"), .command = SLICE("MAIL")};
+	struct smtp_reply reply = {.text = SLICE("the address cannot be sent over SMTP"),
+				   .command = SLICE("MAIL")};
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < t->recipient_count; i++) {
@@ -315,7 +319,9 @@ static enum rc flush(struct exchange *x, struct str *out, struct slice command)
 	if (!bytes.ptr)
 		rc = err_memory(x->err);
 	else
-		rc = bytes.len ? connection_write(x->task, x->c, &iov, 1, x->c->command_timeout_ms, command, x->err) : OK;
+		rc = bytes.len
+			 ? connection_write(x->task, x->c, &iov, 1, x->c->command_timeout_ms, command, x->err)
+			 : OK;
 	str_clear(out);
 	if (rc != OK) {
 		struct smtp_reply none = {.text = SLICE_EMPTY, .command = command};
@@ -377,7 +383,8 @@ static enum rc envelope_one_by_one(struct exchange *x)
 /* May the text follow the envelope at once? Only what is small and at hand, so that a refusal wastes little. */
 static bool eager(const struct exchange *x)
 {
-	return x->chunking && text_size(x->t) <= EAGER_BDAT_MAX && (!x->t->message || x->t->message->body.in_memory);
+	return x->chunking && text_size(x->t) <= EAGER_BDAT_MAX &&
+	       (!x->t->message || x->t->message->body.in_memory);
 }
 
 /* The last group of commands, with DATA or the whole BDAT behind it. */
@@ -595,9 +602,11 @@ enum rc smtp_send(struct scope *sc, struct smtp_connection *c, struct smtp_trans
 	x.sent = arena_array(sc->task->arena, bool, t->recipient_count + 1);
 	if (!x.sent)
 		return err_memory(err);
-	x.pipelining = t->used_pipelining = (c->offer.extensions & SMTP_EXT_PIPELINING) && !t->avoid_pipelining;
+	x.pipelining = t->used_pipelining =
+	    (c->offer.extensions & SMTP_EXT_PIPELINING) && !t->avoid_pipelining;
 	/* An imported body with LF line ends is not as long on the wire as it is on the disk. */
-	x.chunking = t->allow_chunking && (c->offer.extensions & SMTP_EXT_CHUNKING) && !(t->message && t->message->body.lf);
+	x.chunking = t->allow_chunking && (c->offer.extensions & SMTP_EXT_CHUNKING) &&
+		     !(t->message && t->message->body.lf);
 	rc = x.pipelining ? envelope_pipelined(&x) : envelope_one_by_one(&x);
 	if (rc == OK)
 		rc = x.chunking ? finish_with_bdat(&x) : finish_with_data(&x);

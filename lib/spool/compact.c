@@ -79,15 +79,16 @@ static enum rc read_envelope(struct batch *b, struct move *move)
 	bool parsed;
 	enum rc rc;
 
-	rc = record_read_raw(b->task, &commit_place, b->task->arena, &payload, &move->request.damaged, &b->err);
+	rc = record_read_raw(b->task, &commit_place, b->task->arena, &payload, &move->request.damaged,
+			     &b->err);
 	if (rc != OK)
 		return rc;
 	parsed = commit_parse(payload, commit_place.len, commit_place.len, &commit);
 	if (parsed)
 		move->envelope = (struct iovec){payload + commit.envelope_at, commit.fixed.envelope_len};
 	if (rewrite_place.segment) {
-		rc = record_read_raw(b->task, &rewrite_place, b->task->arena, &rewrite, &move->request.damaged,
-				     &b->err);
+		rc = record_read_raw(b->task, &rewrite_place, b->task->arena, &rewrite,
+				     &move->request.damaged, &b->err);
 		if (rc != OK)
 			return rc;
 		move->envelope =
@@ -125,7 +126,8 @@ static struct place *copy_extents(struct batch *b, const struct message *message
 	return copy;
 }
 
-static enum rc read_body(struct batch *b, struct move *move, const struct place *extents, uint32_t extent_count)
+static enum rc read_body(struct batch *b, struct move *move, const struct place *extents,
+			 uint32_t extent_count)
 {
 	uint64_t pieces = move->message->entry.body_len / SPOOL_PIECE + extent_count;
 	unsigned n = 0;
@@ -144,7 +146,8 @@ static enum rc read_body(struct batch *b, struct move *move, const struct place 
 }
 
 /* A large body goes ahead piece by piece, so that memory stays bounded. */
-static enum rc copy_body(struct batch *b, struct move *move, const struct place *extents, uint32_t extent_count)
+static enum rc copy_body(struct batch *b, struct move *move, const struct place *extents,
+			 uint32_t extent_count)
 {
 	struct arena *kept = b->task->arena, scratch;
 	struct frag frag;

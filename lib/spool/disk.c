@@ -48,7 +48,8 @@ static enum rc real_allocate(const struct spool_disk *disk, struct task *task, i
 	return rc;
 }
 
-static enum rc real_unlink(const struct spool_disk *disk, struct task *task, const char *path, struct err *err)
+static enum rc real_unlink(const struct spool_disk *disk, struct task *task, const char *path,
+			   struct err *err)
 {
 	(void)disk;
 	return file_unlink(task, path, err);
@@ -104,7 +105,8 @@ static enum rc real_list(const struct spool_disk *disk, const char *path,
 	return OK;
 }
 
-static bool real_space(const struct spool_disk *disk, const char *path, int64_t *bytes_ret, int64_t *inodes_ret)
+static bool real_space(const struct spool_disk *disk, const char *path, int64_t *bytes_ret,
+		       int64_t *inodes_ret)
 {
 	struct statvfs s;
 

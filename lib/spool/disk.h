@@ -16,7 +16,8 @@ struct spool_disk {
 	enum rc (*sync)(const struct spool_disk *disk, struct task *task, int fd, struct err *err);
 	enum rc (*allocate)(const struct spool_disk *disk, struct task *task, int fd, uint64_t size,
 			    struct err *err);
-	enum rc (*unlink)(const struct spool_disk *disk, struct task *task, const char *path, struct err *err);
+	enum rc (*unlink)(const struct spool_disk *disk, struct task *task, const char *path,
+			  struct err *err);
 	enum rc (*rename)(const struct spool_disk *disk, struct task *task, const char *from, const char *to,
 			  struct err *err);
 	enum rc (*mkdir)(const struct spool_disk *disk, struct task *task, const char *path, mode_t mode,
@@ -29,7 +30,8 @@ struct spool_disk {
 	enum rc (*list)(const struct spool_disk *disk, const char *path,
 			void (*each)(void *arg, const char *name), void *arg, struct err *err);
 	/* A system call that takes a microsecond on a local file system. false: not known. */
-	bool (*space)(const struct spool_disk *disk, const char *path, int64_t *bytes_ret, int64_t *inodes_ret);
+	bool (*space)(const struct spool_disk *disk, const char *path, int64_t *bytes_ret,
+		      int64_t *inodes_ret);
 };
 
 extern const struct spool_disk spool_disk_real;

@@ -293,7 +293,8 @@ static enum rc read_header(struct task *task, const struct message_id *id, const
 	if (rc != OK)
 		return rc;
 	if (!slice_starts(pair->header, slice_make(expected, len, CLEAN)))
-		return err_set(err, FAIL, "spool format error: %s does not begin with its name", files->header);
+		return err_set(err, FAIL, "spool format error: %s does not begin with its name",
+			       files->header);
 	/* A crash of another machine leaves blocks of NULs at the end, or no end. */
 	if (pair->header.ptr[pair->header.len - 1] != '\n')
 		return err_set(err, FAIL, "spool format error: %s has no end", files->header);
@@ -438,7 +439,8 @@ static enum rc import_directory(struct task *task, struct spool *spool, const st
 	return rc;
 }
 
-enum rc spool_import(struct task *task, struct spool *spool, const struct spool_import *import, struct err *err)
+enum rc spool_import(struct task *task, struct spool *spool, const struct spool_import *import,
+		     struct err *err)
 {
 	struct err none = err_make(NULL);
 	char letters[64], ignored[64];
@@ -450,7 +452,8 @@ enum rc spool_import(struct task *task, struct spool *spool, const struct spool_
 	for (const char *l = letters; rc == OK && import->subdirectories && *l; l++) {
 		struct slice path = arena_printf(task->arena, "%s/%c", import->directory, *l);
 
-		rc = path.ptr ? import_directory(task, spool, import, path.ptr, ignored, err) : err_memory(err);
+		rc = path.ptr ? import_directory(task, spool, import, path.ptr, ignored, err)
+			      : err_memory(err);
 		if (rc == FAIL)
 			rc = OK; /* no directory, or gone meanwhile */
 	}

@@ -18,7 +18,8 @@ bool index_add(struct log *log, enum record_type type, uint32_t offset, uint64_t
 	       uint32_t len)
 {
 	uint32_t prefix = record_prefix_len(type, payload, len);
-	struct index_item item = {.offset = offset, .len = len, .seq = seq, .type = type, .prefix_len = prefix};
+	struct index_item item = {
+	    .offset = offset, .len = len, .seq = seq, .type = type, .prefix_len = prefix};
 	uint32_t size = (uint32_t)sizeof(item) + ((prefix + 7) & ~7u);
 	char *at = log->index + log->index_len;
 

@@ -13,7 +13,7 @@
 /* What is stored in one piece, envelope aside; a longer body is written ahead of its commit in such steps. */
 #define REQUEST_BODY_MAX (512u * 1024)
 #define PENDING_SIZE_MAX \
-	(4u * 1024 * 1024)                /* outcomes that wait for a group; more: the disk does not keep up */
+	(4u * 1024 * 1024) /* outcomes that wait for a group; more: the disk does not keep up */
 #define PENDING_SIZE_URGENT (128u * 1024) /* no waiting for company any more */
 #define FLUSH_AFTER_MS      1000
 #define FREE_SEGMENTS_MAX   16 /* kept for reuse; more are what a long queue has left behind */
@@ -233,7 +233,8 @@ void message_free(struct message *message); /* and all it refers to */
 void message_settle(struct message *message, const struct place *commit, struct place *extents,
 		    uint32_t extent_count);
 void message_unsettle(struct message *message); /* it is nowhere any more */
-void message_end(struct message *message); /* its DONE is on the disk; freed, now or when nobody looks at it */
+void message_end(
+    struct message *message); /* its DONE is on the disk; freed, now or when nobody looks at it */
 bool message_add_outcome(struct message *message, const struct place *place);
 void message_unpin(struct message *message);
 static inline const struct place *message_extents(const struct message *message)

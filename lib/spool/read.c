@@ -95,8 +95,8 @@ static enum rc each_outcome(struct task *task, struct message *message,
 		if (rc == OK)
 			rc = record_read(task, &places[i], task->arena, &payload, err);
 		if (rc == OK)
-			each(arg,
-			     slice_make(payload + sizeof(uint64_t), places[i].len - sizeof(uint64_t), TAINTED));
+			each(arg, slice_make(payload + sizeof(uint64_t), places[i].len - sizeof(uint64_t),
+					     TAINTED));
 		places[i].segment->holds--;
 	}
 	log_trim(message->log);

@@ -15,8 +15,8 @@ static uint32_t head_crc(const struct record_head *head, uint64_t life)
 
 void record_finish(struct record_head *head, uint64_t life, enum record_type type, uint64_t seq, uint32_t len)
 {
-	*head =
-	    (struct record_head){.len = len, .seq = seq, .type = type, .payload_crc = crc32c(0, head + 1, len)};
+	*head = (struct record_head){
+	    .len = len, .seq = seq, .type = type, .payload_crc = crc32c(0, head + 1, len)};
 	head->crc = head_crc(head, life);
 }
 
@@ -37,9 +37,10 @@ void segment_head_finish(struct segment_head *head)
 
 bool segment_head_good(const struct segment_head *head)
 {
-	return memcmp(head->magic, SEGMENT_MAGIC, sizeof(head->magic)) == 0 && head->version == SPOOL_VERSION &&
-	       head->size >= SEGMENT_SIZE_MIN && head->size <= SEGMENT_SIZE_MAX &&
-	       head->index_at == segment_index_at(head->size) && head->number > 0 && head->first_seq > 0 &&
+	return memcmp(head->magic, SEGMENT_MAGIC, sizeof(head->magic)) == 0 &&
+	       head->version == SPOOL_VERSION && head->size >= SEGMENT_SIZE_MIN &&
+	       head->size <= SEGMENT_SIZE_MAX && head->index_at == segment_index_at(head->size) &&
+	       head->number > 0 && head->first_seq > 0 &&
 	       head->crc == crc32c(0, head, offsetof(struct segment_head, crc));
 }
 
@@ -107,7 +108,8 @@ bool commit_parse(const void *prefix, uint32_t prefix_len, uint32_t len, struct 
 			return false;
 		body += e.len;
 	}
-	if (body != c.fixed.body_len || memchr(c.fixed.id, 0, sizeof(c.fixed.id)) == NULL || c.fixed.id[0] == 0)
+	if (body != c.fixed.body_len || memchr(c.fixed.id, 0, sizeof(c.fixed.id)) == NULL ||
+	    c.fixed.id[0] == 0)
 		return false;
 	*commit_ret = c;
 	return true;

@@ -140,7 +140,8 @@ static inline uint32_t segment_index_at(uint32_t size)
 }
 
 /* Writes the head in front of a payload that is already in its place behind it. */
-void record_finish(struct record_head *head, uint64_t life, enum record_type type, uint64_t seq, uint32_t len);
+void record_finish(struct record_head *head, uint64_t life, enum record_type type, uint64_t seq,
+		   uint32_t len);
 /* Is this a record's head, as far as the head itself can tell? Its payload has yet to be checked. */
 bool record_head_good(const struct record_head *head, uint64_t life);
 static inline bool record_payload_good(const struct record_head *head, const void *payload)

@@ -19,7 +19,8 @@ struct replay {
 	/* The part of a file that is in memory. */
 	char *window;
 	uint32_t window_room, window_at, window_len;
-	enum rc rc; /* of reading: not OK ends everything, since what cannot be read must not be overwritten */
+	enum rc
+	    rc; /* of reading: not OK ends everything, since what cannot be read must not be overwritten */
 };
 
 static void tell_damage(struct replay *r, const struct segment *segment, const char *what)
@@ -55,7 +56,8 @@ static struct segment *segment_by_number(const struct replay *r, uint64_t number
 
 static bool place_of(const struct replay *r, struct extent extent, struct segment *here, struct place *ret)
 {
-	struct segment *segment = extent.segment == here->number ? here : segment_by_number(r, extent.segment);
+	struct segment *segment =
+	    extent.segment == here->number ? here : segment_by_number(r, extent.segment);
 	bool good = segment && segment->number <= here->number &&
 		    extent.offset + (uint64_t)extent_size(extent.len) <= segment->index_at;
 
@@ -81,7 +83,8 @@ static bool settle(struct replay *r, struct message *message, const struct commi
 	return true;
 }
 
-static void apply_commit(struct replay *r, const struct commit *commit, const struct place *place, uint64_t seq)
+static void apply_commit(struct replay *r, const struct commit *commit, const struct place *place,
+			 uint64_t seq)
 {
 	const struct commit_fixed *fixed = &commit->fixed;
 	uint64_t serial = fixed->serial ? fixed->serial : seq;
@@ -128,7 +131,8 @@ static void apply_done(struct replay *r, struct message *message)
 }
 
 /* prefix: what index_item says of it. */
-static void apply(struct replay *r, const struct index_item *item, const char *prefix, struct segment *segment)
+static void apply(struct replay *r, const struct index_item *item, const char *prefix,
+		  struct segment *segment)
 {
 	struct place place = {segment, item->offset, item->len};
 	struct message *message;
@@ -220,7 +224,8 @@ static bool replay_index(struct replay *r, struct segment *segment, uint32_t *at
 	    head->first_seq != segment->first_seq || head->life != segment->life ||
 	    head->end > segment->index_at)
 		return false;
-	head = (struct index_head *)window(r, segment, segment->index_at, (uint32_t)sizeof(*head) + head->len);
+	head =
+	    (struct index_head *)window(r, segment, segment->index_at, (uint32_t)sizeof(*head) + head->len);
 	if (!head || !index_items_good(head))
 		return false;
 	*at_ret = segment->used = (head->end + SPOOL_BLOCK - 1) & ~(SPOOL_BLOCK - 1);
@@ -243,7 +248,8 @@ static bool replay_index(struct replay *r, struct segment *segment, uint32_t *at
 			break;
 		apply(r, &item, at, segment);
 		at += item.prefix_len;
-		at += (size_t)(end - at) < (-item.prefix_len & 7) ? (size_t)(end - at) : (-item.prefix_len & 7);
+		at +=
+		    (size_t)(end - at) < (-item.prefix_len & 7) ? (size_t)(end - at) : (-item.prefix_len & 7);
 	}
 	return true;
 }

@@ -101,7 +101,8 @@ enum rc request_run(struct task *task, struct log *log, struct request *request)
 	return request_wait(task, request);
 }
 
-enum rc request_extents(struct request *request, const struct spill *spill, struct place *one, struct err *err)
+enum rc request_extents(struct request *request, const struct spill *spill, struct place *one,
+			struct err *err)
 {
 	request->extent_count = (spill ? spill->extent_count : 0) + (request->body_len > 0);
 	request->extents = one;

@@ -244,8 +244,8 @@ void segment_seal(struct log *log)
 	index_finish(head);
 	memset(log->index + log->index_len, 0, len - log->index_len);
 	/* Only saves the next start some reading, so its failure is none. */
-	(void)spool->disk->write(spool->disk, &log->task, segment->fd_write, log->index, len, segment->index_at,
-				 &err);
+	(void)spool->disk->write(spool->disk, &log->task, segment->fd_write, log->index, len,
+				 segment->index_at, &err);
 	segment_leave(log);
 }
 
@@ -299,8 +299,8 @@ static enum rc read_checked(struct task *task, struct place place, struct arena 
 	segment->holds++;
 	rc = segment_open_read(task, segment, err);
 	if (rc == OK)
-		rc =
-		    spool->disk->read(spool->disk, task, segment->fd_read, head, size, place.offset, &got, err);
+		rc = spool->disk->read(spool->disk, task, segment->fd_read, head, size, place.offset, &got,
+				       err);
 	if (rc == FAIL)
 		rc = DEFER;
 	if (rc == OK && (got != size || !record_good(head, &place))) {

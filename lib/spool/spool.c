@@ -110,8 +110,8 @@ static void spool_free(struct spool *spool)
 	free(spool);
 }
 
-static enum rc spool_new(const struct spool_disk *disk, struct task *task, const struct spool_options *options,
-			 struct spool **spool_ret, struct err *err)
+static enum rc spool_new(const struct spool_disk *disk, struct task *task,
+			 const struct spool_options *options, struct spool **spool_ret, struct err *err)
 {
 	struct spool *spool;
 
@@ -177,8 +177,8 @@ static enum rc make_directories(struct spool *spool, struct task *task, const st
 }
 
 /* Each log in turn: files of one are together. */
-static enum rc recover_logs(struct task *task, struct spool *spool, const struct log_file *files, size_t count,
-			    struct str *damage, struct err *err)
+static enum rc recover_logs(struct task *task, struct spool *spool, const struct log_file *files,
+			    size_t count, struct str *damage, struct err *err)
 {
 	enum rc rc = OK;
 
@@ -254,8 +254,8 @@ static enum rc open_parts(struct task *task, struct spool *spool, struct str *da
 }
 
 enum rc spool_open_on(const struct spool_disk *disk, struct task *task, const struct spool_options *options,
-		      void (*found)(void *arg, struct spool_entry *entry), void *arg, struct spool **spool_ret,
-		      struct err *err)
+		      void (*found)(void *arg, struct spool_entry *entry), void *arg,
+		      struct spool **spool_ret, struct err *err)
 {
 	struct str damage = str_make(task->arena);
 	struct err none = err_make(NULL);
@@ -384,8 +384,8 @@ static enum rc message_store(struct task *task, struct log *log, struct request 
 	return rc;
 }
 
-static enum rc commit_new(struct task *task, struct spool *spool, struct request *request, struct spill *spill,
-			  struct err *err)
+static enum rc commit_new(struct task *task, struct spool *spool, struct request *request,
+			  struct spill *spill, struct err *err)
 {
 	struct message *message = request->message;
 	enum rc rc;
@@ -491,8 +491,8 @@ enum rc spool_outcome(struct task *task, struct spool *spool, struct spool_entry
 	return request_run(task, log, &request);
 }
 
-enum rc spool_rewrite(struct task *task, struct spool *spool, struct spool_entry *entry, struct slice envelope,
-		      struct err *err)
+enum rc spool_rewrite(struct task *task, struct spool *spool, struct spool_entry *entry,
+		      struct slice envelope, struct err *err)
 {
 	struct message *message = (struct message *)entry;
 	struct iovec iov = {(void *)envelope.ptr, envelope.len};

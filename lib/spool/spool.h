@@ -112,8 +112,8 @@ NODISCARD enum rc spool_envelope(struct task *task, struct spool *spool, struct 
 NODISCARD enum rc spool_outcomes(struct task *task, struct spool *spool, struct spool_entry *entry,
 				 void (*each)(void *arg, struct slice record), void *arg, struct err *err);
 /* Bytes of the body from offset on, at most size; *got_ret 0 at the end. Parks. */
-NODISCARD enum rc spool_body(struct task *task, struct spool *spool, struct spool_entry *entry, uint64_t offset,
-			     void *bytes, size_t size, size_t *got_ret, struct err *err);
+NODISCARD enum rc spool_body(struct task *task, struct spool *spool, struct spool_entry *entry,
+			     uint64_t offset, void *bytes, size_t size, size_t *got_ret, struct err *err);
 
 /* Free bytes and inodes of the file system, -1 where unknown. As of the last look (at most a second ago). */
 void spool_space(struct spool *spool, int64_t *bytes_ret, int64_t *inodes_ret);
@@ -143,14 +143,14 @@ struct spool_pair {
 	uint64_t body_len;
 };
 struct spool_import {
-	const char
-	    *directory; /* absolute: an input directory, or one of its subdirectories by letter, or any other */
+	const char *
+	    directory; /* absolute: an input directory, or one of its subdirectories by letter, or any other */
 	bool subdirectories; /* those with names of one letter too, as split_spool_directory makes them */
 	void *arg;
 	/* Makes the envelope to be stored (in task->arena) and the time of reception out of a pair. May park. FAIL,
 	 * with the reason in err: no proper -H text; the files stay where they are. */
-	enum rc (*read)(void *arg, struct task *task, const struct spool_pair *pair, struct slice *envelope_ret,
-			uint64_t *received_ret, struct err *err);
+	enum rc (*read)(void *arg, struct task *task, const struct spool_pair *pair,
+			struct slice *envelope_ret, uint64_t *received_ret, struct err *err);
 	/* Each pair's end: the new entry, or NULL and why not (FAIL: the files make no sense; DEFER: somebody has them
 	 * locked, no room... next time). */
 	void (*told)(void *arg, const struct message_id *id, struct spool_entry *entry, enum rc rc,

@@ -7,63 +7,64 @@
 
 #define A struct appendfile
 /* Said to the owner of a mailbox that has grown past quota_warn_threshold. */
-#define DEFAULT_WARNING                                                                                                       \
-	"To: $local_part@$domain\\nSubject: Your mailbox\\n\\nThis message is written by the mail system itself.\\n\\n"                  \
+#define DEFAULT_WARNING                                                                                                 \
+	"To: $local_part@$domain\\nSubject: Your mailbox\\n\\nThis message is written by the mail system itself.\\n\\n" \
 	"Your mailbox has grown past the size at which\\nthe administrator wants you to be told of it.\\n"
 
 static const struct conf_option appendfile_options[] = {
-	OPT_LATER(A, allow_fifo, bool, &conf_bool, "no", "named pipes are not delivered to"),
-	OPT_BOOL(A, allow_symlink, "no", "the file may be a symbolic link"),
-	OPT_EXPAND(A, batch_id, NULL, "addresses with equal values may go together"),
-	OPT_INT(A, batch_max, "1", "addresses at a time"),
-	OPT_BOOL(A, check_group, "no", "the file's group must be the delivery's"),
-	OPT_BOOL(A, check_owner, "yes", "the file's owner must be the delivery's"),
-	OPT_STRING(A, check_string, NULL, "what lines must not begin with"),
-	OPT_BOOL(A, create_directory, "yes", "make missing directories"),
-	OPT_STRING(A, create_file, "anywhere", "where files may be made"),
-	OPT_EXPAND(A, directory, NULL, "a new file in here"),
-	OPT_EXPAND(A, directory_file, "q${base62:$tod_epoch}-$inode", "its name, if neither maildir nor mailstore"),
-	OPT_OCTAL(A, directory_mode, "0700", "of new directories"),
-	OPT_STRING(A, escape_string, NULL, "what stands in the place of check_string"),
-	OPT_EXPAND(A, file, NULL, "append to this file"),
-	OPT_STRING(A, file_format, NULL, "transports for files that begin with certain bytes"),
-	OPT_BOOL(A, file_must_exist, "no", "do not make the file"),
-	OPT_TIME(A, lock_fcntl_timeout, "0s", "wait for a lock so long"),
-	OPT_TIME(A, lock_flock_timeout, "0s", "wait for a lock so long"),
-	OPT_TIME(A, lock_interval, "3s", "between attempts"),
-	OPT_INT(A, lock_retries, "10", "attempts"),
-	OPT_OCTAL(A, lockfile_mode, "0600", "of the lock file"),
-	OPT_TIME(A, lockfile_timeout, "30m", "older lock files are forgotten ones"),
-	OPT_EXPAND(A, mailbox_filecount, NULL, "how many files the mailbox holds"),
-	OPT_EXPAND(A, mailbox_size, NULL, "how large it is"),
-	OPT_BOOL(A, maildir_format, "no", "the directory is a maildir"),
-	OPT_STRING(A, maildir_quota_directory_regex, "^(?:cur|new|\\..*)$", "directories that count"),
-	OPT_INT(A, maildir_retries, "10", "attempts to find a free name"),
-	OPT_EXPAND(A, maildir_tag, NULL, "goes behind the name"),
-	OPT_BOOL(A, maildir_use_size_file, "no", "keep a maildirsize file"),
-	OPT_STRING(A, maildirfolder_create_regex, NULL, "directories that are folders"),
-	OPT_BOOL(A, mailstore_format, "no", "two files: envelope and message"),
-	OPT_EXPAND(A, mailstore_prefix, NULL, "first line of the envelope file"),
-	OPT_EXPAND(A, mailstore_suffix, NULL, "its last line"),
-	OPT_BOOL(A, mbx_format, "no", "the MBX format"),
-	OPT_EXPAND(A, message_prefix, NULL, "before the message"),
-	OPT_EXPAND(A, message_suffix, NULL, "behind it"),
-	OPT_OCTAL(A, mode, "0600", "of the file"),
-	OPT_BOOL(A, mode_fail_narrower, "yes", "a file that others may not read enough defers"),
-	OPT_LATER(A, notify_comsat, bool, &conf_bool, "no", "nobody runs comsat any more"),
-	OPT_EXPAND(A, quota, NULL, "bytes; K, M, G"),
-	OPT_EXPAND(A, quota_directory, NULL, "where they are counted"),
-	OPT_EXPAND(A, quota_filecount, "0", "files"),
-	OPT_BOOL(A, quota_is_inclusive, "yes", "the new message counts too"),
-	OPT_STRING(A, quota_size_regex, NULL, "finds the size in a file's name"),
-	OPT_EXPAND(A, quota_warn_message, NULL, "sent when the threshold is passed"),
-	OPT_EXPAND(A, quota_warn_threshold, "0", "bytes, or % of the quota"),
-	OPT_BOOL(A, use_bsmtp, "no", "as batch SMTP"),
-	OPT_BOOL(A, use_crlf, "no", "lines end in CRLF"),
-	OPT_BOOL(A, use_fcntl_lock, NULL, "lock with fcntl()"),
-	OPT_BOOL(A, use_flock_lock, "no", "lock with flock()"),
-	OPT_BOOL(A, use_lockfile, NULL, "lock with a file"),
-	OPT_BOOL(A, use_mbx_lock, NULL, "lock as MBX does"),
+    OPT_LATER(A, allow_fifo, bool, &conf_bool, "no", "named pipes are not delivered to"),
+    OPT_BOOL(A, allow_symlink, "no", "the file may be a symbolic link"),
+    OPT_EXPAND(A, batch_id, NULL, "addresses with equal values may go together"),
+    OPT_INT(A, batch_max, "1", "addresses at a time"),
+    OPT_BOOL(A, check_group, "no", "the file's group must be the delivery's"),
+    OPT_BOOL(A, check_owner, "yes", "the file's owner must be the delivery's"),
+    OPT_STRING(A, check_string, NULL, "what lines must not begin with"),
+    OPT_BOOL(A, create_directory, "yes", "make missing directories"),
+    OPT_STRING(A, create_file, "anywhere", "where files may be made"),
+    OPT_EXPAND(A, directory, NULL, "a new file in here"),
+    OPT_EXPAND(A, directory_file, "q${base62:$tod_epoch}-$inode",
+	       "its name, if neither maildir nor mailstore"),
+    OPT_OCTAL(A, directory_mode, "0700", "of new directories"),
+    OPT_STRING(A, escape_string, NULL, "what stands in the place of check_string"),
+    OPT_EXPAND(A, file, NULL, "append to this file"),
+    OPT_STRING(A, file_format, NULL, "transports for files that begin with certain bytes"),
+    OPT_BOOL(A, file_must_exist, "no", "do not make the file"),
+    OPT_TIME(A, lock_fcntl_timeout, "0s", "wait for a lock so long"),
+    OPT_TIME(A, lock_flock_timeout, "0s", "wait for a lock so long"),
+    OPT_TIME(A, lock_interval, "3s", "between attempts"),
+    OPT_INT(A, lock_retries, "10", "attempts"),
+    OPT_OCTAL(A, lockfile_mode, "0600", "of the lock file"),
+    OPT_TIME(A, lockfile_timeout, "30m", "older lock files are forgotten ones"),
+    OPT_EXPAND(A, mailbox_filecount, NULL, "how many files the mailbox holds"),
+    OPT_EXPAND(A, mailbox_size, NULL, "how large it is"),
+    OPT_BOOL(A, maildir_format, "no", "the directory is a maildir"),
+    OPT_STRING(A, maildir_quota_directory_regex, "^(?:cur|new|\\..*)$", "directories that count"),
+    OPT_INT(A, maildir_retries, "10", "attempts to find a free name"),
+    OPT_EXPAND(A, maildir_tag, NULL, "goes behind the name"),
+    OPT_BOOL(A, maildir_use_size_file, "no", "keep a maildirsize file"),
+    OPT_STRING(A, maildirfolder_create_regex, NULL, "directories that are folders"),
+    OPT_BOOL(A, mailstore_format, "no", "two files: envelope and message"),
+    OPT_EXPAND(A, mailstore_prefix, NULL, "first line of the envelope file"),
+    OPT_EXPAND(A, mailstore_suffix, NULL, "its last line"),
+    OPT_BOOL(A, mbx_format, "no", "the MBX format"),
+    OPT_EXPAND(A, message_prefix, NULL, "before the message"),
+    OPT_EXPAND(A, message_suffix, NULL, "behind it"),
+    OPT_OCTAL(A, mode, "0600", "of the file"),
+    OPT_BOOL(A, mode_fail_narrower, "yes", "a file that others may not read enough defers"),
+    OPT_LATER(A, notify_comsat, bool, &conf_bool, "no", "nobody runs comsat any more"),
+    OPT_EXPAND(A, quota, NULL, "bytes; K, M, G"),
+    OPT_EXPAND(A, quota_directory, NULL, "where they are counted"),
+    OPT_EXPAND(A, quota_filecount, "0", "files"),
+    OPT_BOOL(A, quota_is_inclusive, "yes", "the new message counts too"),
+    OPT_STRING(A, quota_size_regex, NULL, "finds the size in a file's name"),
+    OPT_EXPAND(A, quota_warn_message, NULL, "sent when the threshold is passed"),
+    OPT_EXPAND(A, quota_warn_threshold, "0", "bytes, or % of the quota"),
+    OPT_BOOL(A, use_bsmtp, "no", "as batch SMTP"),
+    OPT_BOOL(A, use_crlf, "no", "lines end in CRLF"),
+    OPT_BOOL(A, use_fcntl_lock, NULL, "lock with fcntl()"),
+    OPT_BOOL(A, use_flock_lock, "no", "lock with flock()"),
+    OPT_BOOL(A, use_lockfile, NULL, "lock with a file"),
+    OPT_BOOL(A, use_mbx_lock, NULL, "lock as MBX does"),
 };
 
 static bool was_set(const A *a, const char *name)
@@ -99,9 +100,10 @@ static bool check_texts(struct conf *conf, A *a)
 		a->escape_string = SLICE(">From ");
 	}
 	if (!was_set(a, "message_prefix"))
-		a->message_prefix = expand_compile(conf->language, &conf->arena,
-						   SLICE("From ${if def:return_path{$return_path}{MAILER-DAEMON}} "
-							 "${tod_bsdinbox}\\n"));
+		a->message_prefix =
+		    expand_compile(conf->language, &conf->arena,
+				   SLICE("From ${if def:return_path{$return_path}{MAILER-DAEMON}} "
+					 "${tod_bsdinbox}\\n"));
 	if (!was_set(a, "message_suffix"))
 		a->message_suffix = expand_compile(conf->language, &conf->arena, SLICE("\\n"));
 	return a->message_prefix && a->message_suffix;
@@ -138,7 +140,8 @@ static enum rc appendfile_check(struct conf *conf, void *instance, struct err *e
 	if (a->maildir_format && a->mailstore_format)
 		return err_set(err, FAIL, "only one of maildir_format and mailstore_format may be specified");
 	if (a->mbx_format || a->use_mbx_lock)
-		return err_set(err, FAIL, "the MBX format and its locking are not supported: use maildir_format");
+		return err_set(err, FAIL,
+			       "the MBX format and its locking are not supported: use maildir_format");
 	if (a->file_format.ptr)
 		return err_set(err, FAIL, "file_format is not supported yet");
 	rc = check_locks(a, err);
@@ -191,8 +194,10 @@ enum rc append_may_create(struct append *append, const char *path)
 		home = a->create_file;
 	if (home.ptr && path_inside(slice_of(path), home, a->create_policy != CREATE_IN_HOME))
 		return OK;
-	return fault(append->err, FAULT_CREATE, "mailbox %s does not exist, but creation outside the %s is not permitted", path,
-		     a->create_policy == CREATE_BELOW_PATH ? "directory that create_file names" : "home directory");
+	return fault(append->err, FAULT_CREATE,
+		     "mailbox %s does not exist, but creation outside the %s is not permitted", path,
+		     a->create_policy == CREATE_BELOW_PATH ? "directory that create_file names"
+							   : "home directory");
 }
 
 /* The option's value, or what redirection said. *tainted: it was made from a stranger's bytes. */
@@ -203,7 +208,8 @@ static struct slice absolute_path(struct scope *sc)
 
 	if (!sc->address->action || (path.len && path.ptr[0] == '/'))
 		return path;
-	full = arena_printf(sc->task->arena, "%.*s/%.*s", (int)(home.ptr ? home.len : 0), home.ptr ? home.ptr : "", SLICE_ARG(path));
+	full = arena_printf(sc->task->arena, "%.*s/%.*s", (int)(home.ptr ? home.len : 0),
+			    home.ptr ? home.ptr : "", SLICE_ARG(path));
 	full.taint = path.taint | (home.ptr ? home.taint : CLEAN);
 	return full;
 }
@@ -216,17 +222,20 @@ static enum rc find_path(struct append *append)
 	struct slice path;
 	enum rc rc;
 
-	append->mode = (mode_t)(sc->address->action && sc->address->action->mode >= 0 ? sc->address->action->mode & 0777 : a->mode);
+	append->mode =
+	    (mode_t)(sc->address->action && sc->address->action->mode >= 0 ? sc->address->action->mode & 0777
+									   : a->mode);
 	append->is_directory = a->directory || a->maildir_format || a->mailstore_format;
 	if (option) {
 		rc = expand(sc, option, &path, append->err);
 		if (rc != OK) {
 			if (rc == CANCELLED)
 				return rc;
-			return fault(append->err, FAULT_UNKNOWN,
-				     "Expansion of \"%.*s\" (file or directory name for %.*s transport) failed: %.*s",
-				     SLICE_ARG(expansion_text(option)), SLICE_ARG(a->transport.instance.name),
-				     SLICE_ARG(append->err->text));
+			return fault(
+			    append->err, FAULT_UNKNOWN,
+			    "Expansion of \"%.*s\" (file or directory name for %.*s transport) failed: %.*s",
+			    SLICE_ARG(expansion_text(option)), SLICE_ARG(a->transport.instance.name),
+			    SLICE_ARG(append->err->text));
 		}
 	} else if (sc->address->file.ptr) {
 		path = absolute_path(sc);
@@ -234,17 +243,20 @@ static enum rc find_path(struct append *append)
 			return err_memory(append->err);
 		append->is_directory |= path.len && path.ptr[path.len - 1] == '/';
 	} else {
-		return fault(append->err, FAULT_UNKNOWN, "Mandatory file or directory option missing from %.*s transport",
+		return fault(append->err, FAULT_UNKNOWN,
+			     "Mandatory file or directory option missing from %.*s transport",
 			     SLICE_ARG(a->transport.instance.name));
 	}
 	if (path.len == 0 || path.ptr[0] != '/' || memchr(path.ptr, 0, path.len))
-		return fault(append->err, FAULT_NOT_ABSOLUTE, "appendfile: file or directory name \"%.*s\" is not absolute",
-			     SLICE_ARG(path));
+		return fault(append->err, FAULT_NOT_ABSOLUTE,
+			     "appendfile: file or directory name \"%.*s\" is not absolute", SLICE_ARG(path));
 	if (path.taint == TAINTED &&
-	    !((a->create_policy == CREATE_BELOW_HOME && sc->address->home.ptr && path_inside(path, sc->address->home, true)) ||
+	    !((a->create_policy == CREATE_BELOW_HOME && sc->address->home.ptr &&
+	       path_inside(path, sc->address->home, true)) ||
 	      (a->create_policy == CREATE_BELOW_PATH && path_inside(path, a->create_file, true))))
-		return fault(append->err, FAULT_UNKNOWN, "Tainted '%.*s' (file or directory name for %.*s transport) not permitted",
-			       SLICE_ARG(path), SLICE_ARG(a->transport.instance.name));
+		return fault(append->err, FAULT_UNKNOWN,
+			     "Tainted '%.*s' (file or directory name for %.*s transport) not permitted",
+			     SLICE_ARG(path), SLICE_ARG(a->transport.instance.name));
 	while (path.len > 1 && path.ptr[path.len - 1] == '/')
 		path.len--;
 	append->path = arena_cstr(sc->task->arena, path);
@@ -260,7 +272,8 @@ enum rc append_make_directory(struct append *append, const char *path)
 	if (!part)
 		return err_memory(append->err);
 	if (!append->options->create_directory)
-		return fault(append->err, ENOENT, "directory %s does not exist and create_directory is not set", path);
+		return fault(append->err, ENOENT,
+			     "directory %s does not exist and create_directory is not set", path);
 	rc = append_may_create(append, path);
 	if (rc != OK)
 		return rc;
@@ -270,7 +283,8 @@ enum rc append_make_directory(struct append *append, const char *path)
 			*slash = '\0';
 			rc = user_mkdir(append->sc->task, &append->who, part, mode, append->err);
 			*slash = '/';
-			if (rc != OK && append->err->os != EEXIST && append->err->os != EACCES && append->err->os != EROFS)
+			if (rc != OK && append->err->os != EEXIST && append->err->os != EACCES &&
+			    append->err->os != EROFS)
 				return rc == FAIL ? DEFER : rc;
 		}
 		rc = user_mkdir(append->sc->task, &append->who, part, mode, append->err);
@@ -292,9 +306,10 @@ struct slice substitute_number(struct arena *arena, struct slice text, const cha
 	if (!plain.ptr || !braced.ptr)
 		return (struct slice){NULL, 0, CLEAN};
 	while (text.len > 0) {
-		if (slice_starts(text, braced) || (slice_starts(text, plain) &&
-						   (text.len == plain.len || (!ascii_is_alnum(text.ptr[plain.len]) &&
-									      text.ptr[plain.len] != '_')))) {
+		if (slice_starts(text, braced) ||
+		    (slice_starts(text, plain) &&
+		     (text.len == plain.len ||
+		      (!ascii_is_alnum(text.ptr[plain.len]) && text.ptr[plain.len] != '_')))) {
 			str_addu(&out, number);
 			text = slice_from(text, text.ptr[1] == '{' ? braced.len : plain.len);
 		} else {
@@ -342,7 +357,8 @@ static enum rc write_bsmtp(struct append *append)
 		str_printf(&out, "RCPT TO:<%.*s>%s", SLICE_ARG(to), end);
 	}
 	str_printf(&out, "DATA%s", end);
-	return out.failed ? err_memory(append->err) : text_writer_add_raw(&append->writer, str_slice(&out), append->err);
+	return out.failed ? err_memory(append->err)
+			  : text_writer_add_raw(&append->writer, str_slice(&out), append->err);
 }
 
 static void say_where(struct append *append)
@@ -363,9 +379,11 @@ enum rc append_write(struct append *append)
 	enum rc rc;
 
 	append->writer = (struct text_writer){
-		.write = write_block, .arg = append, .crlf = a->use_crlf,
-		.check = a->check_string.ptr && a->escape_string.ptr ? a->check_string : SLICE_EMPTY,
-		.escape = a->escape_string.ptr ? a->escape_string : SLICE_EMPTY,
+	    .write = write_block,
+	    .arg = append,
+	    .crlf = a->use_crlf,
+	    .check = a->check_string.ptr && a->escape_string.ptr ? a->check_string : SLICE_EMPTY,
+	    .escape = a->escape_string.ptr ? a->escape_string : SLICE_EMPTY,
 	};
 	rc = text_writer_init(&append->writer, append->sc->task->arena, append->err);
 	if (rc == OK)
@@ -373,11 +391,13 @@ enum rc append_write(struct append *append)
 	if (rc == OK && a->use_bsmtp)
 		rc = write_bsmtp(append);
 	if (rc == OK)
-		rc = text_writer_message(append->sc, &a->transport, append->delivery, &append->writer, append->err);
+		rc = text_writer_message(append->sc, &a->transport, append->delivery, &append->writer,
+					 append->err);
 	if (rc == OK)
 		rc = write_option(append, a->message_suffix, "message_suffix");
 	if (rc == OK && a->use_bsmtp)
-		rc = text_writer_add_raw(&append->writer, a->use_crlf ? SLICE(".\r\n") : SLICE(".\n"), append->err);
+		rc = text_writer_add_raw(&append->writer, a->use_crlf ? SLICE(".\r\n") : SLICE(".\n"),
+					 append->err);
 	if (rc == OK)
 		rc = text_writer_flush(&append->writer, append->err);
 	append->size = append->writer.written;
@@ -422,7 +442,8 @@ enum { SHOW_QUOTA = -22 }; /* what the log shows for a quota of ours, as adminis
 static void appendfile_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
 {
 	struct err err = err_make(sc->task->arena);
-	struct append append = {.sc = sc, .options = (const A *)transport, .delivery = delivery, .fd = -1, .err = &err};
+	struct append append = {
+	    .sc = sc, .options = (const A *)transport, .delivery = delivery, .fd = -1, .err = &err};
 	enum rc rc = deliver_to_place(&append);
 	bool quota = append.quota_exceeded || err.os == EDQUOT;
 
@@ -440,12 +461,16 @@ static void appendfile_deliver(struct scope *sc, const struct transport *transpo
 
 static const struct transport_ops appendfile_ops = {.deliver = appendfile_deliver, .local = true};
 const struct conf_driver transport_appendfile_driver = {
-	.name = "appendfile", .size = sizeof(A), .options = appendfile_options,
-	.option_count = ARRAY_COUNT(appendfile_options), .check = appendfile_check, .ops = &appendfile_ops,
+    .name = "appendfile",
+    .size = sizeof(A),
+    .options = appendfile_options,
+    .option_count = ARRAY_COUNT(appendfile_options),
+    .check = appendfile_check,
+    .ops = &appendfile_ops,
 };
 
 const struct conf_feature transport_features[] = {
-	{"_HAVE_TRANSPORT_APPEND_MAILDIR", NULL},
-	{"_HAVE_TRANSPORT_APPEND_MAILSTORE", NULL},
-	{NULL, NULL},
+    {"_HAVE_TRANSPORT_APPEND_MAILDIR", NULL},
+    {"_HAVE_TRANSPORT_APPEND_MAILSTORE", NULL},
+    {NULL, NULL},
 };

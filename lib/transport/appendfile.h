@@ -8,15 +8,20 @@ enum create_file { CREATE_ANYWHERE, CREATE_IN_HOME, CREATE_BELOW_HOME, CREATE_BE
 
 struct appendfile {
 	struct transport transport;
-	bool allow_fifo, allow_symlink, check_group, check_owner, create_directory, file_must_exist, maildir_format;
-	bool maildir_use_size_file, mailstore_format, mbx_format, mode_fail_narrower, notify_comsat, quota_is_inclusive;
+	bool allow_fifo, allow_symlink, check_group, check_owner, create_directory, file_must_exist,
+	    maildir_format;
+	bool maildir_use_size_file, mailstore_format, mbx_format, mode_fail_narrower, notify_comsat,
+	    quota_is_inclusive;
 	bool use_bsmtp, use_crlf, use_fcntl_lock, use_flock_lock, use_lockfile, use_mbx_lock;
-	const struct expansion *batch_id, *directory, *directory_file, *file, *mailbox_filecount, *mailbox_size, *maildir_tag;
-	const struct expansion *mailstore_prefix, *mailstore_suffix, *message_prefix, *message_suffix, *quota, *quota_directory;
+	const struct expansion *batch_id, *directory, *directory_file, *file, *mailbox_filecount,
+	    *mailbox_size, *maildir_tag;
+	const struct expansion *mailstore_prefix, *mailstore_suffix, *message_prefix, *message_suffix, *quota,
+	    *quota_directory;
 	const struct expansion *quota_filecount, *quota_warn_message, *quota_warn_threshold;
 	struct slice check_string, escape_string, create_file, file_format, maildir_quota_directory_regex;
 	struct slice maildirfolder_create_regex, quota_size_regex;
-	int64_t batch_max, directory_mode, lock_fcntl_timeout, lock_flock_timeout, lock_interval, lock_retries;
+	int64_t batch_max, directory_mode, lock_fcntl_timeout, lock_flock_timeout, lock_interval,
+	    lock_retries;
 	int64_t lockfile_mode, lockfile_timeout, maildir_retries, mode;
 	enum create_file create_policy;
 	const struct regex *folder_regex, *size_regex, *directory_regex; /* NULL: none */
@@ -28,17 +33,17 @@ struct append {
 	const struct appendfile *options;
 	struct delivery *delivery;
 	struct identity who;
-	const char *path;	/* of the file, or of the directory without a final slash */
+	const char *path; /* of the file, or of the directory without a final slash */
 	bool is_directory;
-	mode_t mode;		/* of the file: the option's, or what a filter asked for */
+	mode_t mode; /* of the file: the option's, or what a filter asked for */
 	struct text_writer writer;
 	int fd;
-	uint64_t size;		/* bytes written */
+	uint64_t size; /* bytes written */
 	struct err *err;
 	bool quota_exceeded, quota_bypassed;
-	uint64_t size_before;	/* bytes of the mailbox before this message, when somebody wants to know */
-	uint64_t quota;		/* bytes; 0: none */
-	const char *size_file;	/* maildirsize, to be told of the message; NULL: none */
+	uint64_t size_before;  /* bytes of the mailbox before this message, when somebody wants to know */
+	uint64_t quota;        /* bytes; 0: none */
+	const char *size_file; /* maildirsize, to be told of the message; NULL: none */
 };
 
 /* Each: OK delivered; FAIL, DEFER: append->err says why. */

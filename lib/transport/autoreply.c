@@ -5,37 +5,38 @@
 struct autoreply {
 	struct transport transport;
 	bool file_expand, file_optional, return_message;
-	const struct expansion *bcc, *cc, *file, *from, *headers, *log, *once, *once_repeat, *reply_to, *subject, *text, *to;
+	const struct expansion *bcc, *cc, *file, *from, *headers, *log, *once, *once_repeat, *reply_to,
+	    *subject, *text, *to;
 	const struct match_list *never_mail;
 	int64_t mode, once_file_size;
 };
 
 #define R struct autoreply
 static const struct conf_option autoreply_options[] = {
-	OPT_EXPAND(R, bcc, NULL, "further recipients, unseen"),
-	OPT_EXPAND(R, cc, NULL, "further recipients"),
-	OPT_EXPAND(R, file, NULL, "text from a file"),
-	OPT_BOOL(R, file_expand, "no", "each of its lines is expanded"),
-	OPT_BOOL(R, file_optional, "no", "the file need not exist"),
-	OPT_EXPAND(R, from, NULL, "From:"),
-	OPT_EXPAND(R, headers, NULL, "further header fields"),
-	OPT_EXPAND(R, log, NULL, "accepted; answers are logged in the main log"),
-	OPT_OCTAL(R, mode, "0600", "of the files of log and once"),
-	OPT_ADDRESSES(R, never_mail, NULL, "who gets no answer"),
-	OPT_EXPAND(R, once, NULL, "each recipient gets one answer; the name is that of the set"),
-	OPT_INT(R, once_file_size, "0", "accepted: the set is a hint, not a file"),
-	OPT_EXPAND(R, once_repeat, "0s", "and another after this time"),
-	OPT_EXPAND(R, reply_to, NULL, "Reply-To:"),
-	OPT_BOOL(R, return_message, "no", "the message goes back with the answer"),
-	OPT_EXPAND(R, subject, NULL, "Subject:"),
-	OPT_EXPAND(R, text, NULL, "the text"),
-	OPT_EXPAND(R, to, NULL, "who gets the answer"),
+    OPT_EXPAND(R, bcc, NULL, "further recipients, unseen"),
+    OPT_EXPAND(R, cc, NULL, "further recipients"),
+    OPT_EXPAND(R, file, NULL, "text from a file"),
+    OPT_BOOL(R, file_expand, "no", "each of its lines is expanded"),
+    OPT_BOOL(R, file_optional, "no", "the file need not exist"),
+    OPT_EXPAND(R, from, NULL, "From:"),
+    OPT_EXPAND(R, headers, NULL, "further header fields"),
+    OPT_EXPAND(R, log, NULL, "accepted; answers are logged in the main log"),
+    OPT_OCTAL(R, mode, "0600", "of the files of log and once"),
+    OPT_ADDRESSES(R, never_mail, NULL, "who gets no answer"),
+    OPT_EXPAND(R, once, NULL, "each recipient gets one answer; the name is that of the set"),
+    OPT_INT(R, once_file_size, "0", "accepted: the set is a hint, not a file"),
+    OPT_EXPAND(R, once_repeat, "0s", "and another after this time"),
+    OPT_EXPAND(R, reply_to, NULL, "Reply-To:"),
+    OPT_BOOL(R, return_message, "no", "the message goes back with the answer"),
+    OPT_EXPAND(R, subject, NULL, "Subject:"),
+    OPT_EXPAND(R, text, NULL, "the text"),
+    OPT_EXPAND(R, to, NULL, "who gets the answer"),
 };
 
-#define FILE_SIZE_MAX	    (1024u * 1024)
-#define RECIPIENTS_MAX	    100
-#define RETURN_SIZE_MAX	    (256u * 1024)
-#define REFERENCES_MAX	    900 /* of a header line */
+#define FILE_SIZE_MAX   (1024u * 1024)
+#define RECIPIENTS_MAX  100
+#define RETURN_SIZE_MAX (256u * 1024)
+#define REFERENCES_MAX  900 /* of a header line */
 
 static enum rc autoreply_check(struct conf *conf, void *instance, struct err *err)
 {
@@ -62,7 +63,8 @@ struct reply {
 };
 
 /* What the option says, or, for a filter's reply, the filter. */
-static enum rc reply_value(struct reply *reply, const struct expansion *option, size_t filter_field, struct slice *ret)
+static enum rc reply_value(struct reply *reply, const struct expansion *option, size_t filter_field,
+			   struct slice *ret)
 {
 	if (!reply->filter)
 		return expand_option(reply->sc, option, ret, reply->err);
@@ -71,7 +73,8 @@ static enum rc reply_value(struct reply *reply, const struct expansion *option, 
 		*ret = SLICE_EMPTY;
 	return OK;
 }
-#define VALUE(reply, name, ret) reply_value(reply, (reply)->options->name, offsetof(struct filter_reply, name), ret)
+#define VALUE(reply, name, ret) \
+	reply_value(reply, (reply)->options->name, offsetof(struct filter_reply, name), ret)
 
 /* Filters name files below the user's home. */
 static struct slice reply_path(struct reply *reply, struct slice path)
@@ -106,8 +109,9 @@ static enum rc add_recipients(struct reply *reply, const struct expansion *optio
 			break;
 		if (rc != OK || parts.full.len == 0)
 			continue;
-		rc = reply->options->never_mail ? match_address(reply->sc, reply->options->never_mail, parts.full, NULL, reply->err) :
-						  FAIL;
+		rc = reply->options->never_mail
+			 ? match_address(reply->sc, reply->options->never_mail, parts.full, NULL, reply->err)
+			 : FAIL;
 		if (rc == OK)
 			continue;
 		if (rc != FAIL)
@@ -138,7 +142,8 @@ static bool is_automatic(const struct message *message)
 	if (message->sender.len == 0 || header_says(message, "precedence", bulk) ||
 	    header_find(&message->headers, SLICE("list-id"), NULL))
 		return true;
-	return header_find(&message->headers, SLICE("auto-submitted"), NULL) && !header_says(message, "auto-submitted", no);
+	return header_find(&message->headers, SLICE("auto-submitted"), NULL) &&
+	       !header_says(message, "auto-submitted", no);
 }
 
 static bool only_to_sender(const struct reply *reply)
@@ -194,7 +199,8 @@ static enum rc answered_before(struct reply *reply, struct slice key, bool *ret)
 		return rc == FAIL ? DEFER : rc;
 	text = slice_trim(text);
 	if (text.len && !conf_parse_time(text, &repeat))
-		return err_set(reply->err, DEFER, "invalid time value \"%.*s\" for once_repeat", SLICE_ARG(text));
+		return err_set(reply->err, DEFER, "invalid time value \"%.*s\" for once_repeat",
+			       SLICE_ARG(text));
 	*ret = !parse_u64(value, &then) || repeat == 0 || then + (uint64_t)repeat > now;
 	return OK;
 }
@@ -202,7 +208,8 @@ static enum rc answered_before(struct reply *reply, struct slice key, bool *ret)
 static void remember(struct reply *reply, struct slice key)
 {
 	struct shard *shard = reply->sc->task->shard;
-	struct slice now = arena_printf(reply->sc->task->arena, "%llu", (unsigned long long)(shard_wall(shard) / NS_PER_S));
+	struct slice now =
+	    arena_printf(reply->sc->task->arena, "%llu", (unsigned long long)(shard_wall(shard) / NS_PER_S));
 
 	if (now.ptr)
 		hints_put(shard, HINTS_SEEN, key, now);
@@ -211,8 +218,8 @@ static void remember(struct reply *reply, struct slice key)
 /* ---- The answer --------------------------------------------------------------------------------------------------------------- */
 
 /* A header line from an option; line ends inside would begin a new one, so they become spaces. */
-static enum rc add_line(struct reply *reply, const char *name, const struct expansion *option, size_t filter_field,
-			struct slice otherwise)
+static enum rc add_line(struct reply *reply, const char *name, const struct expansion *option,
+			size_t filter_field, struct slice otherwise)
 {
 	struct slice value;
 	enum rc rc = reply_value(reply, option, filter_field, &value);
@@ -259,14 +266,18 @@ static enum rc add_headers(struct reply *reply, const struct slice lists[3])
 	struct slice self = arena_printf(reply->sc->task->arena, "%.*s@%.*s", SLICE_ARG(address->local_part),
 					 SLICE_ARG(address->domain));
 	struct slice more;
-	enum rc rc = self.ptr ? add_line(reply, "From", reply->options->from, offsetof(struct filter_reply, from), self) : err_memory(reply->err);
+	enum rc rc = self.ptr ? add_line(reply, "From", reply->options->from,
+					 offsetof(struct filter_reply, from), self)
+			      : err_memory(reply->err);
 
 	if (rc == OK)
-		rc = add_line(reply, "Reply-To", reply->options->reply_to, offsetof(struct filter_reply, reply_to), SLICE_EMPTY);
+		rc = add_line(reply, "Reply-To", reply->options->reply_to,
+			      offsetof(struct filter_reply, reply_to), SLICE_EMPTY);
 	add_list(reply, "To", lists[0]);
 	add_list(reply, "Cc", lists[1]);
 	if (rc == OK)
-		rc = add_line(reply, "Subject", reply->options->subject, offsetof(struct filter_reply, subject), SLICE_EMPTY);
+		rc = add_line(reply, "Subject", reply->options->subject,
+			      offsetof(struct filter_reply, subject), SLICE_EMPTY);
 	add_references(reply);
 	str_addz(&reply->text, "Auto-Submitted: auto-replied\n");
 	if (rc == OK)
@@ -302,7 +313,8 @@ static enum rc read_user_file(struct reply *reply, const char *name, struct slic
 		return err_set(reply->err, DEFER, "%s is not a regular file, or too large", name);
 	}
 	bytes = arena_bytes(task->arena, (size_t)st.st_size + 1);
-	rc = bytes ? file_read(task, fd, bytes, (size_t)st.st_size, 0, &got, reply->err) : err_memory(reply->err);
+	rc = bytes ? file_read(task, fd, bytes, (size_t)st.st_size, 0, &got, reply->err)
+		   : err_memory(reply->err);
 	file_close(task->shard, fd);
 	if (rc == OK)
 		*ret = slice_make(bytes, got, TAINTED);
@@ -320,7 +332,8 @@ static enum rc add_file(struct reply *reply)
 		return rc == FAIL ? DEFER : rc;
 	path = reply_path(reply, path);
 	if (path.ptr[0] != '/' || path.taint == TAINTED)
-		return err_set(reply->err, DEFER, "file \"%.*s\" of autoreply is not absolute, or tainted", SLICE_ARG(path));
+		return err_set(reply->err, DEFER, "file \"%.*s\" of autoreply is not absolute, or tainted",
+			       SLICE_ARG(path));
 	name = arena_cstr(reply->sc->task->arena, path);
 	if (!name)
 		return err_memory(reply->err);
@@ -358,12 +371,15 @@ static enum rc collect(void *arg, struct slice block, struct err *err)
 
 static enum rc add_original(struct reply *reply, const struct delivery *delivery)
 {
-	struct text_writer writer = {.write = collect, .arg = reply, .check = SLICE_EMPTY, .escape = SLICE_EMPTY};
+	struct text_writer writer = {
+	    .write = collect, .arg = reply, .check = SLICE_EMPTY, .escape = SLICE_EMPTY};
 	enum rc rc = text_writer_init(&writer, reply->sc->task->arena, reply->err);
 
-	str_addz(&reply->text, "\n------ This is a copy of the message, including all the headers. ------\n\n");
+	str_addz(&reply->text,
+		 "\n------ This is a copy of the message, including all the headers. ------\n\n");
 	if (rc == OK)
-		rc = text_writer_message(reply->sc, &reply->options->transport, delivery, &writer, reply->err);
+		rc =
+		    text_writer_message(reply->sc, &reply->options->transport, delivery, &writer, reply->err);
 	return rc == OK ? text_writer_flush(&writer, reply->err) : rc;
 }
 
@@ -412,14 +428,15 @@ static void write_log(struct reply *reply, const struct slice lists[3])
 		str_printf(&text, "  Subject: %.*s\n", SLICE_ARG(reply->filter->subject));
 	iov = (struct iovec){.iov_base = text.ptr, .iov_len = text.len};
 	if (!name || text.failed ||
-	    user_open(task, &reply->who, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, (mode_t)reply->options->mode, &fd, &err) != OK) {
-		log_printf(task->shard, reply->sc->conf, LOG_TO_MAIN, &reply->sc->message->id, "autoreply log \"%.*s\": %.*s",
-			   SLICE_ARG(path), SLICE_ARG(err.text));
+	    user_open(task, &reply->who, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
+		      (mode_t)reply->options->mode, &fd, &err) != OK) {
+		log_printf(task->shard, reply->sc->conf, LOG_TO_MAIN, &reply->sc->message->id,
+			   "autoreply log \"%.*s\": %.*s", SLICE_ARG(path), SLICE_ARG(err.text));
 		return;
 	}
 	if (file_writev(task, fd, &iov, 1, UINT64_MAX, &err) != OK)
-		log_printf(task->shard, reply->sc->conf, LOG_TO_MAIN, &reply->sc->message->id, "autoreply log \"%.*s\": %.*s",
-			   SLICE_ARG(path), SLICE_ARG(err.text));
+		log_printf(task->shard, reply->sc->conf, LOG_TO_MAIN, &reply->sc->message->id,
+			   "autoreply log \"%.*s\": %.*s", SLICE_ARG(path), SLICE_ARG(err.text));
 	file_close(task->shard, fd);
 }
 
@@ -430,7 +447,8 @@ static enum rc answer(struct reply *reply, const struct delivery *delivery, bool
 	struct slice lists[3], key;
 	struct submission submission;
 	bool before = false;
-	enum rc rc = identity_find(reply->sc, &reply->options->transport, reply->sc->address, &reply->who, reply->err);
+	enum rc rc =
+	    identity_find(reply->sc, &reply->options->transport, reply->sc->address, &reply->who, reply->err);
 
 	*sent_ret = false;
 	if (rc == OK)
@@ -438,7 +456,8 @@ static enum rc answer(struct reply *reply, const struct delivery *delivery, bool
 	if (rc == OK)
 		rc = add_recipients(reply, reply->options->cc, offsetof(struct filter_reply, cc), &lists[1]);
 	if (rc == OK)
-		rc = add_recipients(reply, reply->options->bcc, offsetof(struct filter_reply, bcc), &lists[2]);
+		rc =
+		    add_recipients(reply, reply->options->bcc, offsetof(struct filter_reply, bcc), &lists[2]);
 	if (rc != OK || reply->recipient_count == 0)
 		return rc;
 	/* A filter has its own condition for that. */
@@ -454,9 +473,13 @@ static enum rc answer(struct reply *reply, const struct delivery *delivery, bool
 		return rc;
 	if (!state || !state->submit.submit)
 		return err_set(reply->err, DEFER, "this process cannot submit messages");
-	submission = (struct submission){.sender = SLICE_EMPTY, .recipients = reply->recipients,
-					 .recipient_count = reply->recipient_count, .text = str_slice(&reply->text),
-					 .about = reply->sc->message, .uid = reply->who.uid, .gid = reply->who.gid};
+	submission = (struct submission){.sender = SLICE_EMPTY,
+					 .recipients = reply->recipients,
+					 .recipient_count = reply->recipient_count,
+					 .text = str_slice(&reply->text),
+					 .about = reply->sc->message,
+					 .uid = reply->who.uid,
+					 .gid = reply->who.gid};
 	rc = state->submit.submit(state->submit.arg, reply->sc, &submission, reply->err);
 	if (rc == OK && key.len)
 		remember(reply, key);
@@ -474,8 +497,11 @@ static void autoreply_deliver(struct scope *sc, const struct transport *transpor
 	enum rc rc = DEFER;
 
 	if (reply) {
-		*reply = (struct reply){.sc = sc, .options = (const R *)transport, .err = &err, .text = str_make(sc->task->arena),
-					  .filter = sc->address->action ? sc->address->action->reply : NULL};
+		*reply = (struct reply){.sc = sc,
+					.options = (const R *)transport,
+					.err = &err,
+					.text = str_make(sc->task->arena),
+					.filter = sc->address->action ? sc->address->action->reply : NULL};
 		rc = answer(reply, delivery, &sent);
 	}
 	if (rc == OK)
@@ -486,6 +512,10 @@ static void autoreply_deliver(struct scope *sc, const struct transport *transpor
 
 static const struct transport_ops autoreply_ops = {.deliver = autoreply_deliver, .local = true};
 const struct conf_driver transport_autoreply_driver = {
-	.name = "autoreply", .size = sizeof(R), .options = autoreply_options, .option_count = ARRAY_COUNT(autoreply_options),
-	.check = autoreply_check, .ops = &autoreply_ops,
+    .name = "autoreply",
+    .size = sizeof(R),
+    .options = autoreply_options,
+    .option_count = ARRAY_COUNT(autoreply_options),
+    .check = autoreply_check,
+    .ops = &autoreply_ops,
 };

@@ -20,8 +20,8 @@ struct asking {
 	struct callout_answer *answer;
 	struct smtp_reply *reply; /* of answer */
 	struct err *err;
-	struct slice from;	/* of MAIL */
-	struct slice key;	/* of the address's record */
+	struct slice from; /* of MAIL */
+	struct slice key;  /* of the address's record */
 	struct domain_record domain;
 	bool domain_changed;
 };
@@ -45,8 +45,8 @@ static void domain_read(struct asking *a)
 
 	for (unsigned i = 0; i < QUESTION_COUNT; i++)
 		a->domain.answer[i] = '-';
-	if (a->options->no_cache || hints_get(a->sc->task->shard, HINTS_CALLOUT, a->address->domain, a->sc->task->arena, &value,
-					      &err) != OK)
+	if (a->options->no_cache || hints_get(a->sc->task->shard, HINTS_CALLOUT, a->address->domain,
+					      a->sc->task->arena, &value, &err) != OK)
 		return;
 	for (unsigned i = 0; i < QUESTION_COUNT; i++) {
 		int64_t life;
@@ -57,7 +57,8 @@ static void domain_read(struct asking *a)
 		answer = word.ptr[0];
 		if (!slice_word(&value, &word) || !parse_u64(word, &a->domain.when[i]))
 			return;
-		life = answer == 'R' ? options_of(a)->callout_domain_negative_expire : options_of(a)->callout_domain_positive_expire;
+		life = answer == 'R' ? options_of(a)->callout_domain_negative_expire
+				     : options_of(a)->callout_domain_positive_expire;
 		if (a->domain.when[i] + (uint64_t)life > now_s(a))
 			a->domain.answer[i] = answer;
 	}
@@ -98,13 +99,15 @@ static char address_read(struct asking *a)
 	answer = word.ptr[0];
 	if (!slice_word(&value, &word) || !parse_u64(word, &when))
 		return '-';
-	life = answer == 'R' ? options_of(a)->callout_negative_expire : options_of(a)->callout_positive_expire;
+	life =
+	    answer == 'R' ? options_of(a)->callout_negative_expire : options_of(a)->callout_positive_expire;
 	return when + (uint64_t)life > now_s(a) ? answer : '-';
 }
 
 static void address_learn(struct asking *a, bool accepted)
 {
-	struct slice text = arena_printf(a->sc->task->arena, "%c %llu", accepted ? 'A' : 'R', (unsigned long long)now_s(a));
+	struct slice text =
+	    arena_printf(a->sc->task->arena, "%c %llu", accepted ? 'A' : 'R', (unsigned long long)now_s(a));
 
 	if (text.ptr && !a->options->no_cache)
 		hints_put(a->sc->task->shard, HINTS_CALLOUT, a->key, text);
@@ -150,18 +153,20 @@ static bool path_is_safe(struct slice address)
 }
 
 /* One command: OK for 2yz, FAIL for 5yz, DEFER for the rest and for a lost connection. */
-static enum rc command(struct asking *a, struct smtp_connection *connection, const char *verb, struct slice address)
+static enum rc command(struct asking *a, struct smtp_connection *connection, const char *verb,
+		       struct slice address)
 {
-	struct slice line = address.ptr ? arena_printf(a->sc->task->arena, "%s:<%.*s>", verb, SLICE_ARG(address)) :
-					  slice_of(verb);
+	struct slice line = address.ptr
+				? arena_printf(a->sc->task->arena, "%s:<%.*s>", verb, SLICE_ARG(address))
+				: slice_of(verb);
 	enum rc rc = line.ptr ? smtp_command(a->sc, connection, line, a->reply, a->err) : err_memory(a->err);
 
 	if (rc != OK)
 		return rc;
 	if (a->reply->code / 100 == 2)
 		return OK;
-	return err_set(a->err, a->reply->code / 100 == 5 ? FAIL : DEFER, "response to \"%.*s\" was: %.*s", SLICE_ARG(line),
-		       SLICE_ARG(a->reply->text));
+	return err_set(a->err, a->reply->code / 100 == 5 ? FAIL : DEFER, "response to \"%.*s\" was: %.*s",
+		       SLICE_ARG(line), SLICE_ARG(a->reply->text));
 }
 
 #define NO_ADDRESS ((struct slice){NULL, 0, CLEAN})
@@ -196,7 +201,8 @@ static enum rc ask_random(struct asking *a, struct smtp_connection *connection, 
 	rc = expand_option(a->sc, options_of(a)->callout_random_local_part, &local_part, a->err);
 	if (rc != OK || local_part.len == 0 || !path_is_safe(local_part))
 		return OK; /* as without the option */
-	random = arena_printf(a->sc->task->arena, "%.*s@%.*s", SLICE_ARG(local_part), SLICE_ARG(a->address->domain));
+	random = arena_printf(a->sc->task->arena, "%.*s@%.*s", SLICE_ARG(local_part),
+			      SLICE_ARG(a->address->domain));
 	if (!random.ptr)
 		return err_memory(a->err);
 	rc = command(a, connection, "RCPT TO", random);
@@ -212,14 +218,16 @@ static enum rc ask_random(struct asking *a, struct smtp_connection *connection, 
 
 static enum rc ask_postmaster(struct asking *a, struct smtp_connection *connection)
 {
-	struct slice postmaster = arena_printf(a->sc->task->arena, "postmaster@%.*s", SLICE_ARG(a->address->domain));
+	struct slice postmaster =
+	    arena_printf(a->sc->task->arena, "postmaster@%.*s", SLICE_ARG(a->address->domain));
 	enum rc rc;
 
 	if (!a->options->postmaster || a->domain.answer[ASK_POSTMASTER] == 'A')
 		return OK;
 	if (!postmaster.ptr)
 		return err_memory(a->err);
-	rc = start_again(a, connection, a->options->postmaster_mailfrom.ptr ? a->options->postmaster_mailfrom : SLICE_EMPTY);
+	rc = start_again(a, connection,
+			 a->options->postmaster_mailfrom.ptr ? a->options->postmaster_mailfrom : SLICE_EMPTY);
 	if (rc == OK)
 		rc = command(a, connection, "RCPT TO", postmaster);
 	if (rc == FAIL && a->options->fullpostmaster)
@@ -240,7 +248,8 @@ static enum rc ask_all(struct asking *a, struct smtp_connection *connection)
 		rc = ask_random(a, connection, &takes_all);
 	if (rc != OK || takes_all)
 		return rc;
-	rc = command(a, connection, "RCPT TO", rcpt_address(a->sc->task->arena, &a->s->transport, a->address));
+	rc =
+	    command(a, connection, "RCPT TO", rcpt_address(a->sc->task->arena, &a->s->transport, a->address));
 	if (rc == OK || rc == FAIL)
 		address_learn(a, rc == OK);
 	if (rc == FAIL)
@@ -260,7 +269,8 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 	if (rc != OK)
 		return rc;
 	options.command_timeout_ms = a->options->timeout_s * 1000;
-	options.connect_timeout_ms = (a->options->connect_timeout_s ? a->options->connect_timeout_s : a->options->timeout_s) * 1000;
+	options.connect_timeout_ms =
+	    (a->options->connect_timeout_s ? a->options->connect_timeout_s : a->options->timeout_s) * 1000;
 	rc = smtp_open(a->sc, &options, &connection, a->reply, a->err);
 	if (rc == FAIL)
 		a->answer->failure = "mail";
@@ -285,7 +295,8 @@ static enum rc ask_hosts(struct asking *a)
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	rc = err_set(a->err, DEFER, "no host could be asked");
-	for (struct host_item *host = hosts.first; host && tried < a->s->hosts_max_try; host = host->next, tried++) {
+	for (struct host_item *host = hosts.first; host && tried < a->s->hosts_max_try;
+	     host = host->next, tried++) {
 		host->ip.port = host->port ? host->port : port;
 		rc = ask_host(a, host);
 		if (rc != DEFER)
@@ -307,7 +318,8 @@ static struct slice choose_sender(struct asking *a, bool sender)
 	if (!sender && o->use_sender)
 		return scope_sender(a->sc);
 	if (!sender && o->use_postmaster) {
-		postmaster = arena_printf(a->sc->task->arena, "postmaster@%.*s", SLICE_ARG(main_options->qualify_domain));
+		postmaster = arena_printf(a->sc->task->arena, "postmaster@%.*s",
+					  SLICE_ARG(main_options->qualify_domain));
 		return postmaster.ptr ? postmaster : SLICE_EMPTY;
 	}
 	return SLICE_EMPTY;
@@ -332,8 +344,12 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 	const struct transport *saved_transport = sc->transport;
 	const struct host_item *saved_host = sc->host;
 	struct address *saved_address = sc->address;
-	struct asking a = {.sc = sc, .address = address, .options = options, .answer = answer_ret,
-			   .reply = &answer_ret->reply, .err = err};
+	struct asking a = {.sc = sc,
+			   .address = address,
+			   .options = options,
+			   .answer = answer_ret,
+			   .reply = &answer_ret->reply,
+			   .err = err};
 	uint64_t until = sc->task->until;
 	enum rc rc;
 
@@ -345,14 +361,17 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 		return err_set(err, FAIL, "the address cannot be sent over SMTP");
 	a.s = (const struct smtp_transport *)address->transport;
 	a.from = choose_sender(&a, sender);
-	a.key = a.from.len ? arena_printf(sc->task->arena, "%.*s/<%.*s>", SLICE_ARG(address->full), SLICE_ARG(a.from)) :
-			     address->full;
+	a.key = a.from.len ? arena_printf(sc->task->arena, "%.*s/<%.*s>", SLICE_ARG(address->full),
+					  SLICE_ARG(a.from))
+			   : address->full;
 	if (!a.key.ptr || !path_is_safe(a.from))
 		return err_memory(err);
 	sc->transport = address->transport;
 	sc->address = address;
 	/* Hosts that all let their time pass are not to keep the client waiting for their sum. */
-	sc->task->until = task_until(sc->task, (uint64_t)(options->maxwait_s > 0 ? options->maxwait_s : 4 * options->timeout_s) * 1000);
+	sc->task->until = task_until(
+	    sc->task,
+	    (uint64_t)(options->maxwait_s > 0 ? options->maxwait_s : 4 * options->timeout_s) * 1000);
 	rc = ask(&a);
 	sc->task->until = until;
 	sc->transport = saved_transport;

@@ -18,7 +18,10 @@ bool command_split(struct arena *arena, struct slice text, struct slice *args, u
 			for (at = 1; at < text.len && text.ptr[at] != quote; at++) {
 				if (quote == '"' && text.ptr[at] == '\\' && at + 1 < text.len) {
 					char c = text.ptr[++at];
-					str_addc(&word, c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c);
+					str_addc(&word, c == 'n'   ? '\n'
+							: c == 't' ? '\t'
+							: c == 'r' ? '\r'
+								   : c);
 				} else {
 					str_addc(&word, text.ptr[at]);
 				}
@@ -46,8 +49,8 @@ static const char *c_string(struct arena *arena, struct slice text)
 }
 
 /* Each address of the batch as an argument of its own. */
-static bool add_addresses(struct arena *arena, const struct transport *transport, const struct delivery *delivery,
-			  const char **argv, unsigned *count)
+static bool add_addresses(struct arena *arena, const struct transport *transport,
+			  const struct delivery *delivery, const char **argv, unsigned *count)
 {
 	for (unsigned i = 0; i < delivery->count; i++) {
 		if (*count == COMMAND_ARGS_MAX)
@@ -60,8 +63,8 @@ static bool add_addresses(struct arena *arena, const struct transport *transport
 }
 
 /* One word of the command, expanded. What strangers wrote is no argument: a command may take it for an option. */
-static enum rc make_word(struct scope *sc, struct slice text, struct slice word, unsigned number, const char *what, bool expand_it,
-			 struct slice *ret, struct err *err)
+static enum rc make_word(struct scope *sc, struct slice text, struct slice word, unsigned number,
+			 const char *what, bool expand_it, struct slice *ret, struct err *err)
 {
 	struct slice name = sc->transport->instance.name;
 	enum rc rc = OK;
@@ -70,16 +73,17 @@ static enum rc make_word(struct scope *sc, struct slice text, struct slice word,
 	if (expand_it)
 		rc = expand_text(sc, word, ret, err);
 	if (rc == FAIL)
-		return err_set(err, DEFER, "Expansion of \"%.*s\" from command \"%.*s\" in %.*s transport failed: %.*s", SLICE_ARG(word),
-			       SLICE_ARG(text), SLICE_ARG(name), SLICE_ARG(err->text));
+		return err_set(err, DEFER,
+			       "Expansion of \"%.*s\" from command \"%.*s\" in %.*s transport failed: %.*s",
+			       SLICE_ARG(word), SLICE_ARG(text), SLICE_ARG(name), SLICE_ARG(err->text));
 	if (rc == OK && ret->taint == TAINTED)
-		return err_set(err, DEFER, "Tainted arg %u for %.*s transport %s: '%.*s'", number, SLICE_ARG(name), what,
-			       SLICE_ARG(*ret));
+		return err_set(err, DEFER, "Tainted arg %u for %.*s transport %s: '%.*s'", number,
+			       SLICE_ARG(name), what, SLICE_ARG(*ret));
 	return rc;
 }
 
-enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text, const char *what,
-			  bool expand_words, const char ***argv_ret, struct err *err)
+enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text,
+			  const char *what, bool expand_words, const char ***argv_ret, struct err *err)
 {
 	struct arena *arena = sc->task->arena;
 	struct slice *words = arena_array(arena, struct slice, COMMAND_ARGS_MAX), value;
@@ -89,9 +93,11 @@ enum rc command_arguments(struct scope *sc, const struct delivery *delivery, str
 	if (!words || !argv)
 		return err_memory(err);
 	if (!command_split(arena, text, words, &count))
-		return err_set(err, DEFER, "missing quote, or too many arguments, in command \"%.*s\"", SLICE_ARG(text));
+		return err_set(err, DEFER, "missing quote, or too many arguments, in command \"%.*s\"",
+			       SLICE_ARG(text));
 	if (count == 0)
-		return err_set(err, DEFER, "empty command for %.*s transport", SLICE_ARG(sc->transport->instance.name));
+		return err_set(err, DEFER, "empty command for %.*s transport",
+			       SLICE_ARG(sc->transport->instance.name));
 	for (unsigned i = 0; i < count; i++) {
 		enum rc rc;
 

@@ -10,7 +10,8 @@
 NODISCARD bool command_split(struct arena *arena, struct slice text, struct slice *args, unsigned *count_ret);
 /* Each word expanded (unless expand_words is false); "$pipe_addresses" as a word becomes the addresses of the batch.
  * No other word may be tainted. what: "command", for errors. OK: *argv_ret is NULL-terminated. Parks. */
-NODISCARD enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text, const char *what,
-				    bool expand_words, const char ***argv_ret, struct err *err);
+NODISCARD enum rc command_arguments(struct scope *sc, const struct delivery *delivery, struct slice text,
+				    const char *what, bool expand_words, const char ***argv_ret,
+				    struct err *err);
 
 #endif

@@ -1,13 +1,16 @@
 /* The header block of a message as one delivery sees it: with what routers and the transport add and remove. */
 #include "local.h"
 
-enum rc delivery_return_path(struct scope *sc, const struct transport *transport, struct slice *ret, struct err *err)
+enum rc delivery_return_path(struct scope *sc, const struct transport *transport, struct slice *ret,
+			     struct err *err)
 {
 	const struct address *address = sc->address;
 	struct slice value;
 	enum rc rc;
 
-	*ret = address && address->errors_to.ptr ? address->errors_to : sc->message ? sc->message->sender : SLICE_EMPTY;
+	*ret = address && address->errors_to.ptr ? address->errors_to
+	       : sc->message                     ? sc->message->sender
+						 : SLICE_EMPTY;
 	if (!transport->return_path)
 		return OK;
 	rc = expand(sc, transport->return_path, &value, err);
@@ -16,7 +19,8 @@ enum rc delivery_return_path(struct scope *sc, const struct transport *transport
 	if (rc == FAIL && err->forced)
 		return OK;
 	if (rc != OK)
-		err_prefix(err, "failed to expand return path \"%.*s\"", SLICE_ARG(expansion_text(transport->return_path)));
+		err_prefix(err, "failed to expand return path \"%.*s\"",
+			   SLICE_ARG(expansion_text(transport->return_path)));
 	return rc == FAIL ? DEFER : rc;
 }
 
@@ -30,15 +34,17 @@ bool header_listed(struct arena *arena, struct slice list, struct slice name)
 	while (list_next(arena, &list, &separator, &item)) {
 		if (!item.ptr || item.len == 0)
 			continue;
-		if (item.ptr[item.len - 1] == '*' ? slice_starts_nocase(name, slice_sub(item, 0, item.len - 1)) :
-						    slice_eq_nocase(name, item))
+		if (item.ptr[item.len - 1] == '*'
+			? slice_starts_nocase(name, slice_sub(item, 0, item.len - 1))
+			: slice_eq_nocase(name, item))
 			return true;
 	}
 	return false;
 }
 
 /* A list whose items are expanded one by one, joined again with the separator. */
-static enum rc expand_list(struct scope *sc, struct slice list, char separator, struct slice *ret, struct err *err)
+static enum rc expand_list(struct scope *sc, struct slice list, char separator, struct slice *ret,
+			   struct err *err)
 {
 	struct str out = str_make(sc->task->arena);
 	char list_separator = separator;
@@ -119,8 +125,8 @@ static void add_envelope_to(struct str *out, const struct delivery *delivery, bo
 	str_addz(out, crlf ? "\r\n" : "\n");
 }
 
-static enum rc add_generic(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-			   struct str *out, bool crlf, struct err *err)
+static enum rc add_generic(struct scope *sc, const struct transport *transport,
+			   const struct delivery *delivery, struct str *out, bool crlf, struct err *err)
 {
 	struct slice path;
 
@@ -140,13 +146,14 @@ static enum rc add_generic(struct scope *sc, const struct transport *transport, 
 	return OK;
 }
 
-enum rc compose_headers(struct scope *sc, const struct transport *transport, const struct delivery *delivery, bool crlf,
-			struct slice *ret, struct err *err)
+enum rc compose_headers(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
+			bool crlf, struct slice *ret, struct err *err)
 {
 	const struct address *address = delivery->addresses[0];
 	struct slice remove, add;
 	struct str out = str_make(sc->task->arena);
-	struct rewrite_fields how = {.rules = transport->rewrite, .sender_domain = {NULL, 0, CLEAN},
+	struct rewrite_fields how = {.rules = transport->rewrite,
+				     .sender_domain = {NULL, 0, CLEAN},
 				     .recipient_domain = {NULL, 0, CLEAN}};
 	enum rc rc;
 
@@ -162,10 +169,12 @@ enum rc compose_headers(struct scope *sc, const struct transport *transport, con
 		rc = expand_list(sc, transport->headers_add, '\n', &add, err);
 	if (rc != OK)
 		return rc;
-	for (struct header *h = header_next(&sc->message->headers, NULL); h; h = header_next(&sc->message->headers, h)) {
+	for (struct header *h = header_next(&sc->message->headers, NULL); h;
+	     h = header_next(&sc->message->headers, h)) {
 		struct slice name = header_name(h);
 		if ((remove.len && header_listed(sc->task->arena, remove, name)) ||
-		    (address->headers_remove.len && header_listed(sc->task->arena, address->headers_remove, name)))
+		    (address->headers_remove.len &&
+		     header_listed(sc->task->arena, address->headers_remove, name)))
 			continue;
 		struct slice text = h->text, rewritten = SLICE_EMPTY;
 		if (transport->rewrite) {
@@ -179,7 +188,7 @@ enum rc compose_headers(struct scope *sc, const struct transport *transport, con
 		else
 			add_text(&out, text, crlf);
 	}
-	LIST_EACH(l, &address->headers_add.list)
+	LIST_EACH (l, &address->headers_add.list)
 		add_line(&out, LIST_ITEM(l, struct header, link)->text, crlf);
 	if (add.len)
 		add_line(&out, add, crlf);
@@ -188,7 +197,8 @@ enum rc compose_headers(struct scope *sc, const struct transport *transport, con
 	return ret->ptr ? OK : err_memory(err);
 }
 
-struct slice rcpt_address(struct arena *arena, const struct transport *transport, const struct address *address)
+struct slice rcpt_address(struct arena *arena, const struct transport *transport,
+			  const struct address *address)
 {
 	struct slice local_part = address->cased_local_part;
 	struct str out = str_make(arena);

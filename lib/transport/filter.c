@@ -17,7 +17,7 @@ struct filter {
 	struct text_writer input;  /* to the command */
 	struct text_writer output; /* from it, into text */
 	struct stream *stream;
-	struct task *writer;	   /* who writes */
+	struct task *writer; /* who writes */
 	struct str text;
 	struct err *err;
 };
@@ -46,7 +46,8 @@ static enum rc give(void *arg, struct task *task, struct stream *stream, struct 
 
 	f->stream = stream;
 	f->writer = task;
-	f->input = (struct text_writer){.write = write_input, .arg = f, .check = SLICE_EMPTY, .escape = SLICE_EMPTY};
+	f->input =
+	    (struct text_writer){.write = write_input, .arg = f, .check = SLICE_EMPTY, .escape = SLICE_EMPTY};
 	rc = text_writer_init(&f->input, f->sc->task->arena, err);
 	if (rc == OK)
 		rc = text_writer_original(f->sc, f->transport, f->delivery, &f->input, err);
@@ -63,8 +64,8 @@ static bool take(void *arg, struct slice piece)
 static enum rc begin_output(struct filter *f, bool crlf)
 {
 	f->text = str_make(f->sc->task->arena);
-	f->output = (struct text_writer){.write = write_text, .arg = f, .crlf = crlf, .check = SLICE_EMPTY,
-					 .escape = SLICE_EMPTY};
+	f->output = (struct text_writer){
+	    .write = write_text, .arg = f, .crlf = crlf, .check = SLICE_EMPTY, .escape = SLICE_EMPTY};
 	if (!str_reserve(&f->text, message_size(f->sc->message) + TEXT_ROOM))
 		return err_memory(f->err);
 	return text_writer_init(&f->output, f->sc->task->arena, f->err);
@@ -76,7 +77,10 @@ static enum rc run_filter(struct filter *f, const char *const *argv)
 	static const char *const environment[] = {"PATH=/bin:/usr/bin", NULL};
 	struct task *task = f->sc->task;
 	struct identity who;
-	struct talk talk = {.who = &who, .give = give, .take = take, .arg = f,
+	struct talk talk = {.who = &who,
+			    .give = give,
+			    .take = take,
+			    .arg = f,
 			    .command = {.argv = argv, .envp = environment, .directory = "/", .umask = 022}};
 	uint64_t until = task->until;
 	enum rc rc = identity_find(f->sc, f->transport, f->sc->address, &who, f->err);
@@ -90,7 +94,8 @@ static enum rc run_filter(struct filter *f, const char *const *argv)
 	if (rc == CANCELLED)
 		return rc;
 	if (rc != OK && !talk.started)
-		return fault(f->err, FAULT_FILTER, "transport filter process failed (127): unable to execute command");
+		return fault(f->err, FAULT_FILTER,
+			     "transport filter process failed (127): unable to execute command");
 	if (rc != OK)
 		return fault(f->err, ETIMEDOUT, "transport filter timeout");
 	if (talk.stopped)
@@ -101,8 +106,9 @@ static enum rc run_filter(struct filter *f, const char *const *argv)
 	return OK;
 }
 
-static enum rc filter_run(struct scope *sc, const struct transport *transport, const struct delivery *delivery, bool crlf,
-			  bool *filtered_ret, struct slice *text_ret, struct err *err)
+static enum rc filter_run(struct scope *sc, const struct transport *transport,
+			  const struct delivery *delivery, bool crlf, bool *filtered_ret,
+			  struct slice *text_ret, struct err *err)
 {
 	struct filter f = {.sc = sc, .transport = transport, .delivery = delivery, .err = err};
 	const char **argv;
@@ -111,8 +117,8 @@ static enum rc filter_run(struct scope *sc, const struct transport *transport, c
 	*filtered_ret = false;
 	if (!transport->transport_filter || slice_trim(expansion_text(transport->transport_filter)).len == 0)
 		return OK;
-	rc = command_arguments(sc, delivery, slice_trim(expansion_text(transport->transport_filter)), "filter command", true,
-			       &argv, err);
+	rc = command_arguments(sc, delivery, slice_trim(expansion_text(transport->transport_filter)),
+			       "filter command", true, &argv, err);
 	if (rc != OK || argv[0][0] == '\0')
 		return rc;
 	if (argv[0][0] != '/')

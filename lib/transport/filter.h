@@ -9,10 +9,12 @@
 
 /* The message (header and body, LF line ends) through the transport's filter. *filtered_ret false: it has none, or it expands
  * to nothing. The text is in the task's arena. DEFER: whatever goes wrong with a filter. Parks. */
-NODISCARD enum rc filter_message(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-				 bool *filtered_ret, struct slice *text_ret, struct err *err);
+NODISCARD enum rc filter_message(struct scope *sc, const struct transport *transport,
+				 const struct delivery *delivery, bool *filtered_ret, struct slice *text_ret,
+				 struct err *err);
 /* The same with CRLF line ends, and one at the end. */
-NODISCARD enum rc filter_wire(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-			      bool *filtered_ret, struct slice *text_ret, struct err *err);
+NODISCARD enum rc filter_wire(struct scope *sc, const struct transport *transport,
+			      const struct delivery *delivery, bool *filtered_ret, struct slice *text_ret,
+			      struct err *err);
 
 #endif

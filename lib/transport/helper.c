@@ -22,16 +22,16 @@ bool helper_present(void)
 }
 
 /* What routers see of the helper: files of users. */
-static enum rc file_open_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, int flags, mode_t mode,
-			    int *fd_ret, struct err *err)
+static enum rc file_open_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, int flags,
+			    mode_t mode, int *fd_ret, struct err *err)
 {
 	struct identity who = {.uid = uid, .gid = gid, .switched = true};
 
 	return user_open(task, &who, path, flags, mode, fd_ret, err);
 }
 
-static enum rc file_stat_as(struct task *task, uint32_t uid, uint32_t gid, const char *path, struct stat *stat_ret,
-			    struct err *err)
+static enum rc file_stat_as(struct task *task, uint32_t uid, uint32_t gid, const char *path,
+			    struct stat *stat_ret, struct err *err)
 {
 	struct identity who = {.uid = uid, .gid = gid, .switched = true};
 
@@ -125,14 +125,17 @@ static bool job_receive(struct job *job, int from)
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {&job->reply, sizeof(job->reply)};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr message = {.msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
 				 .msg_controllen = sizeof(control.bytes)};
 	struct cmsghdr *c;
 
 	if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) != sizeof(job->reply))
 		return false;
 	c = CMSG_FIRSTHDR(&message);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(&job->fd, CMSG_DATA(c), sizeof(job->fd));
 	return true;
 }
@@ -187,7 +190,8 @@ static bool job_set_text(struct job *job, struct slice text)
 /* FAIL for a definite no, DEFER for what may pass: as the reactor's own calls. */
 static enum rc from_errno(int os, const char *what, const char *path, struct err *err)
 {
-	bool later = os == ENOSPC || os == EDQUOT || os == EIO || os == EMFILE || os == ENFILE || os == ENOMEM || os == EPIPE;
+	bool later = os == ENOSPC || os == EDQUOT || os == EIO || os == EMFILE || os == ENFILE ||
+		     os == ENOMEM || os == EPIPE;
 
 	return os ? err_os(err, later ? DEFER : FAIL, os, "%s %s", what, path) : OK;
 }
@@ -211,8 +215,9 @@ static struct slice with_nul(const char *text)
 }
 
 /* A request about one path, or two. */
-static enum rc path_job(struct task *task, const struct identity *who, enum helper_op op, const char *what, const char *path,
-			const char *path2, uint32_t flags, mode_t mode, struct job **job_ret, struct err *err)
+static enum rc path_job(struct task *task, const struct identity *who, enum helper_op op, const char *what,
+			const char *path, const char *path2, uint32_t flags, mode_t mode,
+			struct job **job_ret, struct err *err)
 {
 	struct job *job = job_new(op, who);
 	struct str text = str_make(task->arena);
@@ -231,8 +236,8 @@ static enum rc path_job(struct task *task, const struct identity *who, enum help
 	return job_do(task, job, what, path, err);
 }
 
-static enum rc plain_job(struct task *task, const struct identity *who, enum helper_op op, const char *what, const char *path,
-			 const char *path2, mode_t mode, struct err *err)
+static enum rc plain_job(struct task *task, const struct identity *who, enum helper_op op, const char *what,
+			 const char *path, const char *path2, mode_t mode, struct err *err)
 {
 	struct job *job;
 	enum rc rc = path_job(task, who, op, what, path, path2, 0, mode, &job, err);
@@ -244,8 +249,8 @@ static enum rc plain_job(struct task *task, const struct identity *who, enum hel
 
 /* ---- The calls ------------------------------------------------------------------------------------------------------- */
 
-enum rc user_open(struct task *task, const struct identity *who, const char *path, int flags, mode_t mode, int *fd_ret,
-		  struct err *err)
+enum rc user_open(struct task *task, const struct identity *who, const char *path, int flags, mode_t mode,
+		  int *fd_ret, struct err *err)
 {
 	struct job *job;
 	enum rc rc;
@@ -261,8 +266,8 @@ enum rc user_open(struct task *task, const struct identity *who, const char *pat
 	return *fd_ret >= 0 ? OK : err_set(err, DEFER, "the delivery helper gave no descriptor for %s", path);
 }
 
-enum rc user_stat(struct task *task, const struct identity *who, const char *path, bool follow, struct stat *stat_ret,
-		  struct err *err)
+enum rc user_stat(struct task *task, const struct identity *who, const char *path, bool follow,
+		  struct stat *stat_ret, struct err *err)
 {
 	struct job *job;
 	enum rc rc;
@@ -277,42 +282,49 @@ enum rc user_stat(struct task *task, const struct identity *who, const char *pat
 	return OK;
 }
 
-enum rc user_mkdir(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err)
+enum rc user_mkdir(struct task *task, const struct identity *who, const char *path, mode_t mode,
+		   struct err *err)
 {
 	enum rc rc;
 	int fd;
 
 	if (who->switched)
-		return plain_job(task, who, HELPER_MKDIR, "mkdir", path, NULL, mode, err); /* the helper's umask is 0 */
+		return plain_job(task, who, HELPER_MKDIR, "mkdir", path, NULL, mode,
+				 err); /* the helper's umask is 0 */
 	rc = file_mkdir(task, path, mode, err);
-	if (rc == OK && file_open(task, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, &fd, NULL) == OK) {
+	if (rc == OK &&
+	    file_open(task, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, &fd, NULL) == OK) {
 		(void)fchmod(fd, mode); /* what the umask took away; narrower would be safe */
 		(void)close(fd);
 	}
 	return rc;
 }
 
-enum rc user_rename(struct task *task, const struct identity *who, const char *from, const char *to, struct err *err)
+enum rc user_rename(struct task *task, const struct identity *who, const char *from, const char *to,
+		    struct err *err)
 {
-	return who->switched ? plain_job(task, who, HELPER_RENAME, "rename", from, to, 0, err) :
-			       file_rename(task, from, to, err);
+	return who->switched ? plain_job(task, who, HELPER_RENAME, "rename", from, to, 0, err)
+			     : file_rename(task, from, to, err);
 }
 
-enum rc user_link(struct task *task, const struct identity *who, const char *from, const char *to, struct err *err)
+enum rc user_link(struct task *task, const struct identity *who, const char *from, const char *to,
+		  struct err *err)
 {
-	return who->switched ? plain_job(task, who, HELPER_LINK, "link", from, to, 0, err) : file_link(task, from, to, err);
+	return who->switched ? plain_job(task, who, HELPER_LINK, "link", from, to, 0, err)
+			     : file_link(task, from, to, err);
 }
 
 enum rc user_unlink(struct task *task, const struct identity *who, const char *path, struct err *err)
 {
-	return who->switched ? plain_job(task, who, HELPER_UNLINK, "unlink", path, NULL, 0, err) :
-			       file_unlink(task, path, err);
+	return who->switched ? plain_job(task, who, HELPER_UNLINK, "unlink", path, NULL, 0, err)
+			     : file_unlink(task, path, err);
 }
 
-enum rc user_chmod(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err)
+enum rc user_chmod(struct task *task, const struct identity *who, const char *path, mode_t mode,
+		   struct err *err)
 {
-	return who->switched ? plain_job(task, who, HELPER_CHMOD, "chmod", path, NULL, mode, err) :
-			       err_os(err, FAIL, EPERM, "chmod");
+	return who->switched ? plain_job(task, who, HELPER_CHMOD, "chmod", path, NULL, mode, err)
+			     : err_os(err, FAIL, EPERM, "chmod");
 }
 
 void user_tidy(struct task *task, const struct identity *who, const char *path)
@@ -335,7 +347,7 @@ void user_tidy(struct task *task, const struct identity *who, const char *path)
 /* A command of our own, started on a helper thread, since fork() of a large process takes its time. */
 struct start {
 	struct spawn spawn;
-	char *text;	/* all the strings */
+	char *text; /* all the strings */
 	char **strings;
 	int input, output; /* the child's ends; closed here */
 	pid_t pid;
@@ -408,15 +420,19 @@ static struct start *start_new(const struct command *command, struct slice text,
 			to++; /* the NULL between them */
 		*to++ = at;
 	}
-	start->spawn = (struct spawn){.argv = start->strings, .envp = start->strings + argc + 1, .directory = start->text,
-				      .umask = command->umask, .input = input, .output = output};
+	start->spawn = (struct spawn){.argv = start->strings,
+				      .envp = start->strings + argc + 1,
+				      .directory = start->text,
+				      .umask = command->umask,
+				      .input = input,
+				      .output = output};
 	start->input = input;
 	start->output = output;
 	return start;
 }
 
-static enum rc spawn_ourselves(struct task *task, const struct command *command, struct slice text, int input, int output,
-			       struct running *running, struct err *err)
+static enum rc spawn_ourselves(struct task *task, const struct command *command, struct slice text, int input,
+			       int output, struct running *running, struct err *err)
 {
 	struct start *start = start_new(command, text, input, output);
 	enum rc rc;
@@ -431,8 +447,8 @@ static enum rc spawn_ourselves(struct task *task, const struct command *command,
 		return rc;
 	running->pid = start->pid;
 	if (start->pid < 0)
-		rc = err_os(err, start->os == EAGAIN || start->os == ENOMEM ? DEFER : FAIL, start->os, "exec of %s",
-			    command->argv[0]);
+		rc = err_os(err, start->os == EAGAIN || start->os == ENOMEM ? DEFER : FAIL, start->os,
+			    "exec of %s", command->argv[0]);
 	start_free(start);
 	if (rc != OK)
 		return rc;
@@ -441,7 +457,8 @@ static enum rc spawn_ourselves(struct task *task, const struct command *command,
 }
 
 static enum rc spawn_by_helper(struct task *task, const struct identity *who, const struct command *command,
-			       struct slice text, int input, int output, struct running *running, struct err *err)
+			       struct slice text, int input, int output, struct running *running,
+			       struct err *err)
 {
 	struct job *job = job_new(HELPER_SPAWN, who);
 	int status[2];
@@ -475,8 +492,8 @@ static enum rc spawn_by_helper(struct task *task, const struct identity *who, co
 	return OK;
 }
 
-enum rc user_spawn(struct task *task, const struct identity *who, const struct command *command, struct running *ret,
-		   struct err *err)
+enum rc user_spawn(struct task *task, const struct identity *who, const struct command *command,
+		   struct running *ret, struct err *err)
 {
 	struct running running = {.input = -1, .output = -1, .pidfd = -1, .pid = -1, .status = -1};
 	struct slice text = pack_strings(task->arena, command);
@@ -493,8 +510,8 @@ enum rc user_spawn(struct task *task, const struct identity *who, const struct c
 		close(in[1]);
 		return err_os(err, DEFER, os, "pipe");
 	}
-	rc = who->switched ? spawn_by_helper(task, who, command, text, in[0], out[1], &running, err) :
-			     spawn_ourselves(task, command, text, in[0], out[1], &running, err);
+	rc = who->switched ? spawn_by_helper(task, who, command, text, in[0], out[1], &running, err)
+			   : spawn_ourselves(task, command, text, in[0], out[1], &running, err);
 	if (rc != OK) {
 		close(in[1]);
 		close(out[0]);

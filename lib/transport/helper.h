@@ -11,18 +11,21 @@ bool helper_present(void);
 
 /* As the calls of the same names in reactor.h; as who->uid and who->gid when who->switched is set. All park. Paths are
  * absolute. */
-NODISCARD enum rc user_open(struct task *task, const struct identity *who, const char *path, int flags, mode_t mode,
-			    int *fd_ret, struct err *err);
+NODISCARD enum rc user_open(struct task *task, const struct identity *who, const char *path, int flags,
+			    mode_t mode, int *fd_ret, struct err *err);
 NODISCARD enum rc user_stat(struct task *task, const struct identity *who, const char *path, bool follow,
 			    struct stat *stat_ret, struct err *err);
-NODISCARD enum rc user_mkdir(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err);
+NODISCARD enum rc user_mkdir(struct task *task, const struct identity *who, const char *path, mode_t mode,
+			     struct err *err);
 NODISCARD enum rc user_rename(struct task *task, const struct identity *who, const char *from, const char *to,
 			      struct err *err);
 NODISCARD enum rc user_link(struct task *task, const struct identity *who, const char *from, const char *to,
 			    struct err *err);
-NODISCARD enum rc user_unlink(struct task *task, const struct identity *who, const char *path, struct err *err);
+NODISCARD enum rc user_unlink(struct task *task, const struct identity *who, const char *path,
+			      struct err *err);
 /* Only for other users: FAIL when !who->switched, since there is fchmod() then. */
-NODISCARD enum rc user_chmod(struct task *task, const struct identity *who, const char *path, mode_t mode, struct err *err);
+NODISCARD enum rc user_chmod(struct task *task, const struct identity *who, const char *path, mode_t mode,
+			     struct err *err);
 /* Unlinks a leftover (a temporary file, a lock): if that fails, nothing is lost but tidiness. */
 void user_tidy(struct task *task, const struct identity *who, const char *path);
 
@@ -31,13 +34,13 @@ void user_tidy(struct task *task, const struct identity *who, const char *path);
 struct command {
 	const char *const *argv; /* NULL-terminated; argv[0] is the file, absolute */
 	const char *const *envp;
-	const char *directory;	 /* absolute */
+	const char *directory; /* absolute */
 	mode_t umask;
 };
 struct running {
 	int input, output;
-	int pidfd, pid;	/* a child of this process; -1: it is the helper's */
-	int status;	/* the helper's report; -1: none */
+	int pidfd, pid; /* a child of this process; -1: it is the helper's */
+	int status;     /* the helper's report; -1: none */
 };
 /* FAIL: it cannot be executed (err->os). Parks. */
 NODISCARD enum rc user_spawn(struct task *task, const struct identity *who, const struct command *command,

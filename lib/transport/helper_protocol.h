@@ -6,7 +6,17 @@
 #include <sys/stat.h>
 #include <stdint.h>
 
-enum helper_op { HELPER_OPEN, HELPER_STAT, HELPER_MKDIR, HELPER_RENAME, HELPER_LINK, HELPER_UNLINK, HELPER_CHMOD, HELPER_SPAWN, HELPER_OP_COUNT };
+enum helper_op {
+	HELPER_OPEN,
+	HELPER_STAT,
+	HELPER_MKDIR,
+	HELPER_RENAME,
+	HELPER_LINK,
+	HELPER_UNLINK,
+	HELPER_CHMOD,
+	HELPER_SPAWN,
+	HELPER_OP_COUNT
+};
 #define HELPER_TEXT_MAX 65536
 
 /* Followed by text: NUL-terminated strings. OPEN, STAT, MKDIR, UNLINK, CHMOD: a path; RENAME, LINK: two; SPAWN: directory, then the
@@ -14,8 +24,8 @@ enum helper_op { HELPER_OPEN, HELPER_STAT, HELPER_MKDIR, HELPER_RENAME, HELPER_L
 struct helper_request {
 	uint32_t op;
 	uint32_t uid, gid;
-	uint32_t flags;	    /* of open(); STAT: 1 follow */
-	uint32_t mode;	    /* of open(), mkdir() and chmod(); SPAWN: umask */
+	uint32_t flags; /* of open(); STAT: 1 follow */
+	uint32_t mode;  /* of open(), mkdir() and chmod(); SPAWN: umask */
 	uint32_t argc, envc;
 	uint32_t text_len;
 };

@@ -18,7 +18,7 @@
 
 #include "spawn.h"
 
-#define OPEN_FLAGS (O_ACCMODE | O_CREAT | O_EXCL | O_APPEND | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define OPEN_FLAGS  (O_ACCMODE | O_CREAT | O_EXCL | O_APPEND | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #define STRINGS_MAX 4096
 
 struct packet {
@@ -32,7 +32,8 @@ static bool take_strings(const struct packet *p, char **strings, uint32_t count)
 	uint32_t at = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		const char *end = at < p->head.text_len ? memchr(p->text + at, 0, p->head.text_len - at) : NULL;
+		const char *end =
+		    at < p->head.text_len ? memchr(p->text + at, 0, p->head.text_len - at) : NULL;
 		if (!end)
 			return false;
 		strings[i] = (char *)(uintptr_t)(p->text + at);
@@ -64,7 +65,8 @@ static int file_request(const struct packet *p, struct helper_reply *reply, int 
 	}
 	switch (p->head.op) {
 	case HELPER_OPEN:
-		result = *fd = open(path[0], (int)p->head.flags | O_CLOEXEC | O_NOCTTY, (mode_t)(p->head.mode & 0777));
+		result = *fd =
+		    open(path[0], (int)p->head.flags | O_CLOEXEC | O_NOCTTY, (mode_t)(p->head.mode & 0777));
 		break;
 	case HELPER_STAT:
 		result = p->head.flags & 1 ? stat(path[0], &reply->st) : lstat(path[0], &reply->st);
@@ -123,7 +125,8 @@ static int spawn_request(const struct packet *p, const int *fds)
 	/* directory, arguments, NULL, environment, NULL */
 	argv = strings + 1;
 	envp = argv + p->head.argc + 1;
-	if (!take_strings(p, strings, count) || p->head.argc == 0 || strings[0][0] != '/' || strings[1][0] != '/') {
+	if (!take_strings(p, strings, count) || p->head.argc == 0 || strings[0][0] != '/' ||
+	    strings[1][0] != '/') {
 		free(strings);
 		return EINVAL;
 	}
@@ -136,8 +139,14 @@ static int spawn_request(const struct packet *p, const int *fds)
 	}
 	watcher = fork();
 	if (watcher == 0) {
-		struct spawn spawn = {.argv = argv, .envp = envp, .directory = strings[0], .umask = p->head.mode & 0777,
-				      .switch_ids = true, .uid = p->head.uid, .gid = p->head.gid, .input = fds[1],
+		struct spawn spawn = {.argv = argv,
+				      .envp = envp,
+				      .directory = strings[0],
+				      .umask = p->head.mode & 0777,
+				      .switch_ids = true,
+				      .uid = p->head.uid,
+				      .gid = p->head.gid,
+				      .input = fds[1],
 				      .output = fds[2]};
 		signal(SIGCHLD, SIG_DFL);
 		signal(SIGPIPE, SIG_IGN);
@@ -232,7 +241,9 @@ _Noreturn void helper_serve(int fd)
 	signal(SIGHUP, SIG_IGN);
 	for (;;) {
 		struct iovec iov = {&packet, sizeof(packet)};
-		struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+		struct msghdr message = {.msg_iov = &iov,
+					 .msg_iovlen = 1,
+					 .msg_control = control.bytes,
 					 .msg_controllen = sizeof(control.bytes)};
 		struct helper_reply reply;
 		int fds[HELPER_FDS_MAX], opened = -1;

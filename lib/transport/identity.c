@@ -34,7 +34,8 @@ static enum rc find_ids(struct scope *sc, const struct transport *transport, con
 		return OK;
 	}
 	if (!group_set)
-		return err_set(err, DEFER, "user set without group for %.*s transport", SLICE_ARG(transport->instance.name));
+		return err_set(err, DEFER, "user set without group for %.*s transport",
+			       SLICE_ARG(transport->instance.name));
 	return OK;
 }
 
@@ -49,13 +50,15 @@ enum rc identity_find(struct scope *sc, const struct transport *transport, const
 	if (rc != OK)
 		return rc;
 	if (found && conf_id_listed(&options->never_users, who.uid))
-		return err_set(err, DEFER, "user %u set for %.*s transport is on the never_users list", who.uid,
-			       SLICE_ARG(transport->instance.name));
+		return err_set(err, DEFER, "user %u set for %.*s transport is on the never_users list",
+			       who.uid, SLICE_ARG(transport->instance.name));
 	who.switched = found && (who.uid != geteuid() || who.gid != getegid());
 	if (who.switched && !helper_present()) {
 		/* Our own user with another group is as near as we can get, and no more rights than we have. */
 		if (who.uid != geteuid())
-			return err_set(err, DEFER, "cannot deliver as user %u: this process was not started as root", who.uid);
+			return err_set(err, DEFER,
+				       "cannot deliver as user %u: this process was not started as root",
+				       who.uid);
 		who.switched = false;
 	}
 	if (who.switched && who.uid == 0)

@@ -6,8 +6,9 @@
 
 #include "base/hash.h"
 
-#define COUNTERS_MAX 1024 /* names in use at a time; beyond that a delivery waits as if its limit were reached */
-#define PAUSE_MS     20
+#define COUNTERS_MAX \
+	1024 /* names in use at a time; beyond that a delivery waits as if its limit were reached */
+#define PAUSE_MS 20
 
 struct counter {
 	uint64_t key; /* a hash of the name: two names that share one only wait for each other */
@@ -45,14 +46,16 @@ static bool enter(uint64_t key, uint32_t max)
 	return entered;
 }
 
-enum rc limit_enter(struct task *task, struct slice name, uint32_t max, uint64_t wait_ms, const char *what, struct err *err)
+enum rc limit_enter(struct task *task, struct slice name, uint32_t max, uint64_t wait_ms, const char *what,
+		    struct err *err)
 {
 	uint64_t key = key_of(name), give_up = shard_now(task->shard) + wait_ms * NS_PER_MS;
 
 	/* Looking again now and then is cheap, since few ever wait here; those who leave know nobody to tell. */
 	while (!enter(key, max)) {
 		if (shard_now(task->shard) >= give_up)
-			return err_set(err, DEFER, "%s: %u at a time are the limit (%.*s)", what, max, SLICE_ARG(name));
+			return err_set(err, DEFER, "%s: %u at a time are the limit (%.*s)", what, max,
+				       SLICE_ARG(name));
 		enum rc rc = task_sleep(task, shard_now(task->shard) + PAUSE_MS * NS_PER_MS);
 		if (rc != OK)
 			return rc;

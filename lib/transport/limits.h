@@ -10,8 +10,8 @@
 
 /* Counts one more under that name, when there are fewer than max; waits for that at most wait_ms. DEFER: too many, err says
  * so with `what`. Parks. OK: limit_leave() is owed, with the same name. */
-NODISCARD enum rc limit_enter(struct task *task, struct slice name, uint32_t max, uint64_t wait_ms, const char *what,
-			      struct err *err);
+NODISCARD enum rc limit_enter(struct task *task, struct slice name, uint32_t max, uint64_t wait_ms,
+			      const char *what, struct err *err);
 void limit_leave(struct slice name);
 
 #endif

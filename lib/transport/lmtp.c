@@ -25,12 +25,12 @@ struct conversation {
 };
 
 static const struct conf_option lmtp_options[] = {
-	OPT_EXPAND(struct lmtp, batch_id, NULL, "addresses with equal values may go together"),
-	OPT_INT(struct lmtp, batch_max, "1", "addresses at a time"),
-	OPT_EXPAND(struct lmtp, command, NULL, "a program that speaks LMTP"),
-	OPT_BOOL(struct lmtp, ignore_quota, "no", "RCPT asks for IGNOREQUOTA, where offered"),
-	OPT_EXPAND(struct lmtp, socket, NULL, "the Unix socket"),
-	OPT_TIME(struct lmtp, timeout, "5m", "for each reply"),
+    OPT_EXPAND(struct lmtp, batch_id, NULL, "addresses with equal values may go together"),
+    OPT_INT(struct lmtp, batch_max, "1", "addresses at a time"),
+    OPT_EXPAND(struct lmtp, command, NULL, "a program that speaks LMTP"),
+    OPT_BOOL(struct lmtp, ignore_quota, "no", "RCPT asks for IGNOREQUOTA, where offered"),
+    OPT_EXPAND(struct lmtp, socket, NULL, "the Unix socket"),
+    OPT_TIME(struct lmtp, timeout, "5m", "for each reply"),
 };
 
 static enum rc lmtp_check(struct conf *conf, void *instance, struct err *err)
@@ -52,10 +52,15 @@ static enum rc lmtp_check(struct conf *conf, void *instance, struct err *err)
 static struct smtp_connect_options plain_options(struct scope *sc, const struct lmtp *l, struct slice name)
 {
 	return (struct smtp_connect_options){
-		.host_name = name, .helo = conf_main(sc->conf)->primary_hostname, .lmtp = true, .use_ehlo = true,
-		.connect_timeout_ms = l->timeout * 1000, .command_timeout_ms = l->timeout * 1000,
-		.data_timeout_ms = l->timeout * 1000, .final_timeout_ms = l->timeout * 1000,
-		.pool_key = l->transport.instance.name,
+	    .host_name = name,
+	    .helo = conf_main(sc->conf)->primary_hostname,
+	    .lmtp = true,
+	    .use_ehlo = true,
+	    .connect_timeout_ms = l->timeout * 1000,
+	    .command_timeout_ms = l->timeout * 1000,
+	    .data_timeout_ms = l->timeout * 1000,
+	    .final_timeout_ms = l->timeout * 1000,
+	    .pool_key = l->transport.instance.name,
 	};
 }
 
@@ -67,12 +72,13 @@ static enum rc open_socket(struct conversation *c, bool reuse, struct smtp_reply
 	enum rc rc = expand(c->sc, l->socket, &path, c->err);
 
 	if (rc != OK) {
-		err_prefix(c->err, "expansion of \"socket\" in %.*s transport failed", SLICE_ARG(l->transport.instance.name));
+		err_prefix(c->err, "expansion of \"socket\" in %.*s transport failed",
+			   SLICE_ARG(l->transport.instance.name));
 		return rc == FAIL ? DEFER : rc;
 	}
 	if (path.taint == TAINTED)
-		return err_set(c->err, DEFER, "Tainted '%.*s' (socket of %.*s transport) not permitted", SLICE_ARG(path),
-			       SLICE_ARG(l->transport.instance.name));
+		return err_set(c->err, DEFER, "Tainted '%.*s' (socket of %.*s transport) not permitted",
+			       SLICE_ARG(path), SLICE_ARG(l->transport.instance.name));
 	options = plain_options(c->sc, l, path);
 	options.unix_path = path;
 	options.reuse = reuse;
@@ -89,7 +95,8 @@ static enum rc open_command(struct conversation *c, const struct delivery *deliv
 	struct smtp_connect_options options;
 	struct identity who;
 	const char **argv;
-	enum rc rc = command_arguments(c->sc, delivery, expansion_text(c->lmtp->command), "command", true, &argv, c->err);
+	enum rc rc = command_arguments(c->sc, delivery, expansion_text(c->lmtp->command), "command", true,
+				       &argv, c->err);
 
 	if (rc == OK && argv[0][0] != '/')
 		rc = err_set(c->err, DEFER, "command \"%s\" of %.*s transport is not absolute", argv[0],
@@ -130,8 +137,8 @@ static void end_command(struct conversation *c)
 		file_close(task->shard, c->running.status);
 }
 
-static void all_from_reply(struct scope *sc, struct delivery *delivery, enum rc rc, const struct smtp_reply *reply,
-			   const struct err *err)
+static void all_from_reply(struct scope *sc, struct delivery *delivery, enum rc rc,
+			   const struct smtp_reply *reply, const struct err *err)
 {
 	for (unsigned i = 0; i < delivery->count; i++)
 		smtp_set_outcome(sc, &delivery->outcomes[i], rc == FAIL ? FAIL : DEFER, reply, NULL, err);
@@ -161,7 +168,8 @@ static enum rc send_batch(struct conversation *c, struct delivery *delivery, str
 		t->allow_chunking = true;
 		rc = smtp_send(c->sc, c->connection, t, c->err);
 		/* A pooled connection may have died of old age: once more with a fresh one. */
-		again = !again && rc == DEFER && t->reply.code == 0 && !t->any_reply && smtp_was_reused(c->connection);
+		again = !again && rc == DEFER && t->reply.code == 0 && !t->any_reply &&
+			smtp_was_reused(c->connection);
 		if (again)
 			smtp_close(c->connection);
 	} while (again);
@@ -195,6 +203,10 @@ static void lmtp_deliver(struct scope *sc, const struct transport *transport, st
 
 static const struct transport_ops lmtp_ops = {.deliver = lmtp_deliver, .local = true};
 const struct conf_driver transport_lmtp_driver = {
-	.name = "lmtp", .size = sizeof(struct lmtp), .options = lmtp_options, .option_count = ARRAY_COUNT(lmtp_options),
-	.check = lmtp_check, .ops = &lmtp_ops,
+    .name = "lmtp",
+    .size = sizeof(struct lmtp),
+    .options = lmtp_options,
+    .option_count = ARRAY_COUNT(lmtp_options),
+    .check = lmtp_check,
+    .ops = &lmtp_ops,
 };

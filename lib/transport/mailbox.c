@@ -8,9 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_PAUSE_MS	  100 /* between two looks at a lock that is waited for */
-#define CREATE_LOOP_MAX	   10 /* a file that comes and goes */
-#define LOCK_PAUSE_MIN_MS 20 /* the first pause before a lock is tried again; it doubles up to lock_interval */
+#define LOCK_PAUSE_MS   100 /* between two looks at a lock that is waited for */
+#define CREATE_LOOP_MAX 10  /* a file that comes and goes */
+#define LOCK_PAUSE_MIN_MS \
+	20 /* the first pause before a lock is tried again; it doubles up to lock_interval */
 
 /* ---- Turns ------------------------------------------------------------------------------------------------------------- */
 
@@ -36,7 +37,8 @@ static struct turns *turns_find(struct map *mailboxes, const char *path)
 
 	if (turns)
 		return turns;
-	turns = calloc(1, sizeof(*turns) + name.len); /* lives as long as somebody stands in line, not as one message */
+	turns = calloc(1, sizeof(*turns) +
+			      name.len); /* lives as long as somebody stands in line, not as one message */
 	if (!turns)
 		return NULL;
 	waitq_init(&turns->next);
@@ -85,7 +87,9 @@ static enum rc turn_take(struct append *append, struct turns **turns_ret)
 	}
 	*turns_ret = NULL;
 	turns_leave(&state->mailboxes, turns);
-	return rc == CANCELLED ? rc : fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (other deliveries)", append->path);
+	return rc == CANCELLED ? rc
+			       : fault(append->err, FAULT_LOCKED,
+				       "failed to lock mailbox %s (other deliveries)", append->path);
 }
 
 static void turn_give(struct append *append, struct turns *turns)
@@ -106,12 +110,14 @@ struct patience {
 
 static struct patience patience_make(const struct append *append)
 {
-	return (struct patience){shard_now(append->sc->task->shard) + patience_ns(append), LOCK_PAUSE_MIN_MS * NS_PER_MS};
+	return (struct patience){shard_now(append->sc->task->shard) + patience_ns(append),
+				 LOCK_PAUSE_MIN_MS * NS_PER_MS};
 }
 
 static enum rc patience_wait(struct append *append, struct patience *patience)
 {
-	uint64_t now = shard_now(append->sc->task->shard), longest = (uint64_t)append->options->lock_interval * NS_PER_S;
+	uint64_t now = shard_now(append->sc->task->shard),
+		 longest = (uint64_t)append->options->lock_interval * NS_PER_S;
 	uint64_t pause = patience->pause < longest ? patience->pause : longest;
 
 	if (now >= patience->until)
@@ -133,8 +139,10 @@ static enum rc lock_once(struct append *append, const char *lock, const char *hi
 
 	*locked_ret = false;
 	if (rc != OK)
-		return rc == FAIL ? fault(append->err, append->err->os, "creating lock file hitching post %s (euid=%u egid=%u)",
-					  hitch, append->who.uid, append->who.gid) : rc;
+		return rc == FAIL ? fault(append->err, append->err->os,
+					  "creating lock file hitching post %s (euid=%u egid=%u)", hitch,
+					  append->who.uid, append->who.gid)
+				  : rc;
 	file_close(task->shard, fd);
 	rc = user_link(task, &append->who, hitch, lock, append->err);
 	if (rc == OK)
@@ -160,9 +168,11 @@ static enum rc take_lockfile(struct append *append, const char **lock_ret)
 	struct arena *arena = append->sc->task->arena;
 	struct shard *shard = append->sc->task->shard;
 	const char *lock = arena_printf(arena, "%s.lock", append->path).ptr;
-	const char *hitch = arena_printf(arena, "%s.lock.%.*s.%llx.%x.%x", append->path,
-					 SLICE_ARG(conf_main(append->sc->conf)->primary_hostname),
-					 (unsigned long long)shard_wall_exact(shard), (unsigned)getpid(), shard_id(shard)).ptr;
+	const char *hitch =
+	    arena_printf(arena, "%s.lock.%.*s.%llx.%x.%x", append->path,
+			 SLICE_ARG(conf_main(append->sc->conf)->primary_hostname),
+			 (unsigned long long)shard_wall_exact(shard), (unsigned)getpid(), shard_id(shard))
+		.ptr;
 	struct patience patience = patience_make(append);
 	bool locked = false;
 	enum rc rc;
@@ -180,7 +190,9 @@ static enum rc take_lockfile(struct append *append, const char **lock_ret)
 	}
 	if (rc == OK)
 		*lock_ret = lock;
-	return rc == FAIL ? fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (lock file)", append->path) : rc;
+	return rc == FAIL
+		   ? fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (lock file)", append->path)
+		   : rc;
 }
 
 /* ---- The file ---------------------------------------------------------------------------------------------------------- */
@@ -190,11 +202,11 @@ static enum rc check_ids(struct append *append, const struct stat *st, const cha
 	const struct appendfile *a = append->options;
 
 	if (a->check_owner && st->st_uid != append->who.uid)
-		return fault(append->err, FAULT_OWNER, "mailbox %s%s has wrong uid (%u != %u)", append->path, what, st->st_uid,
-			     append->who.uid);
+		return fault(append->err, FAULT_OWNER, "mailbox %s%s has wrong uid (%u != %u)", append->path,
+			     what, st->st_uid, append->who.uid);
 	if (a->check_group && st->st_gid != append->who.gid)
-		return fault(append->err, FAULT_OWNER, "mailbox %s%s has wrong gid (%u != %u)", append->path, what, st->st_gid,
-			     append->who.gid);
+		return fault(append->err, FAULT_OWNER, "mailbox %s%s has wrong gid (%u != %u)", append->path,
+			     what, st->st_gid, append->who.gid);
 	return OK;
 }
 
@@ -209,13 +221,15 @@ static enum rc check_file(struct append *append, const struct stat *st)
 	if (rc != OK)
 		return rc;
 	if (st->st_nlink > 1)
-		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s has too many links (%u)", append->path,
-			     (unsigned)st->st_nlink);
+		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s has too many links (%u)",
+			     append->path, (unsigned)st->st_nlink);
 	if (!S_ISREG(st->st_mode))
-		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file", append->path);
-	if ((st->st_mode & mode) != mode && a->mode_fail_narrower && transport_option_was_set(&a->transport, "mode"))
-		return fault(append->err, FAULT_MODE, "mailbox %s has the wrong mode %o (%o expected)", append->path,
-			     st->st_mode & 07777, mode);
+		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file",
+			     append->path);
+	if ((st->st_mode & mode) != mode && a->mode_fail_narrower &&
+	    transport_option_was_set(&a->transport, "mode"))
+		return fault(append->err, FAULT_MODE, "mailbox %s has the wrong mode %o (%o expected)",
+			     append->path, st->st_mode & 07777, mode);
 	return OK;
 }
 
@@ -228,7 +242,9 @@ static enum rc narrow(struct append *append, mode_t mode)
 		rc = user_chmod(append->sc->task, &append->who, append->path, mode, append->err);
 	else if (fchmod(append->fd, mode) != 0)
 		return fault(append->err, errno, "attempting to chmod mailbox %s", append->path);
-	return rc == FAIL ? fault(append->err, append->err->os, "attempting to chmod mailbox %s", append->path) : rc;
+	return rc == FAIL
+		   ? fault(append->err, append->err->os, "attempting to chmod mailbox %s", append->path)
+		   : rc;
 }
 
 static enum rc open_existing(struct append *append, const struct stat *seen)
@@ -239,12 +255,13 @@ static enum rc open_existing(struct append *append, const struct stat *seen)
 	if (rc != OK)
 		return rc;
 	rc = user_open(append->sc->task, &append->who, append->path,
-		       O_RDWR | O_APPEND | O_CLOEXEC | (append->options->allow_symlink ? 0 : O_NOFOLLOW), 0, &append->fd,
-		       append->err);
+		       O_RDWR | O_APPEND | O_CLOEXEC | (append->options->allow_symlink ? 0 : O_NOFOLLOW), 0,
+		       &append->fd, append->err);
 	if (rc != OK)
 		return rc;
 	if (fstat(append->fd, &st) != 0 || st.st_ino != seen->st_ino || st.st_dev != seen->st_dev)
-		return fault(append->err, FAULT_CHANGED, "opened mailbox %s inode number changed while being opened", append->path);
+		return fault(append->err, FAULT_CHANGED,
+			     "opened mailbox %s inode number changed while being opened", append->path);
 	rc = check_file(append, &st);
 	if (rc == OK && (st.st_mode & 07777 & ~append->mode))
 		rc = narrow(append, st.st_mode & append->mode);
@@ -259,13 +276,15 @@ static enum rc open_new(struct append *append)
 	enum rc rc;
 
 	if (append->options->file_must_exist)
-		return fault(append->err, ENOENT, "mailbox %s does not exist, but file_must_exist is set", append->path);
+		return fault(append->err, ENOENT, "mailbox %s does not exist, but file_must_exist is set",
+			     append->path);
 	rc = append_may_create(append, append->path);
 	if (rc != OK)
 		return rc;
 	for (unsigned tries = 0;; tries++) {
-		rc = user_open(append->sc->task, &append->who, append->path, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC,
-			       mode, &append->fd, append->err);
+		rc = user_open(append->sc->task, &append->who, append->path,
+			       O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, mode, &append->fd,
+			       append->err);
 		if (rc != FAIL || append->err->os != ENOENT || tries > 0 || parent.len == 0)
 			break;
 		const char *directory = arena_cstr(append->sc->task->arena, parent);
@@ -291,7 +310,8 @@ static enum rc follow_link(struct append *append, struct stat *st)
 	enum rc rc;
 
 	if (!append->options->allow_symlink)
-		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file", append->path);
+		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file",
+			     append->path);
 	rc = check_ids(append, st, " (symlink)");
 	return rc == OK ? user_stat(append->sc->task, &append->who, append->path, true, st, append->err) : rc;
 }
@@ -313,7 +333,9 @@ static enum rc open_mailbox(struct append *append, bool *created_ret)
 			rc = open_new(append);
 			*created_ret = rc == OK;
 		} else {
-			return rc == FAIL ? fault(append->err, append->err->os, "attempting to stat mailbox %s", append->path) : rc;
+			return rc == FAIL ? fault(append->err, append->err->os,
+						  "attempting to stat mailbox %s", append->path)
+					  : rc;
 		}
 		if (rc != FAIL)
 			return rc;
@@ -340,8 +362,10 @@ static enum rc lock_patiently(struct append *append)
 {
 	const struct appendfile *a = append->options;
 	struct shard *shard = append->sc->task->shard;
-	int64_t wait_s = a->use_fcntl_lock && a->lock_fcntl_timeout > a->lock_flock_timeout ? a->lock_fcntl_timeout :
-			 a->use_flock_lock ? a->lock_flock_timeout : 0;
+	int64_t wait_s = a->use_fcntl_lock && a->lock_fcntl_timeout > a->lock_flock_timeout
+			     ? a->lock_fcntl_timeout
+			 : a->use_flock_lock ? a->lock_flock_timeout
+					     : 0;
 	uint64_t give_up = shard_now(shard) + (uint64_t)wait_s * NS_PER_S;
 
 	while (!lock_open_file(append)) {
@@ -369,7 +393,8 @@ static enum rc open_and_lock(struct append *append, bool *created_ret)
 		close_file(append);
 		rc = patience_wait(append, &patience);
 		if (rc == FAIL)
-			return fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (fcntl/flock)", append->path);
+			return fault(append->err, FAULT_LOCKED, "failed to lock mailbox %s (fcntl/flock)",
+				     append->path);
 		if (rc != OK)
 			return rc;
 	}
@@ -410,8 +435,8 @@ static enum rc deliver_in_turn(struct append *append)
 			if (created)
 				user_tidy(task, &append->who, append->path);
 			else if (file_truncate(task, append->fd, (uint64_t)st.st_size, &undo) != OK)
-				err_prefix(append->err, "mailbox %s could not be cut back to %llu bytes", append->path,
-					   (unsigned long long)st.st_size);
+				err_prefix(append->err, "mailbox %s could not be cut back to %llu bytes",
+					   append->path, (unsigned long long)st.st_size);
 		}
 	}
 	close_file(append);

@@ -30,10 +30,10 @@ static const char *unique_name(struct append *append)
 	struct transport_shard *state = transport_shard(shard);
 	uint64_t now = shard_wall_exact(shard), number = state ? ++state->sequence : now;
 	struct slice host = hostname_part(append);
-	struct slice name = arena_printf(append->sc->task->arena, "%llu.H%06lluP%dQ%llu.%.*s",
-					 (unsigned long long)(now / NS_PER_S), (unsigned long long)(now % NS_PER_S / 1000),
-					 (int)getpid(), (unsigned long long)(number * shard_count(shard) + shard_id(shard)),
-					 SLICE_ARG(host));
+	struct slice name = arena_printf(
+	    append->sc->task->arena, "%llu.H%06lluP%dQ%llu.%.*s", (unsigned long long)(now / NS_PER_S),
+	    (unsigned long long)(now % NS_PER_S / 1000), (int)getpid(),
+	    (unsigned long long)(number * shard_count(shard) + shard_id(shard)), SLICE_ARG(host));
 
 	return name.ptr ? arena_cstr(append->sc->task->arena, name) : NULL;
 }
@@ -52,8 +52,9 @@ static const char *join(struct append *append, const char *directory, const char
 static enum rc create(struct append *append, const char *path, bool *missing_ret)
 {
 	mode_t mode = append->mode;
-	enum rc rc = user_open(append->sc->task, &append->who, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-			       mode, &append->fd, append->err);
+	enum rc rc =
+	    user_open(append->sc->task, &append->who, path,
+		      O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode, &append->fd, append->err);
 
 	*missing_ret = rc == FAIL && append->err->os == ENOENT;
 	if (rc == OK && !append->who.switched)
@@ -73,7 +74,8 @@ static void close_file(struct append *append)
 static enum rc sync_directory(struct append *append, const char *path)
 {
 	int fd;
-	enum rc rc = user_open(append->sc->task, &append->who, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, &fd, append->err);
+	enum rc rc = user_open(append->sc->task, &append->who, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0,
+			       &fd, append->err);
 
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
@@ -121,12 +123,14 @@ static enum rc make_folder_mark(struct append *append)
 	enum rc rc;
 
 	if (!append->options->folder_regex ||
-	    regex_match(append->options->folder_regex, slice_of(append->path), numbers, 1, &count, append->err) != OK)
+	    regex_match(append->options->folder_regex, slice_of(append->path), numbers, 1, &count,
+			append->err) != OK)
 		return OK;
 	path = join(append, append->path, "maildirfolder");
 	if (!path)
 		return err_memory(append->err);
-	rc = user_open(append->sc->task, &append->who, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600, &fd, append->err);
+	rc = user_open(append->sc->task, &append->who, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600, &fd,
+		       append->err);
 	if (rc == OK)
 		file_close(append->sc->task->shard, fd);
 	return rc == FAIL ? DEFER : rc;
@@ -142,8 +146,8 @@ static enum rc make_tag(struct append *append, struct slice *tag_ret)
 	*tag_ret = SLICE_EMPTY;
 	if (!append->options->maildir_tag)
 		return OK;
-	text = substitute_number(append->sc->task->arena, expansion_text(append->options->maildir_tag), "message_size",
-				 append->size);
+	text = substitute_number(append->sc->task->arena, expansion_text(append->options->maildir_tag),
+				 "message_size", append->size);
 	rc = text.ptr ? expand_text(append->sc, text, &value, append->err) : err_memory(append->err);
 	if (rc == FAIL && append->err->forced)
 		return OK;
@@ -182,7 +186,8 @@ static enum rc open_in_tmp(struct append *append, const char **name_ret, const c
 				return rc;
 		}
 	}
-	return rc == FAIL ? err_set(append->err, DEFER, "failed to create a file in %s/tmp", append->path) : rc;
+	return rc == FAIL ? err_set(append->err, DEFER, "failed to create a file in %s/tmp", append->path)
+			  : rc;
 }
 
 enum rc maildir_deliver(struct append *append)
@@ -198,12 +203,14 @@ enum rc maildir_deliver(struct append *append)
 		rc = make_tag(append, &tag);
 	if (rc != OK)
 		goto out;
-	to = arena_cstr(append->sc->task->arena,
-			arena_printf(append->sc->task->arena, "%s/new/%s%.*s", append->path, name, SLICE_ARG(tag)));
-	rc = to ? user_rename(append->sc->task, &append->who, from, to, append->err) : err_memory(append->err);
+	to = arena_cstr(append->sc->task->arena, arena_printf(append->sc->task->arena, "%s/new/%s%.*s",
+							      append->path, name, SLICE_ARG(tag)));
+	rc =
+	    to ? user_rename(append->sc->task, &append->who, from, to, append->err) : err_memory(append->err);
 	if (rc == FAIL && append->err->os == ENAMETOOLONG) {
 		to = join(append, append->path, join(append, "new", name));
-		rc = to ? user_rename(append->sc->task, &append->who, from, to, append->err) : err_memory(append->err);
+		rc = to ? user_rename(append->sc->task, &append->who, from, to, append->err)
+			: err_memory(append->err);
 	}
 	if (rc == FAIL)
 		rc = fault(append->err, append->err->os, "while renaming %s as %s", from, to);
@@ -228,7 +235,8 @@ static enum rc open_temporary(struct append *append, const char *suffix, const c
 
 	for (unsigned tries = 0; tries < 2; tries++) {
 		const char *unique = unique_name(append);
-		name = unique ? arena_printf(append->sc->task->arena, "temp.%s%s", unique, suffix) : SLICE_EMPTY;
+		name =
+		    unique ? arena_printf(append->sc->task->arena, "temp.%s%s", unique, suffix) : SLICE_EMPTY;
 		*path_ret = name.ptr && name.len ? join(append, append->path, name.ptr) : NULL;
 		if (!*path_ret)
 			return err_memory(append->err);
@@ -254,20 +262,23 @@ enum rc directory_deliver(struct append *append)
 	if (rc != OK)
 		goto out;
 	(void)fstat(append->fd, &st); /* an open file of our own */
-	text = substitute_number(append->sc->task->arena, expansion_text(append->options->directory_file), "inode", st.st_ino);
+	text = substitute_number(append->sc->task->arena, expansion_text(append->options->directory_file),
+				 "inode", st.st_ino);
 	rc = text.ptr ? expand_text(append->sc, text, &name, append->err) : err_memory(append->err);
 	if (rc != OK) {
 		rc = rc == FAIL ? DEFER : rc;
 		goto out;
 	}
 	/* A stranger may choose a name in the directory, but no way out of it. */
-	if (name.len == 0 || (slice_find(name, '/') >= 0 && name.taint == TAINTED) || slice_eq(name, SLICE(".")) ||
-	    slice_eq(name, SLICE(".."))) {
-		rc = fault(append->err, FAULT_UNKNOWN, "directory_file gives the unusable name \"%.*s\"", SLICE_ARG(name));
+	if (name.len == 0 || (slice_find(name, '/') >= 0 && name.taint == TAINTED) ||
+	    slice_eq(name, SLICE(".")) || slice_eq(name, SLICE(".."))) {
+		rc = fault(append->err, FAULT_UNKNOWN, "directory_file gives the unusable name \"%.*s\"",
+			   SLICE_ARG(name));
 		goto out;
 	}
 	to = join(append, append->path, arena_cstr(append->sc->task->arena, name));
-	rc = to ? user_rename(append->sc->task, &append->who, from, to, append->err) : err_memory(append->err);
+	rc =
+	    to ? user_rename(append->sc->task, &append->who, from, to, append->err) : err_memory(append->err);
 	if (rc == FAIL)
 		rc = fault(append->err, append->err->os, "while renaming %s as %s", from, to);
 	if (rc == OK) {
@@ -331,8 +342,8 @@ enum rc mailstore_deliver(struct append *append)
 	base = unique_name(append);
 	to_message = base ? join(append, append->path, arena_printf(task->arena, "%s.msg", base).ptr) : NULL;
 	to_envelope = base ? join(append, append->path, arena_printf(task->arena, "%s.env", base).ptr) : NULL;
-	rc = to_message && to_envelope ? user_rename(task, &append->who, message, to_message, append->err) :
-					 err_memory(append->err);
+	rc = to_message && to_envelope ? user_rename(task, &append->who, message, to_message, append->err)
+				       : err_memory(append->err);
 	if (rc == OK)
 		rc = user_rename(task, &append->who, envelope, to_envelope, append->err);
 	if (rc == OK) {

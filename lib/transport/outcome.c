@@ -33,10 +33,12 @@ void outcome_all(struct scope *sc, struct delivery *delivery, enum rc rc, const 
 	str_vprintf(&text, format, args);
 	va_end(args);
 	for (unsigned i = 0; i < delivery->count; i++)
-		set_outcome(sc, &delivery->outcomes[i], rc, text.failed ? SLICE("out of memory") : str_slice(&text));
+		set_outcome(sc, &delivery->outcomes[i], rc,
+			    text.failed ? SLICE("out of memory") : str_slice(&text));
 }
 
-void outcome_all_err(struct scope *sc, struct delivery *delivery, enum rc rc, const struct err *err, const char *what)
+void outcome_all_err(struct scope *sc, struct delivery *delivery, enum rc rc, const struct err *err,
+		     const char *what)
 {
 	if (what && err->text.len)
 		outcome_all(sc, delivery, rc, "%s: %.*s", what, SLICE_ARG(err->text));

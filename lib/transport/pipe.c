@@ -10,47 +10,50 @@
 
 struct pipe {
 	struct transport transport;
-	bool force_command, freeze_exec_fail, freeze_signal, ignore_status, log_defer_output, log_fail_output, log_output;
-	bool permit_coredump, pipe_as_creator, restrict_to_path, return_fail_output, return_output, timeout_defer, use_bsmtp;
+	bool force_command, freeze_exec_fail, freeze_signal, ignore_status, log_defer_output, log_fail_output,
+	    log_output;
+	bool permit_coredump, pipe_as_creator, restrict_to_path, return_fail_output, return_output,
+	    timeout_defer, use_bsmtp;
 	bool use_classresources, use_crlf, use_shell;
-	const struct expansion *allow_commands, *batch_id, *command, *environment, *message_prefix, *message_suffix, *path;
+	const struct expansion *allow_commands, *batch_id, *command, *environment, *message_prefix,
+	    *message_suffix, *path;
 	struct slice check_string, escape_string, temp_errors;
 	int64_t batch_max, max_output, timeout, umask;
 };
 
 #define P struct pipe
 static const struct conf_option pipe_options[] = {
-	OPT_EXPAND(P, allow_commands, NULL, "commands that may be run"),
-	OPT_EXPAND(P, batch_id, NULL, "addresses with equal values may go together"),
-	OPT_INT(P, batch_max, "1", "addresses at a time"),
-	OPT_STRING(P, check_string, NULL, "what lines must not begin with"),
-	OPT_EXPAND(P, command, NULL, "the command"),
-	OPT_EXPAND(P, environment, NULL, "more variables for it"),
-	OPT_STRING(P, escape_string, NULL, "what stands in the place of check_string"),
-	OPT_BOOL(P, force_command, "no", "this command, even if an alias names another"),
-	OPT_BOOL(P, freeze_exec_fail, "no", "freeze when it cannot be run"),
-	OPT_BOOL(P, freeze_signal, "no", "freeze when a signal ended it"),
-	OPT_BOOL(P, ignore_status, "no", "whatever it exits with is fine"),
-	OPT_BOOL(P, log_defer_output, "no", "log the first line of output of a deferred delivery"),
-	OPT_BOOL(P, log_fail_output, "no", "and of a failed one"),
-	OPT_BOOL(P, log_output, "no", "and of any"),
-	OPT_SIZE(P, max_output, "20K", "more output ends it"),
-	OPT_EXPAND(P, message_prefix, NULL, "before the message"),
-	OPT_EXPAND(P, message_suffix, NULL, "behind it"),
-	OPT_EXPAND(P, path, "/bin:/usr/bin", "where commands are looked for"),
-	OPT_BOOL(P, permit_coredump, "no", "accepted: limits are the process's own"),
-	OPT_BOOL(P, pipe_as_creator, "no", "as the user who submitted the message"),
-	OPT_BOOL(P, restrict_to_path, "no", "no commands with a slash"),
-	OPT_BOOL(P, return_fail_output, "no", "output of a failed command goes into the bounce"),
-	OPT_BOOL(P, return_output, "no", "any output is a failure, and goes into the bounce"),
-	OPT_STRING(P, temp_errors, "75 : 73", "exit codes that mean later; * means all"),
-	OPT_TIME(P, timeout, "1h", "for the command"),
-	OPT_BOOL(P, timeout_defer, "no", "a timeout defers"),
-	OPT_OCTAL(P, umask, "022", "of the command"),
-	OPT_BOOL(P, use_bsmtp, "no", "as batch SMTP"),
-	OPT_BOOL(P, use_classresources, "no", "accepted: limits are the process's own"),
-	OPT_BOOL(P, use_crlf, "no", "lines end in CRLF"),
-	OPT_BOOL(P, use_shell, "no", "run by /bin/sh"),
+    OPT_EXPAND(P, allow_commands, NULL, "commands that may be run"),
+    OPT_EXPAND(P, batch_id, NULL, "addresses with equal values may go together"),
+    OPT_INT(P, batch_max, "1", "addresses at a time"),
+    OPT_STRING(P, check_string, NULL, "what lines must not begin with"),
+    OPT_EXPAND(P, command, NULL, "the command"),
+    OPT_EXPAND(P, environment, NULL, "more variables for it"),
+    OPT_STRING(P, escape_string, NULL, "what stands in the place of check_string"),
+    OPT_BOOL(P, force_command, "no", "this command, even if an alias names another"),
+    OPT_BOOL(P, freeze_exec_fail, "no", "freeze when it cannot be run"),
+    OPT_BOOL(P, freeze_signal, "no", "freeze when a signal ended it"),
+    OPT_BOOL(P, ignore_status, "no", "whatever it exits with is fine"),
+    OPT_BOOL(P, log_defer_output, "no", "log the first line of output of a deferred delivery"),
+    OPT_BOOL(P, log_fail_output, "no", "and of a failed one"),
+    OPT_BOOL(P, log_output, "no", "and of any"),
+    OPT_SIZE(P, max_output, "20K", "more output ends it"),
+    OPT_EXPAND(P, message_prefix, NULL, "before the message"),
+    OPT_EXPAND(P, message_suffix, NULL, "behind it"),
+    OPT_EXPAND(P, path, "/bin:/usr/bin", "where commands are looked for"),
+    OPT_BOOL(P, permit_coredump, "no", "accepted: limits are the process's own"),
+    OPT_BOOL(P, pipe_as_creator, "no", "as the user who submitted the message"),
+    OPT_BOOL(P, restrict_to_path, "no", "no commands with a slash"),
+    OPT_BOOL(P, return_fail_output, "no", "output of a failed command goes into the bounce"),
+    OPT_BOOL(P, return_output, "no", "any output is a failure, and goes into the bounce"),
+    OPT_STRING(P, temp_errors, "75 : 73", "exit codes that mean later; * means all"),
+    OPT_TIME(P, timeout, "1h", "for the command"),
+    OPT_BOOL(P, timeout_defer, "no", "a timeout defers"),
+    OPT_OCTAL(P, umask, "022", "of the command"),
+    OPT_BOOL(P, use_bsmtp, "no", "as batch SMTP"),
+    OPT_BOOL(P, use_classresources, "no", "accepted: limits are the process's own"),
+    OPT_BOOL(P, use_crlf, "no", "lines end in CRLF"),
+    OPT_BOOL(P, use_shell, "no", "run by /bin/sh"),
 };
 
 static enum rc pipe_check(struct conf *conf, void *instance, struct err *err)
@@ -62,7 +65,8 @@ static enum rc pipe_check(struct conf *conf, void *instance, struct err *err)
 	if (p->return_fail_output && p->return_output)
 		return err_set(err, FAIL, "both return_output and return_fail_output are set");
 	if ((p->log_fail_output || p->log_defer_output) && p->log_output)
-		return err_set(err, FAIL, "both log_output and log_fail_output (or log_defer_output) are set");
+		return err_set(err, FAIL,
+			       "both log_output and log_fail_output (or log_defer_output) are set");
 	if (p->timeout <= 0)
 		return err_set(err, FAIL, "timeout must be greater than zero");
 	if (p->use_bsmtp) {
@@ -70,9 +74,10 @@ static enum rc pipe_check(struct conf *conf, void *instance, struct err *err)
 		p->escape_string = SLICE("..");
 	} else {
 		if (!transport_option_was_set(&p->transport, "message_prefix"))
-			p->message_prefix = expand_compile(conf->language, &conf->arena,
-							   SLICE("From ${if def:return_path{$return_path}{MAILER-DAEMON}} "
-								 "${tod_bsdinbox}\\n"));
+			p->message_prefix =
+			    expand_compile(conf->language, &conf->arena,
+					   SLICE("From ${if def:return_path{$return_path}{MAILER-DAEMON}} "
+						 "${tod_bsdinbox}\\n"));
 		if (!transport_option_was_set(&p->transport, "message_suffix"))
 			p->message_suffix = expand_compile(conf->language, &conf->arena, SLICE("\\n"));
 		if (!p->message_prefix && !p->message_suffix)
@@ -92,11 +97,11 @@ struct run {
 	struct delivery *delivery;
 	struct err *err;
 	struct identity who;
-	struct stream *stream;	/* its input */
+	struct stream *stream; /* its input */
 	struct text_writer writer;
 	const char **argv;
 	struct str output;
-	bool filter_failed;	/* transport_filter did, which is never the address's fault */
+	bool filter_failed; /* transport_filter did, which is never the address's fault */
 };
 
 /* ---- The command --------------------------------------------------------------------------------------------------- */
@@ -122,23 +127,26 @@ static enum rc make_arguments(struct run *run)
 	} else if (p->command) {
 		text = expansion_text(p->command);
 	} else {
-		return err_set(run->err, DEFER, "no command specified for %.*s transport", SLICE_ARG(p->transport.instance.name));
+		return err_set(run->err, DEFER, "no command specified for %.*s transport",
+			       SLICE_ARG(p->transport.instance.name));
 	}
 	if (redirected && run->sc->address->action && run->sc->address->action->expand_pipe) {
 		use_filter_numbers(run->sc, run->sc->address->action);
 		redirected = false; /* a filter's command is expanded as our own is */
 	}
 	if (!p->use_shell)
-		return command_arguments(run->sc, run->delivery, text, "command", !redirected, &run->argv, run->err);
+		return command_arguments(run->sc, run->delivery, text, "command", !redirected, &run->argv,
+					 run->err);
 	command = text;
 	rc = redirected ? OK : expand_text(run->sc, text, &command, run->err);
 	if (rc != OK) {
-		err_prefix(run->err, "expansion of command for %.*s transport failed", SLICE_ARG(p->transport.instance.name));
+		err_prefix(run->err, "expansion of command for %.*s transport failed",
+			   SLICE_ARG(p->transport.instance.name));
 		return rc == FAIL ? DEFER : rc;
 	}
 	if (command.taint == TAINTED)
-		return err_set(run->err, DEFER, "Tainted '%.*s' (command for %.*s transport) not permitted", SLICE_ARG(command),
-			       SLICE_ARG(p->transport.instance.name));
+		return err_set(run->err, DEFER, "Tainted '%.*s' (command for %.*s transport) not permitted",
+			       SLICE_ARG(command), SLICE_ARG(p->transport.instance.name));
 	argv = arena_array(run->sc->task->arena, const char *, 4);
 	if (!argv)
 		return err_memory(run->err);
@@ -175,11 +183,13 @@ static enum rc find_command(struct run *run)
 		if (rc != OK)
 			return rc == FAIL ? DEFER : rc;
 		if (!command_listed(run, list) && (!p->restrict_to_path || slash))
-			return err_set(run->err, FAIL, "\"%s\" command not permitted by %.*s transport", run->argv[0],
-				       SLICE_ARG(p->transport.instance.name));
+			return err_set(run->err, FAIL, "\"%s\" command not permitted by %.*s transport",
+				       run->argv[0], SLICE_ARG(p->transport.instance.name));
 	} else if (p->restrict_to_path && slash) {
-		return err_set(run->err, FAIL, "\"/\" found in \"%s\" (command for %.*s transport) - failed for security reasons",
-			       run->argv[0], SLICE_ARG(p->transport.instance.name));
+		return err_set(
+		    run->err, FAIL,
+		    "\"/\" found in \"%s\" (command for %.*s transport) - failed for security reasons",
+		    run->argv[0], SLICE_ARG(p->transport.instance.name));
 	}
 	if (run->argv[0][0] == '/')
 		return OK;
@@ -187,9 +197,11 @@ static enum rc find_command(struct run *run)
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	while (list_next(run->sc->task->arena, &list, &separator, &item)) {
-		struct slice path = arena_printf(run->sc->task->arena, "%.*s/%s", SLICE_ARG(item), run->argv[0]);
+		struct slice path =
+		    arena_printf(run->sc->task->arena, "%.*s/%s", SLICE_ARG(item), run->argv[0]);
 		const char *name = path.ptr && item.len && item.ptr[0] == '/' ? path.ptr : NULL;
-		if (name && file_stat(run->sc->task, name, true, &st, run->err) == OK && S_ISREG(st.st_mode)) {
+		if (name && file_stat(run->sc->task, name, true, &st, run->err) == OK &&
+		    S_ISREG(st.st_mode)) {
 			run->argv[0] = name;
 			return OK;
 		}
@@ -280,7 +292,8 @@ static enum rc find_directory(struct run *run, const char **directory_ret)
 	if (value.len == 0)
 		value = SLICE("/");
 	if (value.ptr[0] != '/' || value.taint == TAINTED)
-		return err_set(run->err, DEFER, "current directory \"%.*s\" of %.*s transport is not absolute, or tainted",
+		return err_set(run->err, DEFER,
+			       "current directory \"%.*s\" of %.*s transport is not absolute, or tainted",
 			       SLICE_ARG(value), SLICE_ARG(run->options->transport.instance.name));
 	*directory_ret = arena_cstr(run->sc->task->arena, value);
 	return *directory_ret ? OK : err_memory(run->err);
@@ -318,11 +331,13 @@ static enum rc write_bsmtp(struct run *run)
 		return rc;
 	str_printf(&out, "MAIL FROM:<%.*s>%s", SLICE_ARG(path), end);
 	for (unsigned i = 0; i < run->delivery->count; i++) {
-		struct slice to = rcpt_address(run->sc->task->arena, &run->options->transport, run->delivery->addresses[i]);
+		struct slice to =
+		    rcpt_address(run->sc->task->arena, &run->options->transport, run->delivery->addresses[i]);
 		str_printf(&out, "RCPT TO:<%.*s>%s", SLICE_ARG(to), end);
 	}
 	str_printf(&out, "DATA%s", end);
-	return out.failed ? err_memory(run->err) : text_writer_add_raw(&run->writer, str_slice(&out), run->err);
+	return out.failed ? err_memory(run->err)
+			  : text_writer_add_raw(&run->writer, str_slice(&out), run->err);
 }
 
 /* FAIL: the command reads no more, which is its own business. */
@@ -332,9 +347,11 @@ static enum rc write_message(struct run *run)
 	enum rc rc;
 
 	run->writer = (struct text_writer){
-		.write = write_block, .arg = run, .crlf = p->use_crlf,
-		.check = p->check_string.ptr && p->escape_string.ptr ? p->check_string : SLICE_EMPTY,
-		.escape = p->escape_string.ptr ? p->escape_string : SLICE_EMPTY,
+	    .write = write_block,
+	    .arg = run,
+	    .crlf = p->use_crlf,
+	    .check = p->check_string.ptr && p->escape_string.ptr ? p->check_string : SLICE_EMPTY,
+	    .escape = p->escape_string.ptr ? p->escape_string : SLICE_EMPTY,
 	};
 	rc = text_writer_init(&run->writer, run->sc->task->arena, run->err);
 	if (rc == OK)
@@ -399,7 +416,8 @@ static struct slice command_text(struct run *run)
 
 	for (unsigned i = 0; run->argv[i] && text.len < 1000; i++) {
 		bool quote = run->argv[i][strcspn(run->argv[i], " \t\"'")];
-		str_printf(&text, "%s%s%s%s", i ? " " : "", quote ? "\"" : "", run->argv[i], quote ? "\"" : "");
+		str_printf(&text, "%s%s%s%s", i ? " " : "", quote ? "\"" : "", run->argv[i],
+			   quote ? "\"" : "");
 	}
 	s = str_slice(&text);
 	return s.ptr ? s : SLICE_EMPTY;
@@ -411,15 +429,18 @@ static void take_output(struct run *run)
 	const P *p = run->options;
 	struct slice output = slice_trim(str_slice(&run->output)), line;
 	enum rc rc = run->delivery->outcomes[0].rc;
-	bool log = p->log_output || (p->log_fail_output && rc == FAIL) || (p->log_defer_output && rc == DEFER);
+	bool log =
+	    p->log_output || (p->log_fail_output && rc == FAIL) || (p->log_defer_output && rc == DEFER);
 	bool give = p->return_output || (p->return_fail_output && rc == FAIL);
 
 	if (!output.ptr || output.len == 0)
 		return;
-	line = slice_sub(output, 0, slice_find(output, '\n') < 0 ? output.len : (size_t)slice_find(output, '\n'));
+	line = slice_sub(output, 0,
+			 slice_find(output, '\n') < 0 ? output.len : (size_t)slice_find(output, '\n'));
 	if (log)
-		log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN, &run->sc->message->id, "<%.*s>: %.*s transport output: %.*s",
-			   SLICE_ARG(run->sc->address->full), SLICE_ARG(p->transport.instance.name), SLICE_ARG(line));
+		log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN, &run->sc->message->id,
+			   "<%.*s>: %.*s transport output: %.*s", SLICE_ARG(run->sc->address->full),
+			   SLICE_ARG(p->transport.instance.name), SLICE_ARG(line));
 	for (unsigned i = 0; give && i < run->delivery->count; i++) {
 		struct delivery_outcome *outcome = &run->delivery->outcomes[i];
 		outcome->output = output;
@@ -434,10 +455,14 @@ static void take_output(struct run *run)
 static const char *meaning(int code)
 {
 	static const char *const from_64[] = {
-		"usage or syntax error", "error in input data", "input data missing", "user nonexistent", "host nonexistent",
-		"service or program unavailable", "internal software error", "internal operating system error",
-		"system file missing", "can't create output file", "input/output error", "temporary error", "protocol error",
-		"permission denied", "configuration error",
+	    "usage or syntax error",   "error in input data",
+	    "input data missing",      "user nonexistent",
+	    "host nonexistent",        "service or program unavailable",
+	    "internal software error", "internal operating system error",
+	    "system file missing",     "can't create output file",
+	    "input/output error",      "temporary error",
+	    "protocol error",          "permission denied",
+	    "configuration error",
 	};
 
 	if (code >= 64 && code < 64 + (int)ARRAY_COUNT(from_64))
@@ -451,8 +476,9 @@ static void judge_exit(struct run *run, int code)
 	const char *words = meaning(code);
 
 	outcome_all(run->sc, run->delivery, exit_is_temporary(p, code) ? DEFER : FAIL,
-		    "Child process of %.*s transport returned %d%s%s%s from command: %s", SLICE_ARG(p->transport.instance.name), code,
-		    words ? " (could mean " : "", words ? words : "", words ? ")" : "", run->argv[0]);
+		    "Child process of %.*s transport returned %d%s%s%s from command: %s",
+		    SLICE_ARG(p->transport.instance.name), code, words ? " (could mean " : "",
+		    words ? words : "", words ? ")" : "", run->argv[0]);
 }
 
 static void judge(struct run *run, int status)
@@ -461,9 +487,11 @@ static void judge(struct run *run, int status)
 	struct slice command = command_text(run);
 
 	if (WIFSIGNALED(status) && !p->ignore_status) {
-		outcome_all(run->sc, run->delivery, p->freeze_signal ? DEFER : FAIL,
-			    "Child process of %.*s transport (running command \"%.*s\") was terminated by signal %d (%s)",
-			    SLICE_ARG(p->transport.instance.name), SLICE_ARG(command), WTERMSIG(status), strsignal(WTERMSIG(status)));
+		outcome_all(
+		    run->sc, run->delivery, p->freeze_signal ? DEFER : FAIL,
+		    "Child process of %.*s transport (running command \"%.*s\") was terminated by signal %d (%s)",
+		    SLICE_ARG(p->transport.instance.name), SLICE_ARG(command), WTERMSIG(status),
+		    strsignal(WTERMSIG(status)));
 		for (unsigned i = 0; i < run->delivery->count; i++)
 			run->delivery->outcomes[i].freeze = p->freeze_signal;
 	} else if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && !p->ignore_status) {
@@ -501,16 +529,22 @@ static void timed_out(struct run *run)
 	if (run->err->os == FAULT_FILTER)
 		outcome_all_err(run->sc, run->delivery, DEFER, run->err, NULL);
 	else
-		outcome_all(run->sc, run->delivery, rc, run->filter_failed ? "transport filter timeout while writing to pipe" :
-								      "pipe delivery process timed out");
+		outcome_all(run->sc, run->delivery, rc,
+			    run->filter_failed ? "transport filter timeout while writing to pipe"
+					       : "pipe delivery process timed out");
 }
 
 static void run_command(struct run *run, const struct environment *env, const char *directory)
 {
 	const P *p = run->options;
 	struct task *task = run->sc->task;
-	struct talk talk = {.who = &run->who, .give = give_message, .take = take_piece, .arg = run,
-			    .command = {.argv = run->argv, .envp = env->list, .directory = directory, .umask = (mode_t)p->umask}};
+	struct talk talk = {
+	    .who = &run->who,
+	    .give = give_message,
+	    .take = take_piece,
+	    .arg = run,
+	    .command = {
+		.argv = run->argv, .envp = env->list, .directory = directory, .umask = (mode_t)p->umask}};
 	uint64_t until = task->until;
 	enum rc rc;
 
@@ -518,7 +552,9 @@ static void run_command(struct run *run, const struct environment *env, const ch
 	rc = command_talk(task, &talk, run->err);
 	task->until = until;
 	if (rc == OK)
-		judge(run, talk.stopped ? SIGKILL : talk.status); /* stopped for its output: as one that a signal ended */
+		judge(run, talk.stopped
+			       ? SIGKILL
+			       : talk.status); /* stopped for its output: as one that a signal ended */
 	else if (!talk.started)
 		could_not_start(run, rc);
 	else if (rc == CANCELLED)
@@ -530,7 +566,10 @@ static void run_command(struct run *run, const struct environment *env, const ch
 static void pipe_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
 {
 	struct err err = err_make(sc->task->arena);
-	struct run run = {.sc = sc, .options = (const P *)transport, .delivery = delivery, .err = &err,
+	struct run run = {.sc = sc,
+			  .options = (const P *)transport,
+			  .delivery = delivery,
+			  .err = &err,
 			  .output = str_make(sc->task->arena)};
 	struct environment *env = arena_make(sc->task->arena, struct environment);
 	const char *directory = NULL;
@@ -553,6 +592,10 @@ static void pipe_deliver(struct scope *sc, const struct transport *transport, st
 
 static const struct transport_ops pipe_ops = {.deliver = pipe_deliver, .local = true};
 const struct conf_driver transport_pipe_driver = {
-	.name = "pipe", .size = sizeof(P), .options = pipe_options, .option_count = ARRAY_COUNT(pipe_options),
-	.check = pipe_check, .ops = &pipe_ops,
+    .name = "pipe",
+    .size = sizeof(P),
+    .options = pipe_options,
+    .option_count = ARRAY_COUNT(pipe_options),
+    .check = pipe_check,
+    .ops = &pipe_ops,
 };

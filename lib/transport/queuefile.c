@@ -7,7 +7,7 @@ struct queuefile {
 };
 
 static const struct conf_option queuefile_options[] = {
-	OPT_EXPAND(struct queuefile, directory, NULL, "where the message's two files go"),
+    OPT_EXPAND(struct queuefile, directory, NULL, "where the message's two files go"),
 };
 
 static enum rc queuefile_check(struct conf *conf, void *instance, struct err *err)
@@ -28,6 +28,10 @@ static void queuefile_deliver(struct scope *sc, const struct transport *transpor
 
 static const struct transport_ops queuefile_ops = {.deliver = queuefile_deliver, .local = true};
 const struct conf_driver transport_queuefile_driver = {
-	.name = "queuefile", .size = sizeof(struct queuefile), .options = queuefile_options,
-	.option_count = ARRAY_COUNT(queuefile_options), .check = queuefile_check, .ops = &queuefile_ops,
+    .name = "queuefile",
+    .size = sizeof(struct queuefile),
+    .options = queuefile_options,
+    .option_count = ARRAY_COUNT(queuefile_options),
+    .check = queuefile_check,
+    .ops = &queuefile_ops,
 };

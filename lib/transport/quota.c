@@ -9,16 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEPTH_MAX	  10	/* directories inside directories that are counted */
-#define SIZE_FILE_MAX	  5120	/* bytes: then maildir++ asks for a recount */
-#define SIZE_FILE_AGE_S	  900	/* an older file that says "full" is not believed */
+#define DEPTH_MAX       10   /* directories inside directories that are counted */
+#define SIZE_FILE_MAX   5120 /* bytes: then maildir++ asks for a recount */
+#define SIZE_FILE_AGE_S 900  /* an older file that says "full" is not believed */
 
 /* ---- Counting ------------------------------------------------------------------------------------------------------ */
 
 /* Heap memory, since the helper thread may outlive the fiber that asked. */
 struct count {
 	char path[4096];
-	bool maildir_rules; /* only what is in new and cur, and in directories of which directory_regex speaks */
+	bool
+	    maildir_rules; /* only what is in new and cur, and in directories of which directory_regex speaks */
 	const struct regex *size_regex, *directory_regex;
 	struct conf *conf; /* whose the expressions are */
 	uint64_t bytes, files;
@@ -41,8 +42,8 @@ static uint64_t size_of(const struct count *c, const char *name, const struct st
 	uint64_t size;
 	struct err err = err_make(NULL);
 
-	if (c->size_regex && regex_match(c->size_regex, slice_of(name), parts, 2, &count, &err) == OK && count > 1 &&
-	    parts[1].ptr && parse_u64(parts[1], &size))
+	if (c->size_regex && regex_match(c->size_regex, slice_of(name), parts, 2, &count, &err) == OK &&
+	    count > 1 && parts[1].ptr && parse_u64(parts[1], &size))
 		return size;
 	return (uint64_t)st->st_size / (st->st_nlink ? st->st_nlink : 1);
 }
@@ -72,7 +73,8 @@ static void count_directory(struct count *c, int parent, const char *name, bool 
 		return;
 	}
 	for (struct dirent *e; (e = readdir(d));) {
-		bool mail = !c->maildir_rules || strcmp(e->d_name, "cur") == 0 || strcmp(e->d_name, "new") == 0;
+		bool mail =
+		    !c->maildir_rules || strcmp(e->d_name, "cur") == 0 || strcmp(e->d_name, "new") == 0;
 
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
@@ -95,7 +97,8 @@ static void count_run(void *arg)
 	count_directory(c, AT_FDCWD, c->path, !c->maildir_rules, 0);
 }
 
-static enum rc count_mailbox(struct append *append, const char *path, uint64_t *bytes_ret, uint64_t *files_ret)
+static enum rc count_mailbox(struct append *append, const char *path, uint64_t *bytes_ret,
+			     uint64_t *files_ret)
 {
 	struct count *c = calloc(1, sizeof(*c));
 	enum rc rc;
@@ -133,7 +136,8 @@ static bool size_file_parse(struct size_file *f, struct slice text)
 	struct slice line, word;
 	int64_t number, bytes = 0, files = 0;
 
-	snprintf(want, sizeof(want), "%lluS,%lluC", (unsigned long long)f->quota, (unsigned long long)f->quota_files);
+	snprintf(want, sizeof(want), "%lluS,%lluC", (unsigned long long)f->quota,
+		 (unsigned long long)f->quota_files);
 	if (!slice_split(&text, '\n', &line) || !slice_eq(line, slice_of(want)))
 		return false;
 	while (slice_split(&text, '\n', &line)) {
@@ -164,7 +168,8 @@ static enum rc size_file_read(struct append *append, struct size_file *f)
 	if (rc != OK)
 		return rc;
 	rc = file_read(task, fd, text, sizeof(text), 0, &got, append->err);
-	if (rc == OK && (got > SIZE_FILE_MAX || fstat(fd, &st) != 0 || !size_file_parse(f, slice_make(text, got, TAINTED))))
+	if (rc == OK && (got > SIZE_FILE_MAX || fstat(fd, &st) != 0 ||
+			 !size_file_parse(f, slice_make(text, got, TAINTED))))
 		rc = FAIL;
 	file_close(task->shard, fd);
 	if (rc == OK && f->quota && f->bytes + message_size(append->sc->message) > f->quota &&
@@ -177,17 +182,19 @@ static enum rc size_file_read(struct append *append, struct size_file *f)
 static enum rc size_file_write(struct append *append, const struct size_file *f)
 {
 	struct task *task = append->sc->task;
-	struct slice temporary = arena_printf(task->arena, "%s.%d.%u", f->path, (int)getpid(), shard_id(task->shard));
-	struct slice text = arena_printf(task->arena, "%lluS,%lluC\n%llu %llu\n", (unsigned long long)f->quota,
-					 (unsigned long long)f->quota_files, (unsigned long long)f->bytes,
-					 (unsigned long long)f->files);
+	struct slice temporary =
+	    arena_printf(task->arena, "%s.%d.%u", f->path, (int)getpid(), shard_id(task->shard));
+	struct slice text = arena_printf(task->arena, "%lluS,%lluC\n%llu %llu\n",
+					 (unsigned long long)f->quota, (unsigned long long)f->quota_files,
+					 (unsigned long long)f->bytes, (unsigned long long)f->files);
 	struct iovec iov = {(void *)(uintptr_t)text.ptr, text.len};
 	int fd;
 	enum rc rc;
 
 	if (!temporary.ptr || !text.ptr)
 		return err_memory(append->err);
-	rc = user_open(task, &append->who, temporary.ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &fd, append->err);
+	rc = user_open(task, &append->who, temporary.ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &fd,
+		       append->err);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	rc = file_writev(task, fd, &iov, 1, 0, append->err);
@@ -223,13 +230,15 @@ static bool read_quota(struct slice text, uint64_t *ret, bool *no_check)
 	return true;
 }
 
-static enum rc expand_quota(struct append *append, const struct expansion *option, uint64_t *ret, bool *no_check)
+static enum rc expand_quota(struct append *append, const struct expansion *option, uint64_t *ret,
+			    bool *no_check)
 {
 	struct slice text;
 	enum rc rc = expand_option(append->sc, option, &text, append->err);
 
 	if (rc == OK && !read_quota(text, ret, no_check))
-		return fault(append->err, FAULT_UNKNOWN, "Malformed value \"%.*s\" (expansion of \"%.*s\") in %.*s transport",
+		return fault(append->err, FAULT_UNKNOWN,
+			     "Malformed value \"%.*s\" (expansion of \"%.*s\") in %.*s transport",
 			     SLICE_ARG(text), SLICE_ARG(expansion_text(option)),
 			     SLICE_ARG(append->options->transport.instance.name));
 	return rc == FAIL ? DEFER : rc;
@@ -241,7 +250,8 @@ static bool folder_counts(struct append *append, const char *name)
 	struct slice parts[1];
 	unsigned count;
 
-	return regex_match(append->options->directory_regex, slice_of(name), parts, 1, &count, append->err) == OK;
+	return regex_match(append->options->directory_regex, slice_of(name), parts, 1, &count, append->err) ==
+	       OK;
 }
 
 /* Where the mailbox's files are counted: quota_directory, or the maildir that a folder belongs to, or the place itself. */
@@ -257,7 +267,9 @@ static enum rc find_base(struct append *append, const char **base_ret)
 	*base_ret = append->path;
 	if (text.len) {
 		if (text.ptr[0] != '/' || text.taint == TAINTED)
-			return err_set(append->err, DEFER, "quota_directory \"%.*s\" is not absolute, or tainted", SLICE_ARG(text));
+			return err_set(append->err, DEFER,
+				       "quota_directory \"%.*s\" is not absolute, or tainted",
+				       SLICE_ARG(text));
 		*base_ret = arena_cstr(task->arena, text);
 		return *base_ret ? OK : err_memory(append->err);
 	}
@@ -272,7 +284,8 @@ static enum rc find_base(struct append *append, const char **base_ret)
 		if (slash && slash > parent) {
 			*slash = '\0';
 			*base_ret = parent;
-			append->quota_bypassed = append->options->directory_regex && !folder_counts(append, slash + 1);
+			append->quota_bypassed =
+			    append->options->directory_regex && !folder_counts(append, slash + 1);
 		}
 	}
 	return OK;
@@ -350,7 +363,8 @@ enum rc quota_check(struct append *append)
 	if (no_check || (!too_many && (f.quota == 0 || f.bytes + add <= f.quota)))
 		return OK;
 	append->quota_exceeded = true;
-	return fault(append->err, FAULT_QUOTA, "mailbox is full (MTA-imposed %squota exceeded while writing to %s)",
+	return fault(append->err, FAULT_QUOTA,
+		     "mailbox is full (MTA-imposed %squota exceeded while writing to %s)",
 		     too_many ? "filecount " : "", append->path);
 }
 
@@ -364,7 +378,8 @@ void quota_delivered(struct append *append)
 	if (!append->size_file)
 		return;
 	line = arena_printf(task->arena, "%llu 1\n", (unsigned long long)append->size);
-	if (!line.ptr || user_open(task, &append->who, append->size_file, O_WRONLY | O_APPEND | O_CLOEXEC, 0, &fd, append->err) != OK)
+	if (!line.ptr || user_open(task, &append->who, append->size_file, O_WRONLY | O_APPEND | O_CLOEXEC, 0,
+				   &fd, append->err) != OK)
 		return; /* the message is there; the file is counted anew when it is missed */
 	iov = (struct iovec){(void *)(uintptr_t)line.ptr, line.len};
 	if (file_writev(task, fd, &iov, 1, UINT64_MAX, append->err) != OK)

@@ -9,16 +9,16 @@ struct relay {
 	struct scope *sc;
 	const struct smtp_transport *s;
 	struct delivery *delivery;
-	struct address **left;	/* those without a final answer */
-	unsigned *left_index;	/* their places in the batch */
+	struct address **left; /* those without a final answer */
+	unsigned *left_index;  /* their places in the batch */
 	unsigned left_count;
 	struct err *err;
 	int64_t max_rcpt;
 	uint16_t port;
-	unsigned tried;	  /* hosts */
+	unsigned tried;   /* hosts */
 	unsigned counted; /* of them, those that hosts_max_try counts */
 	unsigned blocked, expired;
-	bool serial;	  /* this host's connection is its only one, and is not kept */
+	bool serial; /* this host's connection is its only one, and is not kept */
 };
 
 static struct transport_shard *shard_state(struct relay *relay)
@@ -26,7 +26,8 @@ static struct transport_shard *shard_state(struct relay *relay)
 	return transport_shard(relay->sc->task->shard);
 }
 
-static void tell_retry(struct relay *relay, const struct host_item *host, const struct delivery_outcome *outcome)
+static void tell_retry(struct relay *relay, const struct host_item *host,
+		       const struct delivery_outcome *outcome)
 {
 	struct transport_shard *state = shard_state(relay);
 
@@ -43,14 +44,17 @@ static bool host_is_blocked(struct relay *relay, const struct host_item *host, s
 	       state->retry.blocked(state->retry.arg, relay->sc, &relay->s->transport, host, history);
 }
 
-static void set_all_left(struct relay *relay, enum rc rc, const struct smtp_reply *reply, const struct host_item *host)
+static void set_all_left(struct relay *relay, enum rc rc, const struct smtp_reply *reply,
+			 const struct host_item *host)
 {
 	for (unsigned i = 0; i < relay->left_count; i++)
-		smtp_set_outcome(relay->sc, &relay->delivery->outcomes[relay->left_index[i]], rc, reply, host, relay->err);
+		smtp_set_outcome(relay->sc, &relay->delivery->outcomes[relay->left_index[i]], rc, reply, host,
+				 relay->err);
 }
 
 /* No address of the batch got anywhere at this host: the connection failed. */
-static void host_failed(struct relay *relay, const struct host_item *host, enum rc rc, const struct smtp_reply *reply)
+static void host_failed(struct relay *relay, const struct host_item *host, enum rc rc,
+			const struct smtp_reply *reply)
 {
 	set_all_left(relay, rc == FAIL ? FAIL : DEFER, reply, host);
 	if (relay->left_count > 0)
@@ -59,8 +63,8 @@ static void host_failed(struct relay *relay, const struct host_item *host, enum 
 		relay->left_count = 0;
 }
 
-static void note_facts(struct relay *relay, struct delivery_outcome *outcome, const struct smtp_connection *connection,
-		       const struct smtp_transaction *t)
+static void note_facts(struct relay *relay, struct delivery_outcome *outcome,
+		       const struct smtp_connection *connection, const struct smtp_transaction *t)
 {
 	outcome->local = *smtp_local_address(connection);
 	outcome->dsn_aware = smtp_extensions(connection) & SMTP_EXT_DSN;
@@ -74,15 +78,16 @@ static void note_facts(struct relay *relay, struct delivery_outcome *outcome, co
 }
 
 /* Takes the first count of those left; what got a final answer is dropped from the list. */
-static void settle(struct relay *relay, const struct host_item *host, const struct smtp_connection *connection,
-		   struct smtp_transaction *t, unsigned count)
+static void settle(struct relay *relay, const struct host_item *host,
+		   const struct smtp_connection *connection, struct smtp_transaction *t, unsigned count)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < count; i++) {
 		struct delivery_outcome *outcome = &relay->delivery->outcomes[relay->left_index[i]];
 
-		smtp_set_outcome(relay->sc, outcome, t->recipients[i].rc, &t->recipients[i].reply, host, relay->err);
+		smtp_set_outcome(relay->sc, outcome, t->recipients[i].rc, &t->recipients[i].reply, host,
+				 relay->err);
 		note_facts(relay, outcome, connection, t);
 	}
 	for (unsigned i = 0; i < relay->left_count; i++) {
@@ -102,7 +107,8 @@ static void rotate(struct relay *relay, unsigned count)
 		unsigned index = relay->left_index[0];
 
 		memmove(relay->left, relay->left + 1, (relay->left_count - 1) * sizeof(*relay->left));
-		memmove(relay->left_index, relay->left_index + 1, (relay->left_count - 1) * sizeof(*relay->left_index));
+		memmove(relay->left_index, relay->left_index + 1,
+			(relay->left_count - 1) * sizeof(*relay->left_index));
 		relay->left[relay->left_count - 1] = address;
 		relay->left_index[relay->left_count - 1] = index;
 	}
@@ -111,7 +117,8 @@ static void rotate(struct relay *relay, unsigned count)
 enum attempt { ATTEMPT_DONE, ATTEMPT_STALE /* a pooled connection was dead: again with a fresh one */ };
 
 /* All that are left, over one connection, at most max_rcpt at a time. */
-static enum attempt talk(struct relay *relay, const struct host_item *host, struct smtp_connection *connection)
+static enum attempt talk(struct relay *relay, const struct host_item *host,
+			 struct smtp_connection *connection)
 {
 	unsigned waiting = relay->left_count; /* for their turn at this host */
 	const struct smtp_transport *s = relay->s;
@@ -153,7 +160,8 @@ static enum attempt talk(struct relay *relay, const struct host_item *host, stru
 	}
 	tell_retry(relay, host, first);
 	if (usable && !relay->serial)
-		smtp_release(connection, s->connection_max_messages > 0 ? (unsigned)s->connection_max_messages : 0);
+		smtp_release(connection,
+			     s->connection_max_messages > 0 ? (unsigned)s->connection_max_messages : 0);
 	else
 		smtp_close(connection);
 	return ATTEMPT_DONE;
@@ -179,7 +187,8 @@ static void try_host_once(struct relay *relay, struct host_item *host)
 		if (rc == OK)
 			rc = smtp_open(relay->sc, &options, &connection, &reply, relay->err);
 		if (rc == OK) {
-			rc = smtp_log_in(relay->sc, smtp_auth_need(relay->sc, relay->s, host), host, connection, &reply, relay->err);
+			rc = smtp_log_in(relay->sc, smtp_auth_need(relay->sc, relay->s, host), host,
+					 connection, &reply, relay->err);
 			if (rc != OK)
 				smtp_close(connection);
 		}
@@ -206,8 +215,10 @@ static void try_host(struct relay *relay, struct host_item *host)
 	}
 	str_addz(&name, "host ");
 	str_add_ip(&name, &host->ip);
-	if (limit_enter(relay->sc->task, str_slice(&name), 1, LIMIT_WAIT_MS, "serialize_hosts", relay->err) != OK) {
-		set_all_left(relay, DEFER, &none, host); /* nothing is known about the host: its retry time stays as it is */
+	if (limit_enter(relay->sc->task, str_slice(&name), 1, LIMIT_WAIT_MS, "serialize_hosts", relay->err) !=
+	    OK) {
+		set_all_left(relay, DEFER, &none,
+			     host); /* nothing is known about the host: its retry time stays as it is */
 		return;
 	}
 	try_host_once(relay, host);
@@ -236,14 +247,15 @@ static void try_hosts(struct relay *relay, const struct host_list *hosts, uint64
 {
 	struct host_history history;
 
-	for (struct host_item *host = hosts->first, *next; host && relay->left_count > 0 && !relay->sc->task->cancelled;
-	     host = next) {
+	for (struct host_item *host = hosts->first, *next;
+	     host && relay->left_count > 0 && !relay->sc->task->cancelled; host = next) {
 		next = host->next;
 		if (!host->ip.family)
 			continue;
 		host->ip.port = host->port ? host->port : relay->port;
 		relay->sc->host = host;
-		if (host_is_blocked(relay, host, &history) && !(since && history.expired && history.last_try < since)) {
+		if (host_is_blocked(relay, host, &history) &&
+		    !(since && history.expired && history.last_try < since)) {
 			relay->blocked++;
 			relay->expired += history.expired;
 			continue;
@@ -257,7 +269,8 @@ static void try_hosts(struct relay *relay, const struct host_list *hosts, uint64
  * chance when their time comes; without, a message that has come since they were last tried gets one at once. */
 static void try_expired(struct relay *relay, const struct host_list *hosts)
 {
-	if (relay->s->delay_after_cutoff || relay->tried > 0 || relay->blocked == 0 || relay->expired < relay->blocked)
+	if (relay->s->delay_after_cutoff || relay->tried > 0 || relay->blocked == 0 ||
+	    relay->expired < relay->blocked)
 		return;
 	relay->blocked = relay->expired = 0;
 	try_hosts(relay, hosts, relay->sc->message->received / NS_PER_S);
@@ -273,12 +286,15 @@ static void say_blocked(struct relay *relay)
 
 		outcome->rc = expired ? FAIL : DEFER;
 		outcome->message =
-			expired ? arena_printf(relay->sc->task->arena, "all hosts for '%.*s' have been failing for a long time (and %s)",
-					       SLICE_ARG(relay->left[i]->domain),
-					       relay->s->delay_after_cutoff ? "retry time not reached" :
-									      "were last tried after this message arrived") :
-				  arena_printf(relay->sc->task->arena, "retry time not reached for any host for '%.*s'",
-					       SLICE_ARG(relay->left[i]->domain));
+		    expired ? arena_printf(relay->sc->task->arena,
+					   "all hosts for '%.*s' have been failing for a long time (and %s)",
+					   SLICE_ARG(relay->left[i]->domain),
+					   relay->s->delay_after_cutoff
+					       ? "retry time not reached"
+					       : "were last tried after this message arrived")
+			    : arena_printf(relay->sc->task->arena,
+					   "retry time not reached for any host for '%.*s'",
+					   SLICE_ARG(relay->left[i]->domain));
 		if (!outcome->message.ptr)
 			outcome->message = SLICE("retry time not reached for any host");
 		outcome->scope = DEFER_HOST;
@@ -293,7 +309,8 @@ static bool prepare(struct relay *relay)
 	struct arena *arena = relay->sc->task->arena;
 	struct message *message = relay->sc->message;
 
-	if (relay->s->message_linelength_limit > 0 && message->body.line_length_max > relay->s->message_linelength_limit) {
+	if (relay->s->message_linelength_limit > 0 &&
+	    message->body.line_length_max > relay->s->message_linelength_limit) {
 		outcome_all(relay->sc, delivery, FAIL, "message has lines too long for transport");
 		return false;
 	}
@@ -329,9 +346,11 @@ static void try_fallback(struct relay *relay)
 	if (router && router->fallback_list) {
 		names = *router->fallback_list;
 	} else if (relay->s->fallback_hosts) {
-		if (expand_option_bool(relay->sc, relay->s->hosts_randomize, false, &randomize, relay->err) != OK ||
-		    host_list_parse(relay->sc->task->shard, relay->sc->task->arena, expansion_text(relay->s->fallback_hosts),
-				    randomize, &names, relay->err) != OK)
+		if (expand_option_bool(relay->sc, relay->s->hosts_randomize, false, &randomize, relay->err) !=
+			OK ||
+		    host_list_parse(relay->sc->task->shard, relay->sc->task->arena,
+				    expansion_text(relay->s->fallback_hosts), randomize, &names,
+				    relay->err) != OK)
 			return;
 	}
 	if (!names.first || smtp_resolve_hosts(relay->sc, relay->s, &names, &hosts, relay->err) != OK)

@@ -5,7 +5,8 @@
 /* What log lines and retry rules know the failures by. */
 enum { SHOW_AUTH_FAILED = -42, SHOW_AUTH_TROUBLE = -48 };
 
-enum smtp_auth_need smtp_auth_need(struct scope *sc, const struct smtp_transport *s, const struct host_item *host)
+enum smtp_auth_need smtp_auth_need(struct scope *sc, const struct smtp_transport *s,
+				   const struct host_item *host)
 {
 	if (smtp_host_listed(sc, s->hosts_require_auth, host, true))
 		return AUTH_REQUIRED;
@@ -40,11 +41,13 @@ static bool is_offered(const struct smtp_connection *connection, struct slice me
 	return false;
 }
 
-static void log_failed(const struct login *login, const struct authenticator *a, const char *what, struct slice text)
+static void log_failed(const struct login *login, const struct authenticator *a, const char *what,
+		       struct slice text)
 {
 	struct str line = str_make(login->sc->task->arena);
 
-	str_printf(&line, "%.*s authenticator %s H=%.*s [", SLICE_ARG(a->instance.name), what, SLICE_ARG(login->host->name));
+	str_printf(&line, "%.*s authenticator %s H=%.*s [", SLICE_ARG(a->instance.name), what,
+		   SLICE_ARG(login->host->name));
 	str_add_ip(&line, &login->host->ip);
 	str_printf(&line, "] %.*s", SLICE_ARG(text));
 	if (!line.failed)
@@ -56,7 +59,8 @@ enum step { STEP_DONE, STEP_NEXT, STEP_GIVE_UP };
 
 static enum step try_one(struct login *login, const struct authenticator *a)
 {
-	struct auth_client client = {.sc = login->sc, .authenticator = a, .say = say, .arg = login, .text = SLICE_EMPTY};
+	struct auth_client client = {
+	    .sc = login->sc, .authenticator = a, .say = say, .arg = login, .text = SLICE_EMPTY};
 
 	switch (auth_client_run(&client)) {
 	case AUTH_OK:
@@ -70,7 +74,8 @@ static enum step try_one(struct login *login, const struct authenticator *a)
 			log_failed(login, a, "cancelled authentication", client.text);
 		return STEP_NEXT;
 	case AUTH_ERROR:
-		(void)err_set(login->err, DEFER, "%.*s", SLICE_ARG(client.text.len ? client.text : SLICE("authentication failed")));
+		(void)err_set(login->err, DEFER, "%.*s",
+			      SLICE_ARG(client.text.len ? client.text : SLICE("authentication failed")));
 		login->err->os = SHOW_AUTH_TROUBLE;
 		login->reply = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("authentication")};
 		return STEP_GIVE_UP;
@@ -97,7 +102,8 @@ static enum rc log_in(struct login *login, enum smtp_auth_need need)
 	for (unsigned i = 0; i < all->count && (smtp_extensions(login->connection) & SMTP_EXT_AUTH); i++) {
 		const struct authenticator *a = all->items[i];
 
-		if (!a->is_client || !is_offered(login->connection, a->public_name) || !auth_client_wanted(login->sc, a))
+		if (!a->is_client || !is_offered(login->connection, a->public_name) ||
+		    !auth_client_wanted(login->sc, a))
 			continue;
 		why = "authentication attempt(s) failed";
 		switch (try_one(login, a)) {
@@ -115,7 +121,10 @@ static enum rc log_in(struct login *login, enum smtp_auth_need need)
 enum rc smtp_log_in(struct scope *sc, enum smtp_auth_need need, const struct host_item *host,
 		    struct smtp_connection *connection, struct smtp_reply *reply_ret, struct err *err)
 {
-	struct login login = {.sc = sc, .host = host, .connection = connection, .err = err,
+	struct login login = {.sc = sc,
+			      .host = host,
+			      .connection = connection,
+			      .err = err,
 			      .reply = {.text = SLICE_EMPTY, .command = SLICE("authentication")}};
 	struct slice auth[3];
 	enum rc rc;

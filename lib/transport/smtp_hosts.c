@@ -1,7 +1,8 @@
 /* Which hosts the smtp transport tries, and how it talks to each of them. */
 #include "smtp.h"
 
-bool smtp_host_listed(struct scope *sc, const struct match_list *list, const struct host_item *host, bool otherwise)
+bool smtp_host_listed(struct scope *sc, const struct match_list *list, const struct host_item *host,
+		      bool otherwise)
 {
 	struct err err = err_make(sc->task->arena);
 
@@ -22,8 +23,11 @@ enum rc smtp_port(struct scope *sc, const struct smtp_transport *s, uint16_t *po
 	static const struct {
 		struct slice name;
 		uint16_t port;
-	} names[] = {{SLICE_INIT("smtp"), 25}, {SLICE_INIT("lmtp"), 24}, {SLICE_INIT("submission"), 587},
-		     {SLICE_INIT("smtps"), 465}, {SLICE_INIT("submissions"), 465}};
+	} names[] = {{SLICE_INIT("smtp"), 25},
+		     {SLICE_INIT("lmtp"), 24},
+		     {SLICE_INIT("submission"), 587},
+		     {SLICE_INIT("smtps"), 465},
+		     {SLICE_INIT("submissions"), 465}};
 	struct slice text;
 	uint64_t number;
 	enum rc rc = expand_option(sc, s->port, &text, err);
@@ -40,8 +44,8 @@ enum rc smtp_port(struct scope *sc, const struct smtp_transport *s, uint16_t *po
 			return OK;
 		}
 	if (!parse_u64(text, &number) || number == 0 || number > 65535)
-		return err_set(err, DEFER, "TCP port \"%.*s\" is not defined for %.*s transport", SLICE_ARG(text),
-			       SLICE_ARG(s->transport.instance.name));
+		return err_set(err, DEFER, "TCP port \"%.*s\" is not defined for %.*s transport",
+			       SLICE_ARG(text), SLICE_ARG(s->transport.instance.name));
 	*port_ret = (uint16_t)number;
 	return OK;
 }
@@ -57,14 +61,17 @@ static enum rc find_interface(struct scope *sc, const struct smtp_transport *s, 
 
 	*from_ret = (struct ip_addr){.family = 0};
 	if (rc != OK) {
-		err_prefix(err, "failed to expand \"interface\" option for %.*s transport", SLICE_ARG(s->transport.instance.name));
+		err_prefix(err, "failed to expand \"interface\" option for %.*s transport",
+			   SLICE_ARG(s->transport.instance.name));
 		return rc == FAIL ? DEFER : rc;
 	}
 	while (list_next(sc->task->arena, &list, &separator, &item)) {
 		if (!item.ptr || item.len == 0)
 			continue;
 		if (!ip_parse(item, &ip))
-			return err_set(err, DEFER, "\"%.*s\" is not a valid IP address for the \"interface\" option", SLICE_ARG(item));
+			return err_set(err, DEFER,
+				       "\"%.*s\" is not a valid IP address for the \"interface\" option",
+				       SLICE_ARG(item));
 		if (ip.family == host->ip.family) {
 			*from_ret = ip;
 			return OK;
@@ -81,11 +88,15 @@ static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsig
 		struct slice name;
 		unsigned tos;
 	} names[] = {
-		{SLICE_INIT("af11"), 0x28}, {SLICE_INIT("af12"), 0x30}, {SLICE_INIT("af13"), 0x38}, {SLICE_INIT("af21"), 0x48},
-		{SLICE_INIT("af22"), 0x50}, {SLICE_INIT("af23"), 0x58}, {SLICE_INIT("af31"), 0x68}, {SLICE_INIT("af32"), 0x70},
-		{SLICE_INIT("af33"), 0x78}, {SLICE_INIT("af41"), 0x88}, {SLICE_INIT("af42"), 0x90}, {SLICE_INIT("af43"), 0x98},
-		{SLICE_INIT("ef"), 0xb8},   {SLICE_INIT("lowcost"), 0x02}, {SLICE_INIT("lowdelay"), 0x10},
-		{SLICE_INIT("mincost"), 0x02}, {SLICE_INIT("reliability"), 0x04}, {SLICE_INIT("throughput"), 0x08},
+	    {SLICE_INIT("af11"), 0x28},        {SLICE_INIT("af12"), 0x30},
+	    {SLICE_INIT("af13"), 0x38},        {SLICE_INIT("af21"), 0x48},
+	    {SLICE_INIT("af22"), 0x50},        {SLICE_INIT("af23"), 0x58},
+	    {SLICE_INIT("af31"), 0x68},        {SLICE_INIT("af32"), 0x70},
+	    {SLICE_INIT("af33"), 0x78},        {SLICE_INIT("af41"), 0x88},
+	    {SLICE_INIT("af42"), 0x90},        {SLICE_INIT("af43"), 0x98},
+	    {SLICE_INIT("ef"), 0xb8},          {SLICE_INIT("lowcost"), 0x02},
+	    {SLICE_INIT("lowdelay"), 0x10},    {SLICE_INIT("mincost"), 0x02},
+	    {SLICE_INIT("reliability"), 0x04}, {SLICE_INIT("throughput"), 0x08},
 	};
 	struct slice text;
 	int64_t number;
@@ -100,8 +111,8 @@ static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsig
 			*tos_ret = names[i].tos;
 	if (text.len && *tos_ret == 0) {
 		if (!conf_parse_int(text, &number) || number < 0 || number > 0x3f)
-			return err_set(err, DEFER, "unrecognised DSCP value \"%.*s\" in %.*s transport", SLICE_ARG(text),
-				       SLICE_ARG(s->transport.instance.name));
+			return err_set(err, DEFER, "unrecognised DSCP value \"%.*s\" in %.*s transport",
+				       SLICE_ARG(text), SLICE_ARG(s->transport.instance.name));
 		*tos_ret = (unsigned)number << 2;
 	}
 	return OK;
@@ -122,7 +133,8 @@ static enum rc check_needs(struct scope *sc, const struct smtp_transport *s, str
 		if (rc == OK && strict)
 			rc = expand_option(sc, s->dkim_domain, &domain, err);
 		if (rc == OK && strict && domain.len)
-			return err_set(err, DEFER, "dkim_strict is set, but this version cannot sign with DKIM");
+			return err_set(err, DEFER,
+				       "dkim_strict is set, but this version cannot sign with DKIM");
 	}
 	return rc == FAIL ? DEFER : rc;
 }
@@ -139,11 +151,17 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 	enum rc rc;
 
 	*ret = (struct smtp_connect_options){
-		.to = host->ip, .host_name = host->name, .lmtp = s->lmtp, .unix_path = SLICE_EMPTY,
-		.use_ehlo = !smtp_host_listed(sc, s->hosts_avoid_esmtp, host, false), .keepalive = s->keepalive,
-		.connect_timeout_ms = s->connect_timeout * 1000, .command_timeout_ms = s->command_timeout * 1000,
-		.data_timeout_ms = s->data_timeout * 1000, .final_timeout_ms = s->final_timeout * 1000,
-		.pool_key = s->transport.instance.name,
+	    .to = host->ip,
+	    .host_name = host->name,
+	    .lmtp = s->lmtp,
+	    .unix_path = SLICE_EMPTY,
+	    .use_ehlo = !smtp_host_listed(sc, s->hosts_avoid_esmtp, host, false),
+	    .keepalive = s->keepalive,
+	    .connect_timeout_ms = s->connect_timeout * 1000,
+	    .command_timeout_ms = s->command_timeout * 1000,
+	    .data_timeout_ms = s->data_timeout * 1000,
+	    .final_timeout_ms = s->final_timeout * 1000,
+	    .pool_key = s->transport.instance.name,
 	};
 	rc = find_interface(sc, s, host, &ret->from, err);
 	if (rc == OK)
@@ -171,7 +189,8 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *names,
 			   struct host_list *list_ret, struct err *err)
 {
-	struct hosts_query query = {.flags = s->gethostbyname ? HOSTS_BY_SYSTEM : 0, .dnssec_require = s->dnssec_require_domains};
+	struct hosts_query query = {.flags = s->gethostbyname ? HOSTS_BY_SYSTEM : 0,
+				    .dnssec_require = s->dnssec_require_domains};
 	struct host_list all = {0};
 	bool again = false;
 	struct slice missing = SLICE_EMPTY;
@@ -185,7 +204,8 @@ enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, con
 		switch (host_list_resolve(sc, &one, &query, false, &found, &failed, err)) {
 		case HOST_FOUND_LOCAL:
 			if (!s->allow_localhost)
-				return err_set(err, DEFER, "host %.*s is the local host, and allow_localhost is not set",
+				return err_set(err, DEFER,
+					       "host %.*s is the local host, and allow_localhost is not set",
 					       SLICE_ARG(name->name));
 			/* fallthrough */
 		case HOST_FOUND:
@@ -207,8 +227,8 @@ enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, con
 		return OK;
 	if (sc->task->cancelled)
 		return CANCELLED;
-	return again ? err_set(err, DEFER, "lookup of host \"%.*s\" did not complete", SLICE_ARG(missing)) :
-		       err_set(err, DEFER, "failed to lookup IP address for %.*s", SLICE_ARG(missing));
+	return again ? err_set(err, DEFER, "lookup of host \"%.*s\" did not complete", SLICE_ARG(missing))
+		     : err_set(err, DEFER, "failed to lookup IP address for %.*s", SLICE_ARG(missing));
 }
 
 enum rc smtp_find_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *routed,
@@ -228,17 +248,20 @@ enum rc smtp_find_hosts(struct scope *sc, const struct smtp_transport *s, const 
 		return OK;
 	}
 	if (!s->hosts)
-		return err_set(err, DEFER, "%.*s transport called with no hosts set", SLICE_ARG(s->transport.instance.name));
+		return err_set(err, DEFER, "%.*s transport called with no hosts set",
+			       SLICE_ARG(s->transport.instance.name));
 	rc = expand(sc, s->hosts, &text, err);
 	if (rc == OK)
 		rc = expand_option_bool(sc, s->hosts_randomize, false, &randomize, err);
 	if (rc == OK)
 		rc = host_list_parse(sc->task->shard, sc->task->arena, text, randomize, &names, err);
 	if (rc != OK) {
-		err_prefix(err, "failed to expand list of hosts in %.*s transport", SLICE_ARG(s->transport.instance.name));
+		err_prefix(err, "failed to expand list of hosts in %.*s transport",
+			   SLICE_ARG(s->transport.instance.name));
 		return rc == FAIL ? DEFER : rc;
 	}
 	if (!names.first)
-		return err_set(err, DEFER, "%.*s transport called with no hosts set", SLICE_ARG(s->transport.instance.name));
+		return err_set(err, DEFER, "%.*s transport called with no hosts set",
+			       SLICE_ARG(s->transport.instance.name));
 	return smtp_resolve_hosts(sc, s, &names, list_ret, err);
 }

@@ -4,7 +4,13 @@
 
 #include <errno.h>
 
-enum { DSN_LASTHOP = 1, DSN_NEVER = 2, DSN_SUCCESS = 4, DSN_FAILURE = 8, DSN_DELAY = 16 }; /* address->dsn_flags */
+enum {
+	DSN_LASTHOP = 1,
+	DSN_NEVER = 2,
+	DSN_SUCCESS = 4,
+	DSN_FAILURE = 8,
+	DSN_DELAY = 16
+}; /* address->dsn_flags */
 
 static bool hands_dsn_on(const struct address *address, unsigned extensions)
 {
@@ -38,8 +44,8 @@ static void add_dsn(struct str *out, const struct address *address)
 	}
 }
 
-static struct slice rcpt_parameters(struct arena *arena, const struct transport *transport, const struct address *address,
-				    unsigned extensions)
+static struct slice rcpt_parameters(struct arena *arena, const struct transport *transport,
+				    const struct address *address, unsigned extensions)
 {
 	struct str out = str_make(arena);
 	struct slice s;
@@ -53,8 +59,8 @@ static struct slice rcpt_parameters(struct arena *arena, const struct transport 
 }
 
 /* " AUTH=": who the message is from, in the words of authenticated_sender (RFC 4954 section 5). */
-static enum rc add_auth(struct scope *sc, const struct transport *transport, unsigned extensions, struct str *out,
-			struct err *err)
+static enum rc add_auth(struct scope *sc, const struct transport *transport, unsigned extensions,
+			struct str *out, struct err *err)
 {
 	const struct smtp_transport *s = (const struct smtp_transport *)transport;
 	struct slice sender;
@@ -84,8 +90,8 @@ static enum rc add_auth(struct scope *sc, const struct transport *transport, uns
 	return OK;
 }
 
-static enum rc mail_parameters(struct scope *sc, const struct transport *transport, unsigned extensions, struct slice *ret,
-			       struct err *err)
+static enum rc mail_parameters(struct scope *sc, const struct transport *transport, unsigned extensions,
+			       struct slice *ret, struct err *err)
 {
 	const struct message *message = sc->message;
 	struct str out = str_make(sc->task->arena);
@@ -119,20 +125,22 @@ static struct slice downconvert(struct arena *arena, struct slice address)
 }
 
 /* utf8_downconvert: for this host, now? */
-static enum rc wants_downconvert(struct scope *sc, const struct transport *transport, unsigned extensions, bool *ret,
-				 struct err *err)
+static enum rc wants_downconvert(struct scope *sc, const struct transport *transport, unsigned extensions,
+				 bool *ret, struct err *err)
 {
 	int64_t value = 0;
 	enum rc rc = OK;
 
 	if (transport_is_smtp(transport) && sc->message->smtputf8)
-		rc = expand_option_int(sc, ((const struct smtp_transport *)transport)->utf8_downconvert, 0, &value, err);
+		rc = expand_option_int(sc, ((const struct smtp_transport *)transport)->utf8_downconvert, 0,
+				       &value, err);
 	*ret = value == 1 || (value == -1 && !(extensions & SMTP_EXT_UTF8));
 	return rc == FAIL ? DEFER : rc;
 }
 
-static enum rc fill_recipients(struct scope *sc, const struct transport *transport, struct address **addresses, unsigned count,
-			       unsigned extensions, struct smtp_transaction *t, struct err *err)
+static enum rc fill_recipients(struct scope *sc, const struct transport *transport,
+			       struct address **addresses, unsigned count, unsigned extensions,
+			       struct smtp_transaction *t, struct err *err)
 {
 	struct arena *arena = sc->task->arena;
 
@@ -148,14 +156,15 @@ static enum rc fill_recipients(struct scope *sc, const struct transport *transpo
 	return OK;
 }
 
-enum rc smtp_fill_transaction(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-			      struct address **addresses, unsigned count, unsigned extensions, struct smtp_transaction *t,
-			      struct err *err)
+enum rc smtp_fill_transaction(struct scope *sc, const struct transport *transport,
+			      const struct delivery *delivery, struct address **addresses, unsigned count,
+			      unsigned extensions, struct smtp_transaction *t, struct err *err)
 {
 	bool convert, filtered;
 	enum rc rc;
 
-	*t = (struct smtp_transaction){.sender = SLICE_EMPTY, .message = transport->headers_only ? NULL : sc->message};
+	*t = (struct smtp_transaction){.sender = SLICE_EMPTY,
+				       .message = transport->headers_only ? NULL : sc->message};
 	rc = delivery_return_path(sc, transport, &t->sender, err);
 	if (rc == OK)
 		rc = filter_wire(sc, transport, delivery, &filtered, &t->headers, err);
@@ -188,9 +197,11 @@ enum { SHOW_LOST = -18, SHOW_RCPT_4XX = -44, SHOW_MAIL_4XX = -45, SHOW_DATA_4XX 
 /* What went wrong, in the classes of retry rules. */
 static void classify(struct delivery_outcome *outcome, const struct smtp_reply *reply)
 {
-	bool rcpt = slice_search(reply->command, SLICE("RCPT")) >= 0, mail = slice_search(reply->command, SLICE("MAIL")) >= 0;
+	bool rcpt = slice_search(reply->command, SLICE("RCPT")) >= 0,
+	     mail = slice_search(reply->command, SLICE("MAIL")) >= 0;
 
-	if (slice_starts(reply->command, SLICE("AUTH")) || slice_starts(reply->command, SLICE("authentication"))) {
+	if (slice_starts(reply->command, SLICE("AUTH")) ||
+	    slice_starts(reply->command, SLICE("authentication"))) {
 		outcome->scope = DEFER_HOST;
 		outcome->basic_errno_more = reply->code;
 		outcome->os = reply->code ? 0 : outcome->os;
@@ -199,9 +210,10 @@ static void classify(struct delivery_outcome *outcome, const struct smtp_reply *
 	}
 	if (reply->code == 0) {
 		outcome->scope = DEFER_HOST;
-		outcome->error = outcome->os == ETIMEDOUT    ? RETRY_ERROR_TIMEOUT :
-				 outcome->os == ECONNREFUSED ? RETRY_ERROR_REFUSED :
-				 outcome->os == ECONNRESET || outcome->os == EPIPE ? RETRY_ERROR_LOST : RETRY_ERROR_CONNECT;
+		outcome->error = outcome->os == ETIMEDOUT                            ? RETRY_ERROR_TIMEOUT
+				 : outcome->os == ECONNREFUSED                       ? RETRY_ERROR_REFUSED
+				 : outcome->os == ECONNRESET || outcome->os == EPIPE ? RETRY_ERROR_LOST
+										     : RETRY_ERROR_CONNECT;
 		if (outcome->error == RETRY_ERROR_LOST)
 			outcome->os = SHOW_LOST;
 		return;
@@ -212,7 +224,8 @@ static void classify(struct delivery_outcome *outcome, const struct smtp_reply *
 	    slice_search(reply->command, SLICE("HLO ")) >= 0 || slice_starts(reply->command, SLICE("HELO ")))
 		outcome->os = 0;
 	if (slice_eq(reply->command, SLICE("initial connection")) || reply->code == 421 ||
-	    slice_search(reply->command, SLICE("HLO ")) >= 0 || slice_starts(reply->command, SLICE("HELO "))) {
+	    slice_search(reply->command, SLICE("HLO ")) >= 0 ||
+	    slice_starts(reply->command, SLICE("HELO "))) {
 		outcome->scope = DEFER_HOST;
 		outcome->error = RETRY_ERROR_CONNECT;
 	} else if (rcpt) {
@@ -224,8 +237,8 @@ static void classify(struct delivery_outcome *outcome, const struct smtp_reply *
 	}
 }
 
-void smtp_set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum rc rc, const struct smtp_reply *reply,
-		      const struct host_item *host, const struct err *err)
+void smtp_set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum rc rc,
+		      const struct smtp_reply *reply, const struct host_item *host, const struct err *err)
 {
 	struct slice text;
 

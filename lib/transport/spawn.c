@@ -31,7 +31,8 @@ static void child(const struct spawn *spawn, int report)
 		(void)sigaction(sig, &action, NULL); /* KILL and STOP refuse, and need nothing */
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (setpgid(0, 0) != 0 || dup2(spawn->input, 0) < 0 || dup2(spawn->output, 1) < 0 || dup2(spawn->output, 2) < 0)
+	if (setpgid(0, 0) != 0 || dup2(spawn->input, 0) < 0 || dup2(spawn->output, 1) < 0 ||
+	    dup2(spawn->output, 2) < 0)
 		goto failed;
 	if (spawn->switch_ids && !become_user(spawn->uid, spawn->gid, spawn->groups_of, true))
 		goto failed;

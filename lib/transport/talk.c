@@ -84,7 +84,8 @@ enum rc command_talk(struct task *task, struct talk *talk, struct err *err)
 		rc = user_wait(task, &c.running, &talk->status, err);
 	if (rc != OK) {
 		user_kill(task, &c.running);
-		task->until = UNTIL_NEVER; /* what was killed ends soon: it is waited for, so that no zombie stays */
+		task->until =
+		    UNTIL_NEVER; /* what was killed ends soon: it is waited for, so that no zombie stays */
 		if (c.running.pidfd >= 0 && user_wait(task, &c.running, &talk->status, &late) != OK)
 			talk->status = 0;
 		task->until = until;

@@ -130,8 +130,8 @@ enum rc text_writer_end(struct text_writer *w, struct err *err)
 	return w->matched != 0 && w->matched != OTHER_LINE ? release(w, false, err) : OK;
 }
 
-enum rc text_writer_original(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-			     struct text_writer *w, struct err *err)
+enum rc text_writer_original(struct scope *sc, const struct transport *transport,
+			     const struct delivery *delivery, struct text_writer *w, struct err *err)
 {
 	struct body_reader reader;
 	struct slice headers, piece;
@@ -153,8 +153,8 @@ enum rc text_writer_original(struct scope *sc, const struct transport *transport
 	return text_writer_end(w, err);
 }
 
-enum rc text_writer_message(struct scope *sc, const struct transport *transport, const struct delivery *delivery,
-			    struct text_writer *w, struct err *err)
+enum rc text_writer_message(struct scope *sc, const struct transport *transport,
+			    const struct delivery *delivery, struct text_writer *w, struct err *err)
 {
 	struct slice text;
 	bool filtered;

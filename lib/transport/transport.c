@@ -6,31 +6,32 @@
 
 #define T struct transport
 const struct conf_option transport_generic_options[] = {
-	OPT_BOOL(T, body_only, "no", "deliver the body only"),
-	OPT_EXPAND(T, current_directory, NULL, "current directory of the delivery"),
-	OPT_EXPAND(T, debug_print, NULL, "text for -d"),
-	OPT_BOOL(T, delivery_date_add, "no", "add Delivery-date:"),
-	OPT_BOOL(T, disable_logging, "no", "do not log deliveries"),
-	OPT_BOOL(T, envelope_to_add, "no", "add Envelope-to:"),
-	OPT_LATER(T, event_action, const struct expansion *, &conf_expansion, NULL, "events come later"),
-	OPT_EXPAND(T, group, NULL, "group of the delivery"),
-	CONF_ROW(T, headers_add, struct slice, &conf_string, NULL, "headers to add", OPTION_REPEATABLE),
-	OPT_BOOL(T, headers_only, "no", "deliver the header only"),
-	CONF_ROW(T, headers_remove, struct slice, &conf_string, NULL, "names of headers to remove", OPTION_REPEATABLE),
-	OPT_STRING(T, headers_rewrite, NULL, "rewriting rules for the header"),
-	OPT_EXPAND(T, home_directory, NULL, "home directory of the delivery"),
-	OPT_BOOL(T, initgroups, "no", "the user's further groups too"),
-	OPT_EXPAND(T, max_parallel, NULL, "deliveries at a time"),
-	OPT_EXPAND(T, message_size_limit, "0", "larger messages fail; 0: no limit"),
-	OPT_BOOL(T, rcpt_include_affixes, "no", "RCPT names prefix and suffix"),
-	OPT_BOOL(T, retry_use_local_part, "no", "retry times are kept per local part"),
-	OPT_EXPAND(T, return_path, NULL, "the sender of the delivery"),
-	OPT_BOOL(T, return_path_add, "no", "add Return-path:"),
-	OPT_EXPAND(T, shadow_condition, NULL, "when to use the shadow transport"),
-	OPT_STRING(T, shadow_transport, NULL, "gets a copy"),
-	OPT_EXPAND(T, transport_filter, NULL, "a program that changes the message"),
-	OPT_TIME(T, transport_filter_timeout, "5m", "for each of its pieces"),
-	OPT_EXPAND(T, user, NULL, "user of the delivery"),
+    OPT_BOOL(T, body_only, "no", "deliver the body only"),
+    OPT_EXPAND(T, current_directory, NULL, "current directory of the delivery"),
+    OPT_EXPAND(T, debug_print, NULL, "text for -d"),
+    OPT_BOOL(T, delivery_date_add, "no", "add Delivery-date:"),
+    OPT_BOOL(T, disable_logging, "no", "do not log deliveries"),
+    OPT_BOOL(T, envelope_to_add, "no", "add Envelope-to:"),
+    OPT_LATER(T, event_action, const struct expansion *, &conf_expansion, NULL, "events come later"),
+    OPT_EXPAND(T, group, NULL, "group of the delivery"),
+    CONF_ROW(T, headers_add, struct slice, &conf_string, NULL, "headers to add", OPTION_REPEATABLE),
+    OPT_BOOL(T, headers_only, "no", "deliver the header only"),
+    CONF_ROW(T, headers_remove, struct slice, &conf_string, NULL, "names of headers to remove",
+	     OPTION_REPEATABLE),
+    OPT_STRING(T, headers_rewrite, NULL, "rewriting rules for the header"),
+    OPT_EXPAND(T, home_directory, NULL, "home directory of the delivery"),
+    OPT_BOOL(T, initgroups, "no", "the user's further groups too"),
+    OPT_EXPAND(T, max_parallel, NULL, "deliveries at a time"),
+    OPT_EXPAND(T, message_size_limit, "0", "larger messages fail; 0: no limit"),
+    OPT_BOOL(T, rcpt_include_affixes, "no", "RCPT names prefix and suffix"),
+    OPT_BOOL(T, retry_use_local_part, "no", "retry times are kept per local part"),
+    OPT_EXPAND(T, return_path, NULL, "the sender of the delivery"),
+    OPT_BOOL(T, return_path_add, "no", "add Return-path:"),
+    OPT_EXPAND(T, shadow_condition, NULL, "when to use the shadow transport"),
+    OPT_STRING(T, shadow_transport, NULL, "gets a copy"),
+    OPT_EXPAND(T, transport_filter, NULL, "a program that changes the message"),
+    OPT_TIME(T, transport_filter_timeout, "5m", "for each of its pieces"),
+    OPT_EXPAND(T, user, NULL, "user of the delivery"),
 };
 const unsigned transport_generic_option_count = ARRAY_COUNT(transport_generic_options);
 
@@ -65,10 +66,12 @@ static enum rc check_shadow(struct conf *conf, T *transport, struct err *err)
 		return err_set(err, FAIL, "shadow transport not allowed on a remote transport");
 	shadow = conf_instance_find(conf, CONF_SECTION_TRANSPORTS, transport->shadow_transport);
 	if (!shadow)
-		return err_set(err, FAIL, "shadow transport \"%.*s\" not found", SLICE_ARG(transport->shadow_transport));
+		return err_set(err, FAIL, "shadow transport \"%.*s\" not found",
+			       SLICE_ARG(transport->shadow_transport));
 	ops = shadow->instance.driver->ops;
 	if (!ops->local)
-		return err_set(err, FAIL, "shadow transport \"%.*s\" is not a local transport", SLICE_ARG(transport->shadow_transport));
+		return err_set(err, FAIL, "shadow transport \"%.*s\" is not a local transport",
+			       SLICE_ARG(transport->shadow_transport));
 	transport->shadow = shadow;
 	return OK;
 }
@@ -93,26 +96,40 @@ static enum rc transport_check(struct conf *conf, void *instance, struct err *er
 }
 
 static const struct conf_driver *const transport_drivers[] = {
-	&transport_appendfile_driver, &transport_autoreply_driver, &transport_lmtp_driver, &transport_pipe_driver,
-	&transport_queuefile_driver,  &transport_smtp_driver,	   NULL,
+    &transport_appendfile_driver,
+    &transport_autoreply_driver,
+    &transport_lmtp_driver,
+    &transport_pipe_driver,
+    &transport_queuefile_driver,
+    &transport_smtp_driver,
+    NULL,
 };
 const struct conf_section transport_conf_section = {
-	.id = CONF_SECTION_TRANSPORTS, .name = "transports", .drivers = transport_drivers,
-	.generic = transport_generic_options, .generic_count = ARRAY_COUNT(transport_generic_options),
-	.head_size = sizeof(T), .check = transport_check,
+    .id = CONF_SECTION_TRANSPORTS,
+    .name = "transports",
+    .drivers = transport_drivers,
+    .generic = transport_generic_options,
+    .generic_count = ARRAY_COUNT(transport_generic_options),
+    .head_size = sizeof(T),
+    .check = transport_check,
 };
 
 static const struct conf_option transport_options[] = {
-	OPT_TIME(struct transport_options, callout_domain_negative_expire, "3h", "how long a refusal of all holds"),
-	OPT_TIME(struct transport_options, callout_domain_positive_expire, "7d", "how long a domain is known to work"),
-	OPT_TIME(struct transport_options, callout_negative_expire, "2h", "how long a refused address is known"),
-	OPT_TIME(struct transport_options, callout_positive_expire, "24h", "how long an accepted address is known"),
-	OPT_EXPAND(struct transport_options, callout_random_local_part, "$primary_hostname-$tod_epoch-testing",
-		   "the address that nobody has"),
+    OPT_TIME(struct transport_options, callout_domain_negative_expire, "3h",
+	     "how long a refusal of all holds"),
+    OPT_TIME(struct transport_options, callout_domain_positive_expire, "7d",
+	     "how long a domain is known to work"),
+    OPT_TIME(struct transport_options, callout_negative_expire, "2h", "how long a refused address is known"),
+    OPT_TIME(struct transport_options, callout_positive_expire, "24h",
+	     "how long an accepted address is known"),
+    OPT_EXPAND(struct transport_options, callout_random_local_part, "$primary_hostname-$tod_epoch-testing",
+	       "the address that nobody has"),
 };
 const struct conf_group transport_conf_group = {
-	.id = CONF_TRANSPORT, .size = sizeof(struct transport_options), .options = transport_options,
-	.option_count = ARRAY_COUNT(transport_options),
+    .id = CONF_TRANSPORT,
+    .size = sizeof(struct transport_options),
+    .options = transport_options,
+    .option_count = ARRAY_COUNT(transport_options),
 };
 
 /* ---- Per shard ---------------------------------------------------------------------------------------------------- */
@@ -192,9 +209,14 @@ static void clear_outcomes(struct delivery *delivery)
 {
 	for (unsigned i = 0; i < delivery->count; i++)
 		delivery->outcomes[i] = (struct delivery_outcome){
-			.rc = DEFER, .message = SLICE("not tried"), .user_message = SLICE_EMPTY, .reply_text = SLICE_EMPTY,
-			.tls_cipher = SLICE_EMPTY, .special_log = SLICE_EMPTY, .output = SLICE_EMPTY,
-			.host = {.name = SLICE_EMPTY, .mx = MX_NONE},
+		    .rc = DEFER,
+		    .message = SLICE("not tried"),
+		    .user_message = SLICE_EMPTY,
+		    .reply_text = SLICE_EMPTY,
+		    .tls_cipher = SLICE_EMPTY,
+		    .special_log = SLICE_EMPTY,
+		    .output = SLICE_EMPTY,
+		    .host = {.name = SLICE_EMPTY, .mx = MX_NONE},
 		};
 }
 
@@ -209,7 +231,8 @@ static enum rc set_home(struct scope *sc, const T *transport, struct err *err)
 	rc = expand(sc, transport->home_directory, &home, err);
 	if (rc != OK) {
 		err_prefix(err, "home directory \"%.*s\" failed to expand for %.*s transport",
-			   SLICE_ARG(expansion_text(transport->home_directory)), SLICE_ARG(transport->instance.name));
+			   SLICE_ARG(expansion_text(transport->home_directory)),
+			   SLICE_ARG(transport->instance.name));
 		return rc == FAIL ? DEFER : rc;
 	}
 	if (home.len == 0 || home.ptr[0] != '/')
@@ -232,7 +255,8 @@ static void run_driver(struct scope *sc, struct delivery *delivery, bool limited
 	if (rc == OK && limited)
 		rc = expand_option_int(sc, transport->max_parallel, 0, &max, &err);
 	if (rc == OK && max > 0)
-		rc = limit_enter(sc->task, transport->instance.name, (uint32_t)max, LIMIT_WAIT_MS, "max_parallel", &err);
+		rc = limit_enter(sc->task, transport->instance.name, (uint32_t)max, LIMIT_WAIT_MS,
+				 "max_parallel", &err);
 	if (rc != OK) {
 		outcome_all_err(sc, delivery, DEFER, &err, NULL);
 		return;
@@ -254,10 +278,10 @@ static bool wants_shadow(struct scope *sc, const T *transport)
 	rc = expand(sc, transport->shadow_condition, &value, &err);
 	if (rc == FAIL && !err.forced)
 		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, &sc->message->id,
-			   "failed to expand shadow_condition of %.*s transport: %.*s", SLICE_ARG(transport->instance.name),
-			   SLICE_ARG(err.text));
-	return rc == OK && value.len && !slice_eq(value, SLICE("0")) && !slice_eq_nocase(value, SLICE("no")) &&
-	       !slice_eq_nocase(value, SLICE("false"));
+			   "failed to expand shadow_condition of %.*s transport: %.*s",
+			   SLICE_ARG(transport->instance.name), SLICE_ARG(err.text));
+	return rc == OK && value.len && !slice_eq(value, SLICE("0")) &&
+	       !slice_eq_nocase(value, SLICE("no")) && !slice_eq_nocase(value, SLICE("false"));
 }
 
 /* A copy for the shadow transport of what was delivered. Its outcome is worth a few words in the log, and no more. */
@@ -283,9 +307,10 @@ static void run_shadow(struct scope *sc, struct delivery *delivery)
 	for (unsigned i = 0; i < copy.count; i++) {
 		struct delivery_outcome *outcome = &delivery->outcomes[from[i]];
 		bool fine = copy.outcomes[i].rc == OK;
-		struct slice text = arena_printf(sc->task->arena, "%.*s ST=%.*s%s%.*s%s", SLICE_ARG(outcome->special_log),
-						 SLICE_ARG(copy.transport->instance.name), fine ? "" : " (",
-						 SLICE_ARG(fine ? SLICE_EMPTY : copy.outcomes[i].message), fine ? "" : ")");
+		struct slice text =
+		    arena_printf(sc->task->arena, "%.*s ST=%.*s%s%.*s%s", SLICE_ARG(outcome->special_log),
+				 SLICE_ARG(copy.transport->instance.name), fine ? "" : " (",
+				 SLICE_ARG(fine ? SLICE_EMPTY : copy.outcomes[i].message), fine ? "" : ")");
 		if (text.ptr)
 			outcome->special_log = text;
 	}

@@ -21,13 +21,16 @@ struct transport {
 	const struct transport *shadow; /* it, when the file is read */
 	int64_t transport_filter_timeout;
 	/* Made from the driver's options when the file is checked: */
-	const struct expansion *batch_id; /* local transports and lmtp: addresses with equal values may go together */
-	int64_t batch_max;		  /* addresses at a time; 1: one by one; 0: no limit */
-	const struct expansion *multi_domain; /* smtp: NULL or true: addresses of several domains may go together */
-	const struct expansion *retry_by_ip;  /* smtp: NULL or true: retry times are kept per IP address, not per host name */
-	bool retry_by_sender;		  /* smtp: an address that is put off is put off for this sender only */
-	bool ignore_quota;		  /* LMTP: RCPT asks for IGNOREQUOTA, where offered */
-	bool is_local;			  /* runs under a user's id, without hosts */
+	const struct expansion
+	    *batch_id;     /* local transports and lmtp: addresses with equal values may go together */
+	int64_t batch_max; /* addresses at a time; 1: one by one; 0: no limit */
+	const struct expansion
+	    *multi_domain; /* smtp: NULL or true: addresses of several domains may go together */
+	const struct expansion
+	    *retry_by_ip;     /* smtp: NULL or true: retry times are kept per IP address, not per host name */
+	bool retry_by_sender; /* smtp: an address that is put off is put off for this sender only */
+	bool ignore_quota;    /* LMTP: RCPT asks for IGNOREQUOTA, where offered */
+	bool is_local;        /* runs under a user's id, without hosts */
 };
 
 /* One batch: addresses that go together (same transport, hosts, errors_to, headers, user...). */
@@ -36,29 +39,41 @@ struct delivery {
 	struct address **addresses;
 	struct delivery_outcome *outcomes; /* one each */
 	unsigned count;
-	struct host_list *hosts;	   /* remote */
+	struct host_list *hosts; /* remote */
 };
 struct delivery_outcome {
-	enum rc rc;			   /* OK delivered, FAIL bounces, DEFER is retried */
-	struct slice message;		   /* why not; or the confirmation (C="...") when OK */
-	struct slice user_message;	   /* text that may go into the bounce beyond message */
-	int os;				   /* errno, or what the log shows in its place: below 0, as Exim numbers them */
-	int basic_errno_more;		   /* the reply's code */
-	enum { RETRY_ERROR_NONE, RETRY_ERROR_CONNECT, RETRY_ERROR_TIMEOUT, RETRY_ERROR_QUOTA, RETRY_ERROR_DNS,
-	       RETRY_ERROR_LOST, RETRY_ERROR_TLS, RETRY_ERROR_AUTH, RETRY_ERROR_MAIL_4XX, RETRY_ERROR_RCPT_4XX,
-	       RETRY_ERROR_DATA_4XX, RETRY_ERROR_REFUSED } error;
+	enum rc rc;                /* OK delivered, FAIL bounces, DEFER is retried */
+	struct slice message;      /* why not; or the confirmation (C="...") when OK */
+	struct slice user_message; /* text that may go into the bounce beyond message */
+	int os;               /* errno, or what the log shows in its place: below 0, as Exim numbers them */
+	int basic_errno_more; /* the reply's code */
+	enum {
+		RETRY_ERROR_NONE,
+		RETRY_ERROR_CONNECT,
+		RETRY_ERROR_TIMEOUT,
+		RETRY_ERROR_QUOTA,
+		RETRY_ERROR_DNS,
+		RETRY_ERROR_LOST,
+		RETRY_ERROR_TLS,
+		RETRY_ERROR_AUTH,
+		RETRY_ERROR_MAIL_4XX,
+		RETRY_ERROR_RCPT_4XX,
+		RETRY_ERROR_DATA_4XX,
+		RETRY_ERROR_REFUSED
+	} error;
 	enum { DEFER_ADDRESS, DEFER_HOST, DEFER_MESSAGE } scope; /* whose retry time grows */
-	struct host_item host;		   /* the one that gave the answer; name empty: local */
-	struct slice reply_text;	   /* remote reply, for Diagnostic-Code */
-	bool dsn_aware;			   /* next hop offered DSN */
-	bool pipelining, chunking, continued; /* log: L, K, "*" */
-	struct slice tls_cipher;	   /* empty: clear */
+	struct host_item host;                        /* the one that gave the answer; name empty: local */
+	struct slice reply_text;                      /* remote reply, for Diagnostic-Code */
+	bool dsn_aware;                               /* next hop offered DSN */
+	bool pipelining, chunking, continued;         /* log: L, K, "*" */
+	struct slice tls_cipher;                      /* empty: clear */
 	struct slice authenticator, authenticated_id; /* whom we logged in as; len 0: nobody */
-	struct ip_addr local;		   /* our end */
-	uint64_t size;			   /* bytes sent */
-	struct slice special_log;	   /* stands behind the host in the log's line, with a space in front: " ST=shadow" */
-	struct slice output;		   /* what a command said, for the bounce; empty: nothing */
-	bool freeze;			   /* with DEFER: the message is to be frozen (pipe's freeze_signal and its kin) */
+	struct ip_addr local;                         /* our end */
+	uint64_t size;                                /* bytes sent */
+	struct slice
+	    special_log; /* stands behind the host in the log's line, with a space in front: " ST=shadow" */
+	struct slice output; /* what a command said, for the bounce; empty: nothing */
+	bool freeze;         /* with DEFER: the message is to be frozen (pipe's freeze_signal and its kin) */
 };
 
 #define RETRY_NOT_REACHED_HOSTS (-54) /* os of an outcome: no host of it may be tried yet */
@@ -71,13 +86,14 @@ struct transport_ops {
 
 extern const struct conf_section transport_conf_section; /* begin transports */
 extern const struct conf_feature transport_features[];
-extern const struct conf_group transport_conf_group;	 /* callout_... */
+extern const struct conf_group transport_conf_group; /* callout_... */
 struct transport_options {
 	int64_t callout_domain_negative_expire, callout_domain_positive_expire;
 	int64_t callout_negative_expire, callout_positive_expire;
 	const struct expansion *callout_random_local_part;
 };
-extern const struct variable_table transport_variables;	 /* $transport_name, $host..., $return_path, $sending_ip_address */
+extern const struct variable_table
+    transport_variables; /* $transport_name, $host..., $return_path, $sending_ip_address */
 
 /* Delivers the batch. A local transport that has to run under another user's id is handed to the privileged helper
  * (lib/transport/helper.h) when the process was started as root. Parks. */
@@ -86,14 +102,14 @@ void transport_deliver(struct scope *sc, struct delivery *delivery);
 /* Host retry state: is this host's retry time not yet reached? Asked for each host before a connection is tried; and told
  * afterwards. Given by lib/deliver, which owns the retry rules; NULL functions: always try. */
 struct host_history {
-	bool expired;	    /* it has been failing past the last of its retry rules */
-	uint64_t last_try;  /* wall clock, seconds; 0: no failure is remembered */
+	bool expired;      /* it has been failing past the last of its retry rules */
+	uint64_t last_try; /* wall clock, seconds; 0: no failure is remembered */
 };
 struct host_retry {
-	bool (*blocked)(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
-			struct host_history *history_ret);
-	void (*result)(void *arg, struct scope *sc, const struct transport *transport, const struct host_item *host,
-		       const struct delivery_outcome *outcome);
+	bool (*blocked)(void *arg, struct scope *sc, const struct transport *transport,
+			const struct host_item *host, struct host_history *history_ret);
+	void (*result)(void *arg, struct scope *sc, const struct transport *transport,
+		       const struct host_item *host, const struct delivery_outcome *outcome);
 	void *arg;
 };
 void transport_set_host_retry(struct shard *shard, const struct host_retry *retry);
@@ -102,12 +118,12 @@ void transport_set_host_retry(struct shard *shard, const struct host_retry *retr
  * and body with LF line ends, as a user would type it: fixing it up is the submitter's business. The slices are borrowed.
  * OK: accepted for delivery. Parks. */
 struct submission {
-	struct slice sender;		   /* "" for automatic answers */
+	struct slice sender; /* "" for automatic answers */
 	const struct slice *recipients;
 	unsigned recipient_count;
 	struct slice text;
-	const struct message *about;	   /* what it answers */
-	uint32_t uid, gid;		   /* on whose behalf */
+	const struct message *about; /* what it answers */
+	uint32_t uid, gid;           /* on whose behalf */
 };
 struct transport_submit {
 	enum rc (*submit)(void *arg, struct scope *sc, const struct submission *submission, struct err *err);
@@ -135,7 +151,8 @@ struct callout_answer {
 	const char *failure;
 	bool accepted; /* with OK: the host said so, now or earlier; false: nothing was found out */
 };
-NODISCARD enum rc callout(struct scope *sc, struct address *address, bool sender, const struct callout_options *options,
-			  struct callout_answer *answer_ret, struct err *err);
+NODISCARD enum rc callout(struct scope *sc, struct address *address, bool sender,
+			  const struct callout_options *options, struct callout_answer *answer_ret,
+			  struct err *err);
 
 #endif

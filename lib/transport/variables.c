@@ -17,7 +17,8 @@ static enum rc get_host(struct scope *sc, const struct variable *variable, struc
 	return OK;
 }
 
-static enum rc get_host_address(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_host_address(struct scope *sc, const struct variable *variable, struct slice *ret,
+				struct err *err)
 {
 	struct str text = str_make(sc->task->arena);
 
@@ -28,7 +29,8 @@ static enum rc get_host_address(struct scope *sc, const struct variable *variabl
 	return ret->ptr ? OK : err_memory(err);
 }
 
-static enum rc get_host_port(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_host_port(struct scope *sc, const struct variable *variable, struct slice *ret,
+			     struct err *err)
 {
 	struct str text = str_make(sc->task->arena);
 	uint16_t port = !sc->host ? 0 : sc->host->port ? sc->host->port : sc->host->ip.port;
@@ -41,9 +43,9 @@ static enum rc get_host_port(struct scope *sc, const struct variable *variable, 
 }
 
 static const struct variable rows[] = {
-	{"host", get_host, 0},
-	{"host_address", get_host_address, 0},
-	{"host_port", get_host_port, 0},
-	{"transport_name", get_name, 0},
+    {"host", get_host, 0},
+    {"host_address", get_host_address, 0},
+    {"host_port", get_host_port, 0},
+    {"transport_name", get_name, 0},
 };
 const struct variable_table transport_variables = {rows, ARRAY_COUNT(rows)};

@@ -23,7 +23,8 @@ static enum rc threshold(struct append *append, uint64_t *ret)
 	percent = text.len && text.ptr[text.len - 1] == '%';
 	text.len -= percent;
 	if (text.len == 0 || !conf_parse_int(slice_trim(text), &number) || number < 0)
-		return err_set(append->err, FAIL, "malformed value \"%.*s\" for quota_warn_threshold", SLICE_ARG(text));
+		return err_set(append->err, FAIL, "malformed value \"%.*s\" for quota_warn_threshold",
+			       SLICE_ARG(text));
 	*ret = percent ? append->quota * (uint64_t)number / 100 : (uint64_t)number;
 	return OK;
 }
@@ -71,13 +72,16 @@ static enum rc make_warning(struct append *append, struct slice text, struct sub
 static enum rc warn(struct append *append)
 {
 	struct transport_shard *state = transport_shard(append->sc->task->shard);
-	struct submission submission = {.sender = SLICE_EMPTY, .about = append->sc->message, .uid = append->who.uid,
+	struct submission submission = {.sender = SLICE_EMPTY,
+					.about = append->sc->message,
+					.uid = append->who.uid,
 					.gid = append->who.gid};
 	uint64_t limit;
 	struct slice text;
 	enum rc rc = threshold(append, &limit);
 
-	if (rc != OK || limit == 0 || append->size_before > limit || append->size_before + append->size <= limit)
+	if (rc != OK || limit == 0 || append->size_before > limit ||
+	    append->size_before + append->size <= limit)
 		return rc;
 	rc = expand_option(append->sc, append->options->quota_warn_message, &text, append->err);
 	if (rc == OK)
@@ -94,7 +98,9 @@ void quota_warn(struct append *append)
 	struct scope *sc = append->sc;
 
 	/* The message is in the mailbox: whatever goes wrong from here on is for the log. */
-	if (quota_warns(append->options) && !append->quota_bypassed && warn(append) != OK && !sc->task->cancelled)
+	if (quota_warns(append->options) && !append->quota_bypassed && warn(append) != OK &&
+	    !sc->task->cancelled)
 		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, &sc->message->id,
-			   "no warning about the size of %s was sent: %.*s", append->path, SLICE_ARG(append->err->text));
+			   "no warning about the size of %s was sent: %.*s", append->path,
+			   SLICE_ARG(append->err->text));
 }

@@ -55,7 +55,8 @@ static const struct conf_section acl = {.id = CONF_SECTION_ACL, .name = "acl", .
 static const struct conf_section *const sections[] = {&routers, &acl, NULL};
 static const struct conf_feature features[] = {{"_HAVE_TLS", "TLS"}, {NULL, NULL}};
 static const struct conf_feature *const rooms[] = {features, NULL};
-static const struct conf_language language = {.features = rooms, .sections = sections, .macros = conf_feature_macros};
+static const struct conf_language language = {
+    .features = rooms, .sections = sections, .macros = conf_feature_macros};
 
 static void print_all(const struct conf *conf, struct arena *arena)
 {

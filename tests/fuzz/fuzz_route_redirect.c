@@ -7,7 +7,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct slice text = slice_make((const char *)data, size > 65536 ? 65536 : size, TAINTED), rest = text, code = text;
+	struct slice text = slice_make((const char *)data, size > 65536 ? 65536 : size, TAINTED), rest = text,
+		     code = text;
 	struct redirect_item item;
 	struct arena arena;
 

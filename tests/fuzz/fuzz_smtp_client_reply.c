@@ -5,7 +5,8 @@
 #include "smtp_client/reply.h"
 
 /* The first reply in the bytes, fed in steps of the given size. */
-static enum reply_state parse(struct arena *arena, struct slice bytes, size_t step, struct reply_parser *parser, size_t *taken)
+static enum reply_state parse(struct arena *arena, struct slice bytes, size_t step,
+			      struct reply_parser *parser, size_t *taken)
 {
 	enum reply_state state = REPLY_MORE;
 	size_t at = 0, used;
@@ -37,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ASSERT(state == state_cut);
 	if (state == REPLY_DONE) {
 		struct slice text = str_slice(&whole.text);
-		ASSERT(taken_whole == taken_cut && whole.code == cut.code && whole.code >= 100 && whole.code <= 599);
+		ASSERT(taken_whole == taken_cut && whole.code == cut.code && whole.code >= 100 &&
+		       whole.code <= 599);
 		ASSERT(slice_eq(text, str_slice(&cut.text)));
 		ASSERT(text.len <= SMTP_REPLY_SIZE_MAX + SMTP_REPLY_LINE_MAX);
 		ehlo_parse(text, &offer);

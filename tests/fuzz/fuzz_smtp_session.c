@@ -54,51 +54,63 @@ static struct {
 
 /* ---- Configurations ------------------------------------------------------------------------------------------- */
 
-#define COMMON                                                                                                             \
-	"primary_hostname = mx.test\nlog_selector = +all\nspool_directory = /spool\nlog_file_path = /spool/log/%s\n"      \
-	"smtp_max_synprot_errors = 30\nsmtp_max_unknown_commands = 20\ncheck_spool_space = 0\ncheck_spool_inodes = 0\n"   \
+#define COMMON                                                                                                                 \
+	"primary_hostname = mx.test\nlog_selector = +all\nspool_directory = /spool\nlog_file_path = /spool/log/%s\n"           \
+	"smtp_max_synprot_errors = 30\nsmtp_max_unknown_commands = 20\ncheck_spool_space = 0\ncheck_spool_inodes = 0\n"        \
 	"acl_smtp_helo = helo\nacl_smtp_mail = mail\nacl_smtp_rcpt = rcpt\nacl_smtp_predata = predata\nacl_smtp_data = data\n" \
-	"acl_smtp_vrfy = accept\nacl_smtp_notquit = accept\nacl_smtp_quit = accept\ndsn_advertise_hosts = *\n"             \
+	"acl_smtp_vrfy = accept\nacl_smtp_notquit = accept\nacl_smtp_quit = accept\ndsn_advertise_hosts = *\n"                 \
 	"smtp_accept_max_nonmail = 50\n"
-#define POLICY                                                                                                             \
-	"begin acl\n"                                                                                                     \
-	"helo:\n deny condition = ${if eq{$sender_helo_name}{refused}}\n message = no $sender_helo_name\n accept\n"        \
-	"mail:\n deny senders = refused@test\n message = no $smtp_command\n defer senders = deferred@test\n"               \
-	" drop senders = dropped@test\n accept set acl_m_x = $acl_m_x$sender_address\n set acl_c_x = $smtp_command_history\n" \
+#define POLICY                                                                                                                 \
+	"begin acl\n"                                                                                                          \
+	"helo:\n deny condition = ${if eq{$sender_helo_name}{refused}}\n message = no $sender_helo_name\n accept\n"            \
+	"mail:\n deny senders = refused@test\n message = no $smtp_command\n defer senders = deferred@test\n"                   \
+	" drop senders = dropped@test\n accept set acl_m_x = $acl_m_x$sender_address\n set acl_c_x = $smtp_command_history\n"  \
 	"rcpt:\n deny local_parts = refused\n message = 553-5.1.1 no\\n553 5.1.1 $local_part\n defer local_parts = deferred\n" \
-	" discard local_parts = gone\n warn local_parts = queued\n control = queue_only\n warn local_parts = late\n"       \
-	" control = fakereject\n warn add_header = X-Rcpt: $local_part\n accept message = yes $acl_m_x\n"                  \
-	"predata:\n deny senders = nodata@test\n accept\n"                                                                \
-	"data:\n deny condition = ${if match{$h_subject:}{refuse}}\n message = $h_subject: no\n"                          \
-	" discard condition = ${if eq{$h_subject:}{discard}}\n warn remove_header = X-Gone\n accept\n"                     \
+	" discard local_parts = gone\n warn local_parts = queued\n control = queue_only\n warn local_parts = late\n"           \
+	" control = fakereject\n warn add_header = X-Rcpt: $local_part\n accept message = yes $acl_m_x\n"                      \
+	"predata:\n deny senders = nodata@test\n accept\n"                                                                     \
+	"data:\n deny condition = ${if match{$h_subject:}{refuse}}\n message = $h_subject: no\n"                               \
+	" discard condition = ${if eq{$h_subject:}{discard}}\n warn remove_header = X-Gone\n accept\n"                         \
 	"begin routers\nr:\n driver = accept\n transport = t\nbegin transports\nt:\n driver = appendfile\n file = /dev/null\n"
 
 static const char *const texts[] = {
-	COMMON "recipients_max = 5\nrecipients_max_reject\nmessage_size_limit = 20K\nheader_maxsize = 4K\n"
-	       "header_line_maxsize = 500\nsmtp_accept_max_per_connection = 20\nreceived_headers_max = 3\n" POLICY,
-	COMMON "smtp_bare_newline = space\nsmtp_enforce_sync = false\nmessage_size_limit = 0\nhelo_allow_chars = _\n"
-	       "sender_unqualified_hosts = *\nrecipient_unqualified_hosts = *\nallow_domain_literals\n" POLICY,
+    COMMON
+    "recipients_max = 5\nrecipients_max_reject\nmessage_size_limit = 20K\nheader_maxsize = 4K\n"
+    "header_line_maxsize = 500\nsmtp_accept_max_per_connection = 20\nreceived_headers_max = 3\n" POLICY,
+    COMMON
+    "smtp_bare_newline = space\nsmtp_enforce_sync = false\nmessage_size_limit = 0\nhelo_allow_chars = _\n"
+    "sender_unqualified_hosts = *\nrecipient_unqualified_hosts = *\nallow_domain_literals\n" POLICY,
 };
 
 static const struct variable_table *const variables[] = {
-	&expand_variables, &message_variables, &match_variables, &route_variables, &transport_variables, &acl_variables,
-	&smtp_variables, &deliver_variables, NULL,
+    &expand_variables, &message_variables,   &match_variables,
+    &route_variables,  &transport_variables, &acl_variables,
+    &smtp_variables,   &deliver_variables,   NULL,
 };
 static const struct expand_item *const *const items[] = {expand_items, lookup_items, acl_items, NULL};
 static const struct expand_operator *const *const operators[] = {expand_operators, NULL};
-static const struct expand_condition *const *const conditions[] = {expand_conditions, match_conditions, acl_conditions, NULL};
+static const struct expand_condition *const *const conditions[] = {expand_conditions, match_conditions,
+								   acl_conditions, NULL};
 static struct language words = {
-	.variables = variables, .items = items, .operators = operators, .conditions = conditions, .lookup_quote = lookup_quote,
+    .variables = variables,
+    .items = items,
+    .operators = operators,
+    .conditions = conditions,
+    .lookup_quote = lookup_quote,
 };
 static const struct conf_group *const groups[] = {
-	&log_conf_group, &message_conf_group, &expand_conf_group, &lookup_conf_group, &match_conf_group, &route_conf_group,
-	&transport_conf_group, &smtp_conf_group, &deliver_conf_group, NULL,
+    &log_conf_group,   &message_conf_group,   &expand_conf_group, &lookup_conf_group,  &match_conf_group,
+    &route_conf_group, &transport_conf_group, &smtp_conf_group,   &deliver_conf_group, NULL,
 };
 static const struct conf_section *const sections[] = {
-	&acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section, NULL,
+    &acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section, NULL,
 };
 static const struct conf_language registry = {
-	.groups = groups, .sections = sections, .named_list = match_named_list, .language = &words, .expand_early = expand_early,
+    .groups = groups,
+    .sections = sections,
+    .named_list = match_named_list,
+    .language = &words,
+    .expand_early = expand_early,
 };
 
 static struct conf *conf_of(unsigned which)
@@ -133,14 +145,15 @@ static struct conf *conf_of(unsigned which)
 
 static void check_header(const struct message *m)
 {
-	LIST_EACH(l, &m->headers.list) {
+	LIST_EACH (l, &m->headers.list) {
 		struct header *h = LIST_ITEM(l, struct header, link);
 
 		ASSERT(h->text.len && h->text.ptr[h->text.len - 1] == '\n');
 		/* Inside of a field a line end is followed by white space, or it would be another field. */
 		for (uint32_t i = 0; i + 1 < h->text.len; i++)
 			ASSERT(h->text.ptr[i] != '\r' &&
-			       (h->text.ptr[i] != '\n' || h->text.ptr[i + 1] == ' ' || h->text.ptr[i + 1] == '\t'));
+			       (h->text.ptr[i] != '\n' || h->text.ptr[i + 1] == ' ' ||
+				h->text.ptr[i + 1] == '\t'));
 	}
 }
 
@@ -203,12 +216,13 @@ static bool is_committed(struct slice id)
 static void check_line(struct slice line, unsigned *promised)
 {
 	ASSERT(line.len >= 4 && line.len <= REPLY_LINE_MAX - 2);
-	ASSERT(line.ptr[0] >= '2' && line.ptr[0] <= '5' && ascii_is_digit(line.ptr[1]) && ascii_is_digit(line.ptr[2]) &&
-	       (line.ptr[3] == ' ' || line.ptr[3] == '-'));
+	ASSERT(line.ptr[0] >= '2' && line.ptr[0] <= '5' && ascii_is_digit(line.ptr[1]) &&
+	       ascii_is_digit(line.ptr[2]) && (line.ptr[3] == ' ' || line.ptr[3] == '-'));
 	for (struct slice rest = line; rest.len;) {
 		unsigned len = utf8_sequence(rest);
 
-		ASSERT(len && ((unsigned char)rest.ptr[0] >= ' ' || rest.ptr[0] == '\t') && rest.ptr[0] != 0x7f);
+		ASSERT(len && ((unsigned char)rest.ptr[0] >= ' ' || rest.ptr[0] == '\t') &&
+		       rest.ptr[0] != 0x7f);
 		rest = slice_from(rest, len);
 	}
 	ptrdiff_t id = -1;
@@ -357,7 +371,8 @@ static void all_is_given_back(struct smtp_server *server)
 
 static void whole_session(void *arg)
 {
-	struct spool_options options = {.directory = "/spool", .segment_size = SEGMENT_SIZE_MIN, .sync = true};
+	struct spool_options options = {
+	    .directory = "/spool", .segment_size = SEGMENT_SIZE_MIN, .sync = true};
 	struct smtp_start start = {.conf = run.conf, .shared = arg, .id_unique = 1};
 	struct smtp_server *server;
 	struct stream *stream;

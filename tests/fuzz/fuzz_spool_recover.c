@@ -240,7 +240,8 @@ static void store_some(struct task *task, struct spool *spool, unsigned count)
 
 static void use_it(void *arg)
 {
-	struct spool_options options = {.directory = "/spool", .segment_size = SEGMENT_SIZE_MIN, .sync = true};
+	struct spool_options options = {
+	    .directory = "/spool", .segment_size = SEGMENT_SIZE_MIN, .sync = true};
 	struct arena arena;
 	struct task task;
 	struct err err;

@@ -9,8 +9,13 @@
 
 static void test_round_trip(void **state)
 {
-	struct smtp_told told = {.host_name = SLICE("h.test"), .protocol = SLICE("p"), .ident = SLICE_EMPTY, .authenticator = SLICE("plain"),
-				 .authenticated_id = SLICE("id=x"), .authenticated_sender = SLICE("s@x"), .suppress_fixups = true},
+	struct smtp_told told = {.host_name = SLICE("h.test"),
+				 .protocol = SLICE("p"),
+				 .ident = SLICE_EMPTY,
+				 .authenticator = SLICE("plain"),
+				 .authenticated_id = SLICE("id=x"),
+				 .authenticated_sender = SLICE("s@x"),
+				 .suppress_fixups = true},
 			 back = {.dont_deliver = false};
 	struct slice words[TOLD_WORDS_MAX];
 	struct arena arena;
@@ -37,8 +42,19 @@ static void test_round_trip(void **state)
 
 static void test_malformed_words(void **state)
 {
-	static const char *const words[] = {"", "host", "host=", "host=1.2.3.4", "host=[1.2.3.4", "host=[]1", "host=[1.2.3.4]",
-					    "host=[1.2.3.4]65536", "host=[1.2.3.4]x", "interface=[x]1", "nosuch=x", "protocol", "dont-deliver=1"};
+	static const char *const words[] = {"",
+					    "host",
+					    "host=",
+					    "host=1.2.3.4",
+					    "host=[1.2.3.4",
+					    "host=[]1",
+					    "host=[1.2.3.4]",
+					    "host=[1.2.3.4]65536",
+					    "host=[1.2.3.4]x",
+					    "interface=[x]1",
+					    "nosuch=x",
+					    "protocol",
+					    "dont-deliver=1"};
 	struct smtp_told told = {.dont_deliver = false};
 
 	(void)state;
@@ -56,16 +72,16 @@ static void test_judgement(void **state)
 		struct caller caller;
 		bool owner, trusted, admin;
 	} rows[] = {
-		{{.uid = 0}, false, true, true},
-		{{.uid = 500, .gid = 1}, false, true, true},
-		{{.uid = 9, .gid = 9}, false, false, false},
-		{{.uid = 9, .gid = 9}, true, true, true},
-		{{.uid = 501, .gid = 9}, false, true, false},
-		{{.uid = 9, .gid = 701}, false, true, false},
-		{{.uid = 9, .gid = 9, .groups = {1, 701}, .group_count = 2}, false, true, false},
-		{{.uid = 9, .gid = 9, .groups = {1, 701}, .group_count = 1}, false, false, false},
-		{{.uid = 9, .gid = 600}, false, false, true},
-		{{.uid = 9, .gid = 9, .groups = {700}, .group_count = 1}, false, false, true},
+	    {{.uid = 0}, false, true, true},
+	    {{.uid = 500, .gid = 1}, false, true, true},
+	    {{.uid = 9, .gid = 9}, false, false, false},
+	    {{.uid = 9, .gid = 9}, true, true, true},
+	    {{.uid = 501, .gid = 9}, false, true, false},
+	    {{.uid = 9, .gid = 701}, false, true, false},
+	    {{.uid = 9, .gid = 9, .groups = {1, 701}, .group_count = 2}, false, true, false},
+	    {{.uid = 9, .gid = 9, .groups = {1, 701}, .group_count = 1}, false, false, false},
+	    {{.uid = 9, .gid = 600}, false, false, true},
+	    {{.uid = 9, .gid = 9, .groups = {700}, .group_count = 1}, false, false, true},
 	};
 
 	(void)state;
@@ -84,9 +100,9 @@ static void test_judgement(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_malformed_words),
-		cmocka_unit_test(test_judgement),
+	    cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_malformed_words),
+	    cmocka_unit_test(test_judgement),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,15 +15,15 @@ static void test_greeting(void **state)
 		const char *lines;
 		bool good, done;
 	} rows[] = {
-		{"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t12\nCUID\t3\nCOOKIE\tab\nDONE", true, true},
-		{"VERSION\t1\t0\nMECH\tlogin\nMECH\tplain\nDONE", true, true},
-		{"VERSION\t1\t2\nMECH\tPLAIN", true, false},
-		{"VERSION\t1\t2\nFUTURE\tx\n\nMECH\tPLAIN\nDONE", true, true},
-		{"VERSION\t2\t0", false, false},
-		{"VERSION", false, false},
-		{"VERSION\t1\t2\nSPID\t1", false, false},
-		{"MECH\tPLAIN\nDONE", false, false},
-		{"VERSION\t1\t2\nMECH\tLOGIN\nDONE", false, false},
+	    {"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t12\nCUID\t3\nCOOKIE\tab\nDONE", true, true},
+	    {"VERSION\t1\t0\nMECH\tlogin\nMECH\tplain\nDONE", true, true},
+	    {"VERSION\t1\t2\nMECH\tPLAIN", true, false},
+	    {"VERSION\t1\t2\nFUTURE\tx\n\nMECH\tPLAIN\nDONE", true, true},
+	    {"VERSION\t2\t0", false, false},
+	    {"VERSION", false, false},
+	    {"VERSION\t1\t2\nSPID\t1", false, false},
+	    {"MECH\tPLAIN\nDONE", false, false},
+	    {"VERSION\t1\t2\nMECH\tLOGIN\nDONE", false, false},
 	};
 
 	(void)state;
@@ -48,22 +48,22 @@ static void test_answer(void **state)
 		const char *user, *challenge;
 		bool temporary;
 	} rows[] = {
-		{"OK\t1\tuser=joe\tx=y", DOVECOT_OK, "joe", "", false},
-		{"OK\t1\tuser=a\001tb\00111", DOVECOT_OK, "a\tb\0011", "", false},
-		{"FAIL\t1\tuser=joe", DOVECOT_FAIL, "joe", "", false},
-		{"FAIL\t1\tuser=joe\ttemp", DOVECOT_FAIL, "joe", "", true},
-		{"FAIL\t1", DOVECOT_FAIL, "", "", false},
-		{"CONT\t1\tVXNlcg==", DOVECOT_CONT, "", "User", false},
-		{"CONT\t1", DOVECOT_CONT, "", "", false},
-		{"CONT\t1\t", DOVECOT_CONT, "", "", false},
-		{"CONT\t1\t*", -1, "", "", false},
-		{"OK\t1", -1, "", "", false},
-		{"OK\t1\tuser=", -1, "", "", false},
-		{"OK\t2\tuser=joe", -1, "", "", false},
-		{"OK\tx\tuser=joe", -1, "", "", false},
-		{"OK", -1, "", "", false},
-		{"", -1, "", "", false},
-		{"WHAT\t1", -1, "", "", false},
+	    {"OK\t1\tuser=joe\tx=y", DOVECOT_OK, "joe", "", false},
+	    {"OK\t1\tuser=a\001tb\00111", DOVECOT_OK, "a\tb\0011", "", false},
+	    {"FAIL\t1\tuser=joe", DOVECOT_FAIL, "joe", "", false},
+	    {"FAIL\t1\tuser=joe\ttemp", DOVECOT_FAIL, "joe", "", true},
+	    {"FAIL\t1", DOVECOT_FAIL, "", "", false},
+	    {"CONT\t1\tVXNlcg==", DOVECOT_CONT, "", "User", false},
+	    {"CONT\t1", DOVECOT_CONT, "", "", false},
+	    {"CONT\t1\t", DOVECOT_CONT, "", "", false},
+	    {"CONT\t1\t*", -1, "", "", false},
+	    {"OK\t1", -1, "", "", false},
+	    {"OK\t1\tuser=", -1, "", "", false},
+	    {"OK\t2\tuser=joe", -1, "", "", false},
+	    {"OK\tx\tuser=joe", -1, "", "", false},
+	    {"OK", -1, "", "", false},
+	    {"", -1, "", "", false},
+	    {"WHAT\t1", -1, "", "", false},
 	};
 	struct arena arena;
 
@@ -91,11 +91,20 @@ static void test_fixed(void **state)
 		const char *text;
 		bool fixed;
 	} rows[] = {
-		{"", true}, {"^user^secret", true}, {"$host", true}, {"${host_address}", true},
-		{"${lookup{$host}lsearch{/etc/passwd.client}{$value}fail}", true},
-		{"${if def:tls_out_cipher {a}{b}}", true}, {"${extract{1}{:}{$1}}", true},
-		{"$sender_address", false}, {"${sender_address_domain}", false}, {"${lc:$acl_m0}", false},
-		{"${if def:h_from: {a}{b}}", false}, {"${acl {x}}", false}, {"$h_from:", false}, {"${run{/bin/x}}", false},
+	    {"", true},
+	    {"^user^secret", true},
+	    {"$host", true},
+	    {"${host_address}", true},
+	    {"${lookup{$host}lsearch{/etc/passwd.client}{$value}fail}", true},
+	    {"${if def:tls_out_cipher {a}{b}}", true},
+	    {"${extract{1}{:}{$1}}", true},
+	    {"$sender_address", false},
+	    {"${sender_address_domain}", false},
+	    {"${lc:$acl_m0}", false},
+	    {"${if def:h_from: {a}{b}}", false},
+	    {"${acl {x}}", false},
+	    {"$h_from:", false},
+	    {"${run{/bin/x}}", false},
 	};
 
 	(void)state;
@@ -116,8 +125,10 @@ static void test_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_greeting), cmocka_unit_test(test_answer), cmocka_unit_test(test_fixed),
-		cmocka_unit_test(test_same),
+	    cmocka_unit_test(test_greeting),
+	    cmocka_unit_test(test_answer),
+	    cmocka_unit_test(test_fixed),
+	    cmocka_unit_test(test_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,10 +61,12 @@ static void open_world(struct harness *h)
 
 	options.directory = arena_cstr(&h->arena, directory);
 	log_capture(h->shard, on_line, NULL);
-	if (!hints && (hints_open(arena_cstr(&h->arena, with_dir(h, "@D/hints")), 1 << 20, &hints, &err) != OK ||
-		       hints_attach(hints, h->shard, &err) != OK))
+	if (!hints &&
+	    (hints_open(arena_cstr(&h->arena, with_dir(h, "@D/hints")), 1 << 20, &hints, &err) != OK ||
+	     hints_attach(hints, h->shard, &err) != OK))
 		abort();
-	if (deliver_new(h->shard, &start, &deliverer, &err) != OK || spool_open(&h->task, &options, found, deliverer, &spool, &err) != OK)
+	if (deliver_new(h->shard, &start, &deliverer, &err) != OK ||
+	    spool_open(&h->task, &options, found, deliverer, &spool, &err) != OK)
 		abort();
 	deliver_set_spool(deliverer, spool);
 	told[0] = 0;
@@ -87,7 +89,8 @@ static void leave_world(struct harness *h)
 }
 
 /* Commits a message and hands it over; returns when its first attempt, and those of what came of it, are over. */
-static struct message_id send_message(struct harness *h, const char *sender, const char *const *recipients, enum deliver_when when)
+static struct message_id send_message(struct harness *h, const char *sender, const char *const *recipients,
+				      enum deliver_when when)
 {
 	struct message *m = message_new(h->conf, 0);
 	struct err err = err_make(&h->err_arena);
@@ -95,7 +98,8 @@ static struct message_id send_message(struct harness *h, const char *sender, con
 	struct message_id id;
 	uint32_t used;
 
-	if (!m || header_block_parse(&m->arena, SLICE("Subject: test\nDate: today\n\n"), &m->headers, &used, &err) != OK)
+	if (!m || header_block_parse(&m->arena, SLICE("Subject: test\nDate: today\n\n"), &m->headers, &used,
+				     &err) != OK)
 		abort();
 	m->client = arena_make(&m->arena, struct client);
 	client_clear(m->client);
@@ -141,24 +145,25 @@ static void run_queue(struct harness *h, const struct queue_run *run)
 
 #define ALL (&(struct queue_run){.sender_pattern = {NULL, 0, 0}, .recipient_pattern = {NULL, 0, 0}})
 
-#define MAIN HARNESS_CONF "spool_directory = @D\nqualify_domain = x.test\n"
+#define MAIN     HARNESS_CONF "spool_directory = @D\nqualify_domain = x.test\n"
 #define FILE_NOW "${if exists{@D/second}{@D/second}{@D/aliases}}"
-#define REST                                                                   \
-	"begin routers\n"                                                      \
-	"list:\n driver = redirect\n local_parts = list\n domains = a.test\n"  \
-	" data = ${lookup{list}lsearch{" FILE_NOW "}}\n one_time\n"              \
-	"aliases:\n driver = redirect\n domains = a.test\n"                    \
+#define REST                                                                               \
+	"begin routers\n"                                                                  \
+	"list:\n driver = redirect\n local_parts = list\n domains = a.test\n"              \
+	" data = ${lookup{list}lsearch{" FILE_NOW "}}\n one_time\n"                        \
+	"aliases:\n driver = redirect\n domains = a.test\n"                                \
 	" data = ${lookup{$local_part}lsearch{" FILE_NOW "}}\n allow_defer\n allow_fail\n" \
-	"held:\n driver = accept\n domains = held.test\n transport = null\n"   \
-	"here:\n driver = accept\n domains = x.test : s.test\n transport = null\n" \
-	"begin transports\n"                                                   \
-	"null:\n driver = appendfile\n file = /dev/null\n"                     \
+	"held:\n driver = accept\n domains = held.test\n transport = null\n"               \
+	"here:\n driver = accept\n domains = x.test : s.test\n transport = null\n"         \
+	"begin transports\n"                                                               \
+	"null:\n driver = appendfile\n file = /dev/null\n"                                 \
 	"begin retry\n* * F,1h,1m\n"
 
 static void aliases_make(struct harness *h)
 {
-	text_make(h, "aliases", "list: good@x.test, later@a.test\nlater: :defer: not now\nbad: :fail: gone\n"
-				"one: good@x.test\ntwo: good@x.test, one@a.test\nself: self@a.test, good@x.test\n");
+	text_make(h, "aliases",
+		  "list: good@x.test, later@a.test\nlater: :defer: not now\nbad: :fail: gone\n"
+		  "one: good@x.test\ntwo: good@x.test, one@a.test\nself: self@a.test, good@x.test\n");
 }
 
 /* From now on the aliases are these: a file of another name, since what was read of the first may be remembered a while. */
@@ -219,7 +224,8 @@ static void outcomes(struct harness *h)
 
 	open_world(h);
 	id = SEND(h, "s@s.test", "good@x.test", "later@a.test", "bad@a.test");
-	HOLDS(h, said("=> good") && said("== later@a.test R=aliases defer (-1): not now") && said("** bad@a.test"));
+	HOLDS(h, said("=> good") && said("== later@a.test R=aliases defer (-1): not now") &&
+		     said("** bad@a.test"));
 	force(h, &id);
 	HOLDS(h, !said("=> good") && !said("** bad") && said("== later@a.test"));
 	/* And after a restart. */
@@ -231,7 +237,8 @@ static void outcomes(struct harness *h)
 	aliases_change(h, "later: good@x.test, other@x.test\n");
 	force(h, &id);
 	/* The child's address is one that is done already: no second copy. */
-	HOLDS(h, !said("=> good <") && said("=> other <later@a.test>") && said("Completed") && queue_count(deliverer) == 0);
+	HOLDS(h, !said("=> good <") && said("=> other <later@a.test>") && said("Completed") &&
+		     queue_count(deliverer) == 0);
 	leave_world(h);
 }
 
@@ -269,7 +276,8 @@ static void one_time(struct harness *h)
 	open_world(h);
 	force(h, &id);
 	/* Those of the first time, whatever the list says now. */
-	HOLDS(h, !said("=> other") && !said("=> good") && said("=> late <later@a.test>") && said("Completed"));
+	HOLDS(h,
+	      !said("=> other") && !said("=> good") && said("=> late <later@a.test>") && said("Completed"));
 	leave_world(h);
 }
 
@@ -290,13 +298,19 @@ static void runs(struct harness *h)
 	HOLDS(h, !said("=>") && queue_count(deliverer) == 1);
 	held = SEND(h, "other@s.test", "h@held.test");
 	HOLDS(h, said("== h@held.test defer (-23): domain is held") && queue_count(deliverer) == 2);
-	run_queue(h, &(struct queue_run){.sender_pattern = SLICE("nobody@"), .recipient_pattern = {NULL, 0, 0}});
+	run_queue(h,
+		  &(struct queue_run){.sender_pattern = SLICE("nobody@"), .recipient_pattern = {NULL, 0, 0}});
 	HOLDS(h, !said("=>") && !said("=="));
-	run_queue(h, &(struct queue_run){.recipient_pattern = SLICE("^h@.*est$"), .sender_pattern = {NULL, 0, 0}, .patterns_are_regex = true});
+	run_queue(h, &(struct queue_run){.recipient_pattern = SLICE("^h@.*est$"),
+					 .sender_pattern = {NULL, 0, 0},
+					 .patterns_are_regex = true});
 	HOLDS(h, !said("=>") && times("== h@held.test") == 1);
-	run_queue(h, &(struct queue_run){.sender_pattern = SLICE("S@S.TEST"), .recipient_pattern = {NULL, 0, 0}});
+	run_queue(
+	    h, &(struct queue_run){.sender_pattern = SLICE("S@S.TEST"), .recipient_pattern = {NULL, 0, 0}});
 	HOLDS(h, said("=> good") && said(queued.text) && !said(held.text));
-	run_queue(h, &(struct queue_run){.flags = RUN_FORCE, .sender_pattern = {NULL, 0, 0}, .recipient_pattern = {NULL, 0, 0}});
+	run_queue(h, &(struct queue_run){.flags = RUN_FORCE,
+					 .sender_pattern = {NULL, 0, 0},
+					 .recipient_pattern = {NULL, 0, 0}});
 	HOLDS(h, said("=> h <h@held.test>") && said("Completed") && queue_count(deliverer) == 0);
 	leave_world(h);
 }
@@ -333,7 +347,9 @@ static void test_busy(void **state)
 static void template_make(struct harness *h)
 {
 	aliases_make(h);
-	text_make(h, "bounce", "Subject: Not delivered: $bounce_recipient\nX-Mine: yes\n****\nDear $bounce_recipient,\n****\n");
+	text_make(
+	    h, "bounce",
+	    "Subject: Not delivered: $bounce_recipient\nX-Mine: yes\n****\nDear $bounce_recipient,\n****\n");
 }
 
 /* The text of the message in the queue that is a report. */
@@ -362,23 +378,28 @@ static void reports(struct harness *h)
 	struct slice text;
 
 	open_world(h);
-	(void)SEND(h, "s@held.test", "bad@a.test"); /* the sender's domain is held: the report stays to be looked at */
+	(void)SEND(h, "s@held.test",
+		   "bad@a.test"); /* the sender's domain is held: the report stays to be looked at */
 	text = report_text(h);
-	HOLDS(h, has(text, "\nSubject: Not delivered: s@held.test\nX-Mine: yes\n") && !has(text, "Mail delivery failed"));
+	HOLDS(h, has(text, "\nSubject: Not delivered: s@held.test\nX-Mine: yes\n") &&
+		     !has(text, "Mail delivery failed"));
 	HOLDS(h, has(text, "\nDear s@held.test,\n") && has(text, "  bad@a.test\n    gone\n"));
 	HOLDS(h, has(text, "\nX-Failed-Recipients: bad@a.test\n") && has(text, "\nTo: s@held.test\n"));
 	HOLDS(h, has(text, "\nFinal-Recipient: rfc822;bad@a.test\n") && has(text, "\nSubject: test\n"));
 	/* errors_copy: the first pattern that fits, whose addresses are expanded. */
-	HOLDS(h, said("=> copy <copy@x.test>") && said("=> me.example <me.example@x.test>") && !said("=> never"));
+	HOLDS(h, said("=> copy <copy@x.test>") && said("=> me.example <me.example@x.test>") &&
+		     !said("=> never"));
 	leave_world(h);
 }
 
 static void test_reports(void **state)
 {
 	(void)state;
-	harness_run(MAIN "hold_domains = held.test\nbounce_message_file = @D/bounce\n"
-			 "errors_copy = *@other.test never@x.test : *@held.test copy@x.test, $primary_hostname@x.test : * never@x.test\n"
-			 REST, template_make, reports);
+	harness_run(
+	    MAIN
+	    "hold_domains = held.test\nbounce_message_file = @D/bounce\n"
+	    "errors_copy = *@other.test never@x.test : *@held.test copy@x.test, $primary_hostname@x.test : * never@x.test\n" REST,
+	    template_make, reports);
 }
 
 static void no_template(struct harness *h)
@@ -388,14 +409,16 @@ static void no_template(struct harness *h)
 	open_world(h);
 	(void)SEND(h, "s@held.test", "bad@a.test");
 	text = report_text(h);
-	HOLDS(h, said("Failed to open bounce_message_file") && has(text, "\nSubject: Mail delivery failed: returning message to sender\n"));
+	HOLDS(h, said("Failed to open bounce_message_file") &&
+		     has(text, "\nSubject: Mail delivery failed: returning message to sender\n"));
 	leave_world(h);
 }
 
 static void test_no_template(void **state)
 {
 	(void)state;
-	harness_run(MAIN "hold_domains = held.test\nbounce_message_file = @D/nosuch\n" REST, template_make, no_template);
+	harness_run(MAIN "hold_domains = held.test\nbounce_message_file = @D/nosuch\n" REST, template_make,
+		    no_template);
 }
 
 /* ---- The message's own log ----------------------------------------------------------------------------------------------------------- */
@@ -425,14 +448,17 @@ static void logs(struct harness *h)
 	open_world(h);
 	id = SEND(h, "s@s.test", "good@x.test");
 	HOLDS(h, said("Completed") && !exists(h, "msglog", &id));
-	id = send_message(h, "s@s.test", (const char *const[]){"good@x.test", "later@a.test", NULL}, DELIVER_QUEUE);
+	id = send_message(h, "s@s.test", (const char *const[]){"good@x.test", "later@a.test", NULL},
+			  DELIVER_QUEUE);
 	HOLDS(h, !exists(h, "msglog", &id) && has(shown(h, &id), " Received from s@s.test P=esmtp"));
 	run_queue(h, ALL);
 	force(h, &id);
 	HOLDS(h, exists(h, "msglog", &id));
 	text = shown(h, &id);
-	HOLDS(h, has(text, " Received from s@s.test") && has(text, " good@x.test: null transport succeeded\n"));
-	HOLDS(h, slice_search(slice_from(text, (size_t)slice_search(text, SLICE("not now")) + 7), SLICE("not now")) >= 0);
+	HOLDS(h,
+	      has(text, " Received from s@s.test") && has(text, " good@x.test: null transport succeeded\n"));
+	HOLDS(h, slice_search(slice_from(text, (size_t)slice_search(text, SLICE("not now")) + 7),
+			      SLICE("not now")) >= 0);
 	aliases_change(h, "later: good@x.test\n");
 	force(h, &id);
 	HOLDS(h, said("Completed") && !exists(h, "msglog", &id));
@@ -485,10 +511,12 @@ static void test_no_logs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_failures), cmocka_unit_test(test_ignored), cmocka_unit_test(test_outcomes),
-		cmocka_unit_test(test_duplicates), cmocka_unit_test(test_one_time), cmocka_unit_test(test_runs),
-		cmocka_unit_test(test_busy), cmocka_unit_test(test_reports), cmocka_unit_test(test_no_template),
-		cmocka_unit_test(test_logs), cmocka_unit_test(test_logs_preserved), cmocka_unit_test(test_no_logs),
+	    cmocka_unit_test(test_failures),       cmocka_unit_test(test_ignored),
+	    cmocka_unit_test(test_outcomes),       cmocka_unit_test(test_duplicates),
+	    cmocka_unit_test(test_one_time),       cmocka_unit_test(test_runs),
+	    cmocka_unit_test(test_busy),           cmocka_unit_test(test_reports),
+	    cmocka_unit_test(test_no_template),    cmocka_unit_test(test_logs),
+	    cmocka_unit_test(test_logs_preserved), cmocka_unit_test(test_no_logs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,8 +19,8 @@ static uint64_t wall_for_test(const struct shard *shard)
 	return clock_s * NS_PER_S;
 }
 
-static enum rc get_for_test(struct shard *shard, enum hints_db db, struct slice key, struct arena *arena, struct slice *ret,
-			    struct err *err)
+static enum rc get_for_test(struct shard *shard, enum hints_db db, struct slice key, struct arena *arena,
+			    struct slice *ret, struct err *err)
 {
 	(void)shard;
 	(void)db;
@@ -54,12 +54,12 @@ static void delete_for_test(struct shard *shard, enum hints_db db, struct slice 
 #define hints_delete delete_for_test
 #include "deliver/retry.c"
 
-#define HOLDS(h, what)                                                                         \
-	do {                                                                                   \
-		if (!(what)) {                                                                 \
-			print_error("%s:%d: not so: %s\n", __FILE__, __LINE__, #what);         \
-			(h)->wrong++;                                                          \
-		}                                                                              \
+#define HOLDS(h, what)                                                                 \
+	do {                                                                           \
+		if (!(what)) {                                                         \
+			print_error("%s:%d: not so: %s\n", __FILE__, __LINE__, #what); \
+			(h)->wrong++;                                                  \
+		}                                                                      \
 	} while (0)
 
 #define CONF HARNESS_CONF "retry_interval_max = 1d\nretry_data_expire = 7d\n"
@@ -71,19 +71,20 @@ static void test_refused(void **state)
 	static const struct {
 		const char *rule, *says;
 	} rows[] = {
-		{"*", "a pattern and an error name"},
-		{"* nonsense F,1h,1m", "unknown or malformed retry error name"},
-		{"* rcpt_5xx F,1h,1m", "unknown or malformed retry error name"},
-		{"* * F,1h", "bad parameters"},
-		{"* * F,1h,1m,2", "bad parameters"},
-		{"* * G,1h,1m", "bad parameters"},
-		{"* * G,1h,1m,0.5", "bad parameters"},
-		{"* * H,1h,1m,x", "bad parameters"},
-		{"* * X,1h,1m", "bad parameters"},
-		{"* * F,1x,1m", "bad parameters"},
-		{"* * F,1h,0s", "bad parameters"},
-		{"* * F,1m,1s;F,2m,1s;F,3m,1s;F,4m,1s;F,5m,1s;F,6m,1s;F,7m,1s;F,8m,1s;F,9m,1s;F,10m,1s;F,11m,1s;F,12m,1s;"
-		 "F,13m,1s;F,14m,1s;F,15m,1s;F,16m,1s;F,17m,1s", "more than 16 steps"},
+	    {"*", "a pattern and an error name"},
+	    {"* nonsense F,1h,1m", "unknown or malformed retry error name"},
+	    {"* rcpt_5xx F,1h,1m", "unknown or malformed retry error name"},
+	    {"* * F,1h", "bad parameters"},
+	    {"* * F,1h,1m,2", "bad parameters"},
+	    {"* * G,1h,1m", "bad parameters"},
+	    {"* * G,1h,1m,0.5", "bad parameters"},
+	    {"* * H,1h,1m,x", "bad parameters"},
+	    {"* * X,1h,1m", "bad parameters"},
+	    {"* * F,1x,1m", "bad parameters"},
+	    {"* * F,1h,0s", "bad parameters"},
+	    {"* * F,1m,1s;F,2m,1s;F,3m,1s;F,4m,1s;F,5m,1s;F,6m,1s;F,7m,1s;F,8m,1s;F,9m,1s;F,10m,1s;F,11m,1s;F,12m,1s;"
+	     "F,13m,1s;F,14m,1s;F,15m,1s;F,16m,1s;F,17m,1s",
+	     "more than 16 steps"},
 	};
 
 	(void)state;
@@ -111,19 +112,19 @@ static void test_refused(void **state)
 /* ---- Which rule --------------------------------------------------------------------------------------------------------- */
 
 /* Each rule is known by the interval of its only step. */
-#define RULES                                        \
-	"begin retry\n"                              \
-	"a.test  quota        F,1h,1s\n"             \
-	"a.test  rcpt_45x     F,1h,2s\n"             \
-	"a.test  rcpt_421     F,1h,3s\n"             \
-	"a.test  rcpt_4xx     F,1h,4s\n"             \
-	"a.test  refused_A    F,1h,5s\n"             \
-	"a.test  timeout      F,1h,6s\n"             \
-	"u@b.test *           F,1h,7s\n"             \
-	"b.test   *  senders=: F,1h,8s\n"            \
-	"host.test *          F,1h,9s\n"             \
-	"none.test *\n"                              \
-	"*.c.test lost_connection F,1h,10s\n"        \
+#define RULES                                 \
+	"begin retry\n"                       \
+	"a.test  quota        F,1h,1s\n"      \
+	"a.test  rcpt_45x     F,1h,2s\n"      \
+	"a.test  rcpt_421     F,1h,3s\n"      \
+	"a.test  rcpt_4xx     F,1h,4s\n"      \
+	"a.test  refused_A    F,1h,5s\n"      \
+	"a.test  timeout      F,1h,6s\n"      \
+	"u@b.test *           F,1h,7s\n"      \
+	"b.test   *  senders=: F,1h,8s\n"     \
+	"host.test *          F,1h,9s\n"      \
+	"none.test *\n"                       \
+	"*.c.test lost_connection F,1h,10s\n" \
 	"!d.test  *           F,1h,11s\n"
 
 static void which_rule(struct harness *h)
@@ -134,25 +135,27 @@ static void which_rule(struct harness *h)
 		const char *reply;
 		int64_t interval_s; /* -1: no rule; 0: one without steps */
 	} rows[] = {
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_QUOTA, "", 1},
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "451 later", 2},
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "421 later", 3},
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "432 later", 4},
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "4", 4}, /* a reply that is too short for its digits */
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_REFUSED, "", 5},
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_TIMEOUT, "", 6},
-		{"x@a.test", "", "s@s.test", RETRY_ERROR_TLS, "", 11},
-		{"u@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 7},
-		{"v@b.test", "", "", RETRY_ERROR_NONE, "", 8},
-		{"v@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 11},
-		{"x@elsewhere.test", "host.test", "s@s.test", RETRY_ERROR_NONE, "", 9},
-		{"x@none.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0},
-		{"x@y.c.test", "", "s@s.test", RETRY_ERROR_LOST, "", 10},
-		{"x@d.test", "", "s@s.test", RETRY_ERROR_NONE, "", -1},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_QUOTA, "", 1},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "451 later", 2},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "421 later", 3},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "432 later", 4},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "4",
+	     4}, /* a reply that is too short for its digits */
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_REFUSED, "", 5},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TIMEOUT, "", 6},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TLS, "", 11},
+	    {"u@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 7},
+	    {"v@b.test", "", "", RETRY_ERROR_NONE, "", 8},
+	    {"v@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 11},
+	    {"x@elsewhere.test", "host.test", "s@s.test", RETRY_ERROR_NONE, "", 9},
+	    {"x@none.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0},
+	    {"x@y.c.test", "", "s@s.test", RETRY_ERROR_LOST, "", 10},
+	    {"x@d.test", "", "s@s.test", RETRY_ERROR_NONE, "", -1},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct delivery_outcome outcome = {.error = (unsigned)rows[i].error, .reply_text = slice_of(rows[i].reply)};
+		struct delivery_outcome outcome = {.error = (unsigned)rows[i].error,
+						   .reply_text = slice_of(rows[i].reply)};
 		const struct retry_rule *rule;
 		int64_t got;
 
@@ -198,8 +201,9 @@ static void pauses(struct harness *h, const char *address, const uint64_t *wante
 
 		record = record_now();
 		if (over != (wanted[i] == 0) || (!over && record.next_try - clock_s != wanted[i])) {
-			print_error("%s: pause %zu is %llu%s, not %llu\n", address, i, (unsigned long long)(record.next_try - clock_s),
-				    over ? " (over)" : "", (unsigned long long)wanted[i]);
+			print_error("%s: pause %zu is %llu%s, not %llu\n", address, i,
+				    (unsigned long long)(record.next_try - clock_s), over ? " (over)" : "",
+				    (unsigned long long)wanted[i]);
 			h->wrong++;
 		}
 		clock_s = record.next_try;
@@ -208,10 +212,11 @@ static void pauses(struct harness *h, const char *address, const uint64_t *wante
 
 static void when(struct harness *h)
 {
-	static const uint64_t fixed[] = {600, 600, 600, 3600, 3600, 0}; /* up to 20 minutes, then up to 2 hours; 0: over */
+	static const uint64_t fixed[] = {600,  600,  600,
+					 3600, 3600, 0}; /* up to 20 minutes, then up to 2 hours; 0: over */
 	static const uint64_t grown[] = {60, 120, 240, 480, 960};
 	static const uint64_t slow[] = {100, 150, 225, 337, 505}; /* one and a half times, in whole seconds */
-	static const uint64_t capped[] = {43200, 86400, 86400}; /* retry_interval_max */
+	static const uint64_t capped[] = {43200, 86400, 86400};   /* retry_interval_max */
 	const struct delivery_outcome outcome = {.message = SLICE("no"), .reply_text = SLICE_EMPTY};
 
 	h->scope.sender = SLICE("s@s.test");
@@ -275,7 +280,7 @@ static void whether(struct harness *h)
 	HOLDS(h, look_after(h, KEY, 7 * 86400) == RETRY_READY);
 	HOLDS(h, look_after(h, KEY, 7 * 86400 + 1) == RETRY_NONE); /* retry_data_expire */
 	HOLDS(h, look_after(h, KEY, -3601) == RETRY_NONE); /* the clock was set back: no waiting for years */
-	kept_len = 10; /* a record of another time */
+	kept_len = 10;                                     /* a record of another time */
 	HOLDS(h, look_after(h, KEY, 0) == RETRY_NONE);
 	retry_clear(h->shard, KEY);
 	HOLDS(h, kept_len == 0);
@@ -295,22 +300,24 @@ static void too_old(struct harness *h)
 		uint64_t age_s;
 		bool over;
 	} rows[] = {
-		{"x@a.test", 0, 3600, false},
-		{"x@a.test", 0, 3601, true},
-		{"x@a.test", DEFER_NOT_YET, 3600, false},
-		{"x@a.test", DEFER_NOT_YET, 3601, true}, /* not tried, but its time is up all the same */
-		{"x@a.test", RETRY_NOT_REACHED_HOSTS, 3601, true},
-		{"x@once.test", 0, 0, true}, /* a rule without steps: one failure is final */
-		{"x@once.test", DEFER_NOT_YET, 100000, false},
-		{"x@none.test", 0, 0, true}, /* no rule */
-		{"x@none.test", DEFER_NOT_YET_LOCAL, 100000, false},
+	    {"x@a.test", 0, 3600, false},
+	    {"x@a.test", 0, 3601, true},
+	    {"x@a.test", DEFER_NOT_YET, 3600, false},
+	    {"x@a.test", DEFER_NOT_YET, 3601, true}, /* not tried, but its time is up all the same */
+	    {"x@a.test", RETRY_NOT_REACHED_HOSTS, 3601, true},
+	    {"x@once.test", 0, 0, true}, /* a rule without steps: one failure is final */
+	    {"x@once.test", DEFER_NOT_YET, 100000, false},
+	    {"x@none.test", 0, 0, true}, /* no rule */
+	    {"x@none.test", DEFER_NOT_YET_LOCAL, 100000, false},
 	};
 
 	h->scope.sender = SLICE("s@s.test");
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct delivery_outcome outcome = {.os = rows[i].os, .reply_text = SLICE_EMPTY};
-		if (retry_too_old(&h->scope, slice_of(rows[i].address), &outcome, rows[i].age_s) != rows[i].over) {
-			print_error("row %zu: %s after %llu s\n", i, rows[i].address, (unsigned long long)rows[i].age_s);
+		if (retry_too_old(&h->scope, slice_of(rows[i].address), &outcome, rows[i].age_s) !=
+		    rows[i].over) {
+			print_error("row %zu: %s after %llu s\n", i, rows[i].address,
+				    (unsigned long long)rows[i].age_s);
 			h->wrong++;
 		}
 	}
@@ -325,8 +332,8 @@ static void test_too_old(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_which_rule), cmocka_unit_test(test_when),
-		cmocka_unit_test(test_whether), cmocka_unit_test(test_too_old),
+	    cmocka_unit_test(test_refused), cmocka_unit_test(test_which_rule), cmocka_unit_test(test_when),
+	    cmocka_unit_test(test_whether), cmocka_unit_test(test_too_old),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,25 +33,28 @@ static void check(const char *text, const char *error)
 static void malformed(void **state)
 {
 	static const char *const rows[][2] = {
-		{"frob x", "unknown filtering command \"frob\" near line 2 of filter file"},
-		{"save \"abc", "quote missing at end of string in line 2"},
-		{"save \"a\nb\"", "quote missing at end of string in line 2"},
-		{"deliver", "\"deliver\" requires an argument near line 2 of filter file"},
-		{"add 1 n1", "\"to\" expected in \"add\" command near line 2 of filter file"},
-		{"if a is b then save x", "\"endif\" missing at end of filter file"},
-		{"if a is b save x", "\"and\" or \"or\" or \"then\" expected near line 2 of filter file, but found \"save\""},
-		{"if ((a is b) then", "missing \")\" at end of condition near line 2 of filter file"},
-		{"if (a is b)) then", "unexpected \")\" in line 2 of filter file"},
-		{"if a foo b then", "unrecognized condition word \"foo\" near line 2 of filter file"},
-		{"if", "\"then\" missing at end of filter file"},
-		{"if then", "unexpected \"then\" near line 2 of filter file"},
-		{"endif", "unexpected \"endif\" command near line 2 of filter file"},
-		{"unseen", "\"seen\" or \"unseen\" near line 2 is not followed by a command"},
-		{"seen unseen finish", "\"seen\" or \"unseen\" repeated near line 2"},
-		{"seen if a is a then endif", "\"seen\", \"unseen\", or \"noerror\" found before an \"if\" command near line 2"},
-		{"mail return", "\"return\" not followed by \"message\"  near line 2 of filter file"},
-		{"headers frob x", "\"add\", \"remove\", or \"charset\" expected after \"headers\" near line 2 of filter file"},
-		{"if foranyaddress x then", "\"(\" expected after \"foranyaddress\" near line 2 of filter file"},
+	    {"frob x", "unknown filtering command \"frob\" near line 2 of filter file"},
+	    {"save \"abc", "quote missing at end of string in line 2"},
+	    {"save \"a\nb\"", "quote missing at end of string in line 2"},
+	    {"deliver", "\"deliver\" requires an argument near line 2 of filter file"},
+	    {"add 1 n1", "\"to\" expected in \"add\" command near line 2 of filter file"},
+	    {"if a is b then save x", "\"endif\" missing at end of filter file"},
+	    {"if a is b save x",
+	     "\"and\" or \"or\" or \"then\" expected near line 2 of filter file, but found \"save\""},
+	    {"if ((a is b) then", "missing \")\" at end of condition near line 2 of filter file"},
+	    {"if (a is b)) then", "unexpected \")\" in line 2 of filter file"},
+	    {"if a foo b then", "unrecognized condition word \"foo\" near line 2 of filter file"},
+	    {"if", "\"then\" missing at end of filter file"},
+	    {"if then", "unexpected \"then\" near line 2 of filter file"},
+	    {"endif", "unexpected \"endif\" command near line 2 of filter file"},
+	    {"unseen", "\"seen\" or \"unseen\" near line 2 is not followed by a command"},
+	    {"seen unseen finish", "\"seen\" or \"unseen\" repeated near line 2"},
+	    {"seen if a is a then endif",
+	     "\"seen\", \"unseen\", or \"noerror\" found before an \"if\" command near line 2"},
+	    {"mail return", "\"return\" not followed by \"message\"  near line 2 of filter file"},
+	    {"headers frob x",
+	     "\"add\", \"remove\", or \"charset\" expected after \"headers\" near line 2 of filter file"},
+	    {"if foranyaddress x then", "\"(\" expected after \"foranyaddress\" near line 2 of filter file"},
 	};
 
 	(void)state;
@@ -66,13 +69,16 @@ static void malformed(void **state)
 static void well_formed(void **state)
 {
 	static const char *const rows[] = {
-		"", "finish", "seen finish # comment", "unseen deliver a@b errors_to c@d noerror save x 644 pipe \"a \\\"b\\\"\"",
-		"if not (a is b or c contains \"(\") and personal alias a@b alias c@d then finish else deliver x endif",
-		"if foranyaddress \"$h_to:\" ( $thisaddress matches ^a ) then finish elif $n1 is above 3 then finish endif",
-		"mail to a cc b bcc c from d reply_to e subject f extra_headers g text h expand file i log j once k once_repeat 1d return message",
-		"vacation logfile /x 600 logwrite y testprint z add 1 to n9 fail text x freeze \"x\" defer",
-		"headers add \"x\" headers remove y headers charset z",
-		"save \"a\\x41\\101\\\n   b\"",
+	    "",
+	    "finish",
+	    "seen finish # comment",
+	    "unseen deliver a@b errors_to c@d noerror save x 644 pipe \"a \\\"b\\\"\"",
+	    "if not (a is b or c contains \"(\") and personal alias a@b alias c@d then finish else deliver x endif",
+	    "if foranyaddress \"$h_to:\" ( $thisaddress matches ^a ) then finish elif $n1 is above 3 then finish endif",
+	    "mail to a cc b bcc c from d reply_to e subject f extra_headers g text h expand file i log j once k once_repeat 1d return message",
+	    "vacation logfile /x 600 logwrite y testprint z add 1 to n9 fail text x freeze \"x\" defer",
+	    "headers add \"x\" headers remove y headers charset z",
+	    "save \"a\\x41\\101\\\n   b\"",
 	};
 
 	(void)state;
@@ -100,8 +106,11 @@ static void excessive(void **state)
 		if (kind == 4)
 			str_addz(&text, "if ");
 		for (unsigned i = 0; i < 30000; i++)
-			str_addz(&text, kind == 0 ? "if a is a then " : kind == 1 ? "finish " : kind == 2 ? "if (" : kind == 3 ? "xxxxxxxx" :
-									"a is a and not ");
+			str_addz(&text, kind == 0   ? "if a is a then "
+					: kind == 1 ? "finish "
+					: kind == 2 ? "if ("
+					: kind == 3 ? "xxxxxxxx"
+						    : "a is a and not ");
 		assert_int_equal(filter_check(&arena, FILTER_EXIM, str_slice(&text), &err), FAIL);
 		assert_true(err.text.len > 0);
 		arena_done(&arena);
@@ -114,9 +123,17 @@ static void language(void **state)
 		const char *text;
 		enum filter_language language;
 	} rows[] = {
-		{"# Exim filter", FILTER_EXIM}, {"#EXIMFILTER <<== x\n", FILTER_EXIM}, {"\n\n  #  exim   filterx", FILTER_EXIM},
-		{"# Sieve filter\n", FILTER_SIEVE}, {"#sieve filter", FILTER_SIEVE}, {"", FILTER_NONE}, {"#", FILTER_NONE},
-		{"a@b", FILTER_NONE}, {"# Exim\n filter", FILTER_EXIM}, {"# filter", FILTER_NONE}, {"x # Exim filter", FILTER_NONE},
+	    {"# Exim filter", FILTER_EXIM},
+	    {"#EXIMFILTER <<== x\n", FILTER_EXIM},
+	    {"\n\n  #  exim   filterx", FILTER_EXIM},
+	    {"# Sieve filter\n", FILTER_SIEVE},
+	    {"#sieve filter", FILTER_SIEVE},
+	    {"", FILTER_NONE},
+	    {"#", FILTER_NONE},
+	    {"a@b", FILTER_NONE},
+	    {"# Exim\n filter", FILTER_EXIM},
+	    {"# filter", FILTER_NONE},
+	    {"x # Exim filter", FILTER_NONE},
 	};
 
 	(void)state;
@@ -127,7 +144,10 @@ static void language(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(malformed), cmocka_unit_test(well_formed), cmocka_unit_test(excessive), cmocka_unit_test(language),
+	    cmocka_unit_test(malformed),
+	    cmocka_unit_test(well_formed),
+	    cmocka_unit_test(excessive),
+	    cmocka_unit_test(language),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

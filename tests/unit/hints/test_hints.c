@@ -490,7 +490,8 @@ static void forever_on(struct task *task, void *arg)
 	memset(value, 'v', sizeof(value));
 	for (int i = 0;; i++) {
 		snprintf(key, sizeof(key), "%u-%d", shard_id(task->shard), i % 3000);
-		hints_put(task->shard, HINTS_RETRY, slice_of(key), slice_make(value, (size_t)i % 2000, CLEAN));
+		hints_put(task->shard, HINTS_RETRY, slice_of(key),
+			  slice_make(value, (size_t)i % 2000, CLEAN));
 		if (i % 10 == 0)
 			barrier(task);
 	}
@@ -610,9 +611,18 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(digests),        TEST(basics),        TEST(counting_is_exact),    TEST(shards_write_and_read),
-	    TEST(each_in_pieces), TEST(full_map),      TEST(directory_vanishes),   TEST(foreign_file),
-	    TEST(cut_short),      TEST(damaged_pages), TEST(killed_while_writing), TEST(queue_is_bounded),
+	    TEST(digests),
+	    TEST(basics),
+	    TEST(counting_is_exact),
+	    TEST(shards_write_and_read),
+	    TEST(each_in_pieces),
+	    TEST(full_map),
+	    TEST(directory_vanishes),
+	    TEST(foreign_file),
+	    TEST(cut_short),
+	    TEST(damaged_pages),
+	    TEST(killed_while_writing),
+	    TEST(queue_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -265,10 +265,10 @@ static void test_line_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_pieces),       cmocka_unit_test(test_merge),
-	    cmocka_unit_test(test_small_packets),
-	    cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_small),
-	    cmocka_unit_test(test_dot_stuffing), cmocka_unit_test(test_line_ends),
+	    cmocka_unit_test(test_pieces),        cmocka_unit_test(test_merge),
+	    cmocka_unit_test(test_small_packets), cmocka_unit_test(test_no_memory),
+	    cmocka_unit_test(test_small),         cmocka_unit_test(test_dot_stuffing),
+	    cmocka_unit_test(test_line_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

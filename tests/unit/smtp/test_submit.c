@@ -30,7 +30,8 @@ bool log_healthy(const struct shard *shard)
 	return !log_broken;
 }
 
-void log_write(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id, struct slice text)
+void log_write(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
+	       struct slice text)
 {
 	(void)shard;
 	(void)conf;
@@ -39,8 +40,8 @@ void log_write(struct shard *shard, const struct conf *conf, unsigned where, con
 	snprintf(log_text + strlen(log_text), sizeof(log_text) - strlen(log_text), "%.*s\n", SLICE_ARG(text));
 }
 
-void log_printf(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id, const char *format,
-		...)
+void log_printf(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
+		const char *format, ...)
 {
 	char line[1024];
 	va_list args;
@@ -60,8 +61,8 @@ void deliver_accepted(struct deliverer *deliverer, struct message *message, enum
 
 /* No address is verified here. */
 __attribute__((weak)) enum rc callout(struct scope *sc, struct address *address, bool sender,
-				      const struct callout_options *options, struct callout_answer *answer_ret,
-				      struct err *err)
+				      const struct callout_options *options,
+				      struct callout_answer *answer_ret, struct err *err)
 {
 	(void)sc;
 	(void)address;
@@ -87,7 +88,8 @@ struct world {
 static void on_fiber(void *arg)
 {
 	struct world *w = arg;
-	struct spool_options options = {.directory = w->directory, .segment_size = 8 * 1024 * 1024, .sync = true};
+	struct spool_options options = {
+	    .directory = w->directory, .segment_size = 8 * 1024 * 1024, .sync = true};
 	struct err err = err_make(&w->arena);
 
 	if (spool_open(&w->task, &options, NULL, NULL, &w->server.spool, &err) != OK)
@@ -118,10 +120,15 @@ static void run(void (*f)(struct world *w))
 	assert_non_null(mkdtemp(w->directory));
 	arena_init(&w->arena, 0);
 	err = err_make(&w->arena);
-	w->main = (struct conf_main){.primary_hostname = SLICE("mx.example.net"), .qualify_domain = SLICE("q.example"),
-				     .qualify_recipient = SLICE("qr.example"), .exim_version = SLICE("4.98")};
-	w->message = (struct message_options){.header_maxsize = 20000, .received_headers_max = 3, .message_body_visible = 500,
-					      .check_rfc2047_length = true, .headers_charset = SLICE("UTF-8")};
+	w->main = (struct conf_main){.primary_hostname = SLICE("mx.example.net"),
+				     .qualify_domain = SLICE("q.example"),
+				     .qualify_recipient = SLICE("qr.example"),
+				     .exim_version = SLICE("4.98")};
+	w->message = (struct message_options){.header_maxsize = 20000,
+					      .received_headers_max = 3,
+					      .message_body_visible = 500,
+					      .check_rfc2047_length = true,
+					      .headers_charset = SLICE("UTF-8")};
 	w->smtp.local_from_check = w->smtp.extract_addresses_remove_arguments = true;
 	w->smtp.return_path_remove = true;
 	w->conf.groups[CONF_MAIN] = &w->main;
@@ -131,7 +138,8 @@ static void run(void (*f)(struct world *w))
 	w->f = f;
 	if (shard_new(&options, &w->shard, &err) != OK)
 		fail_msg("%.*s", SLICE_ARG(err.text));
-	w->server = (struct smtp_server){.shard = w->shard, .conf = &w->conf, .ids = {.unique = 7, .host_number = -1}};
+	w->server = (struct smtp_server){
+	    .shard = w->shard, .conf = &w->conf, .ids = {.unique = 7, .host_number = -1}};
 	assert_int_equal(shard_run(w->shard, on_start, w, &err), OK);
 	shard_free(w->shard);
 	arena_done(&w->arena);
@@ -185,13 +193,15 @@ static struct slice body_of(struct world *w, struct message *message)
 }
 
 static const struct slice to_one[] = {SLICE_INIT("a@b")};
-#define USER .login = SLICE("bin"), .full_name = SLICE("B. User"), .uid = 2, .gid = 2
+#define USER   .login = SLICE("bin"), .full_name = SLICE("B. User"), .uid = 2, .gid = 2
 #define TO_ONE .recipients = to_one, .recipient_count = 1
 
 static void kept_on(struct world *w)
 {
 	static const struct slice several[] = {SLICE_INIT("a@b, \"x y\"@z"), SLICE_INIT("local")};
-	struct smtp_submission in = {.text = SLICE("To: a@b, me\nSubject: x\n\nline\n.\r\nlast"), USER, .recipients = several,
+	struct smtp_submission in = {.text = SLICE("To: a@b, me\nSubject: x\n\nline\n.\r\nlast"),
+				     USER,
+				     .recipients = several,
 				     .recipient_count = 2};
 	struct message *again;
 	struct err err;
@@ -205,8 +215,9 @@ static void kept_on(struct world *w)
 	expect(delivered->recipients[2].address, "local@qr.example");
 	expect(field("To"), "a@b, me@qr.example");
 	expect(field("From"), "\"B. User\" <bin@q.example>");
-	assert_true(slice_starts(field("Received"), SLICE("from bin by mx.example.net with local (Exim 4.98)\n\t(envelope-from "
-							   "<bin@q.example>)\n\tid ")));
+	assert_true(slice_starts(field("Received"),
+				 SLICE("from bin by mx.example.net with local (Exim 4.98)\n\t(envelope-from "
+				       "<bin@q.example>)\n\tid ")));
 	assert_true(slice_ends(field("Message-Id"), SLICE("@mx.example.net>")));
 	expect(body_of(w, delivered), "line\r\n.\r\nlast\r\n");
 	expect(delivered->protocol, "local");
@@ -228,21 +239,26 @@ static void senders_on(struct world *w)
 		bool trusted;
 		const char *text, *result, *from;
 	} rows[] = {
-		{NULL, false, "\n", "bin@q.example", "\"B. User\" <bin@q.example>"},
-		{"", false, "\n", "", "\"B. User\" <bin@q.example>"},
-		{"<>", true, "\n", "", "(none)"},
-		{"o@x", false, "\n", "bin@q.example", "\"B. User\" <bin@q.example>"},
-		{"o@x", true, "\n", "o@x", "\"B. User\" <o@x>"},
-		{"o", true, "\n", "o@q.example", "\"B. User\" <o@q.example>"},
-		{NULL, true, "From u@v Fri Jan  5 12:35 GMT 1996\n\n", "u@v", "\"B. User\" <u@v>"},
-		{NULL, false, "From u@v Fri Jan  5 12:35 GMT 1996\n\n", "bin@q.example", "\"B. User\" <bin@q.example>"},
-		{"o@x", true, "From u@v Fri Jan  5 12:35 GMT 1996\n\n", "o@x", "\"B. User\" <o@x>"},
+	    {NULL, false, "\n", "bin@q.example", "\"B. User\" <bin@q.example>"},
+	    {"", false, "\n", "", "\"B. User\" <bin@q.example>"},
+	    {"<>", true, "\n", "", "(none)"},
+	    {"o@x", false, "\n", "bin@q.example", "\"B. User\" <bin@q.example>"},
+	    {"o@x", true, "\n", "o@x", "\"B. User\" <o@x>"},
+	    {"o", true, "\n", "o@q.example", "\"B. User\" <o@q.example>"},
+	    {NULL, true, "From u@v Fri Jan  5 12:35 GMT 1996\n\n", "u@v", "\"B. User\" <u@v>"},
+	    {NULL, false, "From u@v Fri Jan  5 12:35 GMT 1996\n\n", "bin@q.example",
+	     "\"B. User\" <bin@q.example>"},
+	    {"o@x", true, "From u@v Fri Jan  5 12:35 GMT 1996\n\n", "o@x", "\"B. User\" <o@x>"},
 	};
 	struct err err;
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct smtp_submission in = {.text = slice_of(rows[i].text), USER, TO_ONE, .trusted = rows[i].trusted,
-					     .sender = {NULL, 0, 0}, .when = DELIVER_QUEUE};
+		struct smtp_submission in = {.text = slice_of(rows[i].text),
+					     USER,
+					     TO_ONE,
+					     .trusted = rows[i].trusted,
+					     .sender = {NULL, 0, 0},
+					     .when = DELIVER_QUEUE};
 		if (rows[i].sender)
 			in.sender = slice_of(rows[i].sender);
 		assert_int_equal(hand_in(w, &in, &err), OK);
@@ -257,8 +273,11 @@ static void senders_on(struct world *w)
 static void extract_on(struct world *w)
 {
 	static const struct slice not_to[] = {SLICE_INIT("c@d")};
-	struct smtp_submission in = {.text = SLICE("To: a@b, c@d, bad@@x\nBcc: e\n\nbody\n"), USER, .extract_recipients = true,
-				     .recipients = not_to, .recipient_count = 1};
+	struct smtp_submission in = {.text = SLICE("To: a@b, c@d, bad@@x\nBcc: e\n\nbody\n"),
+				     USER,
+				     .extract_recipients = true,
+				     .recipients = not_to,
+				     .recipient_count = 1};
 	struct err err;
 
 	assert_int_equal(hand_in(w, &in, &err), OK);
@@ -272,7 +291,8 @@ static void extract_on(struct world *w)
 
 	w->smtp.extract_addresses_remove_arguments = false;
 	assert_int_equal(hand_in(w, &in, &err), OK);
-	assert_int_equal(delivered->recipient_count, 4); /* c@d as an argument, and as a field says: delivered once */
+	assert_int_equal(delivered->recipient_count,
+			 4); /* c@d as an argument, and as a field says: delivered once */
 	message_unref(delivered);
 }
 
@@ -293,11 +313,13 @@ static void refused_on(struct world *w)
 	assert_int_equal(hand_in(w, &in, &err), FAIL);
 	expect(err.text, "malformed address: a@@b: domain missing or malformed");
 
-	in = (struct smtp_submission){.text = SLICE("\n"), USER, TO_ONE, .sender = SLICE("a b"), .trusted = true};
+	in = (struct smtp_submission){
+	    .text = SLICE("\n"), USER, TO_ONE, .sender = SLICE("a b"), .trusted = true};
 	assert_int_equal(hand_in(w, &in, &err), FAIL);
 	assert_true(slice_starts(err.text, SLICE("bad sender address \"a b\": ")));
 
-	in = (struct smtp_submission){.text = SLICE("Received: a\nReceived: b\nReceived: c\nReceived: d\n\n"), USER, TO_ONE};
+	in = (struct smtp_submission){
+	    .text = SLICE("Received: a\nReceived: b\nReceived: c\nReceived: d\n\n"), USER, TO_ONE};
 	assert_int_equal(hand_in(w, &in, &err), FAIL);
 	assert_true(slice_starts(err.text, SLICE("too many \"Received\" headers")));
 
@@ -366,8 +388,8 @@ static void test_large(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),	cmocka_unit_test(test_senders), cmocka_unit_test(test_extract),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_large),
+	    cmocka_unit_test(test_kept),    cmocka_unit_test(test_senders), cmocka_unit_test(test_extract),
+	    cmocka_unit_test(test_refused), cmocka_unit_test(test_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

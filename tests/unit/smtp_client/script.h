@@ -36,7 +36,7 @@ struct script {
 	size_t log_len;
 	char wrong[512]; /* the first step that did not go as written; "" if all did */
 	unsigned connections;
-	size_t done;	 /* steps */
+	size_t done; /* steps */
 };
 
 static inline bool script_byte(struct script *s, char *c)

@@ -214,7 +214,8 @@ static enum rc fake_allocate(const struct spool_disk *disk, struct task *task, i
 	return OK;
 }
 
-static enum rc fake_unlink(const struct spool_disk *disk, struct task *task, const char *path, struct err *err)
+static enum rc fake_unlink(const struct spool_disk *disk, struct task *task, const char *path,
+			   struct err *err)
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 	struct fake_file *f;
@@ -306,7 +307,8 @@ static enum rc fake_list(const struct spool_disk *disk, const char *path,
 	return OK;
 }
 
-static bool fake_space(const struct spool_disk *disk, const char *path, int64_t *bytes_ret, int64_t *inodes_ret)
+static bool fake_space(const struct spool_disk *disk, const char *path, int64_t *bytes_ret,
+		       int64_t *inodes_ret)
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 

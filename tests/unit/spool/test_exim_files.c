@@ -194,7 +194,8 @@ static void bad_pairs_on(struct task *task, void *arg)
 	assert_int_equal(spool_import(task, w->spool, &how, &err), FAIL);
 
 	write_pair(w->directory, ids[0], "body", 4);
-	write_file(w->directory, "1tABCD-00000000001-0abc-H", "1tABCD-00000000001-0abc-H\nx", 27); /* cut off */
+	write_file(w->directory, "1tABCD-00000000001-0abc-H", "1tABCD-00000000001-0abc-H\nx",
+		   27); /* cut off */
 	import(task, w, w->directory, false);
 	assert_int_equal(w->last, FAIL);
 	assert_true(exists(w->directory, ids[0], "-H") && exists(w->directory, ids[0], "-D"));

@@ -136,8 +136,8 @@ static void store(struct task *task, struct client *c)
 
 		frags[0] = (struct frag){NULL, body + spilled, half};
 		frags[1] = (struct frag){NULL, body + spilled + half, body_len - spilled - half};
-		rc =
-		    spool_commit(task, w->spool, &id, t->number / 7, &iov, 1, spill, frags, 2, &t->entry, &err);
+		rc = spool_commit(task, w->spool, &id, t->number / 7, &iov, 1, spill, frags, 2, &t->entry,
+				  &err);
 	}
 	EXPECT(w, rc == OK || rc == DEFER || (rc == CANCELLED && cancelled));
 	if (rc == OK) {
@@ -364,7 +364,8 @@ static void compare(struct task *task, struct world *w)
 static void history(struct task *task, void *arg)
 {
 	struct world *w = arg;
-	struct spool_options options = {.directory = "/spool", .segment_size = SEGMENT_SIZE_MIN, .sync = true};
+	struct spool_options options = {
+	    .directory = "/spool", .segment_size = SEGMENT_SIZE_MIN, .sync = true};
 	struct err err = err_make(task->arena);
 	struct spool_stats stats;
 

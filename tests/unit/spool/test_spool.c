@@ -145,7 +145,8 @@ static void history_on(struct task *task, void *arg)
 	must(spool_outcome(task, spool, a, SLICE("third"), false, &err), &err);
 	expect_outcomes(task, spool, a, "first;second;third;");
 	assert_int_equal(
-	    spool_outcome(task, spool, a, (struct slice){"", SPOOL_OUTCOME_MAX + 1, CLEAN}, false, &err), FAIL);
+	    spool_outcome(task, spool, a, (struct slice){"", SPOOL_OUTCOME_MAX + 1, CLEAN}, false, &err),
+	    FAIL);
 	spool_close(task, spool);
 
 	spool = open_spool(task, directory);

@@ -448,7 +448,8 @@ static void store_exact(struct task *task, void *arg)
 	struct spool_entry *entry;
 	struct err err = err_make(NULL);
 
-	assert_int_equal(spool_commit(task, exact->w->spool, &id, 1, &iov, 1, NULL, &frag, 1, &entry, &err), DEFER);
+	assert_int_equal(spool_commit(task, exact->w->spool, &id, 1, &iov, 1, NULL, &frag, 1, &entry, &err),
+			 DEFER);
 }
 
 /* Two messages in one group, of which the disk keeps the second only. A start goes on in their place with as many
@@ -637,7 +638,7 @@ int main(void)
 	    cmocka_unit_test(segment_size_changes),
 	    cmocka_unit_test(large_move),
 	    cmocka_unit_test(torn_group_stays_dead),
-		cmocka_unit_test(cancelled),
+	    cmocka_unit_test(cancelled),
 	    cmocka_unit_test(read_only),
 	    cmocka_unit_test(lock_is_exclusive),
 	};

@@ -13,11 +13,11 @@
 static char dir[] = "/tmp/sluice-helper-XXXXXX";
 static char trouble[500];
 
-#define HOLDS(what)                                                                                             \
-	do {                                                                                                    \
-		if (!(what) && !trouble[0])                                                                     \
-			snprintf(trouble, sizeof(trouble), "line %d: not so: %s (%.*s)", __LINE__, #what,       \
-				 SLICE_ARG(err.text));                                                          \
+#define HOLDS(what)                                                                                       \
+	do {                                                                                              \
+		if (!(what) && !trouble[0])                                                               \
+			snprintf(trouble, sizeof(trouble), "line %d: not so: %s (%.*s)", __LINE__, #what, \
+				 SLICE_ARG(err.text));                                                    \
 	} while (0)
 
 static const char *path(struct task *task, const char *name)
@@ -35,8 +35,10 @@ static void files(struct task *task, void *arg)
 	(void)arg;
 	HOLDS(user_mkdir(task, &nobody, path(task, "d"), 0700, &err) == OK);
 	HOLDS(user_mkdir(task, &nobody, path(task, "d"), 0700, &err) == FAIL && err.os == EEXIST);
-	HOLDS(user_open(task, &nobody, path(task, "d/f"), O_WRONLY | O_CREAT | O_EXCL, 0640, &fd, &err) == OK);
-	HOLDS(fstat(fd, &st) == 0 && st.st_uid == 65534 && st.st_gid == 65534 && (st.st_mode & 07777) == 0640);
+	HOLDS(user_open(task, &nobody, path(task, "d/f"), O_WRONLY | O_CREAT | O_EXCL, 0640, &fd, &err) ==
+	      OK);
+	HOLDS(fstat(fd, &st) == 0 && st.st_uid == 65534 && st.st_gid == 65534 &&
+	      (st.st_mode & 07777) == 0640);
 	HOLDS(write(fd, "x", 1) == 1 && close(fd) == 0);
 	HOLDS(user_rename(task, &nobody, path(task, "d/f"), path(task, "d/g"), &err) == OK);
 	HOLDS(user_link(task, &nobody, path(task, "d/g"), path(task, "d/h"), &err) == OK);
@@ -48,11 +50,13 @@ static void files(struct task *task, void *arg)
 	HOLDS(user_mkdir(task, &nobody, "/root/x", 0700, &err) == FAIL && err.os == EACCES);
 	/* Root is nobody's delivery; flags and paths are checked. */
 	HOLDS(user_open(task, &root, path(task, "d/g"), O_RDONLY, 0, &fd, &err) == FAIL && err.os == EPERM);
-	HOLDS(user_open(task, &nobody, path(task, "d/g"), O_RDONLY | O_TRUNC, 0, &fd, &err) == FAIL && err.os == EINVAL);
+	HOLDS(user_open(task, &nobody, path(task, "d/g"), O_RDONLY | O_TRUNC, 0, &fd, &err) == FAIL &&
+	      err.os == EINVAL);
 	HOLDS(user_open(task, &nobody, "relative", O_RDONLY, 0, &fd, &err) == FAIL && err.os == EINVAL);
 }
 
-static enum rc run(struct task *task, const char *script, int *status, char *output, size_t room, struct err *err)
+static enum rc run(struct task *task, const char *script, int *status, char *output, size_t room,
+		   struct err *err)
 {
 	struct identity nobody = {.uid = 65534, .gid = 65534, .switched = true};
 	const char *argv[] = {"/bin/sh", "-c", script, NULL}, *envp[] = {"A=b", NULL};
@@ -82,10 +86,12 @@ static void commands(struct task *task, void *arg)
 	int status = 0;
 
 	(void)arg;
-	HOLDS(run(task, "id -u; id -G; cat; echo $A; pwd; umask; exit 3", &status, output, sizeof(output), &err) == OK);
+	HOLDS(run(task, "id -u; id -G; cat; echo $A; pwd; umask; exit 3", &status, output, sizeof(output),
+		  &err) == OK);
 	HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 3);
 	HOLDS(strcmp(output, "65534\n65534\nhello\nb\n/tmp\n0027\n") == 0);
-	HOLDS(run(task, "cat >/dev/null; kill -9 $$", &status, output, sizeof(output), &err) == OK && WIFSIGNALED(status));
+	HOLDS(run(task, "cat >/dev/null; kill -9 $$", &status, output, sizeof(output), &err) == OK &&
+	      WIFSIGNALED(status));
 }
 
 static void test_helper(void **state)

@@ -16,16 +16,16 @@
 
 static struct script server;
 
-#define HOLDS(h, what)                                                               \
-	do {                                                                         \
-		if (!(what)) {                                                       \
+#define HOLDS(h, what)                                                                 \
+	do {                                                                           \
+		if (!(what)) {                                                         \
 			print_error("%s:%d: not so: %s\n", __FILE__, __LINE__, #what); \
-			(h)->wrong++;                                                \
-		}                                                                    \
+			(h)->wrong++;                                                  \
+		}                                                                      \
 	} while (0)
 
-#define HEAD "Received: by me\nSubject: test\nX-Remove: no\n"
-#define BODY "first\r\nFrom here\r\n.dot\r\nbare\rcr\r\nlast\r\n"
+#define HEAD    "Received: by me\nSubject: test\nX-Remove: no\n"
+#define BODY    "first\r\nFrom here\r\n.dot\r\nbare\rcr\r\nlast\r\n"
 #define BODY_LF "first\nFrom here\n.dot\nbare\rcr\nlast\n"
 
 struct sending {
@@ -149,28 +149,29 @@ static bool is(struct slice got, const char *want)
 /* ---- Files ------------------------------------------------------------------------------------------------------ */
 
 #define CONF "primary_hostname = me.example\nqualify_domain = q.example\nbegin transports\n"
-#define FILES CONF                                                                                                    \
-	"maildir:\n driver = appendfile\n directory = @D/md/${lookup{$local_part}lsearch{@D/users}}\n maildir_format\n"       \
-	" return_path_add\n envelope_to_add\n headers_remove = x-remove : none\n headers_add = X-Added: $local_part\n"        \
-	"tagged:\n driver = appendfile\n directory = @D/tagged\n maildir_format\n maildir_tag = ,S=$message_size\n"           \
-	"tainted:\n driver = appendfile\n directory = @D/md/$local_part\n maildir_format\n"                          \
-	"below:\n driver = appendfile\n directory = @D/below/$local_part\n maildir_format\n create_file = @D/below\n" \
-	"nocreate:\n driver = appendfile\n directory = @D/nocreate\n maildir_format\n no_create_directory\n"          \
-	"plain:\n driver = appendfile\n directory = @D/plain\n directory_file = f$inode.x\n use_crlf\n"             \
-	"store:\n driver = appendfile\n directory = @D/store\n mailstore_format\n"                                   \
-	"mbox:\n driver = appendfile\n file = @D/spool/mbox\n lock_retries = 1\n lock_interval = 1s\n"               \
-	"bsmtp:\n driver = appendfile\n file = @D/bsmtp\n use_bsmtp\n batch_max = 10\n"                               \
-	"headers:\n driver = appendfile\n file = @D/headers\n headers_only\n message_prefix =\n message_suffix =\n"   \
-	"body:\n driver = appendfile\n file = @D/body\n body_only\n message_prefix =\n message_suffix =\n check_string =\n"   \
-	"escaped:\n driver = appendfile\n file = @D/escaped\n body_only\n message_prefix = BEGIN\\n\n message_suffix = END\\n\n"     \
-	" check_string = .\n escape_string = >>\n"                                                                   \
-	"small:\n driver = appendfile\n file = @D/small\n message_size_limit = 10\n"                                 \
-	"quota:\n driver = appendfile\n directory = @D/quota\n maildir_format\n quota = 200\n"                     \
-	"quotafile:\n driver = appendfile\n file = @D/quotafile\n quota = 200\n"                                     \
-	"count:\n driver = appendfile\n directory = @D/count\n maildir_format\n quota = 1M\n quota_filecount = 1\n"   \
-	"sized:\n driver = appendfile\n directory = @D/sized\n maildir_format\n quota = 300\n maildir_use_size_file\n"        \
-	"address_file:\n driver = appendfile\n"                                                                      \
-	"root:\n driver = appendfile\n file = @D/root\n user = root\n group = root\n"
+#define FILES                                                                                                                        \
+	CONF                                                                                                                         \
+	    "maildir:\n driver = appendfile\n directory = @D/md/${lookup{$local_part}lsearch{@D/users}}\n maildir_format\n"          \
+	    " return_path_add\n envelope_to_add\n headers_remove = x-remove : none\n headers_add = X-Added: $local_part\n"           \
+	    "tagged:\n driver = appendfile\n directory = @D/tagged\n maildir_format\n maildir_tag = ,S=$message_size\n"              \
+	    "tainted:\n driver = appendfile\n directory = @D/md/$local_part\n maildir_format\n"                                      \
+	    "below:\n driver = appendfile\n directory = @D/below/$local_part\n maildir_format\n create_file = @D/below\n"            \
+	    "nocreate:\n driver = appendfile\n directory = @D/nocreate\n maildir_format\n no_create_directory\n"                     \
+	    "plain:\n driver = appendfile\n directory = @D/plain\n directory_file = f$inode.x\n use_crlf\n"                          \
+	    "store:\n driver = appendfile\n directory = @D/store\n mailstore_format\n"                                               \
+	    "mbox:\n driver = appendfile\n file = @D/spool/mbox\n lock_retries = 1\n lock_interval = 1s\n"                           \
+	    "bsmtp:\n driver = appendfile\n file = @D/bsmtp\n use_bsmtp\n batch_max = 10\n"                                          \
+	    "headers:\n driver = appendfile\n file = @D/headers\n headers_only\n message_prefix =\n message_suffix =\n"              \
+	    "body:\n driver = appendfile\n file = @D/body\n body_only\n message_prefix =\n message_suffix =\n check_string =\n"      \
+	    "escaped:\n driver = appendfile\n file = @D/escaped\n body_only\n message_prefix = BEGIN\\n\n message_suffix = END\\n\n" \
+	    " check_string = .\n escape_string = >>\n"                                                                               \
+	    "small:\n driver = appendfile\n file = @D/small\n message_size_limit = 10\n"                                             \
+	    "quota:\n driver = appendfile\n directory = @D/quota\n maildir_format\n quota = 200\n"                                   \
+	    "quotafile:\n driver = appendfile\n file = @D/quotafile\n quota = 200\n"                                                 \
+	    "count:\n driver = appendfile\n directory = @D/count\n maildir_format\n quota = 1M\n quota_filecount = 1\n"              \
+	    "sized:\n driver = appendfile\n directory = @D/sized\n maildir_format\n quota = 300\n maildir_use_size_file\n"           \
+	    "address_file:\n driver = appendfile\n"                                                                                  \
+	    "root:\n driver = appendfile\n file = @D/root\n user = root\n group = root\n"
 
 static void files_prepare(struct harness *h)
 {
@@ -184,8 +185,9 @@ static void maildir_rows(struct harness *h)
 
 	sending_init(&s, h, "maildir", "Joe@q.example");
 	HOLDS(h, send_it(&s) == OK || !says(&s, ""));
-	HOLDS(h, is(only_file(h, "@D/md/joe/new", name), "Return-path: <sender@s.example>\nEnvelope-to: Joe@q.example\n"
-							  "Received: by me\nSubject: test\nX-Added: joe\n\n" BODY_LF));
+	HOLDS(h, is(only_file(h, "@D/md/joe/new", name),
+		    "Return-path: <sender@s.example>\nEnvelope-to: Joe@q.example\n"
+		    "Received: by me\nSubject: test\nX-Added: joe\n\n" BODY_LF));
 	HOLDS(h, strstr(name, ".me.example") && strchr(name, 'H') && strchr(name, 'P'));
 	HOLDS(h, is(only_file(h, "@D/md/joe/tmp", NULL), "(0 files)"));
 	HOLDS(h, is(only_file(h, "@D/md/joe/cur", NULL), "(0 files)"));
@@ -219,22 +221,25 @@ static void other_rows(struct harness *h)
 
 	sending_init(&s, h, "plain", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK);
-	HOLDS(h, is(only_file(h, "@D/plain", name), "Received: by me\r\nSubject: test\r\nX-Remove: no\r\n\r\n" BODY));
+	HOLDS(h, is(only_file(h, "@D/plain", name),
+		    "Received: by me\r\nSubject: test\r\nX-Remove: no\r\n\r\n" BODY));
 	HOLDS(h, name[0] == 'f' && slice_ends(slice_of(name), SLICE(".x")));
 	sending_init(&s, h, "store", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK);
 	sending_init(&s, h, "bsmtp", "joe@q.example");
 	sending_add(&s, "ann@q.example");
 	HOLDS(h, send_it(&s) == OK && s.outcomes[1].rc == OK);
-	HOLDS(h, is(file_text(h, "@D/bsmtp"), "MAIL FROM:<sender@s.example>\nRCPT TO:<joe@q.example>\nRCPT TO:<ann@q.example>\nDATA\n"
-					      HEAD "\nfirst\nFrom here\n..dot\nbare\rcr\nlast\n.\n"));
+	HOLDS(h,
+	      is(file_text(h, "@D/bsmtp"),
+		 "MAIL FROM:<sender@s.example>\nRCPT TO:<joe@q.example>\nRCPT TO:<ann@q.example>\nDATA\n" HEAD
+		 "\nfirst\nFrom here\n..dot\nbare\rcr\nlast\n.\n"));
 	sending_init(&s, h, "headers", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK && is(file_text(h, "@D/headers"), HEAD "\n"));
 	sending_init(&s, h, "body", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK && is(file_text(h, "@D/body"), BODY_LF));
 	sending_init(&s, h, "escaped", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK &&
-	      is(file_text(h, "@D/escaped"), "BEGIN\nfirst\nFrom here\n>>dot\nbare\rcr\nlast\nEND\n"));
+		     is(file_text(h, "@D/escaped"), "BEGIN\nfirst\nFrom here\n>>dot\nbare\rcr\nlast\nEND\n"));
 	sending_init(&s, h, "small", "joe@q.example");
 	HOLDS(h, send_it(&s) == FAIL && says(&s, "message is too big (transport limit = 10)"));
 	sending_init(&s, h, "address_file", "joe@q.example");
@@ -288,7 +293,8 @@ static void quota_rows(struct harness *h)
 	sending_init(&s, h, "quota", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK || !says(&s, ""));
 	HOLDS(h, send_it(&s) == OK || !says(&s, ""));
-	HOLDS(h, send_it(&s) == DEFER && says(&s, "mailbox is full") && s.outcomes[0].error == RETRY_ERROR_QUOTA);
+	HOLDS(h, send_it(&s) == DEFER && says(&s, "mailbox is full") &&
+		     s.outcomes[0].error == RETRY_ERROR_QUOTA);
 	sending_init(&s, h, "quotafile", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK || !says(&s, ""));
 	HOLDS(h, send_it(&s) == DEFER && says(&s, "mailbox is full"));
@@ -330,29 +336,31 @@ static void test_quota(void **state)
 
 /* ---- Commands -------------------------------------------------------------------------------------------------------- */
 
-#define PIPES CONF                                                                                                    \
-	"cat:\n driver = pipe\n command = /bin/sh -c \"cat > @D/cat\"\n message_prefix =\n message_suffix =\n"       \
-	"args:\n driver = pipe\n command = /bin/sh @D/args.sh '${if eq{$local_part}{joe}{joe}}' 'a b' \"c \\\"d\\\"\" $pipe_addresses\n"       \
-	" environment = X=1 : Y=$local_part\n"                                                                       \
-	"shell:\n driver = pipe\n use_shell\n command = cat | wc -l > @D/shell\n"                                    \
-	"fail:\n driver = pipe\n command = /bin/false\n return_fail_output\n"                                        \
-	"temp:\n driver = pipe\n command = /bin/sh -c \"exit 75\"\n"                                                 \
-	"noise:\n driver = pipe\n command = /bin/sh -c \"echo some words; exit 3\"\n return_fail_output\n log_fail_output\n"  \
-	"output:\n driver = pipe\n command = /bin/echo hello\n return_output\n"                                      \
-	"ignore:\n driver = pipe\n command = /bin/false\n ignore_status\n"                                           \
-	"signal:\n driver = pipe\n command = /bin/sh -c \"kill -9 \\\\$\\\\$\"\n freeze_signal\n"                            \
-	"none:\n driver = pipe\n command = /no/such/command\n"                                                       \
-	"nowhere:\n driver = pipe\n command = nosuchcommand\n"                                                       \
-	"slow:\n driver = pipe\n command = /bin/sleep 30\n timeout = 1s\n"                                           \
-	"much:\n driver = pipe\n command = /bin/sh -c \"yes; true\"\n max_output = 1000\n"                           \
-	"deaf:\n driver = pipe\n command = /bin/true\n"                                                              \
-	"allow:\n driver = pipe\n allow_commands = /bin/true\n"                                                      \
-	"tainted:\n driver = pipe\n command = $local_part\n"                                                         \
-	"path:\n driver = pipe\n restrict_to_path\n"
+#define PIPES                                                                                                                                \
+	CONF                                                                                                                                 \
+	    "cat:\n driver = pipe\n command = /bin/sh -c \"cat > @D/cat\"\n message_prefix =\n message_suffix =\n"                           \
+	    "args:\n driver = pipe\n command = /bin/sh @D/args.sh '${if eq{$local_part}{joe}{joe}}' 'a b' \"c \\\"d\\\"\" $pipe_addresses\n" \
+	    " environment = X=1 : Y=$local_part\n"                                                                                           \
+	    "shell:\n driver = pipe\n use_shell\n command = cat | wc -l > @D/shell\n"                                                        \
+	    "fail:\n driver = pipe\n command = /bin/false\n return_fail_output\n"                                                            \
+	    "temp:\n driver = pipe\n command = /bin/sh -c \"exit 75\"\n"                                                                     \
+	    "noise:\n driver = pipe\n command = /bin/sh -c \"echo some words; exit 3\"\n return_fail_output\n log_fail_output\n"             \
+	    "output:\n driver = pipe\n command = /bin/echo hello\n return_output\n"                                                          \
+	    "ignore:\n driver = pipe\n command = /bin/false\n ignore_status\n"                                                               \
+	    "signal:\n driver = pipe\n command = /bin/sh -c \"kill -9 \\\\$\\\\$\"\n freeze_signal\n"                                        \
+	    "none:\n driver = pipe\n command = /no/such/command\n"                                                                           \
+	    "nowhere:\n driver = pipe\n command = nosuchcommand\n"                                                                           \
+	    "slow:\n driver = pipe\n command = /bin/sleep 30\n timeout = 1s\n"                                                               \
+	    "much:\n driver = pipe\n command = /bin/sh -c \"yes; true\"\n max_output = 1000\n"                                               \
+	    "deaf:\n driver = pipe\n command = /bin/true\n"                                                                                  \
+	    "allow:\n driver = pipe\n allow_commands = /bin/true\n"                                                                          \
+	    "tainted:\n driver = pipe\n command = $local_part\n"                                                                             \
+	    "path:\n driver = pipe\n restrict_to_path\n"
 
 static void pipes_prepare(struct harness *h)
 {
-	struct slice text = with_dir(h, "for a; do echo \"<$a>\"; done > @D/args; env | sort >> @D/args; pwd >> @D/args\n");
+	struct slice text =
+	    with_dir(h, "for a; do echo \"<$a>\"; done > @D/args; env | sort >> @D/args; pwd >> @D/args\n");
 
 	file_make(h, "args.sh", text.ptr, text.len);
 }
@@ -370,18 +378,22 @@ static void pipe_rows(struct harness *h)
 	struct slice args = file_text(h, "@D/args");
 	HOLDS(h, slice_starts(args, SLICE("<joe>\n<a b>\n<c \"d\">\n<joe@q.example>\n")));
 	HOLDS(h, slice_search(args, SLICE("\nSENDER=sender@s.example\n")) >= 0);
-	HOLDS(h, slice_search(args, SLICE("\nY=joe\n")) >= 0 && slice_search(args, SLICE("\nDOMAIN=q.example\n")) >= 0);
-	HOLDS(h, slice_search(args, SLICE("\nPATH=/bin:/usr/bin\n")) >= 0 && slice_ends(args, SLICE("\n/\n")));
+	HOLDS(h, slice_search(args, SLICE("\nY=joe\n")) >= 0 &&
+		     slice_search(args, SLICE("\nDOMAIN=q.example\n")) >= 0);
+	HOLDS(h,
+	      slice_search(args, SLICE("\nPATH=/bin:/usr/bin\n")) >= 0 && slice_ends(args, SLICE("\n/\n")));
 	sending_init(&s, h, "shell", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK && is(slice_trim(file_text(h, "@D/shell")), "11"));
 	sending_init(&s, h, "fail", "joe@q.example");
-	HOLDS(h, send_it(&s) == FAIL && says(&s, "Child process of fail transport returned 1 from command: /bin/false"));
+	HOLDS(h, send_it(&s) == FAIL &&
+		     says(&s, "Child process of fail transport returned 1 from command: /bin/false"));
 	sending_init(&s, h, "temp", "joe@q.example");
 	HOLDS(h, send_it(&s) == DEFER && says(&s, "returned 75"));
 	sending_init(&s, h, "noise", "joe@q.example");
 	HOLDS(h, send_it(&s) == FAIL && is(s.outcomes[0].output, "some words"));
 	sending_init(&s, h, "output", "joe@q.example");
-	HOLDS(h, send_it(&s) == FAIL && is(s.outcomes[0].output, "hello") && says(&s, "return message generated"));
+	HOLDS(h, send_it(&s) == FAIL && is(s.outcomes[0].output, "hello") &&
+		     says(&s, "return message generated"));
 	sending_init(&s, h, "ignore", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK);
 	sending_init(&s, h, "signal", "joe@q.example");
@@ -423,14 +435,16 @@ static void test_pipe(void **state)
 static char smtp_conf[2000];
 static struct host_item hosts[3];
 
-static void remote(struct sending *s, const char *first, uint16_t first_port, const char *second, uint16_t second_port)
+static void remote(struct sending *s, const char *first, uint16_t first_port, const char *second,
+		   uint16_t second_port)
 {
 	struct host_list *list = arena_make(&s->h->arena, struct host_list);
 	const char *names[] = {first, second};
 	uint16_t ports[] = {first_port, second_port};
 
 	for (unsigned i = 0; i < 2; i++) {
-		hosts[i] = (struct host_item){.name = names[i] ? slice_of(names[i]) : SLICE_EMPTY, .port = ports[i], .mx = MX_NONE};
+		hosts[i] = (struct host_item){
+		    .name = names[i] ? slice_of(names[i]) : SLICE_EMPTY, .port = ports[i], .mx = MX_NONE};
 		if (names[i] && ip_parse(hosts[i].name, &hosts[i].ip))
 			host_list_append(list, &hosts[i]);
 	}
@@ -448,16 +462,19 @@ static void smtp_rows(struct harness *h)
 	remote(&s, "127.0.0.2", 1, "127.0.0.1", server.port);
 	HOLDS(h, send_it(&s) == OK || !says(&s, ""));
 	HOLDS(h, says(&s, "250 taken"));
-	HOLDS(h, s.outcomes[0].host.port == server.port && s.outcomes[0].pipelining && s.outcomes[0].dsn_aware);
+	HOLDS(h,
+	      s.outcomes[0].host.port == server.port && s.outcomes[0].pipelining && s.outcomes[0].dsn_aware);
 	HOLDS(h, s.outcomes[1].rc == FAIL && s.outcomes[1].error == RETRY_ERROR_RCPT_4XX &&
-	      is(s.outcomes[1].message, "SMTP error from remote mail server after RCPT TO:<no@x.example>: 550 never"));
+		     is(s.outcomes[1].message,
+			"SMTP error from remote mail server after RCPT TO:<no@x.example>: 550 never"));
 	HOLDS(h, s.outcomes[2].rc == DEFER && s.outcomes[2].scope == DEFER_ADDRESS);
 	/* The transport's own host; the pooled connection is not for another transport. */
 	sending_init(&s, h, "own", "joe@x.example");
 	HOLDS(h, send_it(&s) == OK || !says(&s, ""));
 	sending_init(&s, h, "remote", "joe@x.example");
 	remote(&s, "127.0.0.2", 1, NULL, 0);
-	HOLDS(h, send_it(&s) == DEFER && s.outcomes[0].scope == DEFER_HOST && s.outcomes[0].error == RETRY_ERROR_REFUSED);
+	HOLDS(h, send_it(&s) == DEFER && s.outcomes[0].scope == DEFER_HOST &&
+		     s.outcomes[0].error == RETRY_ERROR_REFUSED);
 	sending_init(&s, h, "tls", "joe@x.example");
 	remote(&s, "127.0.0.1", server.port, NULL, 0);
 	HOLDS(h, send_it(&s) == DEFER && says(&s, "TLS is required"));
@@ -470,37 +487,67 @@ static void smtp_rows(struct harness *h)
 
 static void test_smtp(void **state)
 {
-	static const char *const steps[] = {
-		"S 220 test", "C EHLO me.example", "S 250-test", "S 250-PIPELINING", "S 250-DSN", "S 250 SIZE",
-		"C MAIL FROM:<sender@s.example> SIZE=", "C RCPT TO:<Joe@x.example>", "C RCPT TO:<no@x.example>",
-		"C RCPT TO:<later@x.example>", "C DATA", "S 250 ok", "S 250 ok", "S 550 never", "S 450 later", "S 354 go", "D",
-		"S 250 taken", "X", "S 220 test", "C EHLO own.name", "S 250 test", "C MAIL FROM:<vrp@x.example>", "S 250 ok",
-		"C RCPT TO:<joe@x.example>", "S 250 ok", "C DATA", "S 354 go", "D", "S 250 ok", NULL};
+	static const char *const steps[] = {"S 220 test",
+					    "C EHLO me.example",
+					    "S 250-test",
+					    "S 250-PIPELINING",
+					    "S 250-DSN",
+					    "S 250 SIZE",
+					    "C MAIL FROM:<sender@s.example> SIZE=",
+					    "C RCPT TO:<Joe@x.example>",
+					    "C RCPT TO:<no@x.example>",
+					    "C RCPT TO:<later@x.example>",
+					    "C DATA",
+					    "S 250 ok",
+					    "S 250 ok",
+					    "S 550 never",
+					    "S 450 later",
+					    "S 354 go",
+					    "D",
+					    "S 250 taken",
+					    "X",
+					    "S 220 test",
+					    "C EHLO own.name",
+					    "S 250 test",
+					    "C MAIL FROM:<vrp@x.example>",
+					    "S 250 ok",
+					    "C RCPT TO:<joe@x.example>",
+					    "S 250 ok",
+					    "C DATA",
+					    "S 354 go",
+					    "D",
+					    "S 250 ok",
+					    NULL};
 
 	(void)state;
 	script_start(&server, steps);
-	snprintf(smtp_conf, sizeof(smtp_conf),
-		 CONF "remote:\n driver = smtp\n command_timeout = 2s\n"
-		      "own:\n driver = smtp\n hosts = 127.0.0.1\n allow_localhost\n port = %u\n helo_data = own.name\n"
-		      " return_path = vrp@${domain:$return_path}.no\n command_timeout = 2s\n"
-		      "tls:\n driver = smtp\n hosts_require_tls = *\n"
-		      "notlocal:\n driver = smtp\n hosts = 127.0.0.1\n", server.port);
+	snprintf(
+	    smtp_conf, sizeof(smtp_conf),
+	    CONF
+	    "remote:\n driver = smtp\n command_timeout = 2s\n"
+	    "own:\n driver = smtp\n hosts = 127.0.0.1\n allow_localhost\n port = %u\n helo_data = own.name\n"
+	    " return_path = vrp@${domain:$return_path}.no\n command_timeout = 2s\n"
+	    "tls:\n driver = smtp\n hosts_require_tls = *\n"
+	    "notlocal:\n driver = smtp\n hosts = 127.0.0.1\n",
+	    server.port);
 	char *at = strstr(smtp_conf, "vrp@${domain:$return_path}.no");
 	memcpy(at, "vrp@x.example                ", strlen("vrp@${domain:$return_path}.no"));
 	harness_run(smtp_conf, NULL, smtp_rows);
 	script_join(&server);
 	if (server.wrong[0])
 		fail_msg("%s; the client said:\n%.*s", server.wrong, (int)server.log_len, server.log);
-	assert_true(script_saw(&server, "\r\n" "bare\rcr\r\nlast\r\n.\r\n"));
+	assert_true(script_saw(&server, "\r\n"
+					"bare\rcr\r\nlast\r\n.\r\n"));
 	assert_true(script_saw(&server, "Subject: test\r\n"));
 }
 
 /* ---- LMTP, automatic answers, callouts --------------------------------------------------------------------------------- */
 
-#define LMTP_STEPS                                                                                                    \
-	"S 220 test LMTP", "C LHLO me.example", "S 250-test", "S 250 PIPELINING", "C MAIL FROM:<sender@s.example>",          \
-	"C RCPT TO:<joe@q.example>", "C RCPT TO:<ann@q.example>", "C DATA", "S 250 ok", "S 250 ok", "S 250 ok", "S 354 go",   \
-	"D", "S 250 for joe", "S 452 ann is full"
+#define LMTP_STEPS                                                                                      \
+	"S 220 test LMTP", "C LHLO me.example", "S 250-test", "S 250 PIPELINING",                       \
+	    "C MAIL FROM:<sender@s.example>", "C RCPT TO:<joe@q.example>", "C RCPT TO:<ann@q.example>", \
+	    "C DATA", "S 250 ok", "S 250 ok", "S 250 ok", "S 354 go", "D", "S 250 for joe",             \
+	    "S 452 ann is full"
 
 static void lmtp_rows(struct harness *h)
 {
@@ -508,9 +555,11 @@ static void lmtp_rows(struct harness *h)
 	struct sending s;
 
 	sending_init(&s, h, "lmtp", "joe@q.example");
-	HOLDS(h, send_it(&s) == DEFER && says(&s, "failed to connect to socket") && s.outcomes[0].scope == DEFER_HOST);
+	HOLDS(h, send_it(&s) == DEFER && says(&s, "failed to connect to socket") &&
+		     s.outcomes[0].scope == DEFER_HOST);
 	HOLDS(h, script_start_unix(&server, arena_cstr(&h->arena, with_dir(h, "@D/sock")), steps));
-	for (unsigned i = 0; i < 2; i++) { /* the second time the pooled connection has been closed: a new one is made */
+	for (unsigned i = 0; i < 2;
+	     i++) { /* the second time the pooled connection has been closed: a new one is made */
 		sending_init(&s, h, "lmtp", "joe@q.example");
 		sending_add(&s, "ann@q.example");
 		HOLDS(h, send_it(&s) == OK && is(s.outcomes[0].message, "250 for joe"));
@@ -524,13 +573,15 @@ static void lmtp_rows(struct harness *h)
 static void test_lmtp(void **state)
 {
 	(void)state;
-	harness_run(CONF "lmtp:\n driver = lmtp\n socket = @D/sock\n batch_max = 5\n timeout = 2s\n", NULL, lmtp_rows);
+	harness_run(CONF "lmtp:\n driver = lmtp\n socket = @D/sock\n batch_max = 5\n timeout = 2s\n", NULL,
+		    lmtp_rows);
 }
 
 static struct slice submitted;
 static unsigned submitted_count;
 
-static enum rc take_submission(void *arg, struct scope *sc, const struct submission *submission, struct err *err)
+static enum rc take_submission(void *arg, struct scope *sc, const struct submission *submission,
+			       struct err *err)
 {
 	struct harness *h = arg;
 
@@ -539,7 +590,9 @@ static enum rc take_submission(void *arg, struct scope *sc, const struct submiss
 	submitted = arena_copy(&h->arena, submission->text);
 	submitted_count++;
 	return submission->sender.len == 0 && submission->recipient_count == 1 &&
-	       slice_eq(submission->recipients[0], SLICE("sender@s.example")) ? OK : FAIL;
+		       slice_eq(submission->recipients[0], SLICE("sender@s.example"))
+		   ? OK
+		   : FAIL;
 }
 
 static void autoreply_rows(struct harness *h)
@@ -558,7 +611,8 @@ static void autoreply_rows(struct harness *h)
 	h->scope.message->sender = SLICE("");
 	HOLDS(h, send_it(&s) == OK && submitted_count == 0);
 	h->scope.message->sender = SLICE("sender@s.example");
-	header_append(&h->scope.message->headers, header_make(&h->arena, SLICE("Auto-Submitted: auto-replied\n")));
+	header_append(&h->scope.message->headers,
+		      header_make(&h->arena, SLICE("Auto-Submitted: auto-replied\n")));
 	HOLDS(h, send_it(&s) == OK && submitted_count == 0);
 	sending_init(&s, h, "never", "joe@q.example");
 	HOLDS(h, send_it(&s) == OK && submitted_count == 0);
@@ -573,10 +627,12 @@ static void autoreply_files(struct harness *h)
 static void test_autoreply(void **state)
 {
 	(void)state;
-	harness_run(CONF "vacation:\n driver = autoreply\n to = $sender_address\n subject = \"away: $h_subject:\\nBcc: x@y\"\n"
-			 " text = I am away.\n file = @D/away\n headers = X-Joe: 1\n"
-			 "never:\n driver = autoreply\n to = $sender_address\n never_mail = *@s.example\n",
-		    autoreply_files, autoreply_rows);
+	harness_run(
+	    CONF
+	    "vacation:\n driver = autoreply\n to = $sender_address\n subject = \"away: $h_subject:\\nBcc: x@y\"\n"
+	    " text = I am away.\n file = @D/away\n headers = X-Joe: 1\n"
+	    "never:\n driver = autoreply\n to = $sender_address\n never_mail = *@s.example\n",
+	    autoreply_files, autoreply_rows);
 }
 
 static enum rc call(struct harness *h, const char *to, const struct callout_options *options, struct err *err)
@@ -596,17 +652,20 @@ static enum rc call(struct harness *h, const char *to, const struct callout_opti
 
 static void callout_rows(struct harness *h)
 {
-	struct callout_options plain = {.timeout_s = 2, .no_cache = true}, random = plain, postmaster = plain, lenient = plain;
+	struct callout_options plain = {.timeout_s = 2, .no_cache = true}, random = plain, postmaster = plain,
+			       lenient = plain;
 	struct address local = {.full = SLICE("x@y")};
 	struct callout_answer answer;
 	struct err err;
 
 	random.random = postmaster.postmaster = lenient.defer_ok = true;
 	HOLDS(h, call(h, "yes@x.example", &plain, &err) == OK);
-	HOLDS(h, call(h, "no@x.example", &plain, &err) == FAIL && is(err.text, "response to \"RCPT TO:<no@x.example>\" was: 550 no"));
+	HOLDS(h, call(h, "no@x.example", &plain, &err) == FAIL &&
+		     is(err.text, "response to \"RCPT TO:<no@x.example>\" was: 550 no"));
 	HOLDS(h, call(h, "later@x.example", &plain, &err) == DEFER);
 	HOLDS(h, call(h, "all@x.example", &random, &err) == OK);
-	HOLDS(h, call(h, "yes@x.example", &postmaster, &err) == FAIL && slice_search(err.text, SLICE("postmaster@x.example")) >= 0);
+	HOLDS(h, call(h, "yes@x.example", &postmaster, &err) == FAIL &&
+		     slice_search(err.text, SLICE("postmaster@x.example")) >= 0);
 	HOLDS(h, call(h, "yes@x.example", &lenient, &err) == OK);
 	HOLDS(h, callout(&h->scope, &local, false, &plain, &answer, &err) == OK); /* nobody to ask */
 	route_done(h->task.shard);
@@ -617,13 +676,21 @@ static void callout_rows(struct harness *h)
 static void test_callout(void **state)
 {
 #define HELLO "S 220 test", "C EHLO me.example", "S 250 test", "C MAIL FROM:<>", "S 250 ok"
-	static const char *const steps[] = {
-		HELLO, "C RCPT TO:<yes@x.example>", "S 250 ok", "W", HELLO, "C RCPT TO:<no@x.example>", "S 550 no", "W",
-		HELLO, "C RCPT TO:<later@x.example>", "S 450 later", "W",
-		HELLO, "C RCPT TO:<me.example-", "S 250 ok", "W",
-		HELLO, "C RCPT TO:<yes@x.example>", "S 250 ok", "C RSET", "S 250 ok", "C MAIL FROM:<>", "S 250 ok",
-		"C RCPT TO:<postmaster@x.example>", "S 550 no", "W",
-		"S 220 test", "X", NULL};
+	static const char *const steps[] = {HELLO,         "C RCPT TO:<yes@x.example>",
+					    "S 250 ok",    "W",
+					    HELLO,         "C RCPT TO:<no@x.example>",
+					    "S 550 no",    "W",
+					    HELLO,         "C RCPT TO:<later@x.example>",
+					    "S 450 later", "W",
+					    HELLO,         "C RCPT TO:<me.example-",
+					    "S 250 ok",    "W",
+					    HELLO,         "C RCPT TO:<yes@x.example>",
+					    "S 250 ok",    "C RSET",
+					    "S 250 ok",    "C MAIL FROM:<>",
+					    "S 250 ok",    "C RCPT TO:<postmaster@x.example>",
+					    "S 550 no",    "W",
+					    "S 220 test",  "X",
+					    NULL};
 
 	(void)state;
 	script_start(&server, steps);
@@ -640,20 +707,21 @@ static void test_refused(void **state)
 	static const struct {
 		const char *text, *says;
 	} rows[] = {
-		{"t:\n driver = nosuch\n", "cannot find transport driver"},
-		{"t:\n driver = smtp\n nosuch = 1\n", "option \"nosuch\" unknown"},
-		{"t:\n driver = smtp\n protocol = x\n", "protocol"},
-		{"t:\n driver = smtp\n command_timeout = 0s\n", "greater than zero"},
-		{"t:\n driver = appendfile\n file = /a\n directory = /b\n", "only one of"},
-		{"t:\n driver = appendfile\n file = /a\n mbx_format\n", "MBX"},
-		{"t:\n driver = appendfile\n file = /a\n no_use_lockfile\n no_use_fcntl_lock\n", "no locking configured"},
-		{"t:\n driver = appendfile\n file = /a\n create_file = here\n", "create_file"},
-		{"t:\n driver = appendfile\n file = /a\n body_only\n headers_only\n", "mutually exclusive"},
-		{"t:\n driver = pipe\n command = /a\n use_shell\n restrict_to_path\n", "use_shell"},
-		{"t:\n driver = pipe\n command = /a\n return_output\n return_fail_output\n", "return_output"},
-		{"t:\n driver = lmtp\n", "one (and only one) of command or socket"},
-		{"t:\n driver = queuefile\n directory = /a\n", "not supported"},
-		{"t:\n driver = smtp\n shadow_transport = t\n", "not allowed on a remote"},
+	    {"t:\n driver = nosuch\n", "cannot find transport driver"},
+	    {"t:\n driver = smtp\n nosuch = 1\n", "option \"nosuch\" unknown"},
+	    {"t:\n driver = smtp\n protocol = x\n", "protocol"},
+	    {"t:\n driver = smtp\n command_timeout = 0s\n", "greater than zero"},
+	    {"t:\n driver = appendfile\n file = /a\n directory = /b\n", "only one of"},
+	    {"t:\n driver = appendfile\n file = /a\n mbx_format\n", "MBX"},
+	    {"t:\n driver = appendfile\n file = /a\n no_use_lockfile\n no_use_fcntl_lock\n",
+	     "no locking configured"},
+	    {"t:\n driver = appendfile\n file = /a\n create_file = here\n", "create_file"},
+	    {"t:\n driver = appendfile\n file = /a\n body_only\n headers_only\n", "mutually exclusive"},
+	    {"t:\n driver = pipe\n command = /a\n use_shell\n restrict_to_path\n", "use_shell"},
+	    {"t:\n driver = pipe\n command = /a\n return_output\n return_fail_output\n", "return_output"},
+	    {"t:\n driver = lmtp\n", "one (and only one) of command or socket"},
+	    {"t:\n driver = queuefile\n directory = /a\n", "not supported"},
+	    {"t:\n driver = smtp\n shadow_transport = t\n", "not allowed on a remote"},
 	};
 
 	(void)state;
@@ -681,10 +749,10 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_maildir), cmocka_unit_test(test_other), cmocka_unit_test(test_mbox),
-		cmocka_unit_test(test_quota),	cmocka_unit_test(test_pipe),  cmocka_unit_test(test_smtp),
-		cmocka_unit_test(test_lmtp),	cmocka_unit_test(test_autoreply), cmocka_unit_test(test_callout),
-		cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_maildir), cmocka_unit_test(test_other),     cmocka_unit_test(test_mbox),
+	    cmocka_unit_test(test_quota),   cmocka_unit_test(test_pipe),      cmocka_unit_test(test_smtp),
+	    cmocka_unit_test(test_lmtp),    cmocka_unit_test(test_autoreply), cmocka_unit_test(test_callout),
+	    cmocka_unit_test(test_refused),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
