@@ -91,8 +91,9 @@ struct acl_outcome {
 	struct acl_header_change *headers; /* in order */
 	uint32_t reject_targets;           /* enum log_where bits for a refusal; default main and reject */
 	struct slice queue_name;
-	struct slice
-	    details; /* of a failed sender verification: lines for the client before the message; ptr NULL: none */
+	/* Of a sender verification that failed for the first time; ptr NULL: none, or told before. */
+	struct slice unverified; /* "<address>: reason", for the log */
+	struct slice details;    /* lines for the client before the message, unless no_details was given */
 	int drop_code;
 };
 void acl_outcome_init(struct acl_outcome *outcome);

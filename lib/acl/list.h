@@ -135,7 +135,7 @@ enum acl_test acl_verify_csa(struct acl_run *run, struct slice name, struct slic
 
 /* What the room keeps with a message: extra[0]. NULL: no message, or no memory. */
 struct acl_memory {
-	struct slice details; /* of a sender that could not be verified: for the client; ptr NULL: none */
+	struct slice unverified, details; /* as in struct acl_outcome */
 	bool details_told;
 	bool sender_verified_done;
 	enum rc sender_verified;

@@ -52,6 +52,7 @@ void acl_outcome_init(struct acl_outcome *outcome)
 	    .submission_domain = {NULL, 0, 0},
 	    .submission_name = {NULL, 0, 0},
 	    .queue_name = {NULL, 0, 0},
+	    .unverified = {NULL, 0, 0},
 	    .details = {NULL, 0, 0},
 	    .reject_targets = LOG_TO_MAIN | LOG_TO_REJECT,
 	};
@@ -397,8 +398,9 @@ enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct e
 		return accepted_by_default(where) ? ACL_ACCEPT : ACL_DENY;
 	result = acl_run_named(sc, where, name, NULL, 0, outcome, err);
 	memory = sc->message ? sc->message->extra[0] : NULL;
-	if ((result == ACL_DENY || result == ACL_DROP) && memory && memory->details.ptr &&
+	if ((result == ACL_DENY || result == ACL_DROP) && memory && memory->unverified.ptr &&
 	    !memory->details_told) {
+		outcome->unverified = memory->unverified;
 		outcome->details = memory->details;
 		memory->details_told = true;
 	}

@@ -256,11 +256,16 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 		}
 	}
 	if (rc == FAIL) {
+		if (!user.ptr || !user.len)
+			user = SLICE("Unrouteable address");
 		/* Told once, before the first refusal that comes of it. */
+		if (memory && !memory->details_told)
+			memory->unverified = arena_printf(&sc->message->arena, "<%.*s>: %.*s",
+							  SLICE_ARG(address), SLICE_ARG(user));
 		if (!words->options.no_details && memory && !memory->details_told)
-			memory->details = arena_printf(
-			    &sc->message->arena, "Verification failed for <%.*s>\n%.*s", SLICE_ARG(address),
-			    SLICE_ARG(user.ptr && user.len ? user : SLICE("Unrouteable address")));
+			memory->details =
+			    arena_printf(&sc->message->arena, "Verification failed for <%.*s>\n%.*s",
+					 SLICE_ARG(address), SLICE_ARG(user));
 		run->user_text = run->log_text = SLICE("Sender verify failed");
 	} else if (rc == DEFER) {
 		run->user_text = failure_of_callout(user) ? user : SLICE("Could not complete sender verify");

@@ -46,8 +46,8 @@ void log_clock_set(struct log_clock *clock, uint64_t wall_ns);
  * in front. */
 size_t log_line_format(char *bytes, const struct conf *conf, struct log_clock *clock, uint64_t wall_ns,
 		       int pid, const struct message_id *id, struct slice text, size_t *stamp_ret);
-/* Escapes text to bytes[room], keeping newlines when told; returns the length. */
-size_t log_escape(char *bytes, size_t room, struct slice text, bool topbit, bool keep_newlines);
+/* Escapes text to bytes[room], keeping newlines and tabs when told; returns the length. */
+size_t log_escape(char *bytes, size_t room, struct slice text, bool topbit, bool keep_lines);
 
 /* ---- file.c ---- */
 

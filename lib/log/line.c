@@ -58,7 +58,7 @@ static size_t escape_one(char *bytes, unsigned char c)
 	return 4;
 }
 
-size_t log_escape(char *bytes, size_t room, struct slice text, bool topbit, bool keep_newlines)
+size_t log_escape(char *bytes, size_t room, struct slice text, bool topbit, bool keep_lines)
 {
 	size_t len = 0;
 
@@ -73,7 +73,8 @@ size_t log_escape(char *bytes, size_t room, struct slice text, bool topbit, bool
 		len += i - start;
 		if (i == text.len || room - len < 4)
 			break;
-		if (is_plain((unsigned char)text.ptr[i], topbit) || (keep_newlines && text.ptr[i] == '\n'))
+		if (is_plain((unsigned char)text.ptr[i], topbit) ||
+		    (keep_lines && (text.ptr[i] == '\n' || text.ptr[i] == '\t')))
 			bytes[len++] = text.ptr[i];
 		else
 			len += escape_one(bytes + len, (unsigned char)text.ptr[i]);

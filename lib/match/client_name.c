@@ -21,6 +21,13 @@ enum rc client_host_name(struct scope *sc, struct err *err)
 	client->host_lookup_done = true;
 	client->host_lookup_deferred = rc == DEFER;
 	client->host_lookup_failed = rc == FAIL;
+	if (rc == FAIL && log_wants(sc->conf, LOG_HOST_LOOKUP_FAILED)) {
+		char text[IP_TEXT_MAX];
+		struct slice ip = ip_format(&client->ip, text);
+
+		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, NULL,
+			   "no host name found for IP address %.*s", SLICE_ARG(ip));
+	}
 	if (rc != OK)
 		return rc;
 	client->host_name = names[0];

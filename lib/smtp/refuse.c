@@ -70,12 +70,51 @@ enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct
 	return result;
 }
 
+static void add_headers(struct str *text, struct message *m)
+{
+	LIST_EACH (l, &m->headers.list) {
+		const struct header *h = LIST_ITEM(l, struct header, link);
+
+		str_addc(text, h->type ? h->type : ' ');
+		str_addc(text, ' ');
+		str_add(text, h->text);
+	}
+}
+
+/* The envelope and the header of a message that was refused, for the reject log. */
+static struct slice rejected_header(struct smtp_session *s)
+{
+	struct str text = str_make(&s->serving->arena);
+	struct message *m = s->transaction->message;
+
+	str_addz(&text, "Envelope-from: <");
+	str_add(&text, m->sender);
+	str_addz(&text, ">\n");
+	for (uint32_t i = 0; i < m->recipient_count; i++) {
+		str_addz(&text, i ? "              <" : "Envelope-to: <");
+		str_add(&text, m->recipients[i].address);
+		str_addz(&text, ">\n");
+	}
+	add_headers(&text, m);
+	return text.failed ? SLICE_EMPTY : str_slice(&text);
+}
+
+static void log_unverified(struct smtp_session *s, const struct acl_outcome *outcome)
+{
+	struct str line = str_make(&s->serving->arena);
+
+	log_client(&line, s);
+	str_addz(&line, " sender verify fail for ");
+	str_add(&line, outcome->unverified);
+	log_write(s->server->shard, s->conf, outcome->reject_targets, NULL, slice_ltrim(str_slice(&line)));
+}
+
 static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary,
 			struct acl_outcome *outcome, const char *verb, struct slice argument,
 			struct slice reason)
 {
 	struct str line = str_make(&s->serving->arena);
-	struct slice first = reason;
+	struct slice first = reason, more = SLICE_EMPTY;
 	ptrdiff_t end = slice_find(reason, '\n');
 
 	if (end >= 0)
@@ -98,9 +137,12 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 		str_addz(&line, ": ");
 		str_add(&line, first);
 	}
-	log_write(s->server->shard, s->conf, outcome->reject_targets,
-		  s->transaction && s->transaction->message->id.text[0] ? &s->transaction->message->id : NULL,
-		  slice_ltrim(str_slice(&line)));
+	if (s->transaction && where == ACL_WHERE_DATA && log_wants(s->conf, LOG_REJECTED_HEADER))
+		more = rejected_header(s);
+	log_write_more(s->server->shard, s->conf, outcome->reject_targets,
+		       s->transaction && s->transaction->message->id.text[0] ? &s->transaction->message->id
+									     : NULL,
+		       slice_ltrim(str_slice(&line)), more);
 }
 
 /* The details go before the message, but behind a code that it begins with. */
@@ -145,6 +187,8 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 	} else if (result == ACL_DEFER && !log.len) {
 		log = err->text;
 	}
+	if (outcome->unverified.ptr && log_wants(s->conf, LOG_SENDER_VERIFY_FAIL))
+		log_unverified(s, outcome);
 	log_refusal(s, where, temporary, outcome, verb, argument, log);
 	if (!user.len)
 		user = temporary ? SLICE("Temporary local problem - please try later")

@@ -190,5 +190,40 @@ rcpt_acl:
         self.assertEqual(self.rates("per_cmd / readonly / k", "aa", mails=1), ["0.0", "0.0"])
 
 
+class RejectLog(SluiceTest):
+    """What Exim's logs have of refusals by default: the sender that could not be verified, once, and the header of a message
+    that was refused."""
+
+    main = "host_lookup = *\nacl_smtp_data = data_acl\n"
+    config = configuration(main, POLICY.replace("begin acl\nrcpt_acl:", """begin acl
+data_acl:
+  deny message = no headers wanted
+rcpt_acl:
+  accept local_parts = bob
+  require verify = sender""", 1))
+
+    def test_lines(self):
+        server = self.shared()
+        with server.client(source="127.0.0.9") as client:
+            client.ehlo("x.test")
+            client.expect("MAIL FROM:<nobody@test>", 250)
+            client.expect("RCPT TO:<bob@test>", 250)
+            client.expect("RCPT TO:<alice@test>", 550, "Verification failed for <nobody@test>")
+            client.expect("RCPT TO:<carol@test>", 550)
+            client.data("Subject: one\r\nTo: a@b.test,\r\n  c@d.test\r\n\r\nbody\r\n", 550)
+        server.wait_log("rejected after DATA", "reject")
+        log, reject = server.log(), server.log("reject")
+        self.assertEqual(len(re.findall(r"no host name found for IP address 127\.0\.0\.9$", log, re.M)), 1)
+        for text in (log, reject):
+            self.assertEqual(re.findall(r"^\S+ \S+ (H=.* sender verify fail for .*)$", text, re.M),
+                             ["H=(x.test) [127.0.0.9] sender verify fail for <nobody@test>: Unrouteable address"])
+        self.assertRegex(reject, r"(?m)^\S+ \S+ \S+ H=\(x\.test\) \[127\.0\.0\.9\] F=<nobody@test> rejected after DATA: "
+                                 r"no headers wanted\n"
+                                 r"Envelope-from: <nobody@test>\nEnvelope-to: <bob@test>\n"
+                                 r"P Received: from (.*\n\t)+.*\n"
+                                 r"  Subject: one\nT To: a@b\.test,\n  c@d\.test$")
+        self.assertNotIn("Envelope-from", log)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -30,6 +30,13 @@ bool log_healthy(const struct shard *shard)
 	return !log_broken;
 }
 
+void log_write_more(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
+		    struct slice text, struct slice more)
+{
+	(void)more;
+	log_write(shard, conf, where, id, text);
+}
+
 void log_write(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
 	       struct slice text)
 {
