@@ -131,28 +131,29 @@ struct smtp_session {
 	struct transaction *transaction;
 	char *line; /* the beginning of a command whose end has not come yet */
 	uint32_t line_len, line_room;
+	/* Small things together: there are tens of thousands of sessions at rest. */
 	uint8_t state; /* enum smtp_state */
 	bool started, over, local, batch, dry_run, trusted, counted, counted_host, quit_seen, at_rest_soon;
-	double delay_mail_ms,
-	    delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
-	bool load_latched; /* a message was queued because of the load: so are all after it */
 	bool helo_counts, rset_counts, auth_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok,
 	    sync_off, multiline_off, drain_told;
+	bool load_latched; /* a message was queued because of the load: so are all after it */
+	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
+	bool auth_unadvertised;                         /* control = allow_auth_unadvertised */
+	bool authentication_failed;
+	float delay_mail_ms,
+	    delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
 	uint32_t connection_messages_max;
-	unsigned count_at_start; /* connections of all shards when this one was accepted, itself included */
-	uint64_t size_max;       /* 0: none */
 	uint32_t recipients_max;
-	uint8_t history[HISTORY_MAX]; /* enum smtp_verb, a ring */
+	unsigned count_at_start; /* connections of all shards when this one was accepted, itself included */
 	uint32_t history_count;
+	uint8_t history[HISTORY_MAX]; /* enum smtp_verb, a ring */
+	uint64_t size_max;            /* 0: none */
 	const char *notquit_reason;
 	struct smtp_stdio *stdio;
-	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
-	const struct smtp_submission *submission;       /* no dialogue at all: smtp_submit() */
-	uint64_t auth_offered;  /* the authenticators that EHLO told of, by their number */
-	bool auth_unadvertised; /* control = allow_auth_unadvertised */
-	bool authentication_failed;
+	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
+	uint64_t auth_offered;                    /* the authenticators that EHLO told of, by their number */
 	struct slice authenticated_fail_id;
 	const struct authenticator *authenticated_by; /* NULL: none, or a trusted user's word */
 	uint64_t until_max; /* the end of all waits: the caller's of smtp_submit(), or never */
@@ -220,7 +221,7 @@ void reply_no_rcpt(struct smtp_session *s, const char *verb);
 /* throttle.c */
 NODISCARD bool rate_slope_parse(struct slice text, struct rate_slope *ret);
 /* Waits if this command is one too many for a host of smtp_ratelimit_hosts. Parks. false: the session is over. */
-bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, double *delay_ms,
+bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, float *delay_ms,
 		     const char *verb);
 /* Is one of the files of queue_only_file there? Parks. OK or CANCELLED. */
 NODISCARD enum rc queue_only_file_there(struct task *task, struct conf *conf, bool *there_ret);

@@ -70,7 +70,7 @@ bool rate_slope_parse(struct slice text, struct rate_slope *ret)
 	return true;
 }
 
-bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, double *delay_ms,
+bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, float *delay_ms,
 		     const char *verb)
 {
 	struct err err = err_make(&s->serving->arena);
