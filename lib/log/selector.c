@@ -166,7 +166,9 @@ enum rc log_selectors_read(struct conf *conf, struct slice text, uint64_t *selec
 
 bool log_wants(const struct conf *conf, enum log_selector selector)
 {
-	return log_conf_of(conf)->selectors[selector / 64] >> (selector % 64) & 1;
+	const struct log_conf *group = log_conf_of(conf);
+
+	return group && group->selectors[selector / 64] >> (selector % 64) & 1;
 }
 
 void log_macros(struct conf *conf)

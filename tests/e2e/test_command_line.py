@@ -595,6 +595,14 @@ class ControlSocket(SluiceTest):
 
     config = CONF.replace("EXTRA", "")
 
+    def setUp(self):
+        # A shard may give its banner before the socket is there.
+        until(self.listens, "the control socket")
+
+    def listens(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            return sock.connect_ex(os.path.join(self.shared().dir, "spool", "control")) == 0
+
     def ask(self, *pieces):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(20)
