@@ -1,0 +1,32 @@
+/* mailauth: what the evaluators share: the words of results, the state of a message, the real resolver. */
+#include "mailauth/mailauth.h"
+
+struct slice mailauth_result_word(enum mailauth_result result)
+{
+	static const char *const words[] = {"",        "none",   "pass",      "fail",      "softfail",
+					    "neutral", "policy", "temperror", "permerror", "invalid"};
+
+	return slice_of(words[result]);
+}
+
+struct mailauth *mailauth_of(struct message *message)
+{
+	if (!message->extra[MAILAUTH_EXTRA])
+		message->extra[MAILAUTH_EXTRA] = arena_make(&message->arena, struct mailauth);
+	return message->extra[MAILAUTH_EXTRA];
+}
+
+static enum rc dns_ask(struct task *task, void *arg, struct slice name, enum dns_type type,
+		       struct dns_answer *answer_ret, struct err *err)
+{
+	(void)arg;
+	return dns_query(task, name, type, answer_ret, err);
+}
+
+static void dns_ask_ahead(struct task *task, void *arg, struct slice name, enum dns_type type)
+{
+	(void)arg;
+	dns_prefetch(task->shard, name, type);
+}
+
+const struct mailauth_resolver mailauth_dns = {.query = dns_ask, .prefetch = dns_ask_ahead};

@@ -1,0 +1,31 @@
+/* options: the main options of mail authentication. */
+#include "mailauth/mailauth.h"
+
+#define O struct mailauth_options
+static const struct conf_option rows[] = {
+    OPT_EXPAND(O, dkim_verify_hashes, "sha256:sha512", "hashes that a DKIM signature may use"),
+    OPT_EXPAND(O, dkim_verify_keytypes, "ed25519:rsa", "key types that a DKIM signature may use"),
+    OPT_EXPAND(O, dkim_verify_min_keysizes, "rsa=1024 ed25519=250", "bits that a DKIM key must have"),
+    OPT_BOOL(O, dkim_verify_minimal, "no", "no more DKIM verification behind the first pass"),
+    OPT_EXPAND(O, dkim_verify_signers, "$dkim_signers", "for whom the DKIM ACL runs"),
+    OPT_EXPAND(O, dmarc_forensic_sender, NULL, "who sends DMARC failure reports"),
+    OPT_EXPAND(O, dmarc_history_file, NULL, "what opendmarc-import reads"),
+    OPT_EXPAND(O, dmarc_tld_file, NULL, "the public suffix list"),
+    OPT_EXPAND(O, spf_guess, "v=spf1 a/24 mx/24 ptr ?all", "the record of those who have none"),
+    OPT_EXPAND(O, spf_smtp_comment_template, "Please%_see%_http://www.open-spf.org/Why",
+	       "the explanation of those who give none"),
+    OPT_EXPAND(O, srs_config, NULL, "secret:maxage:hashlength:usetimestamp:usehash"),
+    OPT_INT(O, srs_hashlength, "6", "characters of an SRS hash"),
+    OPT_INT(O, srs_hashmin, "-1", "the shortest SRS hash that is taken"),
+    OPT_INT(O, srs_maxage, "31", "days that an SRS address lives"),
+    OPT_EXPAND(O, srs_secrets, NULL, "the first signs, all verify"),
+    OPT_BOOL(O, srs_usehash, "yes", "SRS addresses carry a hash"),
+    OPT_BOOL(O, srs_usetimestamp, "yes", "SRS addresses carry a day"),
+};
+
+const struct conf_group mailauth_conf_group = {
+    .id = CONF_MAILAUTH,
+    .size = sizeof(O),
+    .options = rows,
+    .option_count = sizeof(rows) / sizeof(*rows),
+};
