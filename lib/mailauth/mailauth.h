@@ -50,10 +50,70 @@ struct mailauth {
 	struct dmarc_state *dmarc;
 	struct arc_state *arc;
 	bool dkim_disabled, dmarc_disabled, dmarc_forensic; /* controls */
+	/* The header fields as they arrived, before anybody here added or rewrote one (LF line ends, the final one included). */
+	struct slice *fields;
+	uint32_t field_count;
 };
-enum { MAILAUTH_EXTRA = 0 };
+enum { MAILAUTH_EXTRA = 1 }; /* extra[0] is acl's */
 /* Of this message, made at the first call. NULL: no memory. */
 struct mailauth *mailauth_of(struct message *message);
+
+/* ---- DKIM ------------------------------------------------------------------------------------------------- */
+
+/* Signatures that are looked at in one message, from the top; the others are counted and told of. */
+#define DKIM_SIGNATURES_MAX 20
+
+/* The header block has arrived and the body has not begun: signatures are taken apart, keys asked for ahead, body hashes begun.
+ * The fields are remembered as they are. Does not park. DEFER: no memory. */
+NODISCARD enum rc dkim_header_done(struct task *task, struct message *message,
+				   const struct mailauth_resolver *resolver, struct err *err);
+/* A piece of the body as it will be kept, CRLF line ends. */
+void dkim_body_hash(struct message *message, const char *ptr, size_t len);
+static inline void dkim_body(struct message *message, const char *ptr, size_t len)
+{
+	if (message->extra[MAILAUTH_EXTRA])
+		dkim_body_hash(message, ptr, len);
+}
+/* The body is complete: every signature gets its result. sc has the message; expands dkim_verify_hashes and its kin. Logs, as
+ * the log selectors say. Parks (keys). OK; FAIL: an option cannot be expanded; DEFER: no memory. */
+NODISCARD enum rc dkim_verify(struct scope *sc, const struct mailauth_resolver *resolver, struct err *err);
+
+/* What came of one signature, for DMARC and Authentication-Results. Strings live as long as the message. */
+struct dkim_result {
+	struct slice domain;   /* d=, as written */
+	struct slice identity; /* i=; empty: not given */
+	struct slice selector, algorithm;
+	struct slice b; /* base64 of the signature, without white space */
+	enum mailauth_result result; /* in the words of RFC 8601; an ACL may have changed it */
+	struct slice comment;        /* why, for people; empty with pass */
+	unsigned key_bits;
+	bool testing; /* the key says t=y */
+};
+/* false: there is no signature of that number (0 is the topmost). */
+bool dkim_result_get(const struct message *message, unsigned number, struct dkim_result *result_ret);
+
+/* For the DKIM ACL: the list that dkim_verify_signers comes to is gone through by the caller, who runs the ACL for each round.
+ * dkim_round_first() begins; each call of dkim_round_next() sets the $dkim_ variables for another signer and signature;
+ * false: no more. dkim_round_done() takes what "set dkim_verify_status" has said. */
+struct dkim_rounds {
+	struct slice signers; /* expanded, what is left */
+	char separator;
+	struct slice signer; /* the present one */
+	unsigned next;       /* the signature to look at next; UINT32_MAX: another signer */
+	bool found;
+	struct slice *seen;
+	unsigned seen_count;
+};
+NODISCARD enum rc dkim_round_first(struct scope *sc, struct dkim_rounds *rounds_ret, struct err *err);
+NODISCARD bool dkim_round_next(struct scope *sc, struct dkim_rounds *rounds);
+void dkim_round_done(struct scope *sc, struct dkim_rounds *rounds);
+/* "set dkim_verify_status" (or, reason: dkim_verify_reason) in an ACL. false: no memory, or no message. */
+NODISCARD bool dkim_override(struct scope *sc, bool reason, struct slice value);
+/* $dkim_cur_signer, and the status of the round; outside of the DKIM ACL a colon list of all. */
+struct slice dkim_current_signer(const struct message *message);
+struct slice dkim_current_status(struct scope *sc);
+
+extern const struct variable_table dkim_variables;
 
 /* Main options of this room. */
 extern const struct conf_group mailauth_conf_group;
