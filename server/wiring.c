@@ -4,6 +4,7 @@
 
 #include "mailauth/mailauth.h"
 #include "redis/redis.h"
+#include "tls/tls.h"
 
 static const struct variable_table *const variables[] = {
     &expand_variables,
@@ -89,5 +90,6 @@ void rooms_leave(struct shard *shard)
 	lookup_done(shard);
 	redis_done(shard);
 	expand_done(shard);
+	tls_done(shard);
 	dns_done(shard);
 }

@@ -1,11 +1,154 @@
-/* tls: TLS 1.2 and 1.3 on a stream, by wolfSSL on fibers, inbound and outbound. A handshake parks like any read; the layer
- * that it leaves on the stream makes plain bytes of what comes and records of what goes. Certificates, keys and lists are
- * given as expanded text: who may ask for what, policy decides above. */
+/* tls: TLS 1.2 and 1.3 on a stream, by wolfSSL on fibers, inbound and outbound. Handshake and records are a layer of the
+ * stream: the raw side is read and written here, plain bytes go up. Certificates, keys and lists are given as expanded
+ * text: who may ask for what, and which options name it, policy decides above.
+ *
+ * Nothing of a handshake keeps a stack while the peer is silent: tls_handshake() is called whenever there is input, and says
+ * what it needs. (tls_accept() and tls_connect() wait, for those who have a fiber to spare.) Computing is admitted a
+ * handshake at a time for each turn of the shard's loop, so that a storm of new connections does not starve the others.
+ *
+ * Never: TLS 1.0 and 1.1, renegotiation, early data, compression. TLS that has ended is the end of the stream: no clear text
+ * is read after it, or sent. */
 #ifndef TLS_TLS_H
 #define TLS_TLS_H
 
 #include "conf/conf.h"
 #include "log/log.h"
 #include "reactor/reactor.h"
+
+/* Limits. A ClientHello with post-quantum shares has some 2 KiB; nobody sends more than this. */
+#define TLS_HELLO_MAX (64u * 1024)
+#define TLS_FILE_MAX  (8u * 1024 * 1024) /* of a certificate, key, list or proof */
+
+enum tls_verify {
+	TLS_VERIFY_NONE, /* a server does not ask for a certificate; a client takes any */
+	TLS_VERIFY_TRY,  /* facts.verified says how it went */
+	TLS_VERIFY_MUST, /* or there is no session */
+};
+
+/* Items of one of Exim's lists. */
+struct tls_list {
+	const struct slice *items;
+	unsigned count;
+};
+
+/* What the options say, expanded. Empty: not set. Two that have the same text, with files that are the same, share one context
+ * of the library. */
+struct tls_settings {
+	struct tls_list certificates; /* PEM files with chains; server: none is a self-signed one for .name */
+	struct tls_list privatekeys;  /* in the same order; none: in the certificates' files */
+	struct slice verify_certificates; /* a file, a directory, or "system" (also "system,cache") */
+	struct slice crl;                 /* a file or a directory */
+	struct slice ciphers;             /* tls_require_ciphers, as users write it */
+	struct slice dhparam; /* server: "none", a name such as "ffdhe2048", or a file; empty: ffdhe2048 */
+	struct slice eccurve; /* groups, separated by colons, or "auto" */
+	struct tls_list alpn; /* protocols; none: none offered, any accepted */
+	struct tls_list ocsp_files; /* server: each perhaps with "PEM " or "DER " in front */
+	struct slice name;          /* our own, for a certificate made on the spot */
+	enum tls_verify verify;
+	bool resumption; /* server: tickets are given and taken; client: a session is offered and asked for */
+};
+
+/* Bits of $tls_in_resumption and $tls_out_resumption. */
+enum {
+	TLS_RESUME_SUPPORTED = 1,
+	TLS_RESUME_CLIENT_ASKED = 2,
+	TLS_RESUME_CLIENT_OFFERED = 4,
+	TLS_RESUME_SERVER_TICKET = 8,
+	TLS_RESUME_USED = 16,
+};
+/* $tls_in_ocsp and $tls_out_ocsp */
+enum tls_ocsp {
+	TLS_OCSP_NOT_REQUESTED,
+	TLS_OCSP_NO_RESPONSE, /* asked for, but there was none (to send) */
+	TLS_OCSP_NOT_CHECKED,
+	TLS_OCSP_FAILED,
+	TLS_OCSP_VERIFIED, /* a server: sent */
+};
+
+/* What came of a handshake. Texts live as long as the stream; what the peer chose is tainted. */
+struct tls_facts {
+	struct slice version;    /* "TLS1.3" */
+	struct slice cipher;     /* "TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256", as in X= */
+	struct slice cipher_std; /* the name of the registry, "TLS_AES_256_GCM_SHA384" */
+	int bits;
+	struct slice peer_dn;                           /* RFC 4514 */
+	struct slice our_certificate, peer_certificate; /* PEM; empty: none */
+	struct slice sni;          /* server: what the client asked for; client: what was sent */
+	struct slice alpn;         /* the one agreed on */
+	struct slice verify_error; /* why not verified, in words; empty: no certificate, or fine */
+	bool verified;
+	uint8_t ocsp;       /* enum tls_ocsp */
+	uint8_t resumption; /* bits */
+};
+
+/* One end of a connection under TLS. Of its stream, with which it goes. */
+struct tls_session;
+const struct tls_facts *tls_session_facts(const struct tls_session *session);
+
+/* ---- As a server ------------------------------------------------------------------------------------------ */
+
+struct tls_server {
+	const struct tls_settings
+	    *settings; /* borrowed until the handshake is over, with what it points to */
+	/* The client has named a host: *settings_ret comes with the settings above, and may be changed; text in it must last
+	 * until the handshake is over. May park. Not OK: the handshake is refused (alert internal_error), err says why. NULL:
+	 * the name changes nothing. */
+	enum rc (*on_sni)(struct task *task, void *arg, struct slice sni, struct tls_settings *settings_ret,
+			  struct err *err);
+	void *arg;
+	/* Where what happens to files is told (a certificate that can't be read while the one before still serves, a stale
+	 * proof). */
+	const struct conf *conf;
+};
+enum tls_progress {
+	TLS_DONE,
+	TLS_MORE,   /* more input is needed: call again when the stream has some (its on_input is called) */
+	TLS_FAILED, /* err says why; the alert was sent. The stream is over: close it */
+};
+
+/* Puts the layer on the stream; the next bytes have to be a ClientHello. Input that came in the clear is lost, and false
+ * returned if there was any (an injection: close it). NULL in *session_ret: no memory. */
+bool tls_server_begin(struct stream *stream, const struct tls_server *server,
+		      struct tls_session **session_ret);
+/* Goes on with the handshake as far as the input reaches. May park (for on_sni, files, its turn to compute, a slow receiver),
+ * never for input. */
+enum tls_progress tls_handshake(struct task *task, struct tls_session *session, struct err *err);
+/* All of it. Parks. DEFER: task->until has passed. */
+NODISCARD enum rc tls_accept(struct task *task, struct stream *stream, const struct tls_server *server,
+			     struct tls_session **session_ret, struct err *err);
+
+/* ---- As a client ------------------------------------------------------------------------------------------ */
+
+struct tls_client {
+	const struct tls_settings *settings; /* borrowed for the call */
+	struct slice sni;                    /* empty: none is sent */
+	/* Names of which the certificate must have one (RFC 6125), if verify is not NONE; count 0: any will do. */
+	const struct slice *names;
+	unsigned name_count;
+	struct slice session; /* to be offered, as tls_session_export() gave it; empty: none */
+	bool ocsp_request, ocsp_require;
+	const struct conf *conf;
+};
+/* The handshake of a client. Parks. FAIL: no TLS with this peer (err says why: alert, certificate, name, protocol);
+ * DEFER: task->until has passed. Either way the stream is over. */
+NODISCARD enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_client *client,
+			      struct tls_session **session_ret, struct err *err);
+/* The newest session that the server gave us to come back with, in the arena; empty: none (yet: with TLS 1.3 it comes behind
+ * the handshake, so ask when the dialogue is over). What was verified goes with it. */
+struct slice tls_session_export(struct tls_session *session, struct arena *arena);
+
+/* ---- Shard and process ------------------------------------------------------------------------------------ */
+
+/* Gives back what the shard keeps: contexts, keys. */
+void tls_done(struct shard *shard);
+
+/* Numbers for the metrics. */
+struct tls_stats {
+	uint64_t accepted, accept_failed, resumed_in; /* as a server */
+	uint64_t connected, connect_failed, resumed_out;
+	uint64_t contexts_made, contexts_failed;
+	unsigned sessions, handshakes_waiting;
+};
+void tls_stats(const struct shard *shard, struct tls_stats *stats_ret);
 
 #endif
