@@ -1,0 +1,18 @@
+# wolfSSL: the one that `./dev wolfssl` made, with its assembler, or else the system's. A library that has come or gone since
+# the last run is noticed here, since pkg_check_modules() keeps what it has found once.
+set(wolfssl_own ${CMAKE_SOURCE_DIR}/build/wolfssl)
+set(wolfssl_before "$ENV{PKG_CONFIG_PATH}")
+if(EXISTS ${wolfssl_own}/lib/pkgconfig/wolfssl.pc)
+	set(ENV{PKG_CONFIG_PATH} "${wolfssl_own}/lib/pkgconfig:${wolfssl_before}")
+	set(wolfssl_kind "with assembler, ${wolfssl_own}")
+else()
+	set(wolfssl_kind "the system's")
+endif()
+if(NOT "${SLUICE_WOLFSSL}" STREQUAL "${wolfssl_kind}")
+	unset(__pkg_config_checked_WOLFSSL CACHE)
+	unset(pkgcfg_lib_WOLFSSL_wolfssl CACHE)
+	set(SLUICE_WOLFSSL "${wolfssl_kind}" CACHE INTERNAL "which wolfSSL")
+endif()
+pkg_check_modules(WOLFSSL REQUIRED IMPORTED_TARGET wolfssl)
+set(ENV{PKG_CONFIG_PATH} "${wolfssl_before}")
+message(STATUS "wolfSSL ${WOLFSSL_VERSION}: ${wolfssl_kind}")
