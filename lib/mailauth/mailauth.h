@@ -83,7 +83,7 @@ struct dkim_result {
 	struct slice domain;   /* d=, as written */
 	struct slice identity; /* i=; empty: not given */
 	struct slice selector, algorithm;
-	struct slice b; /* base64 of the signature, without white space */
+	struct slice b;              /* base64 of the signature, without white space */
 	enum mailauth_result result; /* in the words of RFC 8601; an ACL may have changed it */
 	struct slice comment;        /* why, for people; empty with pass */
 	unsigned key_bits;

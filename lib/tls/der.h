@@ -23,7 +23,7 @@ enum {
 	DER_SEQUENCE = 0x30,
 	DER_SET = 0x31,
 };
-#define DER_CONTEXT(n)	  (0x80 | (n)) /* [n] IMPLICIT of something primitive */
+#define DER_CONTEXT(n)    (0x80 | (n)) /* [n] IMPLICIT of something primitive */
 #define DER_CONTEXT_OF(n) (0xa0 | (n)) /* [n] constructed */
 
 struct der_item {

@@ -7,7 +7,8 @@
 static bool plain_name(struct slice name)
 {
 	for (uint32_t i = 0; i < name.len; i++)
-		if (!ascii_is_alnum(name.ptr[i]) && name.ptr[i] != '-' && name.ptr[i] != '.' && name.ptr[i] != '_')
+		if (!ascii_is_alnum(name.ptr[i]) && name.ptr[i] != '-' && name.ptr[i] != '.' &&
+		    name.ptr[i] != '_')
 			return false;
 	return name.len > 0 && name.ptr[0] != '.' && slice_search(name, SLICE("..")) < 0;
 }
@@ -26,7 +27,7 @@ bool names_match(struct slice presented, struct slice host)
 		return false;
 	if (!slice_starts(presented, SLICE("*.")))
 		return plain_name(presented) && slice_eq_nocase(presented, host);
-	presented = slice_from(presented, 1);	/* ".example.org" */
+	presented = slice_from(presented, 1); /* ".example.org" */
 	dot = slice_find(host, '.');
 	/* Three labels at least: "*.org" would speak for everybody. */
 	return dot > 0 && plain_name(slice_from(presented, 1)) &&

@@ -78,8 +78,8 @@ bool x509_parse(struct slice der, struct x509 *ret)
 	x.whole = cert.whole;
 	if (!der_expect(&cert.body, DER_SEQUENCE, &tbs) ||
 	    !der_expect(&cert.body, DER_SEQUENCE, &algorithm) ||
-	    !der_expect(&cert.body, DER_BIT_STRING, &signature) ||
-	    !der_bits(signature.body, &x.signature) || !parse_tbs(tbs.body, &x))
+	    !der_expect(&cert.body, DER_BIT_STRING, &signature) || !der_bits(signature.body, &x.signature) ||
+	    !parse_tbs(tbs.body, &x))
 		return false;
 	x.tbs = tbs.whole;
 	x.signature_algorithm = algorithm.whole;
@@ -262,7 +262,8 @@ enum rc pem_next(struct arena *arena, struct slice *rest, struct slice *label_re
 	do {
 		if (!take_line(rest, &line))
 			return FAIL;
-	} while (!slice_starts(line, begin) || !slice_ends(line, dashes) || line.len < begin.len + dashes.len);
+	} while (!slice_starts(line, begin) || !slice_ends(line, dashes) ||
+		 line.len < begin.len + dashes.len);
 	*label_ret = slice_sub(line, begin.len, line.len - begin.len - dashes.len);
 	for (;;) {
 		if (!take_line(rest, &line))
