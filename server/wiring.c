@@ -17,6 +17,7 @@ static const struct variable_table *const variables[] = {
     &smtp_auth_variables,
     &deliver_variables,
     &filter_variables,
+    &dkim_variables,
     NULL,
 };
 static const struct expand_item *const *const items[] = {expand_items, lookup_items, acl_items, NULL};

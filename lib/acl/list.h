@@ -124,6 +124,9 @@ enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct sli
 /* TEST_TRUE, TEST_FALSE or TEST_DEFER (CANCELLED too) from a result. */
 enum acl_test acl_test_of(enum rc rc);
 
+/* "set dkim_verify_status" and "set dkim_verify_reason" (mailauth.c). */
+enum acl_test acl_set_dkim(struct acl_run *run, bool reason, struct slice value);
+
 struct acl_options {
 	int64_t dns_csa_search_limit;
 	bool dns_csa_use_reverse;
@@ -157,6 +160,7 @@ extern const struct acl_word acl_word_verify;         /* verify.c */
 extern const struct acl_word acl_word_dnslists;       /* dnslists.c */
 extern const struct acl_word acl_word_ratelimit;      /* ratelimit.c */
 extern const struct acl_word acl_word_seen;           /* seen.c */
+extern const struct acl_word acl_word_dkim_signers, acl_word_dkim_status; /* mailauth.c */
 extern const struct acl_word acl_words_unavailable[]; /* words.c: conditions whose systems are not there */
 
 #define AT(where) (1u << ACL_WHERE_##where)

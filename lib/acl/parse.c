@@ -67,6 +67,9 @@ static enum rc parse_set(struct conf *conf, struct acl_item *item, struct slice 
 	    (item->variable.ptr[4] == 'c' || item->variable.ptr[4] == 'm') &&
 	    (item->variable.ptr[5] == '_' || ascii_is_digit(item->variable.ptr[5])))
 		return OK;
+	if (slice_eq(item->variable, SLICE("dkim_verify_status")) ||
+	    slice_eq(item->variable, SLICE("dkim_verify_reason")))
+		return OK;
 	return conf_error(
 	    err, &item->place,
 	    "invalid variable name after \"set\" in ACL modifier (must begin with \"acl_c\" or \"acl_m\")");

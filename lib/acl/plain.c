@@ -80,6 +80,8 @@ static enum acl_test run_set(struct acl_run *run, const struct acl_item *item, s
 				     : sc->client ? (of_message ? &sc->client->acl_m : &sc->client->acl_c)
 						  : NULL;
 
+	if (slice_starts(item->variable, SLICE("dkim_")))
+		return acl_set_dkim(run, slice_eq(item->variable, SLICE("dkim_verify_reason")), value);
 	if (!list || !arena || !acl_variable_set(arena, list, name, value)) {
 		(void)err_set(run->err, DEFER, "no memory for the ACL variable \"%.*s\"",
 			      SLICE_ARG(item->variable));

@@ -92,6 +92,9 @@ struct dkim_result {
 /* false: there is no signature of that number (0 is the topmost). */
 bool dkim_result_get(const struct message *message, unsigned number, struct dkim_result *result_ret);
 
+/* d= of the topmost signature that passed; empty: none. */
+struct slice dkim_passed_domain(const struct message *message);
+
 /* For the DKIM ACL: the list that dkim_verify_signers comes to is gone through by the caller, who runs the ACL for each round.
  * dkim_round_first() begins; each call of dkim_round_next() sets the $dkim_ variables for another signer and signature;
  * false: no more. dkim_round_done() takes what "set dkim_verify_status" has said. */

@@ -460,6 +460,7 @@ struct scope {
 	unsigned expand_forbidden;    /* EXPAND_NO_...: what a user's filter may not do */
 	int32_t filter_n[10];         /* $n0 ... $n9 of the filter that runs */
 	struct slice this_address;    /* $thisaddress; ptr NULL: not set */
+	struct slice dkim_domain, dkim_selector; /* of the signature that is being made; ptr NULL: none is */
 	struct slice headers_charset; /* a filter's "headers charset"; ptr NULL: the option's */
 	void (*trace)(struct scope *sc, const char *format, ...)
 	    PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */

@@ -4,6 +4,8 @@
 #include "session.h"
 #include "receive.h"
 
+#include "mailauth/mailauth.h"
+
 static bool refuse_trouble(struct smtp_session *s, struct receive *r)
 {
 	const char *log = NULL;
@@ -390,6 +392,40 @@ static void blackhole(struct smtp_session *s, struct message *m, const char *why
 	replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
 }
 
+/* The signatures get their results, and the DKIM ACL its say on each. false: refused, and the client told. */
+static bool verify_signatures(struct smtp_session *s, struct message *m)
+{
+	struct scope *sc = session_scope(s);
+	struct err err = err_make(&s->serving->arena);
+	struct dkim_rounds rounds;
+	struct acl_outcome outcome;
+	enum rc rc;
+
+	session_deadline(s, 5 * 60 * 1000);
+	rc = dkim_verify(sc, &mailauth_dns, &err);
+	if (rc == OK && s->options->acl[ACL_WHERE_DKIM])
+		rc = dkim_round_first(sc, &rounds, &err);
+	if (rc != OK) {
+		if (rc == CANCELLED)
+			return false;
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id, "DKIM: %.*s",
+			   SLICE_ARG(err.text));
+		reply(s, 451, "4.3.0", SLICE("Temporary local problem - please try later"));
+		return false;
+	}
+	while (s->options->acl[ACL_WHERE_DKIM] && dkim_round_next(sc, &rounds)) {
+		enum acl_result result = session_acl(s, ACL_WHERE_DKIM, &outcome, &err);
+
+		dkim_round_done(sc, &rounds);
+		if (!acl_verdict(s, ACL_WHERE_DKIM, result, &outcome, &err, NULL, SLICE_EMPTY)) {
+			s->server->stats.rejected_data++;
+			return false;
+		}
+	}
+	headers_apply(m, s->transaction);
+	return true;
+}
+
 void message_finish(struct smtp_session *s, struct receive *r)
 {
 	struct transaction *t = s->transaction;
@@ -409,6 +445,8 @@ void message_finish(struct smtp_session *s, struct receive *r)
 		return;
 	}
 	headers_apply(m, t);
+	if (!verify_signatures(s, m))
+		return;
 	acl_outcome_init(&outcome);
 	if (s->options->acl[ACL_WHERE_DATA]) {
 		(void)session_scope(s);

@@ -1,6 +1,8 @@
 /* log_lines: the phrases of the main log that speak of a client, in Exim's form, since every log tool reads them. */
 #include "session.h"
 
+#include "mailauth/mailauth.h"
+
 #include <stdarg.h>
 
 /* "name (helo) [1.2.3.4]:port", without the "H=" */
@@ -163,6 +165,10 @@ void log_arrival(struct smtp_session *s, struct message *m)
 	if (log_wants(conf, LOG_8BITMIME) && m->body_8bit) {
 		str_addz(&line, " M8S=");
 		str_addu(&line, m->body_8bit);
+	}
+	if (log_wants(conf, LOG_DKIM) && dkim_passed_domain(m).len) {
+		str_addz(&line, " DKIM=");
+		str_add(&line, dkim_passed_domain(m));
 	}
 	if (log_wants(conf, LOG_RECEIVE_TIME))
 		str_printf(&line, " RT=%.3fs", (double)(m->received_complete - m->received) / 1e9);

@@ -16,6 +16,7 @@ static const struct conf_option rows[] = {
     ACL_OPTION(ACL_WHERE_RCPT, "acl_smtp_rcpt"),
     ACL_OPTION(ACL_WHERE_PREDATA, "acl_smtp_predata"),
     ACL_OPTION(ACL_WHERE_DATA, "acl_smtp_data"),
+    ACL_OPTION(ACL_WHERE_DKIM, "acl_smtp_dkim"),
     ACL_OPTION(ACL_WHERE_ETRN, "acl_smtp_etrn"),
     ACL_OPTION(ACL_WHERE_EXPN, "acl_smtp_expn"),
     ACL_OPTION(ACL_WHERE_VRFY, "acl_smtp_vrfy"),

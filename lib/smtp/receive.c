@@ -9,6 +9,8 @@
 #include "receive.h"
 #include "scan.h"
 
+#include "mailauth/mailauth.h"
+
 struct receive *receive_new(struct smtp_session *s)
 {
 	struct receive *r = arena_make(&s->transaction->message->arena, struct receive);
@@ -23,6 +25,8 @@ struct receive *receive_new(struct smtp_session *s)
 	r->state = AT_LINE_START;
 	r->in_header = true;
 	r->size_max = s->size_max;
+	r->task = &s->task;
+	r->dkim = !s->batch && !(s->transaction->controls & ACL_CONTROL_DKIM_OFF);
 	return r;
 }
 
@@ -52,6 +56,7 @@ static void keep(struct receive *r, struct buf *buf, const char *ptr, size_t len
 			r->trouble = TROUBLE_MEMORY;
 		else
 			r->in_memory += len;
+		dkim_body(r->message, ptr, len);
 		return;
 	}
 	if (r->header.len + len > r->header_max) {
@@ -79,6 +84,9 @@ static void header_done(struct receive *r)
 		return;
 	}
 	rest = slice_from(bytes, used);
+	if (r->dkim && dkim_header_done(r->task, m, &mailauth_dns, &err) != OK)
+		r->trouble = TROUBLE_MEMORY;
+	dkim_body(m, rest.ptr, rest.len);
 	if (rest.len && !body_add(m, NULL, rest.ptr, rest.len)) /* counts their lines, too */
 		r->trouble = TROUBLE_MEMORY;
 }

@@ -23,6 +23,8 @@ struct receive {
 	enum receive_trouble trouble; /* the message is read to its end all the same, and dropped */
 	bool in_header;
 	struct slice spool_error;
+	struct task *task;
+	bool dkim; /* signatures are to be verified */
 };
 
 #endif

@@ -1,0 +1,332 @@
+/* canon: canonical forms, straight into hashes: nothing is copied but a few bytes around changed white space. */
+#include "canon.h"
+
+unsigned hash_size(enum hash_kind kind)
+{
+	return kind == HASH_SHA1 ? WC_SHA_DIGEST_SIZE : kind == HASH_SHA256 ? WC_SHA256_DIGEST_SIZE : WC_SHA512_DIGEST_SIZE;
+}
+
+/* None of these can fail without hardware of its own. */
+void hash_init(struct hash *hash, enum hash_kind kind)
+{
+	hash->kind = kind;
+	switch (kind) {
+	case HASH_SHA1:
+		ASSERT(wc_InitSha(&hash->state.sha1) == 0);
+		break;
+	case HASH_SHA256:
+		ASSERT(wc_InitSha256(&hash->state.sha256) == 0);
+		break;
+	case HASH_SHA512:
+		ASSERT(wc_InitSha512(&hash->state.sha512) == 0);
+		break;
+	}
+}
+
+void hash_update(struct hash *hash, const void *bytes, size_t len)
+{
+	if (!len)
+		return;
+	switch (hash->kind) {
+	case HASH_SHA1:
+		ASSERT(wc_ShaUpdate(&hash->state.sha1, bytes, (word32)len) == 0);
+		break;
+	case HASH_SHA256:
+		ASSERT(wc_Sha256Update(&hash->state.sha256, bytes, (word32)len) == 0);
+		break;
+	case HASH_SHA512:
+		ASSERT(wc_Sha512Update(&hash->state.sha512, bytes, (word32)len) == 0);
+		break;
+	}
+}
+
+void hash_final(struct hash *hash, uint8_t *digest)
+{
+	switch (hash->kind) {
+	case HASH_SHA1:
+		ASSERT(wc_ShaFinal(&hash->state.sha1, digest) == 0);
+		wc_ShaFree(&hash->state.sha1);
+		break;
+	case HASH_SHA256:
+		ASSERT(wc_Sha256Final(&hash->state.sha256, digest) == 0);
+		wc_Sha256Free(&hash->state.sha256);
+		break;
+	case HASH_SHA512:
+		ASSERT(wc_Sha512Final(&hash->state.sha512, digest) == 0);
+		wc_Sha512Free(&hash->state.sha512);
+		break;
+	}
+}
+
+/* ---- Header fields ------------------------------------------------------------------------------------------ */
+
+void hash_sink_init(struct hash_sink *sink, struct hash *hash)
+{
+	sink->hash = hash;
+	sink->total = 0;
+	sink->len = 0;
+}
+
+void hash_sink_flush(struct hash_sink *sink)
+{
+	hash_update(sink->hash, sink->bytes, sink->len);
+	sink->len = 0;
+}
+
+static void put(struct hash_sink *sink, char c)
+{
+	if (sink->len == sizeof(sink->bytes))
+		hash_sink_flush(sink);
+	sink->bytes[sink->len++] = c;
+	sink->total++;
+}
+
+static void put_crlf(struct hash_sink *sink)
+{
+	put(sink, '\r');
+	put(sink, '\n');
+}
+
+static bool is_wsp(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static void field_simple(struct hash_sink *sink, struct slice text, uint32_t skip_start, uint32_t skip_end)
+{
+	for (uint32_t i = 0; i < text.len; i++) {
+		if (i == skip_start && skip_end > skip_start) {
+			i = skip_end - 1;
+			continue;
+		}
+		if (text.ptr[i] == '\n' && (i == 0 || text.ptr[i - 1] != '\r'))
+			put(sink, '\r');
+		put(sink, text.ptr[i]);
+	}
+}
+
+static void field_relaxed(struct hash_sink *sink, struct slice text, uint32_t skip_start, uint32_t skip_end)
+{
+	ptrdiff_t colon = slice_find(text, ':');
+	uint32_t name = colon < 0 ? text.len : (uint32_t)colon;
+	bool space = false, any = false;
+
+	while (name && is_wsp(text.ptr[name - 1]))
+		name--;
+	for (uint32_t i = 0; i < name; i++)
+		put(sink, ascii_lower(text.ptr[i]));
+	if (colon < 0)
+		return;
+	put(sink, ':');
+	for (uint32_t i = (uint32_t)colon + 1; i < text.len; i++) {
+		char c = text.ptr[i];
+
+		if (i == skip_start && skip_end > skip_start) {
+			i = skip_end - 1;
+			continue;
+		}
+		/* Unfolded: a line end inside is nothing, the white space behind it counts. */
+		if (c == '\n' || (c == '\r' && i + 1 < text.len && text.ptr[i + 1] == '\n'))
+			continue;
+		if (is_wsp(c)) {
+			space = any;
+			continue;
+		}
+		if (space)
+			put(sink, ' ');
+		space = false;
+		any = true;
+		put(sink, c);
+	}
+}
+
+void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32_t skip_start, uint32_t skip_end,
+		 bool last)
+{
+	if (text.len && text.ptr[text.len - 1] == '\n')
+		text.len--;
+	if (text.len && text.ptr[text.len - 1] == '\r')
+		text.len--;
+	if (relaxed)
+		field_relaxed(sink, text, skip_start, skip_end);
+	else
+		field_simple(sink, text, skip_start, skip_end);
+	if (!last)
+		put_crlf(sink);
+}
+
+/* ---- Bodies ---------------------------------------------------------------------------------------------------- */
+
+struct body_hash *body_hashes_want(struct arena *arena, struct body_hashes *hashes, bool relaxed, enum hash_kind kind,
+				   uint64_t length)
+{
+	struct body_hash *hash;
+
+	for (unsigned i = 0; i < hashes->count; i++) {
+		hash = hashes->hashes[i];
+		if (hash->relaxed == relaxed && hash->kind == kind && hash->length == length)
+			return hash;
+	}
+	if (hashes->count == BODY_HASHES_MAX || hashes->done || hashes->canon[0].length || hashes->canon[1].length)
+		return NULL;
+	hash = arena_make(arena, struct body_hash);
+	if (!hash)
+		return NULL;
+	hash->relaxed = relaxed;
+	hash->kind = kind;
+	hash->length = hash->left = length;
+	hash_init(&hash->hash, kind);
+	hashes->hashes[hashes->count++] = hash;
+	hashes->canon[relaxed].wanted = true;
+	return hash;
+}
+
+static void emit(struct body_hashes *hashes, bool relaxed, const char *ptr, size_t len)
+{
+	hashes->canon[relaxed].length += len;
+	hashes->canon[relaxed].any = true;
+	for (unsigned i = 0; i < hashes->count; i++) {
+		struct body_hash *hash = hashes->hashes[i];
+		size_t part = len < hash->left ? len : (size_t)hash->left;
+
+		if (hash->relaxed != relaxed || !part)
+			continue;
+		hash_update(&hash->hash, ptr, part);
+		hash->left -= part;
+	}
+}
+
+/* Line ends that turned out to stand before something. */
+static void emit_crlfs(struct body_hashes *hashes, bool relaxed)
+{
+	static const char crlfs[] = "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n";
+	struct body_canon *canon = &hashes->canon[relaxed];
+
+	while (canon->crlfs) {
+		uint64_t some = canon->crlfs < sizeof(crlfs) / 2 ? canon->crlfs : sizeof(crlfs) / 2;
+
+		emit(hashes, relaxed, crlfs, (size_t)some * 2);
+		canon->crlfs -= some;
+	}
+}
+
+/* Takes CR and LF at p, where line ends are counted; false: what is there is no part of one. */
+static bool take_line_end(struct body_hashes *hashes, bool relaxed, const char **p)
+{
+	struct body_canon *canon = &hashes->canon[relaxed];
+
+	if (canon->cr) {
+		canon->cr = false;
+		if (**p == '\n') {
+			canon->crlfs++;
+			canon->space = false;
+			(*p)++;
+			return true;
+		}
+		/* Alone it is a character like others. */
+		emit_crlfs(hashes, relaxed);
+		if (canon->space)
+			emit(hashes, relaxed, " ", 1);
+		canon->space = false;
+		emit(hashes, relaxed, "\r", 1);
+	}
+	if (**p != '\r')
+		return false;
+	canon->cr = true;
+	(*p)++;
+	return true;
+}
+
+static void add_simple(struct body_hashes *hashes, const char *p, const char *end)
+{
+	while (p < end) {
+		const char *stop = end;
+
+		if (take_line_end(hashes, false, &p))
+			continue;
+		emit_crlfs(hashes, false);
+		/* All but the line ends that the piece ends in. */
+		if (stop[-1] == '\r')
+			stop--;
+		while (stop - p > 2 && stop[-1] == '\n' && stop[-2] == '\r')
+			stop -= 2;
+		emit(hashes, false, p, (size_t)(stop - p));
+		p = stop;
+	}
+}
+
+/* Up to the first byte that relaxing changes or whose meaning depends on what follows. p is none of white space and CR. */
+static const char *plain_run(const char *p, const char *end)
+{
+	static const bool special[256] = {[' '] = true, ['\t'] = true, ['\r'] = true};
+	const unsigned char *at = (const unsigned char *)p, *stop = (const unsigned char *)end;
+
+	for (;;) {
+		while (at < stop && !special[*at])
+			at++;
+		if (stop - at > 1 && *at == ' ' && !special[at[1]])
+			at += 2;
+		else if (stop - at > 2 && *at == '\r' && at[1] == '\n' && !special[at[2]])
+			at += 3;
+		else
+			return (const char *)at;
+	}
+}
+
+static void add_relaxed(struct body_hashes *hashes, const char *p, const char *end)
+{
+	struct body_canon *canon = &hashes->canon[1];
+
+	while (p < end) {
+		const char *stop;
+
+		if (take_line_end(hashes, true, &p))
+			continue;
+		if (is_wsp(*p)) {
+			canon->space = true;
+			p++;
+			continue;
+		}
+		emit_crlfs(hashes, true);
+		if (canon->space)
+			emit(hashes, true, " ", 1);
+		canon->space = false;
+		stop = plain_run(p, end);
+		emit(hashes, true, p, (size_t)(stop - p));
+		p = stop;
+	}
+}
+
+void body_hashes_add(struct body_hashes *hashes, const char *ptr, size_t len)
+{
+	if (!len || hashes->done)
+		return;
+	if (hashes->canon[0].wanted)
+		add_simple(hashes, ptr, ptr + len);
+	if (hashes->canon[1].wanted)
+		add_relaxed(hashes, ptr, ptr + len);
+}
+
+void body_hashes_end(struct body_hashes *hashes)
+{
+	if (hashes->done)
+		return;
+	hashes->done = true;
+	for (unsigned relaxed = 0; relaxed < 2; relaxed++) {
+		struct body_canon *canon = &hashes->canon[relaxed];
+
+		if (!canon->wanted)
+			continue;
+		if (canon->cr) {
+			emit_crlfs(hashes, relaxed);
+			if (canon->space)
+				emit(hashes, relaxed, " ", 1);
+			emit(hashes, relaxed, "\r", 1);
+		}
+		/* An empty body is CRLF in the simple form, nothing in the relaxed one. */
+		if (canon->any || !relaxed)
+			emit(hashes, relaxed, "\r\n", 2);
+	}
+	for (unsigned i = 0; i < hashes->count; i++)
+		hash_final(&hashes->hashes[i]->hash, hashes->hashes[i]->digest);
+}

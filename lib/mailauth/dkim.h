@@ -1,0 +1,167 @@
+/* dkim: what the files of DKIM and ARC share: a signature that was taken apart, a key, the fields of a message by name.
+ * Private to the room. */
+#ifndef MAILAUTH_DKIM_H
+#define MAILAUTH_DKIM_H
+
+#include "canon.h"
+#include "mailauth/mailauth.h"
+#include "tag.h"
+
+#define DKIM_NAMES_MAX      1000              /* names in one h= */
+#define DKIM_HEADER_WORK    (4u * 1024 * 1024) /* bytes of header fields that are hashed for one message */
+#define DKIM_SIGNATURE_MAX  1024              /* bytes: RSA with 8192 bits */
+#define DKIM_RSA_BITS_MAX   4096              /* RFC 8301 section 3.2 asks for no more, and each bit costs */
+#define DKIM_KEY_RECORD_MAX 8192
+#define DKIM_KEY_RECORDS_MAX 4 /* of one name */
+
+enum dkim_key_type { KEY_RSA, KEY_ED25519 };
+
+/* What went wrong, or not. In the order of $dkim_verify_reason and the log's phrases (dkim_log.c). */
+enum dkim_reason {
+	REASON_NONE,
+	REASON_SYNTAX,        /* the signature's tags */
+	REASON_VERSION,       /* v= is not 1 */
+	REASON_ALGORITHM,     /* one that is not known, or not wanted */
+	REASON_KEY_NONE,      /* no such record */
+	REASON_KEY_LATER,     /* it cannot be had now */
+	REASON_KEY_SYNTAX,    /* the record's tags */
+	REASON_KEY_REVOKED,   /* p= is empty */
+	REASON_KEY_DATA,      /* p= is no key */
+	REASON_KEY_UNFIT,     /* for another algorithm, hash or service; or i= may not be a subdomain */
+	REASON_KEY_SHORT,
+	REASON_KEY_LONG,
+	REASON_BODY_HASH,
+	REASON_SIGNATURE,
+	REASON_EXPIRED,
+	REASON_WORK,          /* more than one message may cost */
+	REASON_SKIPPED,       /* dkim_verify_minimal: another one has passed */
+};
+
+/* The fields of a message as they arrived, by name, bottom up. Made once there is something to verify. */
+struct field_index {
+	const struct slice *fields;
+	uint32_t count;
+	uint32_t *above; /* for each the next of its name above it; UINT32_MAX: none */
+	struct field_name {
+		struct slice name;
+		uint32_t lowest; /* the last field of the name */
+		uint32_t next;   /* of the signature that is worked on */
+		uint32_t round;  /* in which `next` is meant */
+	} *names; /* open addressing */
+	uint32_t name_room; /* a power of two */
+	uint32_t round;
+};
+NODISCARD bool field_index_init(struct field_index *index, struct arena *arena, const struct slice *fields,
+				uint32_t count);
+/* Begins another signature. */
+void field_index_begin(struct field_index *index);
+/* The next field of that name, from the bottom; UINT32_MAX: no more. */
+uint32_t field_index_take(struct field_index *index, struct slice name);
+struct slice field_name_of(struct slice field);
+
+/* A DKIM-Signature, or an ARC-Message-Signature. */
+struct dkim_signature {
+	uint32_t field;    /* its number in the header */
+	struct slice text; /* the field */
+	uint32_t b_start, b_end; /* in the text: what b= says */
+	struct slice domain, selector, algorithm_text, identity, names, copied; /* names: h=, as written */
+	struct slice b_text; /* base64 without white space */
+	enum hash_kind hash_kind;
+	enum dkim_key_type key_type;
+	bool header_relaxed, body_relaxed;
+	bool has_length, has_created, has_expires;
+	uint64_t length, created, expires;
+	struct slice signature, digest; /* bytes of b= and bh= */
+	struct body_hash *body;
+	uint64_t body_length_max;
+	/* Of its key: */
+	unsigned key_bits;
+	bool key_testing, key_exact, key_seen;
+	struct slice key_service, key_granularity, key_notes;
+	/* What it came to: */
+	enum dkim_reason reason;
+	bool verified;      /* tried, and a pass if the reason is none */
+	struct slice detail; /* for people: which tag... */
+	struct slice status_set, reason_set; /* by an ACL; ptr NULL: not */
+};
+/* Takes the text (one field, with its name) apart. arc: an ARC-Message-Signature, whose i= is its instance and which has no v=.
+ * OK; FAIL: signature_ret->reason and detail say why, and domain and selector are set if they could be read; DEFER: no
+ * memory. */
+NODISCARD enum rc dkim_signature_parse(struct arena *arena, struct slice text, bool arc,
+				       struct dkim_signature *signature_ret, struct err *err);
+
+/* ---- Keys ------------------------------------------------------------------------------------------------- */
+
+struct dkim_key {
+	enum dkim_key_type type;
+	struct slice hashes;  /* h=; ptr NULL: all */
+	struct slice service; /* s=; "*" */
+	struct slice notes, granularity;
+	bool testing, exact; /* t=y, t=s */
+	struct slice bytes;  /* p= */
+	struct slice n, e;   /* RSA: in bytes */
+	unsigned bits;
+};
+/* A record's text. FAIL: *reason_ret says of what kind the mistake is. DEFER: no memory. */
+NODISCARD enum rc dkim_key_parse(struct arena *arena, struct slice text, struct dkim_key *key_ret,
+				 enum dkim_reason *reason_ret);
+/* Is the signature this key's for the digest? Costs some ten microseconds with RSA, a hundred with Ed25519. */
+bool dkim_key_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest,
+		       struct slice signature);
+/* "selector._domainkey.domain" for a question; U-labels as A-labels. ptr NULL: cannot be a name. */
+struct slice dkim_key_name(struct arena *arena, struct slice selector, struct slice domain);
+
+/* ---- What is accepted --------------------------------------------------------------------------------------- */
+
+struct dkim_limits {
+	struct slice hashes, key_types; /* lists */
+	unsigned rsa_bits_min, ed25519_bits_min;
+	bool minimal;
+	uint64_t now; /* seconds */
+};
+/* From the options. FAIL: one cannot be expanded. Parks if they do. */
+NODISCARD enum rc dkim_limits_get(struct scope *sc, struct dkim_limits *limits_ret, struct err *err);
+
+/* The whole of it for one signature: key, body hash, header hash. Sets reason, verified and the key's facts. Parks. DEFER: no
+ * memory; CANCELLED. */
+struct dkim_work {
+	struct task *task;
+	struct arena *arena; /* the message's */
+	const struct mailauth_resolver *resolver;
+	const struct dkim_limits *limits;
+	struct field_index *index;
+	uint64_t header_bytes; /* hashed so far */
+};
+NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *signature, struct err *err);
+/* The key of a selector for one use. OK; FAIL: *reason_ret, which may be REASON_KEY_LATER; DEFER: no memory; CANCELLED. */
+NODISCARD enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,
+				 enum dkim_key_type type, enum hash_kind hash, struct dkim_key *key_ret,
+				 enum dkim_reason *reason_ret, struct err *err);
+
+struct dkim_state {
+	struct dkim_signature *signatures[DKIM_SIGNATURES_MAX];
+	unsigned count;
+	unsigned more; /* those that were not looked at */
+	struct body_hashes body;
+	struct field_index index;
+	bool indexed, verified;
+	struct slice signers; /* $dkim_signers */
+	/* The round of the DKIM ACL: */
+	bool in_round;
+	struct slice cur_signer;
+	struct dkim_signature *current; /* NULL: the signer has none here */
+	struct slice round_status, round_reason; /* set by the ACL; ptr NULL: not */
+	struct slice statuses;                   /* of all rounds; ptr NULL: no ACL has run */
+	struct slice verify_signers;
+};
+struct dkim_state *dkim_state_of(const struct message *message); /* NULL: none */
+struct field_index *dkim_fields(struct message *message);        /* NULL: no memory, or nothing is known */
+
+/* The word of $dkim_verify_status and $dkim_verify_reason, and of RFC 8601. */
+struct slice dkim_status_word(const struct dkim_signature *signature);
+struct slice dkim_reason_word(const struct dkim_signature *signature);
+enum mailauth_result dkim_signature_result(const struct dkim_signature *signature);
+struct slice dkim_reason_phrase(enum dkim_reason reason);
+void dkim_log_signatures(struct scope *sc, const struct dkim_state *state);
+
+#endif

@@ -1,0 +1,218 @@
+/* dkim_key: key records (RFC 6376 section 3.6.1, RFC 8463) and what is checked with them. Keys are read by our own few lines of
+ * DER: a key of another shape, with bytes behind it or of a size that would cost too much, is none. */
+#include "dkim.h"
+
+#include <wolfssl/wolfcrypt/asn_public.h>
+#include <wolfssl/wolfcrypt/ed25519.h>
+#include <wolfssl/wolfcrypt/rsa.h>
+
+/* ---- DER ---------------------------------------------------------------------------------------------------- */
+
+enum { DER_INTEGER = 0x02, DER_BITS = 0x03, DER_SEQUENCE = 0x30 };
+
+/* Takes one element of that tag off the front. Only lengths in their shortest form, of at most two bytes. */
+static bool der_take(struct slice *rest, unsigned char tag, struct slice *content_ret)
+{
+	const unsigned char *p = (const unsigned char *)rest->ptr;
+	uint32_t len, head = 2;
+
+	if (rest->len < 2 || p[0] != tag)
+		return false;
+	len = p[1];
+	if (len == 0x81 && rest->len >= 3 && p[2] >= 0x80) {
+		len = p[2];
+		head = 3;
+	} else if (len == 0x82 && rest->len >= 4 && p[2] != 0) {
+		len = (uint32_t)p[2] << 8 | p[3];
+		head = 4;
+	} else if (len >= 0x80) {
+		return false;
+	}
+	if (len > rest->len - head)
+		return false;
+	*content_ret = slice_sub(*rest, head, len);
+	*rest = slice_from(*rest, head + len);
+	return true;
+}
+
+/* A positive integer, without its leading zero. */
+static bool der_number(struct slice *rest, struct slice *number_ret)
+{
+	struct slice number;
+
+	if (!der_take(rest, DER_INTEGER, &number) || !number.len || (number.ptr[0] & 0x80))
+		return false;
+	if (number.len > 1 && number.ptr[0] == 0 && (number.ptr[1] & 0x80))
+		number = slice_from(number, 1);
+	*number_ret = number;
+	return number.ptr[0] != 0;
+}
+
+/* RSAPublicKey, bare (RFC 6376) or in a SubjectPublicKeyInfo, which is what everybody publishes. */
+static bool rsa_parse(struct slice der, struct slice *n_ret, struct slice *e_ret)
+{
+	static const char rsa[] = "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05";
+	struct slice rest = der, key, algorithm, bits;
+
+	if (!der_take(&rest, DER_SEQUENCE, &key) || rest.len)
+		return false;
+	if (key.len && key.ptr[0] == DER_SEQUENCE) {
+		rest = key;
+		/* The parameters are NULL: 05 00. */
+		if (!der_take(&rest, DER_SEQUENCE, &algorithm) || algorithm.len != sizeof(rsa) ||
+		    memcmp(algorithm.ptr, rsa, sizeof(rsa)) != 0 || !der_take(&rest, DER_BITS, &bits) || rest.len ||
+		    !bits.len || bits.ptr[0] != 0)
+			return false;
+		rest = slice_from(bits, 1);
+		if (!der_take(&rest, DER_SEQUENCE, &key) || rest.len)
+			return false;
+	}
+	return der_number(&key, n_ret) && der_number(&key, e_ret) && !key.len;
+}
+
+/* ---- Records ------------------------------------------------------------------------------------------------- */
+
+static unsigned bit_count(struct slice number)
+{
+	unsigned bits = number.len * 8;
+
+	for (unsigned char c = (unsigned char)number.ptr[0]; c && !(c & 0x80); c = (unsigned char)(c << 1))
+		bits--;
+	return bits;
+}
+
+static enum dkim_reason parse_bytes(struct dkim_key *key)
+{
+	if (key->type == KEY_ED25519) {
+		key->bits = 256;
+		return key->bytes.len == ED25519_PUB_KEY_SIZE ? REASON_NONE : REASON_KEY_DATA;
+	}
+	if (!rsa_parse(key->bytes, &key->n, &key->e))
+		return REASON_KEY_DATA;
+	key->bits = bit_count(key->n);
+	if (key->bits > DKIM_RSA_BITS_MAX)
+		return REASON_KEY_LONG;
+	/* A large exponent makes the cheap operation an expensive one; an even number is no key at all. */
+	if (key->e.len > 8 || !(key->e.ptr[key->e.len - 1] & 1) || !(key->n.ptr[key->n.len - 1] & 1) ||
+	    (key->e.len == 1 && key->e.ptr[0] == 1))
+		return REASON_KEY_DATA;
+	return REASON_NONE;
+}
+
+enum rc dkim_key_parse(struct arena *arena, struct slice text, struct dkim_key *key, enum dkim_reason *reason_ret)
+{
+	struct err why = err_make(NULL);
+	struct tag_list list;
+	struct slice type, p, flags;
+
+	*key = (struct dkim_key){.service = SLICE("*"),
+				 .granularity = SLICE("*"),
+				 .notes = SLICE_EMPTY,
+				 .hashes = {NULL, 0, CLEAN},
+				 .bytes = SLICE_EMPTY,
+				 .n = SLICE_EMPTY,
+				 .e = SLICE_EMPTY};
+	*reason_ret = REASON_KEY_SYNTAX;
+	if (text.len > DKIM_KEY_RECORD_MAX || tag_list_parse(text, &list, &why) != OK)
+		return FAIL;
+	/* If v= is there it is the first, and its value is compared as it is. */
+	if (tag_find(&list, "v") &&
+	    (tag_find(&list, "v") != list.tags || !slice_eq(list.tags[0].value, SLICE("DKIM1"))))
+		return FAIL;
+	type = tag_value(&list, "k");
+	p = tag_value(&list, "p");
+	if (!p.ptr)
+		return FAIL;
+	key->hashes = tag_value(&list, "h");
+	if (tag_find(&list, "s"))
+		key->service = tag_value(&list, "s");
+	if (tag_find(&list, "g"))
+		key->granularity = tag_value(&list, "g");
+	if (tag_find(&list, "n"))
+		key->notes = tag_unquote(arena, tag_value(&list, "n"));
+	flags = tag_value(&list, "t");
+	key->testing = flags.ptr && tag_item_is_in(flags, SLICE("y"));
+	key->exact = flags.ptr && tag_item_is_in(flags, SLICE("s"));
+	*reason_ret = REASON_KEY_UNFIT;
+	if (type.ptr && slice_eq(type, SLICE("ed25519")))
+		key->type = KEY_ED25519;
+	else if (type.ptr && !slice_eq(type, SLICE("rsa")))
+		return FAIL;
+	*reason_ret = REASON_KEY_REVOKED;
+	if (!p.len)
+		return FAIL;
+	*reason_ret = REASON_KEY_DATA;
+	if (!tag_base64(arena, p, DKIM_KEY_RECORD_MAX, &key->bytes))
+		return key->bytes.ptr ? FAIL : DEFER;
+	*reason_ret = parse_bytes(key);
+	return *reason_ret == REASON_NONE ? OK : FAIL;
+}
+
+struct slice dkim_key_name(struct arena *arena, struct slice selector, struct slice domain)
+{
+	struct str name = str_make(arena);
+	struct err err = err_make(NULL);
+	struct slice part;
+
+	str_add(&name, selector);
+	str_addz(&name, "._domainkey.");
+	str_add(&name, domain);
+	part = str_slice(&name);
+	if (part.ptr && !ascii_only(part) && domain_to_ascii(arena, part, &part, &err) != OK)
+		part.ptr = NULL;
+	if (part.ptr && part.len > 253)
+		part.ptr = NULL;
+	return part;
+}
+
+/* ---- Signatures ----------------------------------------------------------------------------------------------- */
+
+static int hash_oid(enum hash_kind kind)
+{
+	return wc_HashGetOID(kind == HASH_SHA1     ? WC_HASH_TYPE_SHA
+			     : kind == HASH_SHA256 ? WC_HASH_TYPE_SHA256
+						   : WC_HASH_TYPE_SHA512);
+}
+
+static bool rsa_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest,
+			 struct slice signature)
+{
+	byte expected[HASH_SIZE_MAX + 64], found[DKIM_RSA_BITS_MAX / 8];
+	word32 expected_len;
+	RsaKey rsa;
+	int len = -1;
+
+	/* RFC 8017 section 8.2.2: the signature is exactly as long as the modulus. */
+	if (signature.len != key->n.len)
+		return false;
+	expected_len = wc_EncodeSignature(expected, digest, hash_size(hash), hash_oid(hash));
+	if (wc_InitRsaKey(&rsa, NULL) != 0)
+		return false;
+	if (wc_RsaPublicKeyDecodeRaw((const byte *)key->n.ptr, key->n.len, (const byte *)key->e.ptr, key->e.len,
+				     &rsa) == 0)
+		len = wc_RsaSSL_Verify((const byte *)signature.ptr, signature.len, found, sizeof(found), &rsa);
+	wc_FreeRsaKey(&rsa);
+	return len > 0 && (word32)len == expected_len && memcmp(found, expected, expected_len) == 0;
+}
+
+/* RFC 8463 section 3: what is signed is the hash. */
+static bool ed25519_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest,
+			     struct slice signature)
+{
+	ed25519_key ed;
+	int good = 0;
+
+	if (signature.len != ED25519_SIG_SIZE || wc_ed25519_init(&ed) != 0)
+		return false;
+	if (wc_ed25519_import_public((const byte *)key->bytes.ptr, key->bytes.len, &ed) != 0 ||
+	    wc_ed25519_verify_msg((const byte *)signature.ptr, signature.len, digest, hash_size(hash), &good, &ed) != 0)
+		good = 0;
+	wc_ed25519_free(&ed);
+	return good == 1;
+}
+
+bool dkim_key_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest, struct slice signature)
+{
+	return key->type == KEY_RSA ? rsa_verifies(key, hash, digest, signature)
+				    : ed25519_verifies(key, hash, digest, signature);
+}

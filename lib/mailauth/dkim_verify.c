@@ -1,0 +1,379 @@
+/* dkim_verify: the signatures of a message, from the moment its header is there (keys are asked for ahead, body hashes begun) to
+ * their results (RFC 6376 section 6). */
+#include "dkim.h"
+
+#include <stdlib.h>
+
+struct dkim_state *dkim_state_of(const struct message *message)
+{
+	const struct mailauth *auth = message ? message->extra[MAILAUTH_EXTRA] : NULL;
+
+	return auth ? auth->dkim : NULL;
+}
+
+/* ---- The header has arrived ------------------------------------------------------------------------------------- */
+
+static bool keep_fields(struct mailauth *auth, struct message *message)
+{
+	uint32_t count = 0;
+
+	auth->fields = arena_array(&message->arena, struct slice, message->headers.count + 1);
+	if (!auth->fields)
+		return false;
+	for (struct header *h = header_next(&message->headers, NULL);
+	     h && count < message->headers.count; h = header_next(&message->headers, h))
+		auth->fields[count++] = h->text;
+	auth->field_count = count;
+	return true;
+}
+
+struct field_index *dkim_fields(struct message *message)
+{
+	struct mailauth *auth = message->extra[MAILAUTH_EXTRA];
+
+	if (!auth || !auth->dkim || !auth->fields)
+		return NULL;
+	if (!auth->dkim->indexed)
+		auth->dkim->indexed =
+		    field_index_init(&auth->dkim->index, &message->arena, auth->fields, auth->field_count);
+	return auth->dkim->indexed ? &auth->dkim->index : NULL;
+}
+
+static void want_body(struct arena *arena, struct dkim_state *state, struct dkim_signature *s)
+{
+	s->body = body_hashes_want(arena, &state->body, s->body_relaxed, s->hash_kind,
+				   s->has_length ? s->length : UINT64_MAX);
+	if (!s->body)
+		s->reason = REASON_WORK;
+}
+
+static void prefetch_key(struct task *task, const struct mailauth_resolver *resolver, struct slice selector,
+			 struct slice domain)
+{
+	struct slice name = dkim_key_name(task->arena, selector, domain);
+
+	if (resolver->prefetch && name.ptr)
+		resolver->prefetch(task, resolver->arg, name, DNS_TXT);
+}
+
+static enum rc add_signature(struct task *task, struct message *message, struct dkim_state *state, uint32_t field,
+			     struct slice text, const struct mailauth_resolver *resolver, struct err *err)
+{
+	struct dkim_signature *s;
+	enum rc rc;
+
+	if (state->count == DKIM_SIGNATURES_MAX) {
+		state->more++;
+		return OK;
+	}
+	s = arena_make(&message->arena, struct dkim_signature);
+	if (!s)
+		return err_memory(err);
+	rc = dkim_signature_parse(&message->arena, text, false, s, err);
+	if (rc == DEFER)
+		return rc;
+	s->field = field;
+	state->signatures[state->count++] = s;
+	if (rc == OK) {
+		want_body(&message->arena, state, s);
+		prefetch_key(task, resolver, s->selector, s->domain);
+	}
+	return OK;
+}
+
+/* $dkim_signers: domains in lower case, and the identities that were given. */
+static bool name_signers(struct dkim_state *state, struct message *message)
+{
+	struct str list = str_make(&message->arena);
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < state->count; i++) {
+		const struct dkim_signature *s = state->signatures[i];
+		uint32_t start = list.len;
+
+		if (!s->domain.len)
+			continue;
+		list_add(&list, &count, ':', s->domain);
+		if (s->identity.len)
+			list_add(&list, &count, ':', s->identity);
+		for (uint32_t at = start; at < list.len && !list.failed; at++)
+			list.ptr[at] = ascii_lower(list.ptr[at]);
+	}
+	state->signers = str_slice(&list);
+	return state->signers.ptr;
+}
+
+enum rc dkim_header_done(struct task *task, struct message *message, const struct mailauth_resolver *resolver,
+			 struct err *err)
+{
+	struct mailauth *auth = mailauth_of(message);
+	struct dkim_state *state;
+
+	if (!auth || !keep_fields(auth, message))
+		return err_memory(err);
+	state = arena_make(&message->arena, struct dkim_state);
+	if (!state)
+		return err_memory(err);
+	state->signers = state->cur_signer = state->verify_signers = SLICE_EMPTY;
+	state->round_status = state->round_reason = state->statuses = (struct slice){NULL, 0, CLEAN};
+	auth->dkim = state;
+	for (uint32_t i = 0; i < auth->field_count; i++)
+		if (slice_starts_nocase(auth->fields[i], SLICE("dkim-signature")) &&
+		    slice_eq_nocase(field_name_of(auth->fields[i]), SLICE("dkim-signature"))) {
+			enum rc rc = add_signature(task, message, state, i, auth->fields[i], resolver, err);
+			if (rc != OK)
+				return rc;
+		}
+	return name_signers(state, message) ? OK : err_memory(err);
+}
+
+void dkim_body_hash(struct message *message, const char *ptr, size_t len)
+{
+	struct dkim_state *state = dkim_state_of(message);
+
+	if (state && state->body.count)
+		body_hashes_add(&state->body, ptr, len);
+}
+
+/* ---- What is accepted ---------------------------------------------------------------------------------------------- */
+
+/* "rsa=1024 ed25519=250": at least so many bits. */
+static unsigned bits_of(struct slice list, const char *name)
+{
+	struct slice word, key;
+	uint64_t bits;
+
+	while (slice_word(&list, &word))
+		if (slice_split(&word, '=', &key) && slice_eq(key, slice_of(name)) && word.ptr &&
+		    parse_u64(word, &bits) && bits <= UINT32_MAX)
+			return (unsigned)bits;
+	return 0;
+}
+
+enum rc dkim_limits_get(struct scope *sc, struct dkim_limits *limits, struct err *err)
+{
+	const struct mailauth_options *o = mailauth_options(sc->conf);
+	struct slice sizes = SLICE_EMPTY;
+	enum rc rc;
+
+	*limits = (struct dkim_limits){.now = shard_wall(sc->task->shard) / NS_PER_S, .minimal = o->dkim_verify_minimal};
+	rc = expand_option(sc, o->dkim_verify_hashes, &limits->hashes, err);
+	if (rc == OK)
+		rc = expand_option(sc, o->dkim_verify_keytypes, &limits->key_types, err);
+	if (rc == OK)
+		rc = expand_option(sc, o->dkim_verify_min_keysizes, &sizes, err);
+	limits->rsa_bits_min = bits_of(sizes, "rsa");
+	limits->ed25519_bits_min = bits_of(sizes, "ed25519");
+	return rc;
+}
+
+static bool is_listed(struct arena *arena, struct slice list, const char *word)
+{
+	struct slice item;
+	char separator = 0;
+
+	while (list_next(arena, &list, &separator, &item))
+		if (slice_eq_nocase(item, slice_of(word)))
+			return true;
+	return false;
+}
+
+static const char *hash_name(enum hash_kind kind)
+{
+	return kind == HASH_SHA1 ? "sha1" : kind == HASH_SHA256 ? "sha256" : "sha512";
+}
+
+static bool is_wanted(struct dkim_work *work, const struct dkim_signature *s)
+{
+	return is_listed(work->task->arena, work->limits->hashes, hash_name(s->hash_kind)) &&
+	       is_listed(work->task->arena, work->limits->key_types, s->key_type == KEY_RSA ? "rsa" : "ed25519");
+}
+
+/* ---- Keys -------------------------------------------------------------------------------------------------------------- */
+
+/* Is the key for this use? (section 6.1.2, points 4 to 8) */
+static enum dkim_reason key_fits(const struct dkim_key *key, enum dkim_key_type type, enum hash_kind hash,
+				 const struct dkim_limits *limits)
+{
+	if (key->hashes.ptr && !tag_item_is_in(key->hashes, slice_of(hash_name(hash))))
+		return REASON_KEY_UNFIT;
+	if (!tag_item_is_in(key->service, SLICE("*")) && !tag_item_is_in(key->service, SLICE("email")))
+		return REASON_KEY_UNFIT;
+	if (key->type != type)
+		return REASON_KEY_UNFIT;
+	if (key->bits < (type == KEY_RSA ? limits->rsa_bits_min : limits->ed25519_bits_min))
+		return REASON_KEY_SHORT;
+	return REASON_NONE;
+}
+
+enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain, enum dkim_key_type type,
+		       enum hash_kind hash, struct dkim_key *key, enum dkim_reason *reason_ret, struct err *err)
+{
+	const struct mailauth_resolver *resolver = work->resolver;
+	struct slice name = dkim_key_name(work->task->arena, selector, domain);
+	struct err why = err_make(work->task->arena);
+	struct dns_answer answer = {.count = 0};
+	enum dkim_reason first = REASON_KEY_NONE;
+	enum rc rc;
+
+	*reason_ret = REASON_KEY_NONE;
+	if (!name.ptr)
+		return FAIL;
+	rc = resolver->query(work->task, resolver->arg, name, DNS_TXT, &answer, &why);
+	if (rc == CANCELLED)
+		return rc;
+	if (rc == DEFER) {
+		*reason_ret = REASON_KEY_LATER;
+		return FAIL;
+	}
+	if (rc != OK)
+		return FAIL;
+	/* More than one record is a mistake of the signer's; which of them is meant is for us to find out (section 6.1.2). */
+	for (unsigned i = 0; i < answer.count && i < DKIM_KEY_RECORDS_MAX; i++) {
+		struct dkim_key found;
+		struct slice text = arena_copy(work->arena, answer.records[i].text);
+
+		rc = text.ptr ? dkim_key_parse(work->arena, text, &found, reason_ret) : DEFER;
+		if (rc == DEFER)
+			return err_memory(err);
+		if (i == 0 || rc == OK)
+			*key = found;
+		if (rc == OK)
+			*reason_ret = key_fits(&found, type, hash, work->limits);
+		if (*reason_ret == REASON_NONE)
+			return OK;
+		if (i == 0)
+			first = *reason_ret;
+	}
+	*reason_ret = first;
+	return FAIL;
+}
+
+/* ---- One signature --------------------------------------------------------------------------------------------------------- */
+
+/* Section 3.7: the fields that h= names, from the bottom up, then the signature's own without its b=. */
+static bool hash_header(struct dkim_work *work, struct dkim_signature *s, uint8_t *digest)
+{
+	struct slice names = s->names, name;
+	struct hash_sink sink;
+	struct hash hash;
+
+	hash_init(&hash, s->hash_kind);
+	hash_sink_init(&sink, &hash);
+	field_index_begin(work->index);
+	while (tag_item(&names, &name) && work->header_bytes + sink.total <= DKIM_HEADER_WORK) {
+		uint32_t field = field_index_take(work->index, name);
+
+		/* When it was made this signature was not there. */
+		if (field == s->field)
+			field = field_index_take(work->index, name);
+		if (field != UINT32_MAX)
+			canon_field(&sink, work->index->fields[field], s->header_relaxed, 0, 0, false);
+	}
+	canon_field(&sink, s->text, s->header_relaxed, s->b_start, s->b_end, true);
+	hash_sink_flush(&sink);
+	hash_final(&hash, digest);
+	work->header_bytes += sink.total;
+	return work->header_bytes <= DKIM_HEADER_WORK;
+}
+
+static bool body_matches(const struct dkim_signature *s)
+{
+	/* More bytes signed than there are: somebody has taken some away. */
+	if (s->has_length && s->body->left)
+		return false;
+	return memcmp(s->body->digest, s->digest.ptr, s->digest.len) == 0;
+}
+
+static void keep_key(struct dkim_signature *s, const struct dkim_key *key)
+{
+	s->key_seen = true;
+	s->key_bits = key->bits;
+	s->key_testing = key->testing;
+	s->key_exact = key->exact;
+	s->key_service = key->service;
+	s->key_granularity = key->granularity;
+	s->key_notes = key->notes;
+}
+
+/* t=s in the key: i= is in d= itself (section 3.6.1). */
+static bool identity_fits(const struct dkim_signature *s, const struct dkim_key *key)
+{
+	ptrdiff_t at = slice_rfind(s->identity, '@');
+
+	return !key->exact || at < 0 || slice_eq_nocase(slice_from(s->identity, (size_t)at + 1), s->domain);
+}
+
+enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, struct err *err)
+{
+	struct dkim_key key = {.bits = 0};
+	uint8_t digest[HASH_SIZE_MAX];
+	enum rc rc;
+
+	if (s->reason != REASON_NONE)
+		return OK;
+	s->verified = true;
+	if (!is_wanted(work, s)) {
+		s->reason = REASON_ALGORITHM;
+		return OK;
+	}
+	if (s->has_expires && s->expires < work->limits->now) {
+		s->reason = REASON_EXPIRED;
+		return OK;
+	}
+	rc = dkim_key_fetch(work, s->selector, s->domain, s->key_type, s->hash_kind, &key, &s->reason, err);
+	if (rc == OK || s->reason == REASON_KEY_UNFIT || s->reason == REASON_KEY_SHORT || s->reason == REASON_KEY_LONG)
+		keep_key(s, &key);
+	if (rc != OK)
+		return rc == FAIL ? OK : rc;
+	if (!identity_fits(s, &key))
+		s->reason = REASON_KEY_UNFIT;
+	else if (!body_matches(s))
+		s->reason = REASON_BODY_HASH;
+	else if (!hash_header(work, s, digest))
+		s->reason = REASON_WORK;
+	else if (!dkim_key_verifies(&key, s->hash_kind, digest, s->signature))
+		s->reason = REASON_SIGNATURE;
+	return OK;
+}
+
+/* ---- All of them -------------------------------------------------------------------------------------------------------------- */
+
+enum rc dkim_verify(struct scope *sc, const struct mailauth_resolver *resolver, struct err *err)
+{
+	struct dkim_state *state = dkim_state_of(sc->message);
+	struct dkim_limits limits;
+	struct dkim_work work = {.task = sc->task,
+				 .arena = sc->message ? &sc->message->arena : NULL,
+				 .resolver = resolver,
+				 .limits = &limits};
+	bool passed = false;
+	enum rc rc;
+
+	if (!state || state->verified)
+		return OK;
+	state->verified = true;
+	body_hashes_end(&state->body);
+	if (!state->count)
+		return OK;
+	rc = dkim_limits_get(sc, &limits, err);
+	if (rc != OK)
+		return rc;
+	work.index = dkim_fields(sc->message);
+	if (!work.index)
+		return err_memory(err);
+	for (unsigned i = 0; i < state->count; i++) {
+		struct dkim_signature *s = state->signatures[i];
+
+		if (passed && limits.minimal && s->reason == REASON_NONE) {
+			s->reason = REASON_SKIPPED;
+			continue;
+		}
+		rc = dkim_signature_verify(&work, s, err);
+		if (rc != OK)
+			return rc;
+		passed |= s->verified && s->reason == REASON_NONE;
+	}
+	dkim_log_signatures(sc, state);
+	return OK;
+}
