@@ -152,8 +152,7 @@ bool ocsp_belongs(struct slice response, const struct x509 *leaf, const struct x
 	struct slice single;
 	unsigned status;
 
-	return parse_response(response, &parts, &status) &&
-	       find_single(parts.singles, leaf, issuer, &single);
+	return parse_response(response, &parts, &status) && find_single(parts.singles, leaf, issuer, &single);
 }
 
 /* ---- Who signed ---------------------------------------------------------------------------------------------------- */
@@ -226,9 +225,9 @@ static bool has_critical(struct slice extensions)
 static const char *revocation_reason(struct slice info)
 {
 	static const char *const reasons[] = {
-	    "unspecified",	    "keyCompromise",	 "cACompromise",  "affiliationChanged", "superseded",
-	    "cessationOfOperation", "certificateHold",	 "(reason 7)",	  "removeFromCRL",	"privilegeWithdrawn",
-	    "aACompromise",
+	    "unspecified",   "keyCompromise",        "cACompromise",    "affiliationChanged",
+	    "superseded",    "cessationOfOperation", "certificateHold", "(reason 7)",
+	    "removeFromCRL", "privilegeWithdrawn",   "aACompromise",
 	};
 	struct der_item time, tagged, reason;
 	unsigned number;
@@ -248,7 +247,8 @@ static bool parse_single(struct slice single, struct ocsp_answer *answer)
 	    !der_time(&time, &answer->this_update))
 		return false;
 	if (der_optional(&single, DER_CONTEXT_OF(0), &tagged) &&
-	    (!der_expect(&tagged.body, DER_GENERALIZED_TIME, &time) || !der_time(&time, &answer->next_update)))
+	    (!der_expect(&tagged.body, DER_GENERALIZED_TIME, &time) ||
+	     !der_time(&time, &answer->next_update)))
 		return false;
 	if (der_optional(&single, DER_CONTEXT_OF(1), &tagged) && has_critical(tagged.body))
 		return false;
@@ -281,8 +281,8 @@ static enum rc judge(struct ocsp_answer *answer, int64_t now, struct err *err)
 	return OK;
 }
 
-enum rc ocsp_check(struct slice response, const struct x509 *leaf,
-		   const struct x509 *issuer, int64_t now, struct ocsp_answer *answer_ret, struct err *err)
+enum rc ocsp_check(struct slice response, const struct x509 *leaf, const struct x509 *issuer, int64_t now,
+		   struct ocsp_answer *answer_ret, struct err *err)
 {
 	struct ocsp_answer answer = {.status = OCSP_UNREADABLE, .reason = ""};
 	int64_t signer_until = 0;
@@ -342,7 +342,8 @@ enum rc ocsp_request(struct arena *arena, const struct x509 *leaf, const struct 
 	struct str id = str_make(arena), wrapped;
 	struct slice body;
 
-	str_add(&id, SLICE("\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00")); /* SHA-1: what all responders know */
+	str_add(&id,
+		SLICE("\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00")); /* SHA-1: what all responders know */
 	add_sha1(&id, leaf->issuer);
 	add_sha1(&id, issuer->key_bits);
 	add_tlv(&id, DER_INTEGER, leaf->serial);

@@ -16,9 +16,9 @@ NODISCARD enum rc ocsp_read(struct arena *arena, struct slice text, bool pem, un
 
 enum ocsp_status {
 	OCSP_UNREADABLE, /* no OCSP response, or one that says that there was an error */
-	OCSP_UNTRUSTED,	 /* not signed by the issuer or one it has named for this */
-	OCSP_FOREIGN,	 /* says nothing of this certificate */
-	OCSP_DATES,	 /* not yet, no longer, or nobody knows for how long */
+	OCSP_UNTRUSTED,  /* not signed by the issuer or one it has named for this */
+	OCSP_FOREIGN,    /* says nothing of this certificate */
+	OCSP_DATES,      /* not yet, no longer, or nobody knows for how long */
 	OCSP_REVOKED,
 	OCSP_UNKNOWN,
 	OCSP_GOOD,
@@ -26,14 +26,13 @@ enum ocsp_status {
 struct ocsp_answer {
 	enum ocsp_status status;
 	int64_t this_update, next_update; /* 0: not told */
-	int64_t valid_until;		  /* GOOD: until when it may be used: next_update, or the signer's end */
-	const char *reason;		  /* REVOKED: "keyCompromise"... */
+	int64_t valid_until; /* GOOD: until when it may be used: next_update, or the signer's end */
+	const char *reason;  /* REVOKED: "keyCompromise"... */
 };
 /* What does the response say of the leaf, which the issuer has signed? now in seconds since the epoch. OK: good. FAIL: err->text is
  * one of Exim's: "OCSP dates invalid", "Server certificate revoked; reason: ..." and so on; *answer_ret says more. Never parks. */
-NODISCARD enum rc ocsp_check(struct slice response, const struct x509 *leaf,
-			     const struct x509 *issuer, int64_t now, struct ocsp_answer *answer_ret,
-			     struct err *err);
+NODISCARD enum rc ocsp_check(struct slice response, const struct x509 *leaf, const struct x509 *issuer,
+			     int64_t now, struct ocsp_answer *answer_ret, struct err *err);
 /* Does it say anything of this leaf at all? Nothing else is looked at. */
 bool ocsp_belongs(struct slice response, const struct x509 *leaf, const struct x509 *issuer);
 /* A request for the state of the leaf, for its responder (RFC 6960 section 4.1.1). */

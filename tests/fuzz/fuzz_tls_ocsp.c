@@ -26,14 +26,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		rc = ocsp_check(text, &cert, &cert, 1800000000, &answer, NULL);
 		break;
 	case 1: /* a certificate with a response behind it: it is its own issuer */
-		{
-			struct slice rest = text;
-			struct der_item item;
+	{
+		struct slice rest = text;
+		struct der_item item;
 
-			if (der_next(&rest, &item) && x509_parse(item.whole, &cert))
-				rc = ocsp_check(rest, &cert, &cert, 1800000000, &answer, NULL);
-		}
-		break;
+		if (der_next(&rest, &item) && x509_parse(item.whole, &cert))
+			rc = ocsp_check(rest, &cert, &cert, 1800000000, &answer, NULL);
+	} break;
 	case 2:
 		for (unsigned n = 0; n < 4; n++)
 			rc = ocsp_read(&arena, text, true, n, &response, NULL);

@@ -35,7 +35,8 @@ static void test_one_name(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (names_match(rows[i].presented, rows[i].host) != rows[i].expected)
-			fail_msg("\"%.*s\" and \"%.*s\"", SLICE_ARG(rows[i].presented), SLICE_ARG(rows[i].host));
+			fail_msg("\"%.*s\" and \"%.*s\"", SLICE_ARG(rows[i].presented),
+				 SLICE_ARG(rows[i].host));
 }
 
 static void test_certificates(void **state)
@@ -56,11 +57,20 @@ static void test_certificates(void **state)
 	    {"cnonly.pem", SLICE_INIT("cnonly.example.org"), OK},
 	    {"cnonly.pem", SLICE_INIT("other.example.org"), FAIL},
 	    {"mailsan.pem", SLICE_INIT("mailsan.example.org"), OK}, /* a mail address is no host's name */
-	    {"idn.pem", SLICE_INIT("b\xc3\xbc""cher.example"), OK},
+	    {"idn.pem",
+	     SLICE_INIT("b\xc3\xbc"
+			"cher.example"),
+	     OK},
 	    {"idn.pem", SLICE_INIT("xn--bcher-kva.example"), OK},
-	    {"idn.pem", SLICE_INIT("b\xc3\xb6""cher.example"), FAIL},
+	    {"idn.pem",
+	     SLICE_INIT("b\xc3\xb6"
+			"cher.example"),
+	     FAIL},
 	    {"idn.pem", SLICE_INIT("ignored.example.org"), FAIL}, /* the CN, where there is a SAN */
-	    {"idn.pem", SLICE_INIT("b\xff""cher.example"), FAIL},
+	    {"idn.pem",
+	     SLICE_INIT("b\xff"
+			"cher.example"),
+	     FAIL},
 	};
 
 	(void)state;

@@ -48,8 +48,8 @@ static void test_verdicts(void **state)
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct err err = err_make(&arena);
 		struct ocsp_answer answer;
-		enum rc rc = ocsp_check(data_file(rows[i].file), &leaf, &ca, now + rows[i].after,
-					&answer, &err);
+		enum rc rc =
+		    ocsp_check(data_file(rows[i].file), &leaf, &ca, now + rows[i].after, &answer, &err);
 
 		if (answer.status != rows[i].status || (rc == OK) != (rows[i].text == NULL))
 			fail_msg("%s + %lld: status %d, %.*s", rows[i].file, (long long)rows[i].after,
@@ -103,8 +103,7 @@ static void test_damage(void **state)
 	}
 	assert_in_range(still_good, 0, certificate("ca.pem").whole.len + 8);
 	for (uint32_t i = 0; i < good.len; i++)
-		assert_int_equal(
-		    ocsp_check(slice_sub(good, 0, i), &leaf, &ca, now, &answer, NULL), FAIL);
+		assert_int_equal(ocsp_check(slice_sub(good, 0, i), &leaf, &ca, now, &answer, NULL), FAIL);
 }
 
 static void test_files(void **state)
@@ -118,10 +117,11 @@ static void test_files(void **state)
 	assert_int_equal(ocsp_read(&arena, text, true, 0, &response, &err), OK);
 	assert_int_equal(ocsp_check(response, &leaf, &ca, made(), &answer, &err), OK);
 	assert_int_equal(ocsp_read(&arena, text, true, 1, &response, &err), FAIL);
-	assert_int_equal(ocsp_read(&arena, SLICE("-----BEGIN OCSP RESPONSE-----\nAAAA"), true, 0, &response, &err),
-			 DEFER);
-	assert_int_equal(ocsp_read(&arena, SLICE("-----BEGIN OCSP RESPONSE-----\n*\n-----END OCSP RESPONSE-----"), true,
-				   0, &response, &err),
+	assert_int_equal(
+	    ocsp_read(&arena, SLICE("-----BEGIN OCSP RESPONSE-----\nAAAA"), true, 0, &response, &err), DEFER);
+	assert_int_equal(ocsp_read(&arena,
+				   SLICE("-----BEGIN OCSP RESPONSE-----\n*\n-----END OCSP RESPONSE-----"),
+				   true, 0, &response, &err),
 			 DEFER);
 	assert_int_equal(ocsp_read(&arena, SLICE(""), true, 0, &response, &err), FAIL);
 	assert_int_equal(ocsp_read(&arena, data_file("good.der"), false, 0, &response, &err), OK);
