@@ -154,12 +154,12 @@ extern const struct acl_word acl_word_hosts, acl_word_domains, acl_word_local_pa
 extern const struct acl_word acl_word_condition, acl_word_acl, acl_word_set, acl_word_message,
     acl_word_log_message, acl_word_endpass, acl_word_logwrite, acl_word_continue, acl_word_delay,
     acl_word_queue, acl_word_log_reject_target, acl_word_add_header, acl_word_remove_header,
-    acl_word_udpsend;                                 /* plain.c */
-extern const struct acl_word acl_word_control;        /* control.c */
-extern const struct acl_word acl_word_verify;         /* verify.c */
-extern const struct acl_word acl_word_dnslists;       /* dnslists.c */
-extern const struct acl_word acl_word_ratelimit;      /* ratelimit.c */
-extern const struct acl_word acl_word_seen;           /* seen.c */
+    acl_word_udpsend;                                                     /* plain.c */
+extern const struct acl_word acl_word_control;                            /* control.c */
+extern const struct acl_word acl_word_verify;                             /* verify.c */
+extern const struct acl_word acl_word_dnslists;                           /* dnslists.c */
+extern const struct acl_word acl_word_ratelimit;                          /* ratelimit.c */
+extern const struct acl_word acl_word_seen;                               /* seen.c */
 extern const struct acl_word acl_word_dkim_signers, acl_word_dkim_status; /* mailauth.c */
 extern const struct acl_word acl_words_unavailable[]; /* words.c: conditions whose systems are not there */
 

@@ -38,6 +38,7 @@ static enum acl_test run_dkim_status(struct acl_run *run, const struct acl_item 
 	return TEST_FALSE;
 }
 
-const struct acl_word acl_word_dkim_signers = {"dkim_signers", CONDITION, VALUE_EXPAND, ~AT(DKIM), run_dkim_signers};
+const struct acl_word acl_word_dkim_signers = {"dkim_signers", CONDITION, VALUE_EXPAND, ~AT(DKIM),
+					       run_dkim_signers};
 const struct acl_word acl_word_dkim_status = {"dkim_status", CONDITION, VALUE_EXPAND,
 					      ~(AT(DATA) | AT(PRDR) | AT(MIME) | AT(DKIM)), run_dkim_status};

@@ -3,7 +3,9 @@
 
 unsigned hash_size(enum hash_kind kind)
 {
-	return kind == HASH_SHA1 ? WC_SHA_DIGEST_SIZE : kind == HASH_SHA256 ? WC_SHA256_DIGEST_SIZE : WC_SHA512_DIGEST_SIZE;
+	return kind == HASH_SHA1     ? WC_SHA_DIGEST_SIZE
+	       : kind == HASH_SHA256 ? WC_SHA256_DIGEST_SIZE
+				     : WC_SHA512_DIGEST_SIZE;
 }
 
 /* None of these can fail without hardware of its own. */
@@ -140,8 +142,8 @@ static void field_relaxed(struct hash_sink *sink, struct slice text, uint32_t sk
 	}
 }
 
-void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32_t skip_start, uint32_t skip_end,
-		 bool last)
+void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32_t skip_start,
+		 uint32_t skip_end, bool last)
 {
 	if (text.len && text.ptr[text.len - 1] == '\n')
 		text.len--;
@@ -157,8 +159,8 @@ void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32
 
 /* ---- Bodies ---------------------------------------------------------------------------------------------------- */
 
-struct body_hash *body_hashes_want(struct arena *arena, struct body_hashes *hashes, bool relaxed, enum hash_kind kind,
-				   uint64_t length)
+struct body_hash *body_hashes_want(struct arena *arena, struct body_hashes *hashes, bool relaxed,
+				   enum hash_kind kind, uint64_t length)
 {
 	struct body_hash *hash;
 
@@ -167,7 +169,8 @@ struct body_hash *body_hashes_want(struct arena *arena, struct body_hashes *hash
 		if (hash->relaxed == relaxed && hash->kind == kind && hash->length == length)
 			return hash;
 	}
-	if (hashes->count == BODY_HASHES_MAX || hashes->done || hashes->canon[0].length || hashes->canon[1].length)
+	if (hashes->count == BODY_HASHES_MAX || hashes->done || hashes->canon[0].length ||
+	    hashes->canon[1].length)
 		return NULL;
 	hash = arena_make(arena, struct body_hash);
 	if (!hash)

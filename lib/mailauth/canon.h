@@ -38,8 +38,8 @@ void hash_sink_init(struct hash_sink *sink, struct hash *hash);
 void hash_sink_flush(struct hash_sink *sink);
 /* One field, whose lines end in LF or CRLF (the final one may be missing). What is between skip_start and skip_end is left out:
  * the value of b=. last: without the final CRLF. */
-void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32_t skip_start, uint32_t skip_end,
-		 bool last);
+void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32_t skip_start,
+		 uint32_t skip_end, bool last);
 
 /* ---- Bodies ------------------------------------------------------------------------------------------------- */
 
@@ -63,11 +63,11 @@ struct body_hashes {
 		bool any;        /* bytes have been handed on */
 		uint64_t crlfs;  /* line ends that are nothing if they end the body */
 		uint64_t length; /* of the canonical form so far */
-	} canon[2]; /* simple, relaxed */
+	} canon[2];              /* simple, relaxed */
 };
 /* The hash with these qualities, made if there is none yet. NULL: too many, the body has begun, or no memory. */
-struct body_hash *body_hashes_want(struct arena *arena, struct body_hashes *hashes, bool relaxed, enum hash_kind kind,
-				   uint64_t length);
+struct body_hash *body_hashes_want(struct arena *arena, struct body_hashes *hashes, bool relaxed,
+				   enum hash_kind kind, uint64_t length);
 void body_hashes_add(struct body_hashes *hashes, const char *ptr, size_t len);
 /* The body's end: the digests are there. Calling it again is harmless. */
 void body_hashes_end(struct body_hashes *hashes);

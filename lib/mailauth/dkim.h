@@ -7,11 +7,11 @@
 #include "mailauth/mailauth.h"
 #include "tag.h"
 
-#define DKIM_NAMES_MAX      1000              /* names in one h= */
-#define DKIM_HEADER_WORK    (4u * 1024 * 1024) /* bytes of header fields that are hashed for one message */
-#define DKIM_SIGNATURE_MAX  1024              /* bytes: RSA with 8192 bits */
-#define DKIM_RSA_BITS_MAX   4096              /* RFC 8301 section 3.2 asks for no more, and each bit costs */
-#define DKIM_KEY_RECORD_MAX 8192
+#define DKIM_NAMES_MAX       1000               /* names in one h= */
+#define DKIM_HEADER_WORK     (4u * 1024 * 1024) /* bytes of header fields that are hashed for one message */
+#define DKIM_SIGNATURE_MAX   1024               /* bytes: RSA with 8192 bits */
+#define DKIM_RSA_BITS_MAX    4096 /* RFC 8301 section 3.2 asks for no more, and each bit costs */
+#define DKIM_KEY_RECORD_MAX  8192
 #define DKIM_KEY_RECORDS_MAX 4 /* of one name */
 
 enum dkim_key_type { KEY_RSA, KEY_ED25519 };
@@ -19,22 +19,22 @@ enum dkim_key_type { KEY_RSA, KEY_ED25519 };
 /* What went wrong, or not. In the order of $dkim_verify_reason and the log's phrases (dkim_log.c). */
 enum dkim_reason {
 	REASON_NONE,
-	REASON_SYNTAX,        /* the signature's tags */
-	REASON_VERSION,       /* v= is not 1 */
-	REASON_ALGORITHM,     /* one that is not known, or not wanted */
-	REASON_KEY_NONE,      /* no such record */
-	REASON_KEY_LATER,     /* it cannot be had now */
-	REASON_KEY_SYNTAX,    /* the record's tags */
-	REASON_KEY_REVOKED,   /* p= is empty */
-	REASON_KEY_DATA,      /* p= is no key */
-	REASON_KEY_UNFIT,     /* for another algorithm, hash or service; or i= may not be a subdomain */
+	REASON_SYNTAX,      /* the signature's tags */
+	REASON_VERSION,     /* v= is not 1 */
+	REASON_ALGORITHM,   /* one that is not known, or not wanted */
+	REASON_KEY_NONE,    /* no such record */
+	REASON_KEY_LATER,   /* it cannot be had now */
+	REASON_KEY_SYNTAX,  /* the record's tags */
+	REASON_KEY_REVOKED, /* p= is empty */
+	REASON_KEY_DATA,    /* p= is no key */
+	REASON_KEY_UNFIT,   /* for another algorithm, hash or service; or i= may not be a subdomain */
 	REASON_KEY_SHORT,
 	REASON_KEY_LONG,
 	REASON_BODY_HASH,
 	REASON_SIGNATURE,
 	REASON_EXPIRED,
-	REASON_WORK,          /* more than one message may cost */
-	REASON_SKIPPED,       /* dkim_verify_minimal: another one has passed */
+	REASON_WORK,    /* more than one message may cost */
+	REASON_SKIPPED, /* dkim_verify_minimal: another one has passed */
 };
 
 /* The fields of a message as they arrived, by name, bottom up. Made once there is something to verify. */
@@ -47,8 +47,8 @@ struct field_index {
 		uint32_t lowest; /* the last field of the name */
 		uint32_t next;   /* of the signature that is worked on */
 		uint32_t round;  /* in which `next` is meant */
-	} *names; /* open addressing */
-	uint32_t name_room; /* a power of two */
+	} * names;               /* open addressing */
+	uint32_t name_room;      /* a power of two */
 	uint32_t round;
 };
 NODISCARD bool field_index_init(struct field_index *index, struct arena *arena, const struct slice *fields,
@@ -61,8 +61,8 @@ struct slice field_name_of(struct slice field);
 
 /* A DKIM-Signature, or an ARC-Message-Signature. */
 struct dkim_signature {
-	uint32_t field;    /* its number in the header */
-	struct slice text; /* the field */
+	uint32_t field;          /* its number in the header */
+	struct slice text;       /* the field */
 	uint32_t b_start, b_end; /* in the text: what b= says */
 	struct slice domain, selector, algorithm_text, identity, names, copied; /* names: h=, as written */
 	struct slice b_text; /* base64 without white space */
@@ -80,8 +80,8 @@ struct dkim_signature {
 	struct slice key_service, key_granularity, key_notes;
 	/* What it came to: */
 	enum dkim_reason reason;
-	bool verified;      /* tried, and a pass if the reason is none */
-	struct slice detail; /* for people: which tag... */
+	bool verified;                       /* tried, and a pass if the reason is none */
+	struct slice detail;                 /* for people: which tag... */
 	struct slice status_set, reason_set; /* by an ACL; ptr NULL: not */
 };
 /* Takes the text (one field, with its name) apart. arc: an ARC-Message-Signature, whose i= is its instance and which has no v=.
@@ -132,7 +132,8 @@ struct dkim_work {
 	struct field_index *index;
 	uint64_t header_bytes; /* hashed so far */
 };
-NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *signature, struct err *err);
+NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *signature,
+					struct err *err);
 /* The key of a selector for one use. OK; FAIL: *reason_ret, which may be REASON_KEY_LATER; DEFER: no memory; CANCELLED. */
 NODISCARD enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,
 				 enum dkim_key_type type, enum hash_kind hash, struct dkim_key *key_ret,
@@ -149,7 +150,7 @@ struct dkim_state {
 	/* The round of the DKIM ACL: */
 	bool in_round;
 	struct slice cur_signer;
-	struct dkim_signature *current; /* NULL: the signer has none here */
+	struct dkim_signature *current;          /* NULL: the signer has none here */
 	struct slice round_status, round_reason; /* set by the ACL; ptr NULL: not */
 	struct slice statuses;                   /* of all rounds; ptr NULL: no ACL has run */
 	struct slice verify_signers;

@@ -60,8 +60,8 @@ static bool rsa_parse(struct slice der, struct slice *n_ret, struct slice *e_ret
 		rest = key;
 		/* The parameters are NULL: 05 00. */
 		if (!der_take(&rest, DER_SEQUENCE, &algorithm) || algorithm.len != sizeof(rsa) ||
-		    memcmp(algorithm.ptr, rsa, sizeof(rsa)) != 0 || !der_take(&rest, DER_BITS, &bits) || rest.len ||
-		    !bits.len || bits.ptr[0] != 0)
+		    memcmp(algorithm.ptr, rsa, sizeof(rsa)) != 0 || !der_take(&rest, DER_BITS, &bits) ||
+		    rest.len || !bits.len || bits.ptr[0] != 0)
 			return false;
 		rest = slice_from(bits, 1);
 		if (!der_take(&rest, DER_SEQUENCE, &key) || rest.len)
@@ -99,7 +99,8 @@ static enum dkim_reason parse_bytes(struct dkim_key *key)
 	return REASON_NONE;
 }
 
-enum rc dkim_key_parse(struct arena *arena, struct slice text, struct dkim_key *key, enum dkim_reason *reason_ret)
+enum rc dkim_key_parse(struct arena *arena, struct slice text, struct dkim_key *key,
+		       enum dkim_reason *reason_ret)
 {
 	struct err why = err_make(NULL);
 	struct tag_list list;
@@ -188,9 +189,10 @@ static bool rsa_verifies(const struct dkim_key *key, enum hash_kind hash, const 
 	expected_len = wc_EncodeSignature(expected, digest, hash_size(hash), hash_oid(hash));
 	if (wc_InitRsaKey(&rsa, NULL) != 0)
 		return false;
-	if (wc_RsaPublicKeyDecodeRaw((const byte *)key->n.ptr, key->n.len, (const byte *)key->e.ptr, key->e.len,
-				     &rsa) == 0)
-		len = wc_RsaSSL_Verify((const byte *)signature.ptr, signature.len, found, sizeof(found), &rsa);
+	if (wc_RsaPublicKeyDecodeRaw((const byte *)key->n.ptr, key->n.len, (const byte *)key->e.ptr,
+				     key->e.len, &rsa) == 0)
+		len =
+		    wc_RsaSSL_Verify((const byte *)signature.ptr, signature.len, found, sizeof(found), &rsa);
 	wc_FreeRsaKey(&rsa);
 	return len > 0 && (word32)len == expected_len && memcmp(found, expected, expected_len) == 0;
 }
@@ -205,13 +207,15 @@ static bool ed25519_verifies(const struct dkim_key *key, enum hash_kind hash, co
 	if (signature.len != ED25519_SIG_SIZE || wc_ed25519_init(&ed) != 0)
 		return false;
 	if (wc_ed25519_import_public((const byte *)key->bytes.ptr, key->bytes.len, &ed) != 0 ||
-	    wc_ed25519_verify_msg((const byte *)signature.ptr, signature.len, digest, hash_size(hash), &good, &ed) != 0)
+	    wc_ed25519_verify_msg((const byte *)signature.ptr, signature.len, digest, hash_size(hash), &good,
+				  &ed) != 0)
 		good = 0;
 	wc_ed25519_free(&ed);
 	return good == 1;
 }
 
-bool dkim_key_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest, struct slice signature)
+bool dkim_key_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest,
+		       struct slice signature)
 {
 	return key->type == KEY_RSA ? rsa_verifies(key, hash, digest, signature)
 				    : ed25519_verifies(key, hash, digest, signature);

@@ -21,19 +21,21 @@ static const struct outcome {
 			 MAILAUTH_PERMERROR, "no public key record"},
     [REASON_KEY_LATER] = {"invalid", "pubkey_unavailable", "public key record (currently?) unavailable",
 			  MAILAUTH_TEMPERROR, "public key record unavailable"},
-    [REASON_KEY_SYNTAX] = {"invalid", "pubkey_dns_syntax", "syntax error in public key record", MAILAUTH_PERMERROR,
-			   "syntax error in public key record"},
+    [REASON_KEY_SYNTAX] = {"invalid", "pubkey_dns_syntax", "syntax error in public key record",
+			   MAILAUTH_PERMERROR, "syntax error in public key record"},
     [REASON_KEY_REVOKED] = {"invalid", "pubkey_dns_syntax", "public key revoked", MAILAUTH_PERMERROR,
 			    "public key revoked"},
     [REASON_KEY_DATA] = {"invalid", "pubkey_der_syntax", "syntax error in public key", MAILAUTH_PERMERROR,
 			 "syntax error in public key"},
-    [REASON_KEY_UNFIT] = {"invalid", "pubkey_unfit", "public key is not for this signature", MAILAUTH_PERMERROR,
-			  "public key is not for this signature"},
+    [REASON_KEY_UNFIT] = {"invalid", "pubkey_unfit", "public key is not for this signature",
+			  MAILAUTH_PERMERROR, "public key is not for this signature"},
     [REASON_KEY_SHORT] = {"fail", "pubkey_too_short", "signature invalid (key too short)", MAILAUTH_POLICY,
 			  "public key too short"},
-    [REASON_KEY_LONG] = {"invalid", "pubkey_too_long", "public key too long", MAILAUTH_POLICY, "public key too long"},
-    [REASON_BODY_HASH] = {"fail", "bodyhash_mismatch", "body hash mismatch (body probably modified in transit)",
-			  MAILAUTH_FAIL, "body hash mismatch"},
+    [REASON_KEY_LONG] = {"invalid", "pubkey_too_long", "public key too long", MAILAUTH_POLICY,
+			 "public key too long"},
+    [REASON_BODY_HASH] = {"fail", "bodyhash_mismatch",
+			  "body hash mismatch (body probably modified in transit)", MAILAUTH_FAIL,
+			  "body hash mismatch"},
     [REASON_SIGNATURE] = {"fail", "signature_incorrect",
 			  "signature did not verify (headers probably modified in transit)", MAILAUTH_FAIL,
 			  "signature did not verify"},
@@ -71,8 +73,9 @@ enum mailauth_result dkim_signature_result(const struct dkim_signature *s)
 	static const struct {
 		const char *word;
 		enum mailauth_result result;
-	} words[] = {{"none", MAILAUTH_NONE},   {"pass", MAILAUTH_PASS},         {"fail", MAILAUTH_FAIL},
-		     {"policy", MAILAUTH_POLICY}, {"neutral", MAILAUTH_NEUTRAL},   {"invalid", MAILAUTH_NEUTRAL},
+	} words[] = {{"none", MAILAUTH_NONE},           {"pass", MAILAUTH_PASS},
+		     {"fail", MAILAUTH_FAIL},           {"policy", MAILAUTH_POLICY},
+		     {"neutral", MAILAUTH_NEUTRAL},     {"invalid", MAILAUTH_NEUTRAL},
 		     {"temperror", MAILAUTH_TEMPERROR}, {"permerror", MAILAUTH_PERMERROR}};
 
 	if (!s->status_set.ptr || slice_eq(s->status_set, slice_of(outcomes[s->reason].status)))
@@ -117,7 +120,8 @@ static void log_one(struct scope *sc, const struct dkim_signature *s)
 	str_addz(&line, " s=");
 	str_add(&line, s->selector);
 	str_printf(&line, " c=%s/%s a=%.*s b=%u", s->header_relaxed ? "relaxed" : "simple",
-		   s->body_relaxed ? "relaxed" : "simple", SLICE_ARG(s->algorithm_text), s->signature.len * 8);
+		   s->body_relaxed ? "relaxed" : "simple", SLICE_ARG(s->algorithm_text),
+		   s->signature.len * 8);
 	if (s->identity.len) {
 		str_addz(&line, " i=");
 		str_add(&line, s->identity);
@@ -133,7 +137,8 @@ static void log_one(struct scope *sc, const struct dkim_signature *s)
 	else if (s->reason == REASON_SKIPPED)
 		str_addz(&line, " [not verified]");
 	else
-		str_printf(&line, " [%s - %s%s%.*s]", strcmp(status, "fail") == 0 ? "verification failed" : "invalid",
+		str_printf(&line, " [%s - %s%s%.*s]",
+			   strcmp(status, "fail") == 0 ? "verification failed" : "invalid",
 			   outcomes[s->reason].phrase, s->detail.len ? ": " : "", SLICE_ARG(s->detail));
 	log_write(sc->task->shard, sc->conf, LOG_TO_MAIN, &sc->message->id, str_slice(&line));
 }
@@ -166,7 +171,8 @@ enum rc dkim_round_first(struct scope *sc, struct dkim_rounds *rounds, struct er
 	struct dkim_state *state = dkim_state_of(sc->message);
 	enum rc rc;
 
-	*rounds = (struct dkim_rounds){.signers = {NULL, 0, CLEAN}, .signer = SLICE_EMPTY, .next = UINT32_MAX};
+	*rounds =
+	    (struct dkim_rounds){.signers = {NULL, 0, CLEAN}, .signer = SLICE_EMPTY, .next = UINT32_MAX};
 	if (!state || !state->verified)
 		return OK;
 	rounds->seen = arena_array(sc->task->arena, struct slice, SIGNERS_MAX);
@@ -185,7 +191,8 @@ enum rc dkim_round_first(struct scope *sc, struct dkim_rounds *rounds, struct er
 /* An identity is compared with i=, a domain with d=. */
 static bool is_by(const struct dkim_signature *s, struct slice signer)
 {
-	return slice_find(signer, '@') >= 0 ? slice_eq_nocase(s->identity, signer) : slice_eq_nocase(s->domain, signer);
+	return slice_find(signer, '@') >= 0 ? slice_eq_nocase(s->identity, signer)
+					    : slice_eq_nocase(s->domain, signer);
 }
 
 static bool next_signer(struct scope *sc, struct dkim_rounds *rounds)

@@ -104,7 +104,8 @@ static enum rc parse_identity(struct arena *arena, struct dkim_signature *s, str
 
 static enum rc parse_times(struct dkim_signature *s, const struct tag_list *list)
 {
-	struct slice created = tag_value(list, "t"), expires = tag_value(list, "x"), length = tag_value(list, "l");
+	struct slice created = tag_value(list, "t"), expires = tag_value(list, "x"),
+		     length = tag_value(list, "l");
 
 	s->has_created = created.ptr;
 	s->has_expires = expires.ptr;
@@ -159,7 +160,8 @@ static enum rc parse_bytes(struct arena *arena, struct dkim_signature *s, const 
 	return OK;
 }
 
-static enum rc parse_tags(struct arena *arena, struct dkim_signature *s, const struct tag_list *list, bool arc)
+static enum rc parse_tags(struct arena *arena, struct dkim_signature *s, const struct tag_list *list,
+			  bool arc)
 {
 	struct slice version = tag_value(list, "v"), query = tag_value(list, "q"), z = tag_value(list, "z");
 	enum rc rc = parse_signer(s, list);

@@ -20,8 +20,8 @@ static bool keep_fields(struct mailauth *auth, struct message *message)
 	auth->fields = arena_array(&message->arena, struct slice, message->headers.count + 1);
 	if (!auth->fields)
 		return false;
-	for (struct header *h = header_next(&message->headers, NULL);
-	     h && count < message->headers.count; h = header_next(&message->headers, h))
+	for (struct header *h = header_next(&message->headers, NULL); h && count < message->headers.count;
+	     h = header_next(&message->headers, h))
 		auth->fields[count++] = h->text;
 	auth->field_count = count;
 	return true;
@@ -56,8 +56,9 @@ static void prefetch_key(struct task *task, const struct mailauth_resolver *reso
 		resolver->prefetch(task, resolver->arg, name, DNS_TXT);
 }
 
-static enum rc add_signature(struct task *task, struct message *message, struct dkim_state *state, uint32_t field,
-			     struct slice text, const struct mailauth_resolver *resolver, struct err *err)
+static enum rc add_signature(struct task *task, struct message *message, struct dkim_state *state,
+			     uint32_t field, struct slice text, const struct mailauth_resolver *resolver,
+			     struct err *err)
 {
 	struct dkim_signature *s;
 	enum rc rc;
@@ -156,7 +157,8 @@ enum rc dkim_limits_get(struct scope *sc, struct dkim_limits *limits, struct err
 	struct slice sizes = SLICE_EMPTY;
 	enum rc rc;
 
-	*limits = (struct dkim_limits){.now = shard_wall(sc->task->shard) / NS_PER_S, .minimal = o->dkim_verify_minimal};
+	*limits = (struct dkim_limits){.now = shard_wall(sc->task->shard) / NS_PER_S,
+				       .minimal = o->dkim_verify_minimal};
 	rc = expand_option(sc, o->dkim_verify_hashes, &limits->hashes, err);
 	if (rc == OK)
 		rc = expand_option(sc, o->dkim_verify_keytypes, &limits->key_types, err);
@@ -186,7 +188,8 @@ static const char *hash_name(enum hash_kind kind)
 static bool is_wanted(struct dkim_work *work, const struct dkim_signature *s)
 {
 	return is_listed(work->task->arena, work->limits->hashes, hash_name(s->hash_kind)) &&
-	       is_listed(work->task->arena, work->limits->key_types, s->key_type == KEY_RSA ? "rsa" : "ed25519");
+	       is_listed(work->task->arena, work->limits->key_types,
+			 s->key_type == KEY_RSA ? "rsa" : "ed25519");
 }
 
 /* ---- Keys -------------------------------------------------------------------------------------------------------------- */
@@ -206,8 +209,9 @@ static enum dkim_reason key_fits(const struct dkim_key *key, enum dkim_key_type 
 	return REASON_NONE;
 }
 
-enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain, enum dkim_key_type type,
-		       enum hash_kind hash, struct dkim_key *key, enum dkim_reason *reason_ret, struct err *err)
+enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,
+		       enum dkim_key_type type, enum hash_kind hash, struct dkim_key *key,
+		       enum dkim_reason *reason_ret, struct err *err)
 {
 	const struct mailauth_resolver *resolver = work->resolver;
 	struct slice name = dkim_key_name(work->task->arena, selector, domain);
@@ -322,7 +326,8 @@ enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, 
 		return OK;
 	}
 	rc = dkim_key_fetch(work, s->selector, s->domain, s->key_type, s->hash_kind, &key, &s->reason, err);
-	if (rc == OK || s->reason == REASON_KEY_UNFIT || s->reason == REASON_KEY_SHORT || s->reason == REASON_KEY_LONG)
+	if (rc == OK || s->reason == REASON_KEY_UNFIT || s->reason == REASON_KEY_SHORT ||
+	    s->reason == REASON_KEY_LONG)
 		keep_key(s, &key);
 	if (rc != OK)
 		return rc == FAIL ? OK : rc;

@@ -19,7 +19,8 @@ static struct field_name *find(const struct field_index *index, struct slice nam
 	return &index->names[at];
 }
 
-bool field_index_init(struct field_index *index, struct arena *arena, const struct slice *fields, uint32_t count)
+bool field_index_init(struct field_index *index, struct arena *arena, const struct slice *fields,
+		      uint32_t count)
 {
 	uint32_t room = 16;
 

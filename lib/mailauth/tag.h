@@ -11,7 +11,7 @@
 
 struct tag {
 	struct slice name;
-	struct slice value; /* without the white space around it; folding inside is left as it is */
+	struct slice value;  /* without the white space around it; folding inside is left as it is */
 	uint32_t start, end; /* of the value in the text, the white space around it included */
 };
 struct tag_list {

@@ -452,16 +452,16 @@ struct scope {
 	int event_errno;
 	enum { VERIFY_NOT, VERIFY_SENDER, VERIFY_RECIPIENT } verify_mode; /* $verify_mode: S, R */
 	bool address_test;                                                /* -bt */
-	bool forced;                  /* a delivery that does not wait for retry times (-M, -qf) */
-	bool dry_run;                 /* -bh: nothing is really delivered, delays are told, not waited for */
-	bool no_callouts;             /* -bh: other hosts are not asked about addresses */
-	bool queue_running;           /* a queue runner's delivery */
-	unsigned depth;               /* of nested ACLs and expansions */
-	unsigned expand_forbidden;    /* EXPAND_NO_...: what a user's filter may not do */
-	int32_t filter_n[10];         /* $n0 ... $n9 of the filter that runs */
-	struct slice this_address;    /* $thisaddress; ptr NULL: not set */
+	bool forced;               /* a delivery that does not wait for retry times (-M, -qf) */
+	bool dry_run;              /* -bh: nothing is really delivered, delays are told, not waited for */
+	bool no_callouts;          /* -bh: other hosts are not asked about addresses */
+	bool queue_running;        /* a queue runner's delivery */
+	unsigned depth;            /* of nested ACLs and expansions */
+	unsigned expand_forbidden; /* EXPAND_NO_...: what a user's filter may not do */
+	int32_t filter_n[10];      /* $n0 ... $n9 of the filter that runs */
+	struct slice this_address; /* $thisaddress; ptr NULL: not set */
 	struct slice dkim_domain, dkim_selector; /* of the signature that is being made; ptr NULL: none is */
-	struct slice headers_charset; /* a filter's "headers charset"; ptr NULL: the option's */
+	struct slice headers_charset;            /* a filter's "headers charset"; ptr NULL: the option's */
 	void (*trace)(struct scope *sc, const char *format, ...)
 	    PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */
 };

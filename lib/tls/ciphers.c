@@ -35,14 +35,16 @@ struct suite {
 /* Best first: the order of the default. Nothing anonymous, without encryption, or with RC4 or 3DES; nothing without forward
  * secrecy is built into the library. */
 static const struct suite suites[] = {
-    {"TLS13-AES256-GCM-SHA384", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", KX_ANY, AUTH_ANY, BULK_AES256_GCM,
-     MAC_AEAD, MAC_SHA384},
+    {"TLS13-AES256-GCM-SHA384", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384", KX_ANY, AUTH_ANY,
+     BULK_AES256_GCM, MAC_AEAD, MAC_SHA384},
     {"TLS13-CHACHA20-POLY1305-SHA256", "TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256", KX_ANY,
      AUTH_ANY, BULK_CHACHA, MAC_AEAD, MAC_SHA256},
-    {"TLS13-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256", KX_ANY, AUTH_ANY, BULK_AES128_GCM,
-     MAC_AEAD, MAC_SHA256},
-#define ROW(kx, auth, bulk, mac, digest, name, openssl, registered) \
-	{name, openssl, registered, kx, auth, bulk, mac, digest}
+    {"TLS13-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256", KX_ANY, AUTH_ANY,
+     BULK_AES128_GCM, MAC_AEAD, MAC_SHA256},
+#define ROW(kx, auth, bulk, mac, digest, name, openssl, registered)    \
+	{                                                              \
+		name, openssl, registered, kx, auth, bulk, mac, digest \
+	}
     ROW(KX_ECDHE, AUTH_ECDSA, BULK_AES256_GCM, MAC_AEAD, MAC_SHA384, "ECDHE-ECDSA-AES256-GCM-SHA384",
 	"ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
     ROW(KX_ECDHE, AUTH_RSA, BULK_AES256_GCM, MAC_AEAD, MAC_SHA384, "ECDHE-RSA-AES256-GCM-SHA384",
@@ -79,12 +81,12 @@ static const struct suite suites[] = {
 	"TLS_DHE_RSA_WITH_AES_256_CBC_SHA256"),
     ROW(KX_DHE, AUTH_RSA, BULK_AES128_CBC, MAC_SHA256, 0, "DHE-RSA-AES128-SHA256", "DHE-RSA-AES128-SHA256",
 	"TLS_DHE_RSA_WITH_AES_128_CBC_SHA256"),
-    ROW(KX_ECDHE, AUTH_ECDSA, BULK_AES256_CBC, MAC_SHA1, 0, "ECDHE-ECDSA-AES256-SHA", "ECDHE-ECDSA-AES256-SHA",
-	"TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"),
+    ROW(KX_ECDHE, AUTH_ECDSA, BULK_AES256_CBC, MAC_SHA1, 0, "ECDHE-ECDSA-AES256-SHA",
+	"ECDHE-ECDSA-AES256-SHA", "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"),
     ROW(KX_ECDHE, AUTH_RSA, BULK_AES256_CBC, MAC_SHA1, 0, "ECDHE-RSA-AES256-SHA", "ECDHE-RSA-AES256-SHA",
 	"TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"),
-    ROW(KX_ECDHE, AUTH_ECDSA, BULK_AES128_CBC, MAC_SHA1, 0, "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA",
-	"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
+    ROW(KX_ECDHE, AUTH_ECDSA, BULK_AES128_CBC, MAC_SHA1, 0, "ECDHE-ECDSA-AES128-SHA",
+	"ECDHE-ECDSA-AES128-SHA", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
     ROW(KX_ECDHE, AUTH_RSA, BULK_AES128_CBC, MAC_SHA1, 0, "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES128-SHA",
 	"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
     ROW(KX_DHE, AUTH_RSA, BULK_AES256_CBC, MAC_SHA1, 0, "DHE-RSA-AES256-SHA", "DHE-RSA-AES256-SHA",
@@ -97,8 +99,8 @@ static const struct suite suites[] = {
 	"DHE-RSA-CAMELLIA128-SHA256", "TLS_DHE_RSA_WITH_CAMELLIA_128_CBC_SHA256"),
 #undef ROW
 };
-#define SUITE_COUNT (sizeof(suites) / sizeof(suites[0]))
-#define TLS13_COUNT 3	/* the first rows */
+#define SUITE_COUNT   (sizeof(suites) / sizeof(suites[0]))
+#define TLS13_COUNT   3  /* the first rows */
 #define DEFAULT_COUNT 27 /* all but Camellia */
 
 static bool is_word(struct slice text, const char *word)
@@ -161,12 +163,13 @@ static const struct word words[] = {
 /* Families that OpenSSL knows and that are not to be had here. To exclude them is no mistake, and so is to ask for them beside
  * others. */
 static const char *const absent[] = {
-    "MEDIUM",	"LOW",	"EXP",	 "EXPORT",  "EXPORT40", "EXPORT56", "eNULL", "NULL",  "aNULL", "kRSA",	"RSA",
-    "kDH",	"kDHr", "kDHd",	 "DH",	    "ADH",	"AECDH",    "kECDH", "kECDHe", "kECDHr", "ECDH", "aECDH",
-    "aDSS",	"DSS",	"aDH",	 "PSK",	    "kPSK",	"kECDHEPSK", "kDHEPSK", "kRSAPSK", "aPSK", "SRP", "kSRP",
-    "aSRP",	"RC4",	"RC2",	 "IDEA",    "SEED",	"DES",	    "3DES",  "MD5",   "kGOST", "aGOST", "aGOST01",
-    "GOST89MAC", "GOST94", "GOST12", "ARIA", "ARIA128", "ARIA256",  "ARIAGCM", "SSLv2", "aFZA", "kFZA", "FZA",
-    "KRB5",	"kKRB5", "aKRB5",
+    "MEDIUM",    "LOW",     "EXP",     "EXPORT",  "EXPORT40", "EXPORT56", "eNULL", "NULL",    "aNULL",
+    "kRSA",      "RSA",     "kDH",     "kDHr",    "kDHd",     "DH",       "ADH",   "AECDH",   "kECDH",
+    "kECDHe",    "kECDHr",  "ECDH",    "aECDH",   "aDSS",     "DSS",      "aDH",   "PSK",     "kPSK",
+    "kECDHEPSK", "kDHEPSK", "kRSAPSK", "aPSK",    "SRP",      "kSRP",     "aSRP",  "RC4",     "RC2",
+    "IDEA",      "SEED",    "DES",     "3DES",    "MD5",      "kGOST",    "aGOST", "aGOST01", "GOST89MAC",
+    "GOST94",    "GOST12",  "ARIA",    "ARIA128", "ARIA256",  "ARIAGCM",  "SSLv2", "aFZA",    "kFZA",
+    "FZA",       "KRB5",    "kKRB5",   "aKRB5",
 };
 
 static bool suite_in(const struct suite *suite, const struct word *word)
@@ -203,7 +206,8 @@ static void find_set(struct slice text, bool set[SUITE_COUNT], bool *known_ret)
 			known |= is_word(word, suites[i].openssl) || is_word(word, suites[i].registered);
 		if (known || looks_like_suite(word)) {
 			for (unsigned i = 0; i < SUITE_COUNT; i++)
-				set[i] &= is_word(word, suites[i].openssl) || is_word(word, suites[i].registered);
+				set[i] &=
+				    is_word(word, suites[i].openssl) || is_word(word, suites[i].registered);
 			continue;
 		}
 		for (unsigned w = 0; w < sizeof(words) / sizeof(words[0]) && !known; w++)
@@ -221,7 +225,8 @@ static void find_set(struct slice text, bool set[SUITE_COUNT], bool *known_ret)
 	}
 }
 
-static void edit_remove(struct edit *e, const bool set[SUITE_COUNT], uint8_t *removed, unsigned *removed_count)
+static void edit_remove(struct edit *e, const bool set[SUITE_COUNT], uint8_t *removed,
+			unsigned *removed_count)
 {
 	unsigned kept = 0;
 
@@ -283,7 +288,8 @@ static enum rc edit_apply(struct edit *e, struct slice item)
 	return OK;
 }
 
-static enum rc choose_openssl(struct arena *arena, struct slice text, struct cipher_choice *ret, struct err *err)
+static enum rc choose_openssl(struct arena *arena, struct slice text, struct cipher_choice *ret,
+			      struct err *err)
 {
 	struct edit e = {.err = err};
 	struct str list = str_make(arena);
@@ -352,17 +358,17 @@ static const struct property properties[] = {
 };
 /* Known to GnuTLS, not to be had here, and so as good as excluded. */
 static const char *const absent_properties[] = {
-    "VERS-SSL3.0", "VERS-TLS1.0", "VERS-TLS1.1", "VERS-DTLS", "RSA",  "DHE-DSS", "ANON-",     "PSK",
-    "ECDHE-PSK",   "DHE-PSK",	  "RSA-PSK",	 "SRP",	      "VKO-", "3DES-CBC", "ARCFOUR", "RC2-",
-    "DES-CBC",	   "NULL",	  "MD5",	 "AES-192-",  "AES-256-CCM", "CAMELLIA-", "GOST", "MAGMA", "KUZNYECHIK",
-    "UMAC",	   "STREEBOG",	  "SHA512",	 "SHA224",    "COMP-",	     "CTYPE-",	  "SIGN-", "EXPORT",
-    "RIPEMD160",   "IDEA",
+    "VERS-SSL3.0", "VERS-TLS1.0", "VERS-TLS1.1", "VERS-DTLS",  "RSA",    "DHE-DSS",   "ANON-",
+    "PSK",         "ECDHE-PSK",   "DHE-PSK",     "RSA-PSK",    "SRP",    "VKO-",      "3DES-CBC",
+    "ARCFOUR",     "RC2-",        "DES-CBC",     "NULL",       "MD5",    "AES-192-",  "AES-256-CCM",
+    "CAMELLIA-",   "GOST",        "MAGMA",       "KUZNYECHIK", "UMAC",   "STREEBOG",  "SHA512",
+    "SHA224",      "COMP-",       "CTYPE-",      "SIGN-",      "EXPORT", "RIPEMD160", "IDEA",
 };
 static const struct {
 	const char *gnutls, *ours;
 } groups[] = {
-    {"SECP256R1", "P-256"}, {"SECP384R1", "P-384"},	{"SECP521R1", "P-521"},	   {"X25519", "X25519"},
-    {"X448", "X448"},	    {"FFDHE2048", "ffdhe2048"}, {"FFDHE3072", "ffdhe3072"},
+    {"SECP256R1", "P-256"}, {"SECP384R1", "P-384"},     {"SECP521R1", "P-521"},     {"X25519", "X25519"},
+    {"X448", "X448"},       {"FFDHE2048", "ffdhe2048"}, {"FFDHE3072", "ffdhe3072"},
 };
 static const struct {
 	const char *text;
@@ -466,7 +472,8 @@ static enum rc apply_property(struct priority *p, struct slice item, struct err 
 	return err_set(err, FAIL, "\"%.*s\" is no word of a priority string", SLICE_ARG(item));
 }
 
-static enum rc choose_gnutls(struct arena *arena, struct slice text, struct cipher_choice *ret, struct err *err)
+static enum rc choose_gnutls(struct arena *arena, struct slice text, struct cipher_choice *ret,
+			     struct err *err)
 {
 	struct priority p = {.groups = str_make(arena)};
 	struct str list = str_make(arena);
@@ -485,7 +492,8 @@ static enum rc choose_gnutls(struct arena *arena, struct slice text, struct ciph
 		const struct suite *s = &suites[i];
 		bool is13 = i < TLS13_COUNT;
 
-		if ((p.versions & (is13 ? 2 : 1)) && (is13 || ((p.kx & s->kx) && (p.authentication & s->authentication))) &&
+		if ((p.versions & (is13 ? 2 : 1)) &&
+		    (is13 || ((p.kx & s->kx) && (p.authentication & s->authentication))) &&
 		    (p.bulk & s->bulk) && (p.mac & s->mac)) {
 			str_printf(&list, "%s%s", list.len ? ":" : "", s->name);
 			ret->tls13 |= is13;
@@ -497,7 +505,8 @@ static enum rc choose_gnutls(struct arena *arena, struct slice text, struct ciph
 	if (!ret->list.ptr || !ret->groups.ptr)
 		return err_memory(err);
 	if (ret->list.len == 0)
-		return err_set(err, FAIL, "nothing of \"%.*s\" is available (TLS 1.2 and 1.3 are)", SLICE_ARG(text));
+		return err_set(err, FAIL, "nothing of \"%.*s\" is available (TLS 1.2 and 1.3 are)",
+			       SLICE_ARG(text));
 	return OK;
 }
 
