@@ -294,19 +294,35 @@ int tool_test_host(struct once *o)
 
 /* ---- -brt ------------------------------------------------------------------------------------------------------------- */
 
+/* Address or domain, then a host (it has a dot), then the name of an error. */
 int tool_test_retry(struct once *o)
 {
+	struct slice key, host = SLICE_EMPTY, error = SLICE_EMPTY;
 	struct str out = str_make(&o->arena);
+	struct err err = err_make(&o->arena);
+	unsigned count = o->cl->operand_count, at = 1;
 	struct scope sc;
 
-	if (!o->cl->operand_count) {
+	if (!count) {
 		fprintf(stderr, "sluice: -brt needs a domain or address argument\n");
 		return 1;
 	}
+	key = slice_of(o->cl->operands[0]);
+	if (slice_find(key, '@') < 0 && slice_find(key, '.') < 0)
+		printf("Warning: \"%.*s\" contains no '@' and no '.' characters. It is being \n"
+		       "treated as a one-component domain, not as a local part.\n\n",
+		       SLICE_ARG(key));
+	if (at < count && strchr(o->cl->operands[at], '.'))
+		host = slice_of(o->cl->operands[at++]);
+	if (at < count)
+		error = slice_of(o->cl->operands[at]);
+	task_limit(&o->task, 60000);
 	scope_init(&sc, &o->task, o->conf);
-	sc.sender = SLICE_EMPTY;
-	retry_describe(&sc, slice_of(o->cl->operands[0]),
-		       o->cl->operand_count > 1 ? slice_of(o->cl->operands[1]) : SLICE_EMPTY, &out);
+	sc.sender = o->cl->sender ? slice_of(o->cl->sender) : SLICE_EMPTY;
+	if (retry_describe(&sc, key, host, error, o->cl->sender, &out, &err) != OK) {
+		printf("%.*s\n", SLICE_ARG(err.text)); /* where scripts look for it */
+		return 1;
+	}
 	fwrite(out.ptr, 1, out.len, stdout);
 	return 0;
 }

@@ -174,7 +174,7 @@ static void deferred_too_long(struct attempt *a)
 			a->freeze_reason = fate->outcome.message;
 		}
 		if (!fate->held && !a->q->entry->frozen && !a->freeze &&
-		    retry_too_old(&a->scope, address->full, &fate->outcome, age)) {
+		    (fate->expired || retry_too_old(&a->scope, address, &fate->outcome, age))) {
 			fate->outcome.rc = FAIL;
 			fate->timed_out = true;
 			address_failed(a, address);

@@ -48,7 +48,8 @@ static bool goes_with(struct attempt *a, const struct address *first, const stru
 
 	if (other->transport != t || !slice_same(first->errors_to, other->errors_to) ||
 	    !headers_equal(first, other) || first->uid_set != other->uid_set ||
-	    (first->uid_set && first->uid != other->uid) || first->gid != other->gid)
+	    (first->uid_set && first->uid != other->uid) || first->gid != other->gid ||
+	    first->initgroups != other->initgroups)
 		return false;
 	if (t->is_local)
 		return slice_same(first->home, other->home) && !first->file.len && !first->pipe.len &&
@@ -106,7 +107,6 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 {
 	struct fate *fate = fate_of(address);
 	bool local = address->transport->is_local;
-	struct slice key = retry_delivery_key(&a->arena, address);
 
 	fate->outcome = *outcome;
 	list_init(&address->link);
@@ -115,7 +115,7 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 		if (!address->transport->disable_logging)
 			log_delivered(a, address, further);
 		a->d->stats.delivered++;
-		retry_clear(a->d->shard, key);
+		retry_delivery_done(a, address);
 		if (fate->has_children && --fate->children)
 			return; /* its clones are still under way */
 		address_done(a, address);
@@ -128,7 +128,7 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 		/* A host's trouble is kept for the host, and so is a message's that the host did not want now (retry.c); what
 		 * the address met, for the address. */
 		if (local || outcome->scope == DEFER_ADDRESS)
-			(void)retry_failed(&a->scope, key, address->full, SLICE_EMPTY, outcome);
+			fate->expired = retry_delivery_failed(a, address, outcome);
 		address_deferred(a, address);
 		return;
 	}
@@ -138,7 +138,7 @@ static void batch_run(struct task *task, struct batch *b)
 {
 	struct attempt *a = b->a;
 	struct scope sc = a->scope;
-	bool first = true;
+	bool first = true, over;
 	uint64_t began;
 
 	sc.task = task;
@@ -154,7 +154,9 @@ static void batch_run(struct task *task, struct batch *b)
 	for (unsigned i = 0; a->m->dont_deliver && i < b->delivery.count; i++)
 		b->delivery.outcomes[i] =
 		    (struct delivery_outcome){.rc = OK, .message = SLICE("delivery bypassed by -N option")};
+	over = fate_of(sc.address)->hosts_over && !fate_of(sc.address)->hosts_left;
 	for (unsigned i = 0; i < b->delivery.count; i++) {
+		fate_of(b->delivery.addresses[i])->expired = over;
 		fate_of(b->delivery.addresses[i])->took_ns = shard_now(task->shard) - began;
 		settle(a, b->delivery.addresses[i], &b->delivery.outcomes[i], !first);
 		if (b->delivery.outcomes[i].rc == OK)
@@ -165,10 +167,7 @@ static void batch_run(struct task *task, struct batch *b)
 /* A delivery that failed a while ago is not tried before its time, unless the message is new. */
 static bool too_early(struct attempt *a, struct address *address)
 {
-	struct retry_record record;
-
-	if (a->force || a->q->first_attempt ||
-	    retry_look(a, retry_delivery_key(&a->arena, address), &record) != RETRY_WAIT)
+	if (a->force || a->q->first_attempt || !retry_delivery_waits(a, address))
 		return false;
 	if (address->transport->is_local) {
 		fate_of(address)->outcome = (struct delivery_outcome){

@@ -84,8 +84,10 @@ NODISCARD enum rc queue_list(struct task *task, struct deliverer *deliverer,
 			     const struct queue_list_options *options, struct str *out, struct err *err);
 unsigned queue_count(const struct deliverer *deliverer);
 
-/* -brt: the retry rule that an address, or a host, would get. */
-void retry_describe(struct scope *sc, struct slice address, struct slice host, struct str *out);
+/* -brt: the retry rule that an address or domain, or the host, would get after an error of that name (empty: any). Rules for some
+ * senders count only if sc->sender is known. FAIL: no such error. Parks. */
+NODISCARD enum rc retry_describe(struct scope *sc, struct slice key, struct slice host, struct slice error,
+				 bool sender_known, struct str *out, struct err *err);
 
 extern const struct conf_section retry_conf_section; /* begin retry */
 extern const struct conf_group

@@ -56,7 +56,8 @@ static void add_parents(struct str *line, const struct address *address)
 static void add_address(struct str *line, const struct attempt *a, const struct address *address,
 			bool delivered)
 {
-	bool mailbox = delivered && address->full.len && address->transport && address->transport->is_local;
+	bool mailbox = delivered && address->full.len && address->transport && address->transport->is_local &&
+		       address->router && address->router->log_as_local;
 	struct slice shown = address->pipe.len                        ? address->pipe
 			     : address->file.len                      ? address->file
 			     : mailbox && address->full.ptr[0] != '>' ? address->local_part
@@ -164,6 +165,10 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 	if (log_wants(a->d->conf, LOG_DELIVERY_SIZE) && o->size) {
 		str_addz(&line, " S=");
 		str_addu(&line, o->size);
+	}
+	if (address->transport->is_local && address->hosts && address->hosts->first) {
+		str_addz(&line, " H="); /* what a router said of hosts; nobody was asked */
+		str_add(&line, address->hosts->first->name);
 	}
 	add_host(&line, a, o);
 	add_interface(&line, a, o);

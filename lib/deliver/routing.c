@@ -102,6 +102,8 @@ static void not_taken(struct attempt *a, struct address *address, struct route_o
 						  .message = why,
 						  .os = out->os ? out->os : DEFER_UNKNOWN,
 						  .scope = DEFER_ADDRESS,
+						  .error = out->os == ROUTE_SHOW_HOST ? RETRY_ERROR_DNS
+										      : RETRY_ERROR_NONE,
 						  .user_message = out->bounce_message};
 	list_init(&address->link);
 	if (rc == FAIL) {
@@ -109,7 +111,7 @@ static void not_taken(struct attempt *a, struct address *address, struct route_o
 		return;
 	}
 	log_deferred(a, address);
-	retry_routing_failed(a, address, &fate->outcome);
+	fate->expired = retry_routing_failed(a, address, &fate->outcome);
 	address_deferred(a, address);
 }
 

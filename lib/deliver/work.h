@@ -63,6 +63,9 @@ struct fate {
 	bool held;        /* deferred by configuration, which is no failure */
 	bool one_time;    /* its children take its place if they are not delivered at once */
 	bool timed_out;   /* failed because it was deferred for as long as the rules allow */
+	bool expired;     /* what it met has been going on for that long, perhaps to other messages */
+	bool hosts_over;  /* a host has been failing for that long ... */
+	bool hosts_left;  /* ... and another has not */
 	uint64_t took_ns; /* its delivery */
 	const struct router *router;
 };
@@ -132,30 +135,64 @@ struct report_facts {
 /* retry.c */
 struct retry_record {
 	uint64_t first_failed, last_try, next_try; /* seconds */
-	uint32_t error;                            /* RETRY_ERROR_... */
+	uint32_t error, more;                      /* struct retry_cause */
 	uint32_t expired;                          /* 1: past the last rule's time */
 	int32_t os;
 	uint32_t text_len; /* bytes of text behind the record */
 };
 enum retry_state { RETRY_NONE, RETRY_READY, RETRY_WAIT };
 /* Is it time to try what the key stands for ("R:domain", "T:host:ip:port")? */
-enum retry_state retry_look(struct attempt *a, struct slice key, struct retry_record *record_ret);
 enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf,
 				struct slice key, struct retry_record *record_ret, struct slice *text_ret);
-/* A failure of it: the next time grows as the rules for the address (or, with host, the host) say. true: time is up. */
-bool retry_failed(struct scope *sc, struct slice key, struct slice address, struct slice host,
+/* A failure of it: the next time grows as the rules for the subject, or for the other one, say. true: time is up. */
+bool retry_failed(struct scope *sc, struct slice key, struct slice subject, struct slice or_subject,
 		  const struct delivery_outcome *outcome);
 void retry_clear(struct shard *shard, struct slice key);
 /* Has a message of that age waited for longer than the rules allow? */
-bool retry_too_old(struct scope *sc, struct slice address, const struct delivery_outcome *outcome,
+bool retry_too_old(struct scope *sc, const struct address *address, const struct delivery_outcome *outcome,
 		   uint64_t age_s);
-struct slice retry_delivery_key(struct arena *arena, const struct address *address);
-/* The routing of an address: is it too early for it; it was deferred; it worked. */
+/* The delivery of an address, and its routing: is it too early for it; it was deferred (true: time is up); it worked. */
+bool retry_delivery_waits(struct attempt *a, const struct address *address);
+bool retry_delivery_failed(struct attempt *a, const struct address *address,
+			   const struct delivery_outcome *outcome);
+void retry_delivery_done(struct attempt *a, const struct address *address);
 bool retry_routing_waits(struct attempt *a, const struct address *address);
-void retry_routing_failed(struct attempt *a, const struct address *address,
+bool retry_routing_failed(struct attempt *a, const struct address *address,
 			  const struct delivery_outcome *outcome);
 void retry_routing_done(struct attempt *a, const struct address *address);
 void retry_host_hooks(struct deliverer *d);
+
+/* retry_rules.c */
+enum { RETRY_MORE_A = 1, RETRY_MORE_MX = 2, RETRY_MORE_CONNECT = 4 };
+/* An error of a rule, or one that happened. */
+struct retry_cause {
+	uint32_t error; /* RETRY_ERROR_...; 0 in a rule: any */
+	/* of refused and timeout: RETRY_MORE_ bits; of quota: seconds without a reader; of ..._4xx: the second and third
+	 * digit, each plus one, in four bits; 0 what a rule leaves open */
+	uint32_t more;
+};
+struct retry_step {
+	char kind;       /* F, G or H */
+	int64_t until_s; /* since the first failure */
+	int64_t interval_s;
+	int64_t factor; /* thousandths */
+};
+struct retry_rule {
+	struct slice pattern_text;
+	const struct match_list *pattern; /* of addresses */
+	const struct match_list *senders; /* NULL: any */
+	struct retry_cause cause;
+	struct retry_step steps[16];
+	unsigned step_count;
+	const struct retry_rule *next;
+};
+/* The name of an error, as rules have it; empty: any. FAIL with a text. */
+NODISCARD enum rc retry_error_read(struct slice name, struct retry_cause *ret, struct err *err);
+struct retry_cause retry_cause_of(const struct delivery_outcome *outcome);
+/* The first rule for the key (an address, a domain or a host's name) or for the other one, which may be empty. NULL: none.
+ * sender_known: rules for some senders count. Parks. */
+const struct retry_rule *retry_rule_find(struct scope *sc, struct slice key, struct slice or_key,
+					 struct retry_cause cause, bool sender_known);
 /* submit.c: messages that are made here. */
 void submit_hooks(struct deliverer *d);
 /* Completes (id, Received:), commits and starts a message made here, taking the reference. Parks. */

@@ -153,6 +153,26 @@ enum rc channel_new(struct shard *shard, const char *servers, unsigned timeout_m
 	return OK;
 }
 
+const struct slice *channel_endings(struct channel *channel, struct arena *arena, unsigned *count_ret)
+{
+	struct ares_options options;
+	struct slice *list = NULL;
+	int mask = 0;
+
+	*count_ret = 0;
+	if (ares_save_options(channel->ares, &options, &mask) != ARES_SUCCESS)
+		return NULL;
+	if ((mask & ARES_OPT_DOMAINS) && options.ndomains > 0)
+		list = arena_array(arena, struct slice, (unsigned)options.ndomains);
+	for (int i = 0; list && i < options.ndomains; i++) {
+		struct slice copy = arena_copy(arena, slice_of(options.domains[i]));
+		if (copy.ptr && copy.len)
+			list[(*count_ret)++] = copy;
+	}
+	ares_destroy_options(&options);
+	return list;
+}
+
 static void channel_on_answer(void *arg, int status, int timeouts, unsigned char *bytes, int len)
 {
 	struct channel_query *query = arg;

@@ -21,6 +21,9 @@ struct channel_query {
 NODISCARD enum rc channel_new(struct shard *shard, const char *servers, unsigned timeout_ms, unsigned tries,
 			      bool edns, struct link *channels, struct channel **channel_ret,
 			      struct err *err);
+/* The endings that resolv.conf (search, domain), LOCALDOMAIN or the host's own name give, as a list in the arena; the strings are
+ * copies. NULL: none. */
+const struct slice *channel_endings(struct channel *channel, struct arena *arena, unsigned *count_ret);
 /* Sends the question, which is borrowed for the call; done() follows in every case. */
 void channel_send(struct channel *channel, struct channel_query *query, const uint8_t *bytes, size_t len);
 /* No more questions will be sent: the channel goes when the last answer is there. */

@@ -119,6 +119,16 @@ static struct channel *dns_channel(struct dns *dns, struct err *err)
 	return dns->channel;
 }
 
+const struct slice *dns_search_list(struct shard *shard, struct arena *arena, unsigned *count_ret)
+{
+	struct dns *dns = dns_of(shard);
+	struct err err = err_make(NULL);
+	struct channel *channel = dns ? dns_channel(dns, &err) : NULL;
+
+	*count_ret = 0;
+	return channel ? channel_endings(channel, arena, count_ret) : NULL;
+}
+
 static void entry_send(struct dns *dns, struct channel *channel, struct cache_entry *entry, bool edns)
 {
 	struct wire_name name = cache_entry_name(entry);

@@ -69,6 +69,8 @@ void dns_prefetch(struct shard *shard, struct slice name, enum dns_type type);
 /* The name to ask for the PTR of an address (".in-addr.arpa", ".ip6.arpa"), or, with another root, of a DNS
  * list. */
 struct slice dns_reverse_name(struct arena *arena, const struct ip_addr *ip, struct slice root);
+/* The endings that the system's resolver tries behind names (resolv.conf's search list), in the arena. NULL: none. */
+const struct slice *dns_search_list(struct shard *shard, struct arena *arena, unsigned *count_ret);
 /* The host's own idea (/etc/hosts and whatever nsswitch.conf names), through the offload pool. Addresses as A
  * and AAAA records of the answer. Parks. */
 NODISCARD enum rc dns_hosts_file(struct task *task, struct slice name, struct dns_answer *answer_ret,

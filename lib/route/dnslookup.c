@@ -17,27 +17,17 @@ static const struct conf_option dnslookup_options[] = {
     OPT_EXPAND(struct dnslookup, ipv4_prefer, NULL, "IPv4 addresses first"),
     OPT_DOMAINS(struct dnslookup, mx_domains, NULL, "domains that must have an MX record"),
     OPT_DOMAINS(struct dnslookup, mx_fail_domains, NULL, "domains whose failing MX lookups count as no MX"),
-    OPT_BOOL(struct dnslookup, qualify_single, "yes", "accepted; names are looked up as they are"),
+    OPT_BOOL(struct dnslookup, qualify_single, "yes",
+	     "a domain without a dot gets this host's own behind it"),
     OPT_BOOL(struct dnslookup, rewrite_headers, "yes",
 	     "accepted: rewriting is for domains that were widened"),
     OPT_BOOL(struct dnslookup, same_domain_copy_routing, "no",
 	     "accepted: equal questions are asked once anyway"),
-    OPT_BOOL(struct dnslookup, search_parents, "no", "accepted; names are looked up as they are"),
+    OPT_BOOL(struct dnslookup, search_parents, "no", "the endings of resolv.conf are tried"),
     OPT_DOMAINS(struct dnslookup, srv_fail_domains, NULL,
 		"domains whose failing SRV lookups count as no SRV"),
     OPT_STRING(struct dnslookup, widen_domains, NULL, "endings to try when the domain is not found"),
 };
-
-static enum rc dnslookup_check(struct conf *conf, void *instance, struct err *err)
-{
-	struct dnslookup *d = instance;
-
-	if (d->search_parents)
-		conf_warn(conf, &d->router.instance.place,
-			  "search_parents has no effect here: name the endings with widen_domains");
-	(void)err;
-	return OK;
-}
 
 /* An option that decides by its expansion; a forced failure is no. */
 static enum rc decide(struct routing *r, const struct expansion *option, bool *ret)
@@ -63,7 +53,8 @@ static enum rc make_query(struct routing *r, const struct dnslookup *d, struct h
 		return DEFER;
 	*query = (struct hosts_query){
 	    .flags = HOSTS_MX | HOSTS_A | HOSTS_AAAA | (only ? HOSTS_IPV4_ONLY : 0) |
-		     (prefer ? HOSTS_IPV4_FIRST : 0),
+		     (prefer ? HOSTS_IPV4_FIRST : 0) | (d->qualify_single ? HOSTS_QUALIFY_SINGLE : 0) |
+		     (d->search_parents ? HOSTS_SEARCH_PARENTS : 0),
 	    .ignore = d->router.ignore_target_hosts,
 	    .mx_fail = d->mx_fail_domains,
 	    .srv_fail = d->srv_fail_domains,
@@ -115,6 +106,7 @@ static enum route_result not_found(struct routing *r, const struct dnslookup *d)
 	if (d->fail_defer_domains)
 		switch (match_domain(r->sc, d->fail_defer_domains, r->address->domain, NULL, r->err)) {
 		case OK:
+			r->out->os = ROUTE_SHOW_HOST;
 			return route_say(r, ROUTE_DEFER, "missing MX, or all MXs point to nonexistent hosts");
 		case FAIL:
 			break;
@@ -140,6 +132,7 @@ static enum route_result dnslookup_route(struct routing *r)
 	if (make_query(r, d, &query) != OK)
 		return route_say_err(r, ROUTE_DEFER, "an option of the dnslookup router");
 	query.local_removed_ret = &local_removed;
+	query.name_ret = &domain;
 	found = search(r, d, &query, hosts, &domain);
 	switch (found) {
 	case HOST_AGAIN:
@@ -171,6 +164,5 @@ const struct conf_driver router_dnslookup_driver = {
     .size = sizeof(struct dnslookup),
     .options = dnslookup_options,
     .option_count = ARRAY_COUNT(dnslookup_options),
-    .check = dnslookup_check,
     .ops = &dnslookup_ops,
 };

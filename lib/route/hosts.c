@@ -1,5 +1,7 @@
 /* From domains and names to addresses: MX, SRV, A and AAAA records, address literals, the system's own tables; in the order
  * of RFC 5321 section 5.1, without ourselves and those who are no better. */
+#include <limits.h>
+
 #include "routing.h"
 
 #define MX_MAX 50 /* records of one domain that are looked at; more are a mistake or an attack */
@@ -292,8 +294,8 @@ static enum host_find find_address(struct search *s, struct slice domain, struct
 	return result;
 }
 
-enum host_find hosts_find_dns(struct scope *sc, struct slice domain, const struct hosts_query *query,
-			      struct host_list *list_ret, struct err *err)
+static enum host_find find_exactly(struct scope *sc, struct slice domain, const struct hosts_query *query,
+				   struct host_list *list_ret, struct err *err)
 {
 	struct search s;
 	enum host_find result = HOST_NONE;
@@ -315,6 +317,57 @@ enum host_find hosts_find_dns(struct scope *sc, struct slice domain, const struc
 	return result;
 }
 
+/* Is the name one that the system's resolver would not look up as it is at first? */
+static unsigned endings_for(unsigned flags, struct slice name, bool *first_ret)
+{
+	bool single = slice_find(name, '.') < 0;
+
+	*first_ret = single;
+	if (flags & HOSTS_SEARCH_PARENTS)
+		return UINT_MAX;
+	return single && (flags & HOSTS_QUALIFY_SINGLE) ? 1 : 0;
+}
+
+/* The name with each of the system's endings behind it. HOST_NONE: none of them is there. */
+static enum host_find find_with_endings(struct scope *sc, struct slice domain, unsigned max,
+					const struct hosts_query *query, struct host_list *list_ret,
+					struct err *err)
+{
+	unsigned count;
+	const struct slice *endings = dns_search_list(sc->task->shard, sc->task->arena, &count);
+	enum host_find result = HOST_NONE;
+
+	for (unsigned i = 0; i < count && i < max && result == HOST_NONE; i++) {
+		struct slice name =
+		    arena_printf(sc->task->arena, "%.*s.%.*s", SLICE_ARG(domain), SLICE_ARG(endings[i]));
+		if (!name.ptr)
+			return HOST_AGAIN;
+		name.taint = domain.taint;
+		result = find_exactly(sc, name, query, list_ret, err);
+		if (result != HOST_NONE && query->name_ret)
+			*query->name_ret = name;
+	}
+	return result;
+}
+
+enum host_find hosts_find_dns(struct scope *sc, struct slice domain, const struct hosts_query *query,
+			      struct host_list *list_ret, struct err *err)
+{
+	bool endings_first;
+	unsigned max = endings_for(query->flags, domain, &endings_first);
+	enum host_find result = HOST_NONE;
+
+	if (!domain.len)
+		return HOST_NONE;
+	if (max && endings_first)
+		result = find_with_endings(sc, domain, max, query, list_ret, err);
+	if (result == HOST_NONE)
+		result = find_exactly(sc, domain, query, list_ret, err);
+	if (result == HOST_NONE && max && !endings_first)
+		result = find_with_endings(sc, domain, max, query, list_ret, err);
+	return result;
+}
+
 static enum rc add_by_system(struct search *s, struct slice name, uint16_t port)
 {
 	struct dns_answer answer;
@@ -326,6 +379,24 @@ static enum rc add_by_system(struct search *s, struct slice name, uint16_t port)
 			rc = add_address(s, name, &answer.records[i].ip, port, MX_NONE, false) == CANCELLED
 				 ? CANCELLED
 				 : OK;
+	return rc;
+}
+
+/* Hosts keep the name that they were given. */
+static enum rc add_name_searching(struct search *s, struct slice name, uint16_t port)
+{
+	bool endings_first;
+	unsigned max = endings_for(s->query->flags, name, &endings_first), count = 0;
+	const struct slice *endings = max ? dns_search_list(s->sc->task->shard, arena_of(s), &count) : NULL;
+	enum rc rc = max && endings_first ? FAIL : add_name(s, name, port, MX_NONE, true);
+
+	for (unsigned i = 0; i < count && i < max && rc == FAIL; i++) {
+		struct slice longer =
+		    arena_printf(arena_of(s), "%.*s.%.*s", SLICE_ARG(name), SLICE_ARG(endings[i]));
+		rc = longer.ptr ? add_name(s, longer, port, MX_NONE, true) : DEFER;
+	}
+	if (rc == FAIL && max && endings_first)
+		rc = add_name(s, name, port, MX_NONE, true);
 	return rc;
 }
 
@@ -345,7 +416,7 @@ enum host_find hosts_find_name(struct scope *sc, struct slice name, uint16_t por
 		rc = add_address(&s, literal, &ip, port, MX_NONE, false);
 	} else {
 		if (!(query->flags & HOSTS_BY_SYSTEM))
-			rc = add_name(&s, name, port, MX_NONE, true);
+			rc = add_name_searching(&s, name, port);
 		if (rc == FAIL && !(query->flags & (HOSTS_A | HOSTS_AAAA)))
 			rc = add_by_system(&s, name, port);
 	}

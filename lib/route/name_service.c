@@ -5,6 +5,14 @@
 #include <grp.h>
 #include <pwd.h>
 
+/* Several error codes stand for "no such entry" (see getpwnam(3)); anything else is a failing name service. */
+static enum rc rc_of(int os, bool found)
+{
+	return found                                                                  ? OK
+	       : os == 0 || os == ENOENT || os == ESRCH || os == EBADF || os == EPERM ? FAIL
+										      : DEFER;
+}
+
 void name_service_ask(void *arg)
 {
 	struct answer *answer = arg;
@@ -19,11 +27,8 @@ void name_service_ask(void *arg)
 		os = getpwuid_r(answer->id, &pw, answer->buffer, sizeof(answer->buffer), &pw_found);
 	else
 		os = getpwnam_r(name, &pw, answer->buffer, sizeof(answer->buffer), &pw_found);
-	/* Several error codes stand for "no such entry" (see getpwnam(3)); anything else is a failing name service. */
 	answer->os = os;
-	answer->rc = pw_found || gr_found                                                   ? OK
-		     : os == 0 || os == ENOENT || os == ESRCH || os == EBADF || os == EPERM ? FAIL
-											    : DEFER;
+	answer->rc = rc_of(os, pw_found || gr_found);
 	if (pw_found) {
 		answer->id = pw.pw_uid;
 		answer->gid = pw.pw_gid;
@@ -34,4 +39,18 @@ void name_service_ask(void *arg)
 	}
 	if (gr_found)
 		answer->gid = gr.gr_gid;
+}
+
+void name_service_ask_groups(void *arg)
+{
+	struct groups_answer *answer = arg;
+	struct passwd pw, *found = NULL;
+
+	answer->os = getpwuid_r(answer->uid, &pw, answer->buffer, sizeof(answer->buffer), &found);
+	answer->rc = rc_of(answer->os, found);
+	answer->count = NAME_GROUPS_MAX;
+	if (!found)
+		answer->count = 0;
+	else if (getgrouplist(pw.pw_name, answer->gid, answer->groups, &answer->count) < 0)
+		answer->rc = FAIL;
 }

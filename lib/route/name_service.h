@@ -5,7 +5,8 @@
 
 #include "base/base.h"
 
-#define NAME_LEN_MAX 256 /* LOGIN_NAME_MAX: no user has a longer name */
+#define NAME_LEN_MAX    256 /* LOGIN_NAME_MAX: no user has a longer name */
+#define NAME_GROUPS_MAX 1024
 
 enum ask { ASK_USER, ASK_UID, ASK_GROUP };
 
@@ -23,5 +24,17 @@ struct answer {
 
 /* arg is a struct answer with ask, key and (ASK_UID) id filled in. */
 void name_service_ask(void *arg);
+
+/* All groups of a user: as initgroups() would set them. */
+struct groups_answer {
+	uint32_t uid, gid; /* the question */
+	enum rc rc;        /* FAIL: no such user, or count is more than there is room for */
+	int os;            /* of DEFER */
+	int count;
+	uint32_t groups[NAME_GROUPS_MAX];
+	char buffer[4096];
+};
+/* arg is a struct groups_answer. */
+void name_service_ask_groups(void *arg);
 
 #endif

@@ -159,6 +159,10 @@ struct user_entry {
 NODISCARD enum rc user_find(struct scope *sc, struct slice name, struct user_entry *ret, struct err *err);
 NODISCARD enum rc user_find_uid(struct scope *sc, uint32_t uid, struct user_entry *ret, struct err *err);
 NODISCARD enum rc group_find(struct scope *sc, struct slice name, uint32_t *gid_ret, struct err *err);
+/* initgroups(): the groups of the user with this uid, gid first, root's left out; at most max. FAIL: no such user, or he is in
+ * more groups. Not kept. Parks. */
+NODISCARD enum rc user_groups(struct scope *sc, uint32_t uid, uint32_t gid, unsigned max,
+			      const uint32_t **groups_ret, uint32_t *count_ret, struct err *err);
 /* The "user" and "group" options: expanded, a number or a name. *set_ret false when the option is unset. user_ret may be
  * NULL; its gid is the user's own. DEFER with a text for anything that does not come out. */
 NODISCARD enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret,
@@ -184,6 +188,8 @@ enum {
 	HOSTS_AAAA = 8, /* A and AAAA: of the domain itself, when there is no MX */
 	HOSTS_IPV4_ONLY = 16,
 	HOSTS_IPV4_FIRST = 32,
+	HOSTS_QUALIFY_SINGLE = 128, /* a name without a dot gets the system's first ending (RES_DEFNAMES) */
+	HOSTS_SEARCH_PARENTS = 256, /* all of the system's endings are tried (RES_DNSRCH) */
 	HOSTS_BY_SYSTEM = 64, /* addresses of names from the system's tables (hosts_find_name: byname) */
 };
 enum host_find {
@@ -201,6 +207,7 @@ struct hosts_query {
 	const struct match_list *mx_fail, *srv_fail; /* domains whose DNS errors count as "no such record" */
 	const struct match_list *dnssec_require;
 	struct slice srv_service; /* HOSTS_SRV: "smtp" */
+	struct slice *name_ret;   /* may be NULL: the name that was found, if an ending had to be added */
 	bool *local_removed_ret;  /* may be NULL: were this host, and worse ones, taken off the list? */
 };
 /* Fills in the list, in the order in which hosts are to be tried; from the local one on (by preference) they are taken

@@ -220,6 +220,8 @@ enum rc router_check(struct conf *conf, void *instance, struct err *err)
 					       router->condition || router->local_part_prefix.ptr ||
 					       router->local_part_suffix.ptr || router->senders ||
 					       router->require_files;
+	if (!was_set(router, "log_as_local"))
+		router->log_as_local = router->instance.driver == &router_accept_driver;
 	if (router->instance.driver != &router_redirect_driver) /* which has an option for it */
 		router->repeat_use = true;
 	return rc;

@@ -170,6 +170,45 @@ enum rc group_find(struct scope *sc, struct slice name, uint32_t *gid_ret, struc
 	return rc;
 }
 
+enum rc user_groups(struct scope *sc, uint32_t uid, uint32_t gid, unsigned max, const uint32_t **groups_ret,
+		    uint32_t *count_ret, struct err *err)
+{
+	struct groups_answer *answer = calloc(1, sizeof(*answer)); /* a helper thread may outlive us */
+	uint32_t *groups = arena_array(sc->task->arena, uint32_t, max), count = 0;
+	enum rc rc;
+
+	if (!answer || !groups) {
+		free(answer);
+		return err_memory(err);
+	}
+	answer->uid = uid;
+	answer->gid = gid;
+	rc = offload_call(sc->task, name_service_ask_groups, answer, free, err);
+	if (rc != OK)
+		return rc;
+	rc = answer->rc;
+	for (int i = 0; rc == OK && i < answer->count; i++) {
+		if (answer->groups[i] == 0)
+			continue;
+		if (count == max)
+			rc = FAIL;
+		else
+			groups[count++] = answer->groups[i];
+	}
+	if (rc == DEFER)
+		rc = err_os(err, DEFER, answer->os, "the groups of uid %u", uid);
+	else if (rc == FAIL)
+		rc =
+		    err_set(err, FAIL,
+			    answer->count > (int)max ? "cannot run initgroups(): uid %u is in too many groups"
+						     : "cannot run initgroups(): no passwd entry for uid %u",
+			    uid);
+	free(answer);
+	*groups_ret = groups;
+	*count_ret = count;
+	return rc;
+}
+
 enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret,
 		    struct user_entry *user_ret, struct err *err)
 {

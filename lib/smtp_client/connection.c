@@ -323,6 +323,8 @@ enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, 
 
 	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
 	if (!may_open(options, err)) {
+		if (options->tls_required)
+			reply_ret->command = SLICE("STARTTLS");
 		drop_pipes(options);
 		return DEFER;
 	}
@@ -343,6 +345,7 @@ enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, 
 	}
 	set_timeouts(c, options);
 	rc = dial(task, c, options, err);
+	reply_ret->connecting = rc != OK;
 	if (rc == OK)
 		rc = greet(task, c, options, reply_ret, err);
 	if (rc != OK) {

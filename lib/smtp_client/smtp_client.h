@@ -30,6 +30,7 @@ struct smtp_reply {
 	int code;             /* 0: none (connection lost, timeout) */
 	struct slice text;    /* whole reply, lines joined with "\n"; in the task's arena; tainted */
 	struct slice command; /* what it answered: "RCPT TO:<x@y>", "end of data", "initial connection" */
+	bool connecting;      /* with code 0: there was no connection yet */
 };
 enum {
 	SMTP_EXT_SIZE = 1,

@@ -445,7 +445,8 @@ static void appendfile_deliver(struct scope *sc, const struct transport *transpo
 	struct append append = {
 	    .sc = sc, .options = (const A *)transport, .delivery = delivery, .fd = -1, .err = &err};
 	enum rc rc = deliver_to_place(&append);
-	bool quota = append.quota_exceeded || err.os == EDQUOT;
+	bool quota = append.quota_exceeded || err.os == EDQUOT || err.os == ENOSPC;
+	int64_t unread_s = quota && rc != OK ? quota_unread(&append) : 0;
 
 	if (rc == OK)
 		outcome_all(sc, delivery, OK, "%s", "");
@@ -455,6 +456,7 @@ static void appendfile_deliver(struct scope *sc, const struct transport *transpo
 		delivery->outcomes[i].os = rc == OK ? 0 : append.quota_exceeded ? SHOW_QUOTA : err.os;
 		delivery->outcomes[i].size = append.size;
 		delivery->outcomes[i].error = quota && rc != OK ? RETRY_ERROR_QUOTA : RETRY_ERROR_NONE;
+		delivery->outcomes[i].unread_s = unread_s;
 		delivery->outcomes[i].scope = DEFER_ADDRESS;
 	}
 }

@@ -66,6 +66,8 @@ void quota_delivered(struct append *append);
 bool quota_warns(const struct appendfile *options);
 /* Tells the owner, if this message has made the mailbox larger than quota_warn_threshold. Parks. */
 void quota_warn(struct append *append);
+/* Over quota: for how many seconds has nobody looked into the mailbox? 0, or less: not known. Parks. */
+int64_t quota_unread(struct append *append);
 /* In an expansion's text, $name and ${name} by a number: for variables that exist in this one option only. */
 struct slice substitute_number(struct arena *arena, struct slice text, const char *name, uint64_t number);
 

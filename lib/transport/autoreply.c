@@ -20,11 +20,11 @@ static const struct conf_option autoreply_options[] = {
     OPT_BOOL(R, file_optional, "no", "the file need not exist"),
     OPT_EXPAND(R, from, NULL, "From:"),
     OPT_EXPAND(R, headers, NULL, "further header fields"),
-    OPT_EXPAND(R, log, NULL, "accepted; answers are logged in the main log"),
+    OPT_EXPAND(R, log, NULL, "a file that is told of each answer"),
     OPT_OCTAL(R, mode, "0600", "of the files of log and once"),
     OPT_ADDRESSES(R, never_mail, NULL, "who gets no answer"),
     OPT_EXPAND(R, once, NULL, "each recipient gets one answer; the name is that of the set"),
-    OPT_INT(R, once_file_size, "0", "accepted: the set is a hint, not a file"),
+    OPT_INT(R, once_file_size, "0", "the set has so many bytes at most: the oldest are forgotten"),
     OPT_EXPAND(R, once_repeat, "0s", "and another after this time"),
     OPT_EXPAND(R, reply_to, NULL, "Reply-To:"),
     OPT_BOOL(R, return_message, "no", "the message goes back with the answer"),
@@ -33,19 +33,20 @@ static const struct conf_option autoreply_options[] = {
     OPT_EXPAND(R, to, NULL, "who gets the answer"),
 };
 
-#define FILE_SIZE_MAX   (1024u * 1024)
-#define RECIPIENTS_MAX  100
-#define RETURN_SIZE_MAX (256u * 1024)
-#define REFERENCES_MAX  900 /* of a header line */
+#define FILE_SIZE_MAX      (1024u * 1024)
+#define RECIPIENTS_MAX     100
+#define ONCE_FILE_SIZE_MAX (1024u * 1024) /* it is read and written whole */
+#define RETURN_SIZE_MAX    (256u * 1024)
+#define REFERENCES_MAX     900 /* of a header line */
 
 static enum rc autoreply_check(struct conf *conf, void *instance, struct err *err)
 {
 	R *r = instance;
 
 	/* Without to, cc and bcc it is for filters, which say themselves who gets the reply. */
-	(void)err;
-	if (r->log)
-		conf_warn(conf, &r->transport.instance.place, "log has no effect yet");
+	(void)conf;
+	if (r->once_file_size < 0 || r->once_file_size > ONCE_FILE_SIZE_MAX)
+		return err_set(err, FAIL, "once_file_size must be between 0 and %u", ONCE_FILE_SIZE_MAX);
 	return OK;
 }
 
@@ -156,52 +157,69 @@ static bool only_to_sender(const struct reply *reply)
 
 /* ---- Once ------------------------------------------------------------------------------------------------------------------ */
 
-static enum rc once_key(struct reply *reply, struct slice *key_ret)
+/* The name of the set, and who is in it. ptr NULL: everyone gets an answer each time. */
+static enum rc once_names(struct reply *reply, struct slice *set_ret, struct slice *who_ret)
 {
-	struct str key = str_make(reply->sc->task->arena);
+	struct str who = str_make(reply->sc->task->arena);
 	struct slice name;
 	enum rc rc = VALUE(reply, once, &name);
 
-	*key_ret = SLICE_EMPTY;
+	*set_ret = (struct slice){NULL, 0, CLEAN};
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
 	if (name.len == 0)
 		return OK;
-	str_addz(&key, "once ");
-	str_add(&key, reply_path(reply, name));
-	for (unsigned i = 0; i < reply->recipient_count; i++) {
-		str_addc(&key, ' ');
-		str_add(&key, reply->recipients[i]);
-	}
-	*key_ret = str_slice(&key);
-	return key_ret->ptr ? OK : err_memory(reply->err);
+	for (unsigned i = 0; i < reply->recipient_count; i++)
+		str_printf(&who, "%s%.*s", i ? " " : "", SLICE_ARG(reply->recipients[i]));
+	*set_ret = reply_path(reply, name);
+	*who_ret = str_slice(&who);
+	return who_ret->ptr ? OK : err_memory(reply->err);
 }
 
-/* Were they answered before, and not long enough ago? */
+static struct slice once_key(struct reply *reply, struct slice set, struct slice who)
+{
+	struct slice key =
+	    arena_printf(reply->sc->task->arena, "once %.*s %.*s", SLICE_ARG(set), SLICE_ARG(who));
+
+	return key.ptr ? key : SLICE("once");
+}
+
+/* Were they answered before, and not long enough ago? when: the time of the last answer. */
+static enum rc too_soon(struct reply *reply, uint64_t when, bool *ret)
+{
+	uint64_t now = shard_wall(reply->sc->task->shard) / NS_PER_S;
+	struct slice text;
+	int64_t repeat = 0;
+	enum rc rc;
+
+	if (reply->filter) {
+		repeat = reply->filter->once_repeat_s;
+	} else {
+		rc = expand_option(reply->sc, reply->options->once_repeat, &text, reply->err);
+		if (rc != OK)
+			return rc == FAIL ? DEFER : rc;
+		text = slice_trim(text);
+		if (text.len && !conf_parse_time(text, &repeat))
+			return err_set(reply->err, DEFER, "invalid time value \"%.*s\" for once_repeat",
+				       SLICE_ARG(text));
+	}
+	*ret = repeat == 0 || when + (uint64_t)repeat > now;
+	return OK;
+}
+
 static enum rc answered_before(struct reply *reply, struct slice key, bool *ret)
 {
 	struct task *task = reply->sc->task;
-	uint64_t then, now = shard_wall(task->shard) / NS_PER_S;
-	struct slice value, text;
-	int64_t repeat = 0;
+	struct slice value;
+	uint64_t then;
 	enum rc rc = hints_get(task->shard, HINTS_SEEN, key, task->arena, &value, reply->err);
 
 	*ret = false;
 	if (rc != OK)
 		return rc == FAIL ? OK : rc;
-	if (reply->filter) {
-		repeat = reply->filter->once_repeat_s;
-		*ret = !parse_u64(value, &then) || repeat == 0 || then + (uint64_t)repeat > now;
-		return OK;
-	}
-	rc = expand_option(reply->sc, reply->options->once_repeat, &text, reply->err);
-	if (rc != OK)
-		return rc == FAIL ? DEFER : rc;
-	text = slice_trim(text);
-	if (text.len && !conf_parse_time(text, &repeat))
-		return err_set(reply->err, DEFER, "invalid time value \"%.*s\" for once_repeat",
-			       SLICE_ARG(text));
-	*ret = !parse_u64(value, &then) || repeat == 0 || then + (uint64_t)repeat > now;
+	if (parse_u64(value, &then))
+		return too_soon(reply, then, ret);
+	*ret = true;
 	return OK;
 }
 
@@ -213,6 +231,63 @@ static void remember(struct reply *reply, struct slice key)
 
 	if (now.ptr)
 		hints_put(shard, HINTS_SEEN, key, now);
+}
+
+/* once_file_size: one list of all, "TIME RECIPIENTS" lines, the oldest first. */
+static struct slice set_key(struct reply *reply, struct slice name)
+{
+	struct slice key = arena_printf(reply->sc->task->arena, "once-set %.*s", SLICE_ARG(name));
+
+	return key.ptr ? key : SLICE("once-set");
+}
+
+static enum rc set_read(struct reply *reply, struct slice name, struct slice *lines_ret)
+{
+	struct task *task = reply->sc->task;
+	enum rc rc =
+	    hints_get(task->shard, HINTS_SEEN, set_key(reply, name), task->arena, lines_ret, reply->err);
+
+	if (rc == FAIL)
+		*lines_ret = SLICE_EMPTY;
+	return rc == FAIL ? OK : rc;
+}
+
+static enum rc set_answered_before(struct reply *reply, struct slice name, struct slice who, bool *ret)
+{
+	struct slice lines, line, when;
+	uint64_t then;
+	enum rc rc = set_read(reply, name, &lines);
+
+	*ret = false;
+	while (rc == OK && !*ret && slice_split(&lines, '\n', &line))
+		if (slice_split(&line, ' ', &when) && slice_eq_nocase(line, who) && parse_u64(when, &then))
+			rc = too_soon(reply, then, ret);
+	return rc;
+}
+
+/* The new line goes behind all others but an older one of the same; the first ones go when there is no room. */
+static void set_remember(struct reply *reply, struct slice name, struct slice who)
+{
+	struct shard *shard = reply->sc->task->shard;
+	struct arena *arena = reply->sc->task->arena;
+	struct slice lines, rest, line, added, when;
+	struct str text = str_make(arena);
+
+	added = arena_printf(arena, "%llu %.*s\n", (unsigned long long)(shard_wall(shard) / NS_PER_S),
+			     SLICE_ARG(who));
+	if (!added.ptr || added.len > reply->options->once_file_size || set_read(reply, name, &lines) != OK)
+		return;
+	for (rest = lines; slice_split(&rest, '\n', &line);) {
+		struct slice whole = line;
+		if (slice_split(&line, ' ', &when) && line.ptr && !slice_eq_nocase(line, who))
+			str_printf(&text, "%.*s\n", SLICE_ARG(whole));
+	}
+	str_add(&text, added);
+	rest = str_slice(&text);
+	while (rest.len > reply->options->once_file_size)
+		(void)slice_split(&rest, '\n', &line);
+	if (rest.ptr)
+		hints_put(shard, HINTS_SEEN, set_key(reply, name), rest);
 }
 
 /* ---- The answer --------------------------------------------------------------------------------------------------------------- */
@@ -403,29 +478,34 @@ static enum rc make_answer(struct reply *reply, const struct delivery *delivery,
 	return rc == OK && reply->text.failed ? err_memory(reply->err) : rc;
 }
 
-/* The filter's "log": a few lines for each answer. If they cannot be written, the answer was sent all the same. */
+/* "log": a few lines for each answer. If they cannot be written, the answer was sent all the same. */
 static void write_log(struct reply *reply, const struct slice lists[3])
 {
 	static const char *const names[] = {"To", "Cc", "Bcc"};
 	struct task *task = reply->sc->task;
 	struct str text = str_make(task->arena);
 	struct err err = err_make(task->arena);
-	struct slice path;
+	struct slice path, subject;
 	struct iovec iov;
 	char *name;
 	int fd;
 
-	if (!reply->filter || !reply->filter->log.ptr || reply->filter->log.len == 0)
+	if (VALUE(reply, log, &path) != OK) {
+		log_printf(task->shard, reply->sc->conf, LOG_TO_MAIN, &reply->sc->message->id,
+			   "autoreply log: %.*s", SLICE_ARG(reply->err->text));
 		return;
-	path = reply_path(reply, reply->filter->log);
+	}
+	if (path.len == 0)
+		return;
+	path = reply_path(reply, path);
 	name = path.ptr[0] == '/' && path.taint == CLEAN ? arena_cstr(task->arena, path) : NULL;
 	date_rfc5322(&text, shard_wall(task->shard) / NS_PER_S);
 	str_addc(&text, '\n');
 	for (unsigned i = 0; i < 3; i++)
 		if (lists[i].len)
 			str_printf(&text, "  %s: %.*s\n", names[i], SLICE_ARG(lists[i]));
-	if (reply->filter->subject.ptr)
-		str_printf(&text, "  Subject: %.*s\n", SLICE_ARG(reply->filter->subject));
+	if (VALUE(reply, subject, &subject) == OK && subject.len)
+		str_printf(&text, "  Subject: %.*s\n", SLICE_ARG(subject));
 	iov = (struct iovec){.iov_base = text.ptr, .iov_len = text.len};
 	if (!name || text.failed ||
 	    user_open(task, &reply->who, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
@@ -444,9 +524,9 @@ static void write_log(struct reply *reply, const struct slice lists[3])
 static enum rc answer(struct reply *reply, const struct delivery *delivery, bool *sent_ret)
 {
 	struct transport_shard *state = transport_shard(reply->sc->task->shard);
-	struct slice lists[3], key;
+	struct slice lists[3], set, who;
 	struct submission submission;
-	bool before = false;
+	bool before = false, limited;
 	enum rc rc =
 	    identity_find(reply->sc, &reply->options->transport, reply->sc->address, &reply->who, reply->err);
 
@@ -463,9 +543,11 @@ static enum rc answer(struct reply *reply, const struct delivery *delivery, bool
 	/* A filter has its own condition for that. */
 	if (!reply->filter && is_automatic(reply->sc->message) && only_to_sender(reply))
 		return OK;
-	rc = once_key(reply, &key);
-	if (rc == OK && key.len)
-		rc = answered_before(reply, key, &before);
+	rc = once_names(reply, &set, &who);
+	limited = !reply->filter && reply->options->once_file_size > 0;
+	if (rc == OK && set.ptr)
+		rc = limited ? set_answered_before(reply, set, who, &before)
+			     : answered_before(reply, once_key(reply, set, who), &before);
 	if (rc != OK || before)
 		return rc;
 	rc = make_answer(reply, delivery, lists);
@@ -481,8 +563,10 @@ static enum rc answer(struct reply *reply, const struct delivery *delivery, bool
 					 .uid = reply->who.uid,
 					 .gid = reply->who.gid};
 	rc = state->submit.submit(state->submit.arg, reply->sc, &submission, reply->err);
-	if (rc == OK && key.len)
-		remember(reply, key);
+	if (rc == OK && set.ptr && limited)
+		set_remember(reply, set, who);
+	else if (rc == OK && set.ptr)
+		remember(reply, once_key(reply, set, who));
 	*sent_ret = rc == OK;
 	if (rc == OK)
 		write_log(reply, lists);

@@ -169,6 +169,9 @@ static struct job *job_new(enum helper_op op, const struct identity *who)
 
 	if (job) {
 		job->request = (struct helper_request){.op = op, .uid = who->uid, .gid = who->gid};
+		job->request.group_count = who->group_count;
+		if (who->group_count)
+			memcpy(job->request.groups, who->groups, who->group_count * sizeof(*who->groups));
 		job->fd_count = 1;
 		job->fd = -1;
 	}

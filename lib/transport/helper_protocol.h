@@ -17,7 +17,8 @@ enum helper_op {
 	HELPER_SPAWN,
 	HELPER_OP_COUNT
 };
-#define HELPER_TEXT_MAX 65536
+#define HELPER_TEXT_MAX   65536
+#define HELPER_GROUPS_MAX 256
 
 /* Followed by text: NUL-terminated strings. OPEN, STAT, MKDIR, UNLINK, CHMOD: a path; RENAME, LINK: two; SPAWN: directory, then the
  * arguments, then the environment. */
@@ -28,6 +29,8 @@ struct helper_request {
 	uint32_t mode;  /* of open(), mkdir() and chmod(); SPAWN: umask */
 	uint32_t argc, envc;
 	uint32_t text_len;
+	uint32_t group_count; /* initgroups: the user's groups, gid among them; 0: gid only */
+	uint32_t groups[HELPER_GROUPS_MAX];
 };
 struct helper_reply {
 	int32_t os; /* 0: done */

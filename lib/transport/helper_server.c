@@ -59,7 +59,7 @@ static int file_request(const struct packet *p, struct helper_reply *reply, int 
 		return EINVAL;
 	if ((p->head.flags & ~(uint32_t)OPEN_FLAGS) && p->head.op == HELPER_OPEN)
 		return EINVAL;
-	if (!become_user(p->head.uid, p->head.gid, NULL, false)) {
+	if (!become_user(p->head.uid, p->head.gid, p->head.groups, p->head.group_count, false)) {
 		int os = errno;
 		return become_root() ? os : EPERM;
 	}
@@ -146,6 +146,8 @@ static int spawn_request(const struct packet *p, const int *fds)
 				      .switch_ids = true,
 				      .uid = p->head.uid,
 				      .gid = p->head.gid,
+				      .groups = p->head.groups,
+				      .group_count = p->head.group_count,
 				      .input = fds[1],
 				      .output = fds[2]};
 		signal(SIGCHLD, SIG_DFL);
@@ -172,8 +174,12 @@ static int serve_request(const struct packet *p, ssize_t len, const int *fds, un
 			 struct helper_reply *reply, int *fd)
 {
 	if (len < (ssize_t)sizeof(p->head) || (size_t)len != sizeof(p->head) + p->head.text_len ||
-	    p->head.op >= HELPER_OP_COUNT || p->head.argc > STRINGS_MAX || p->head.envc > STRINGS_MAX)
+	    p->head.op >= HELPER_OP_COUNT || p->head.argc > STRINGS_MAX || p->head.envc > STRINGS_MAX ||
+	    p->head.group_count > HELPER_GROUPS_MAX)
 		return EINVAL;
+	for (uint32_t i = 0; i < p->head.group_count; i++)
+		if (p->head.groups[i] == 0)
+			return EPERM;
 	if (p->head.uid == 0 || p->head.gid == 0 || p->head.uid == UINT32_MAX || p->head.gid == UINT32_MAX)
 		return EPERM; /* deliveries never run as root */
 	if (p->head.op == HELPER_SPAWN)

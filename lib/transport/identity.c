@@ -2,9 +2,10 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "helper_protocol.h"
 
 static enum rc find_ids(struct scope *sc, const struct transport *transport, const struct address *address,
-			struct identity *who, bool *found, struct err *err)
+			struct identity *who, bool *found, bool *initgroups, struct err *err)
 {
 	struct user_entry user = {.name = SLICE_EMPTY, .home = SLICE_EMPTY};
 	bool group_set = false;
@@ -21,11 +22,11 @@ static enum rc find_ids(struct scope *sc, const struct transport *transport, con
 		if (!group_set)
 			who->gid = user.gid;
 		group_set = who->gid != UINT32_MAX;
-		who->initgroups = transport->initgroups;
+		*initgroups = transport->initgroups;
 	} else if (address->uid_set) {
 		*found = true;
 		who->uid = address->uid;
-		who->initgroups = address->initgroups;
+		*initgroups = address->initgroups;
 		if (!group_set && address->gid_set) {
 			who->gid = address->gid;
 			group_set = true;
@@ -44,8 +45,8 @@ enum rc identity_find(struct scope *sc, const struct transport *transport, const
 {
 	const struct conf_main *options = conf_main(sc->conf);
 	struct identity who = {.uid = geteuid(), .gid = getegid(), .name = SLICE_EMPTY, .home = SLICE_EMPTY};
-	bool found = false;
-	enum rc rc = find_ids(sc, transport, address, &who, &found, err);
+	bool found = false, initgroups = false;
+	enum rc rc = find_ids(sc, transport, address, &who, &found, &initgroups, err);
 
 	if (rc != OK)
 		return rc;
@@ -64,6 +65,9 @@ enum rc identity_find(struct scope *sc, const struct transport *transport, const
 	if (who.switched && who.uid == 0)
 		return err_set(err, DEFER, "deliveries do not run as root (%.*s transport)",
 			       SLICE_ARG(transport->instance.name));
-	*ret = who;
-	return OK;
+	if (who.switched && initgroups)
+		rc = user_groups(sc, who.uid, who.gid, HELPER_GROUPS_MAX, &who.groups, &who.group_count, err);
+	if (rc == OK)
+		*ret = who;
+	return rc == FAIL ? DEFER : rc;
 }

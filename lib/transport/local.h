@@ -80,8 +80,9 @@ struct slice rcpt_address(struct arena *arena, const struct transport *transport
 /* Under whose id a local delivery runs. */
 struct identity {
 	uint32_t uid, gid;
-	bool switched; /* not our own: through the helper */
-	bool initgroups;
+	bool switched;           /* not our own: through the helper */
+	const uint32_t *groups;  /* initgroups: all of the user's, gid among them, but never root's */
+	uint32_t group_count;    /* at most HELPER_GROUPS_MAX; 0: gid only */
 	struct slice name, home; /* of the user; may be empty */
 };
 /* DEFER with a text when it may not or cannot be. Parks. */

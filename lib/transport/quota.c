@@ -386,3 +386,21 @@ void quota_delivered(struct append *append)
 		user_tidy(task, &append->who, append->size_file);
 	file_close(task->shard, fd);
 }
+
+/* A file was last read when its access time says; a maildir when something was last taken out of new, into which nothing comes
+ * while there is no room. Of other mailboxes nothing is known. */
+int64_t quota_unread(struct append *append)
+{
+	struct task *task = append->sc->task;
+	uint64_t now = shard_wall(task->shard) / NS_PER_S;
+	struct err err = err_make(task->arena);
+	struct slice path;
+	struct stat st;
+
+	if (!append->path || (append->is_directory && !append->options->maildir_format))
+		return 0;
+	path = arena_printf(task->arena, "%s%s", append->path, append->is_directory ? "/new" : "");
+	if (!path.ptr || user_stat(task, &append->who, path.ptr, true, &st, &err) != OK)
+		return 0;
+	return (int64_t)now - (append->is_directory ? st.st_mtime : st.st_atime);
+}

@@ -189,7 +189,9 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *names,
 			   struct host_list *list_ret, struct err *err)
 {
-	struct hosts_query query = {.flags = s->gethostbyname ? HOSTS_BY_SYSTEM : 0,
+	struct hosts_query query = {.flags = (s->gethostbyname ? HOSTS_BY_SYSTEM : 0) |
+					     (s->dns_qualify_single ? HOSTS_QUALIFY_SINGLE : 0) |
+					     (s->dns_search_parents ? HOSTS_SEARCH_PARENTS : 0),
 				    .dnssec_require = s->dnssec_require_domains};
 	struct host_list all = {0};
 	bool again = false;

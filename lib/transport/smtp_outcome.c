@@ -208,8 +208,15 @@ static void classify(struct delivery_outcome *outcome, const struct smtp_reply *
 		outcome->error = RETRY_ERROR_AUTH;
 		return;
 	}
+	if (slice_starts(reply->command, SLICE("STARTTLS"))) { /* it was required, and came to nothing */
+		outcome->scope = DEFER_HOST;
+		outcome->basic_errno_more = reply->code;
+		outcome->error = RETRY_ERROR_TLS;
+		return;
+	}
 	if (reply->code == 0) {
 		outcome->scope = DEFER_HOST;
+		outcome->connecting = reply->connecting;
 		outcome->error = outcome->os == ETIMEDOUT                            ? RETRY_ERROR_TIMEOUT
 				 : outcome->os == ECONNREFUSED                       ? RETRY_ERROR_REFUSED
 				 : outcome->os == ECONNRESET || outcome->os == EPIPE ? RETRY_ERROR_LOST
@@ -246,6 +253,7 @@ void smtp_set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum r
 	outcome->os = err && reply->code == 0 ? err->os : 0;
 	outcome->reply_text = reply->text;
 	outcome->error = RETRY_ERROR_NONE;
+	outcome->connecting = false;
 	if (host)
 		outcome->host = *host;
 	if (rc == OK) {

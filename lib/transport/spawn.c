@@ -10,11 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-bool become_user(uint32_t uid, uint32_t gid, const char *groups_of, bool for_good)
+bool become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, uint32_t group_count, bool for_good)
 {
 	gid_t only = gid;
 
-	if (groups_of ? initgroups(groups_of, gid) != 0 : setgroups(1, &only) != 0)
+	if (setgroups(group_count ? group_count : 1, group_count ? groups : &only) != 0)
 		return false;
 	if (for_good)
 		return setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0;
@@ -34,7 +34,8 @@ static void child(const struct spawn *spawn, int report)
 	if (setpgid(0, 0) != 0 || dup2(spawn->input, 0) < 0 || dup2(spawn->output, 1) < 0 ||
 	    dup2(spawn->output, 2) < 0)
 		goto failed;
-	if (spawn->switch_ids && !become_user(spawn->uid, spawn->gid, spawn->groups_of, true))
+	if (spawn->switch_ids &&
+	    !become_user(spawn->uid, spawn->gid, spawn->groups, spawn->group_count, true))
 		goto failed;
 	umask(spawn->umask);
 	if (chdir(spawn->directory) != 0)

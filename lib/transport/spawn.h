@@ -12,13 +12,14 @@ struct spawn {
 	mode_t umask;
 	bool switch_ids;
 	uint32_t uid, gid;
-	const char *groups_of; /* initgroups() for this name; NULL: the one group only */
-	int input, output;     /* become 0, and 1 and 2 */
+	const uint32_t *groups; /* all of them, the one above too; group_count 0: that one only */
+	uint32_t group_count;
+	int input, output; /* become 0, and 1 and 2 */
 };
 /* The process id, or -1 with errno: that of fork(), or of what failed in the child before it was the command. Blocks until
  * the command runs. */
 pid_t spawn_start(const struct spawn *spawn);
 /* From root to this user, for good (all three ids) or for a while (effective ones). false: errno. */
-bool become_user(uint32_t uid, uint32_t gid, const char *groups_of, bool for_good);
+bool become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, uint32_t group_count, bool for_good);
 
 #endif

@@ -61,6 +61,8 @@ struct delivery_outcome {
 		RETRY_ERROR_DATA_4XX,
 		RETRY_ERROR_REFUSED
 	} error;
+	bool connecting;  /* the trouble came while the connection was made */
+	int64_t unread_s; /* over quota: nobody has looked into the mailbox for so long; 0: not known */
 	enum { DEFER_ADDRESS, DEFER_HOST, DEFER_MESSAGE } scope; /* whose retry time grows */
 	struct host_item host;                        /* the one that gave the answer; name empty: local */
 	struct slice reply_text;                      /* remote reply, for Diagnostic-Code */

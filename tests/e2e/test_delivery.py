@@ -598,6 +598,23 @@ closed:
   domains = test
   local_parts = closed
   transport = closed
+notlocal:
+  driver = accept
+  domains = test
+  local_parts = notlocal
+  no_log_as_local
+  transport = box
+looksremote:
+  driver = manualroute
+  domains = looks.test
+  route_data = x.test
+  transport = box
+aslocal:
+  driver = manualroute
+  domains = aslocal.test
+  log_as_local
+  route_data = x.test
+  transport = box
 nohost:
   driver = manualroute
   domains = nohost.test
@@ -732,7 +749,7 @@ class Lines(SluiceTest):
         groups += ["a@ok.test b@ok.test", "A.B@OK.test", "a@chunking.test", "x@nohost.test", "one@test", "two@test", "alice@test",
                    "ALICE@test", "Archive@TEST", "box@test", "gone@test", "bad@test", "later@test", "LATER@test", "junk@test",
                    "remote@test", "mixed@test", "badtransport@test", "seen@test", "quota@test", "closed@test", "nobody@test",
-                   "alice@test alice@test"]
+                   "alice@test alice@test", "notlocal@test", "a@looks.test", "a@aslocal.test"]
         for selectors in ("", main):
             config = configuration(selectors or re.sub("log_selector.*\n", "", main), self.policy())
             expected = self.run_exim(config, groups)

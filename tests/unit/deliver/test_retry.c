@@ -53,6 +53,7 @@ static void delete_for_test(struct shard *shard, enum hints_db db, struct slice 
 #define hints_put    put_for_test
 #define hints_delete delete_for_test
 #include "deliver/retry.c"
+#include "deliver/retry_rules.c"
 
 #define HOLDS(h, what)                                                                 \
 	do {                                                                           \
@@ -71,9 +72,13 @@ static void test_refused(void **state)
 	static const struct {
 		const char *rule, *says;
 	} rows[] = {
-	    {"*", "a pattern and an error name"},
-	    {"* nonsense F,1h,1m", "unknown or malformed retry error name"},
-	    {"* rcpt_5xx F,1h,1m", "unknown or malformed retry error name"},
+	    {"*", "missing error type"},
+	    {"* nonsense F,1h,1m", "unknown or malformed retry error"},
+	    {"* rcpt_5xx F,1h,1m", "unknown or malformed retry error"},
+	    {"* rcpt_4x2 F,1h,1m", "rcpt_4 must be followed by"},
+	    {"* quota_x F,1h,1m", "bad time value"},
+	    {"* refused_B F,1h,1m", "A or MX expected"},
+	    {"* timeout_B F,1h,1m", "expected after \"timeout\""},
 	    {"* * F,1h", "bad parameters"},
 	    {"* * F,1h,1m,2", "bad parameters"},
 	    {"* * G,1h,1m", "bad parameters"},
@@ -112,19 +117,24 @@ static void test_refused(void **state)
 /* ---- Which rule --------------------------------------------------------------------------------------------------------- */
 
 /* Each rule is known by the interval of its only step. */
-#define RULES                                 \
-	"begin retry\n"                       \
-	"a.test  quota        F,1h,1s\n"      \
-	"a.test  rcpt_45x     F,1h,2s\n"      \
-	"a.test  rcpt_421     F,1h,3s\n"      \
-	"a.test  rcpt_4xx     F,1h,4s\n"      \
-	"a.test  refused_A    F,1h,5s\n"      \
-	"a.test  timeout      F,1h,6s\n"      \
-	"u@b.test *           F,1h,7s\n"      \
-	"b.test   *  senders=: F,1h,8s\n"     \
-	"host.test *          F,1h,9s\n"      \
-	"none.test *\n"                       \
-	"*.c.test lost_connection F,1h,10s\n" \
+#define RULES                                   \
+	"begin retry\n"                         \
+	"a.test  quota_3d     F,1h,15s\n"       \
+	"a.test  quota        F,1h,1s\n"        \
+	"a.test  rcpt_45x     F,1h,2s\n"        \
+	"a.test  rcpt_421     F,1h,3s\n"        \
+	"a.test  rcpt_4xx     F,1h,4s\n"        \
+	"a.test  refused_A    F,1h,5s\n"        \
+	"a.test  timeout_connect_MX F,1h,12s\n" \
+	"a.test  timeout_connect F,1h,13s\n"    \
+	"a.test  timeout_A    F,1h,14s\n"       \
+	"a.test  timeout      F,1h,6s\n"        \
+	"U@b.test *           F,1h,7s\n"        \
+	"^\\N^\\*@x+\\.test$\\N * F,1h,16s\n"   \
+	"b.test   *  senders=: F,1h,8s\n"       \
+	"host.test *          F,1h,9s\n"        \
+	"none.test *\n"                         \
+	"*.c.test lost_connection F,1h,10s\n"   \
 	"!d.test  *           F,1h,11s\n"
 
 static void which_rule(struct harness *h)
@@ -133,34 +143,50 @@ static void which_rule(struct harness *h)
 		const char *address, *host, *sender;
 		int error;
 		const char *reply;
+		int32_t mx;
+		bool connecting;
+		int64_t unread_s;
 		int64_t interval_s; /* -1: no rule; 0: one without steps */
 	} rows[] = {
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_QUOTA, "", 1},
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "451 later", 2},
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "421 later", 3},
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "432 later", 4},
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "4",
-	     4}, /* a reply that is too short for its digits */
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_REFUSED, "", 5},
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TIMEOUT, "", 6},
-	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TLS, "", 11},
-	    {"u@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 7},
-	    {"v@b.test", "", "", RETRY_ERROR_NONE, "", 8},
-	    {"v@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 11},
-	    {"x@elsewhere.test", "host.test", "s@s.test", RETRY_ERROR_NONE, "", 9},
-	    {"x@none.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0},
-	    {"x@y.c.test", "", "s@s.test", RETRY_ERROR_LOST, "", 10},
-	    {"x@d.test", "", "s@s.test", RETRY_ERROR_NONE, "", -1},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_QUOTA, "", 0, false, 0, 1},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_QUOTA, "", 0, false, 259199, 1},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_QUOTA, "", 0, false, 259200, 15},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "451 later", 0, false, 0, 2},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "421 later", 0, false, 0, 3},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "432 later", 0, false, 0, 4},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_RCPT_4XX, "4", 0, false, 0,
+	     4}, /* too short for its digits */
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_REFUSED, "", MX_NONE, true, 0, 5},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_REFUSED, "", 10, true, 0, 11},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TIMEOUT, "", 10, true, 0, 12},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TIMEOUT, "", MX_NONE, true, 0, 13},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TIMEOUT, "", MX_NONE, false, 0, 14},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TIMEOUT, "", 10, false, 0, 6},
+	    {"x@a.test", "", "s@s.test", RETRY_ERROR_TLS, "", 0, false, 0, 11},
+	    {"u@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0, false, 0, 7},
+	    {"b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0, false, 0,
+	     11}, /* no local part: not his rule */
+	    {"v@b.test", "", "", RETRY_ERROR_NONE, "", 0, false, 0, 8},
+	    {"v@b.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0, false, 0, 11},
+	    {"XX.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0, false, 0, 16},
+	    {"x@elsewhere.test", "HOST.test", "s@s.test", RETRY_ERROR_NONE, "", 0, false, 0, 9},
+	    {"x@none.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0, false, 0, 0},
+	    {"x@y.c.test", "", "s@s.test", RETRY_ERROR_LOST, "", 0, false, 0, 10},
+	    {"x@d.test", "", "s@s.test", RETRY_ERROR_NONE, "", 0, false, 0, -1},
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct delivery_outcome outcome = {.error = (unsigned)rows[i].error,
+						   .host = {.mx = rows[i].mx},
+						   .connecting = rows[i].connecting,
+						   .unread_s = rows[i].unread_s,
 						   .reply_text = slice_of(rows[i].reply)};
 		const struct retry_rule *rule;
 		int64_t got;
 
 		h->scope.sender = slice_of(rows[i].sender);
-		rule = rule_find(&h->scope, slice_of(rows[i].address), slice_of(rows[i].host), &outcome);
+		rule = retry_rule_find(&h->scope, slice_of(rows[i].host), slice_of(rows[i].address),
+				       retry_cause_of(&outcome), true);
 		got = !rule ? -1 : rule->step_count ? rule->steps[0].interval_s : 0;
 		if (got != rows[i].interval_s) {
 			print_error("row %zu (%s): rule %lld, not %lld\n", i, rows[i].address, (long long)got,
@@ -252,6 +278,41 @@ static void test_when(void **state)
 		    NULL, when);
 }
 
+/* ---- Keys ------------------------------------------------------------------------------------------------------------------- */
+
+static void keys(struct harness *h)
+{
+	struct transport transport = {.instance = {.name = SLICE("t")}};
+	struct host_item host = {.name = SLICE("Mx.Test"), .mx = MX_NONE};
+	struct address *address = address_new(&h->arena, SLICE("x@A.test"));
+	struct message message = {.id = {.text = "1aBcDe-0000000001-0000"}};
+
+	HOLDS(h, address && ip_parse(SLICE("192.0.2.1"), &host.ip));
+	h->scope.message = &message;
+	h->scope.sender = SLICE("s@s.test");
+	host.ip.port = 25;
+	HOLDS(h, slice_eq(host_key(&h->scope, &transport, &host), SLICE("T:mx.test:192.0.2.1")));
+	host.ip.port = 587;
+	HOLDS(h, slice_eq(host_key(&h->scope, &transport, &host), SLICE("T:mx.test:192.0.2.1:587")));
+	transport.retry_by_ip =
+	    expand_compile(h->conf->language, &h->arena, SLICE("${if eq{a}{a}{no}{yes}}"));
+	HOLDS(h, slice_eq(host_key(&h->scope, &transport, &host), SLICE("T:mx.test:587")));
+	HOLDS(h, slice_eq(message_key(&h->scope, &transport, &host),
+			  SLICE("T:mx.test:587:1aBcDe-0000000001-0000")));
+	address->transport = &transport;
+	HOLDS(h, slice_eq(delivery_key(&h->arena, address), SLICE("T:x@a.test")));
+	HOLDS(h, slice_eq(sender_key(&h->scope, address), SLICE("T:x@a.test:<s@s.test>")));
+	transport.is_local = true;
+	HOLDS(h, slice_eq(delivery_key(&h->arena, address), SLICE("T:a.test"))); /* no retry_use_local_part */
+	h->scope.message = NULL;
+}
+
+static void test_keys(void **state)
+{
+	(void)state;
+	harness_run(CONF, NULL, keys);
+}
+
 /* ---- Whether ----------------------------------------------------------------------------------------------------------------- */
 
 static enum retry_state look_after(struct harness *h, struct slice key, int64_t seconds)
@@ -302,9 +363,8 @@ static void too_old(struct harness *h)
 	} rows[] = {
 	    {"x@a.test", 0, 3600, false},
 	    {"x@a.test", 0, 3601, true},
-	    {"x@a.test", DEFER_NOT_YET, 3600, false},
-	    {"x@a.test", DEFER_NOT_YET, 3601, true}, /* not tried, but its time is up all the same */
-	    {"x@a.test", RETRY_NOT_REACHED_HOSTS, 3601, true},
+	    {"x@a.test", DEFER_NOT_YET, 3601, false}, /* another attempt comes first */
+	    {"x@a.test", RETRY_NOT_REACHED_HOSTS, 3601, false},
 	    {"x@once.test", 0, 0, true}, /* a rule without steps: one failure is final */
 	    {"x@once.test", DEFER_NOT_YET, 100000, false},
 	    {"x@none.test", 0, 0, true}, /* no rule */
@@ -313,9 +373,11 @@ static void too_old(struct harness *h)
 
 	h->scope.sender = SLICE("s@s.test");
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct delivery_outcome outcome = {.os = rows[i].os, .reply_text = SLICE_EMPTY};
-		if (retry_too_old(&h->scope, slice_of(rows[i].address), &outcome, rows[i].age_s) !=
-		    rows[i].over) {
+		struct delivery_outcome outcome = {
+		    .os = rows[i].os, .reply_text = SLICE_EMPTY, .host = {.name = SLICE_EMPTY}};
+		struct address *address = address_new(&h->arena, slice_of(rows[i].address));
+
+		if (!address || retry_too_old(&h->scope, address, &outcome, rows[i].age_s) != rows[i].over) {
 			print_error("row %zu: %s after %llu s\n", i, rows[i].address,
 				    (unsigned long long)rows[i].age_s);
 			h->wrong++;
@@ -333,7 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_refused), cmocka_unit_test(test_which_rule), cmocka_unit_test(test_when),
-	    cmocka_unit_test(test_whether), cmocka_unit_test(test_too_old),
+	    cmocka_unit_test(test_whether), cmocka_unit_test(test_too_old),    cmocka_unit_test(test_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

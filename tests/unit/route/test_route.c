@@ -40,6 +40,13 @@ static const struct zone_record records[] = {
     {"_smtp._tcp.srv.mx", DNS_SRV, "1 0 2525 a.host"},
     {"srv.mx", DNS_MX, "10 b.host"},
     {"short.wide.mx", DNS_MX, "10 b.host"},
+    {"solo.one.end", DNS_MX, "10 b.host"},
+    {"both.one.end", DNS_A, "198.51.100.11"},
+    {"both.two.end", DNS_A, "198.51.100.12"},
+    {"both", DNS_A, "198.51.100.10"},
+    {"second.two.end", DNS_A, "198.51.100.12"},
+    {"deep.er.two.end", DNS_A, "198.51.100.12"},
+    {"only.a.one.end", DNS_A, "198.51.100.11"},
 };
 static struct zone zone;
 
@@ -191,6 +198,41 @@ static void test_dns(void **state)
 {
 	(void)state;
 	harness_run(DNS_CONF, NULL, dns_rows);
+}
+
+/* ---- The endings of resolv.conf ---------------------------------------------------------------------------- */
+
+#define ENDINGS_CONF                                                                                           \
+	CONF                                                                                                   \
+	    "no:\n driver = dnslookup\n local_parts = no\n no_qualify_single\n transport = remote\n no_more\n" \
+	    "all:\n driver = dnslookup\n local_parts = all\n search_parents\n transport = remote\n no_more\n"  \
+	    "one:\n driver = dnslookup\n transport = remote\n no_more\n" TRANSPORTS
+
+static void ending_rows(struct harness *h)
+{
+	static const struct expected rows[] = {
+	    {"x@solo", "children: x@solo.one.end", 0},
+	    {"no@solo", "fail Unrouteable address", 0},
+	    {"x@both", "children: x@both.one.end",
+	     0}, /* a name without a dot is not looked up as it is at first */
+	    {"no@both", "accept R=no T=remote both[198.51.100.10]", 0},
+	    {"x@second", "fail Unrouteable address", 0}, /* the first ending only */
+	    {"all@second", "children: all@second.two.end", 0},
+	    {"x@deep.er", "fail Unrouteable address", 0},
+	    {"all@deep.er", "children: all@deep.er.two.end", 0},
+	    {"all@only.a", "accept R=all T=remote only.a[198.51.100.3]", 0}, /* as it is at first */
+	    {"x@fail.mx", "defer host lookup for fail.mx did not complete: *", 0},
+	};
+
+	check(h, rows, ARRAY_COUNT(rows));
+}
+
+static void test_endings(void **state)
+{
+	(void)state;
+	assert_int_equal(setenv("LOCALDOMAIN", "one.end two.end", 1), 0);
+	harness_run(ENDINGS_CONF, NULL, ending_rows);
+	unsetenv("LOCALDOMAIN");
 }
 
 /* ---- manualroute -------------------------------------------------------------------------------------------- */
@@ -516,8 +558,9 @@ static int stop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_dns),  cmocka_unit_test(test_manual),  cmocka_unit_test(test_redirect),
-	    cmocka_unit_test(test_loop), cmocka_unit_test(test_generic), cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_dns),      cmocka_unit_test(test_endings), cmocka_unit_test(test_manual),
+	    cmocka_unit_test(test_redirect), cmocka_unit_test(test_loop),    cmocka_unit_test(test_generic),
+	    cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
