@@ -121,15 +121,16 @@ static enum rc parse_type(struct query *q)
 
 /* ---- Records as text -------------------------------------------------------------------- */
 
-static char field_separator(const struct query *q)
+static void add_field_separator(struct query *q)
 {
-	return q->field ? q->field : ' ';
+	if (!q->concatenate)
+		str_addc(&q->out, q->field ? q->field : ' ');
 }
 
 static void add_number(struct query *q, uint64_t number)
 {
 	str_addu(&q->out, number);
-	str_addc(&q->out, field_separator(q));
+	add_field_separator(q);
 }
 
 /* TXT: the first string, or all of them with the field separator, or with none; SPF: all. */
@@ -221,6 +222,8 @@ static enum rc ask(struct query *q, struct slice name, enum dns_type type, struc
 		    task_until(task, (uint64_t)q->retrans_s * 1000 * (uint64_t)(q->retry > 0 ? q->retry : 1));
 	rc = dns_query(task, name, type, answer, q->err);
 	task->until = saved;
+	if (rc == OK && q->dnssec != NEVER)
+		q->sc->lookup_dnssec_authenticated = answer->authentic ? SLICE("yes") : SLICE("no");
 	if (rc == OK && q->dnssec == STRICT && !answer->authentic)
 		return err_set(q->err, DEFER, "the answer is not authenticated by DNSSEC");
 	return rc;
@@ -279,7 +282,7 @@ static enum rc ask_csa(struct query *q, struct slice name)
 			str_addc(&q->out, q->separator);
 		q->found = true;
 		str_addc(&q->out, code);
-		str_addc(&q->out, field_separator(q));
+		add_field_separator(q);
 		str_add(&q->out, r->name);
 	}
 	return OK;

@@ -325,6 +325,8 @@ static enum rc iplsearch_find(struct scope *sc, const struct lookup_type *type,
 	/* Defaults ("iplsearch*") look for the key "*", which no network matches. */
 	if (slice_eq(request->key, SLICE("*")))
 		return FAIL;
+	if (!request->key.len)
+		return FAIL; /* and no mistake: it may be a variable that is not set */
 	if (!ip_parse(request->key, &ip))
 		return err_set(
 		    err, DEFER,
@@ -382,14 +384,14 @@ static enum rc pattern_find(struct scope *sc, const struct lookup_type *type,
 	struct slice rest, line = SLICE_EMPTY, pattern, data;
 	struct text_file *file;
 	enum rc rc;
-	bool not ;
+	bool negated;
 
 	rc = text_file_get(sc->task, request->file, &pattern_file, &file, err);
 	if (rc != OK)
 		return rc;
 	rest = file->bytes;
 	rc = FAIL;
-	while (rc == FAIL && lsearch_next(&rest, &line)) {
+	while (rc == FAIL && request->key.len && lsearch_next(&rest, &line)) {
 		char *room = line.ptr[0] == '"' ? arena_bytes(sc->task->arena, line.len) : NULL;
 
 		if (line.ptr[0] == '"' && !room) {
@@ -404,11 +406,11 @@ static enum rc pattern_find(struct scope *sc, const struct lookup_type *type,
 				continue; /* a forced failure: the line is left out */
 			}
 		}
-		not = pattern.len && pattern.ptr[0] == '!';
-		if (not )
+		negated = pattern.len && pattern.ptr[0] == '!';
+		if (negated)
 			pattern = slice_ltrim(slice_from(pattern, 1));
 		rc = pattern_matches(sc, pattern, request->key, err);
-		if (not &&(rc == OK || rc == FAIL))
+		if (negated && (rc == OK || rc == FAIL))
 			rc = rc == OK ? FAIL : OK;
 	}
 	if (rc == OK)

@@ -146,14 +146,14 @@ static bool last_affix(struct slice affix, struct slice *key_ret)
 }
 
 /* The affix before the whole key, then before what is left when leading components are taken off, as long as
- * there are enough of them. */
+ * enough of them remain. */
 static enum rc find_partial(struct finding *f, struct slice key, struct slice *wild, struct slice *fixed)
 {
 	struct slice rest = key, affix = f->spec->partial_affix, last;
 	unsigned keep = (unsigned)f->spec->partial;
 	enum rc rc = FAIL;
 
-	if (affix.len && count_components(key) >= keep) {
+	if (affix.len) { /* with the whole key, however few components it has */
 		rc = find_affixed(f, affix, key);
 		if (rc != FAIL) {
 			*wild = slice_sub(key, 0, 0);
@@ -180,7 +180,7 @@ static enum rc find_partial(struct finding *f, struct slice key, struct slice *w
 		return FAIL;
 	rc = find(f, last);
 	if (rc == OK) {
-		*wild = slice_sub(key, 0, key.len - rest.len);
+		*wild = key;
 		*fixed = SLICE_EMPTY;
 	}
 	return rc;
@@ -213,8 +213,14 @@ enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, struct sli
 	struct slice want;
 	enum rc rc;
 
-	/* An empty key finds nothing by itself, but a default serves it too. */
-	rc = key.len ? find(&f, key) : FAIL;
+	/* An empty key finds nothing by itself, but a default serves it too, and the file has to be there. */
+	rc = key.len || !spec->type->query ? find(&f, key) : FAIL;
+	if (rc == OK && !key.len)
+		rc = FAIL;
+	if (rc == OK && spec->partial >= 0) {
+		wild = slice_sub(key, 0, 0);
+		fixed = key;
+	}
 	if (rc == FAIL && spec->partial >= 0)
 		rc = find_partial(&f, key, &wild, &fixed);
 	if (rc == FAIL && spec->star)

@@ -12,6 +12,7 @@ static enum rc domain_match(struct matching *m, const struct compiled *list, str
 	inner.kind = LIST_DOMAIN;
 	inner.subject = inner.subject_lower = m->domain;
 	inner.caseful = m->item;
+	inner.in_address = !m->item;
 	rc = list_match(&inner, list);
 	*value_ret = inner.value;
 	return rc;
@@ -38,8 +39,9 @@ enum rc address_entry_match(struct matching *m, const struct entry *entry)
 	rc = domain_match(m, entry->address.domain, &value);
 	if (rc != OK)
 		return rc;
-	m->value = arena_printf(m->sc->task->arena, "%s%.*s@%.*s", entry->address.star ? "*" : "",
-				SLICE_ARG(pattern), SLICE_ARG(value.ptr ? value : SLICE_EMPTY));
+	m->value = arena_printf(m->sc->task->arena, "%s%.*s@%.*s",
+				entry->address.star && !entry->address.bare ? "*" : "", SLICE_ARG(pattern),
+				SLICE_ARG(value.ptr ? value : SLICE_EMPTY));
 	m->value.taint = entry->text.taint;
 	return m->value.ptr ? OK : err_memory(m->err);
 }
@@ -61,12 +63,20 @@ static enum rc local_parts_match(struct matching *m, struct slice list, struct s
 		list = slice_sub(list, 0, last < 0 ? 0 : (size_t)last);
 	}
 	inner.kind = LIST_LOCAL_PART;
+	inner.in_address = !m->item;
 	inner.subject = m->local;
 	inner.subject_lower = slice_sub(m->subject_lower, 0, m->local.len);
 	rc = list_cache_get(m->sc->task->shard, LIST_LOCAL_PART, list, &cached, m->err);
 	if (rc != OK)
 		return rc;
 	rc = list_decide(&inner, cached->compiled, &decided);
+	m->value = inner.value;
+	if (rc == OK && inner.value.ptr) {
+		m->value =
+		    arena_copy(m->sc->task->arena, inner.value); /* it may be text of the cached list */
+		if (!m->value.ptr)
+			rc = err_memory(m->err);
+	}
 	list_cache_put(cached);
 	if (decided)
 		next_ret->ptr = NULL;
@@ -86,10 +96,8 @@ enum rc at_lookup_match(struct matching *m, const struct entry *entry)
 				 spec->type->query ? entry->lookup.rest : key, &list, NULL, NULL, m->err);
 		if (rc == OK)
 			rc = local_parts_match(m, list, &next);
-		if (rc != FAIL || !next.ptr || spec->type->query) {
-			m->value = SLICE_EMPTY;
+		if (rc != FAIL || !next.ptr || spec->type->query)
 			return rc;
-		}
 		key = next;
 	}
 	return err_set(m->err, DEFER, "loop in \"%.*s\"", SLICE_ARG(entry->text));

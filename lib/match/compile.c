@@ -111,7 +111,8 @@ static bool as_address(struct slice s, struct set_item *ret)
 	if (at < 0)
 		return s.len > 0 && as_domain(s, SET_DOMAIN, ret);
 	domain = slice_from(s, (size_t)at + 1);
-	if (s.ptr[0] == '@' || s.ptr[0] == '+' || s.ptr[0] == '^' || s.ptr[0] == '/' || domain.len == 0)
+	if (s.ptr[0] == '@' || s.ptr[0] == '+' || s.ptr[0] == '^' || s.ptr[0] == '/' || domain.len == 0 ||
+	    ascii_is_space(domain.ptr[0]))
 		return false;
 	if (at > 0 && s.ptr[at - 1] == '@')
 		return false;
@@ -164,9 +165,19 @@ static struct set_item *run_collect(struct compiling *c, uint32_t first, uint32_
 	return items;
 }
 
+/* Exim takes a mask that is too long for the address, but not for any, as one of full length. */
 static bool net_of(struct slice s, struct ip_addr *net, unsigned *bits)
 {
-	return cidr_parse(s, net, bits);
+	ptrdiff_t slash = slice_find(s, '/');
+	uint64_t long_bits;
+
+	if (cidr_parse(s, net, bits))
+		return true;
+	if (slash < 0 || !ip_parse(slice_sub(s, 0, (size_t)slash), net) || net->family != 4 ||
+	    !parse_u64(slice_from(s, (size_t)slash + 1), &long_bits) || long_bits > 128)
+		return false;
+	*bits = 32;
+	return true;
 }
 
 static bool nets_build(struct compiling *c, uint32_t first, uint32_t *count_ret, struct entry *entry)
@@ -178,14 +189,20 @@ static bool nets_build(struct compiling *c, uint32_t first, uint32_t *count_ret,
 	while (first + count < c->count && c->items[first + count].negated == c->items[first].negated &&
 	       net_of(c->items[first + count].text, &net, &bits))
 		count++;
-	net_set_init(&entry->nets);
-	if (!net_set_reserve(&entry->nets, c->arena, count))
+	net_set_init(&entry->nets.set);
+	if (!net_set_reserve(&entry->nets.set, c->arena, count))
+		return false;
+	/* What stands in a file becomes $host_data. */
+	entry->nets.lines = c->flags & COMPILE_FILE ? arena_array(c->arena, struct slice, count) : NULL;
+	if ((c->flags & COMPILE_FILE) && !entry->nets.lines)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
+		if (entry->nets.lines)
+			entry->nets.lines[i] = c->items[first + i].text;
 		if (net_of(c->items[first + i].text, &net, &bits))
-			net_set_add(&entry->nets, &net, bits, i);
+			net_set_add(&entry->nets.set, &net, bits, i);
 	}
-	net_set_finish(&entry->nets);
+	net_set_finish(&entry->nets.set);
 	*count_ret = count;
 	entry->kind = ENTRY_NETS;
 	return true;
@@ -277,7 +294,8 @@ static bool compile_plus(struct compiling *c, struct entry *entry)
 	for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
 		bool host = flags[i].flag != FLAG_CASEFUL;
 
-		if (!slice_eq(entry->text, flags[i].name) || host != (c->kind == LIST_HOST) ||
+		if (entry->negated || !slice_eq(entry->text, flags[i].name) ||
+		    host != (c->kind == LIST_HOST) ||
 		    (!host && c->kind != LIST_ADDRESS && c->kind != LIST_LOCAL_PART))
 			continue;
 		entry->kind = ENTRY_FLAG;
@@ -302,6 +320,15 @@ static void compile_literal(struct compiling *c, struct entry *entry)
 		set_bad(c, entry, "no memory for \"%.*s\"", entry->text);
 }
 
+static bool is_host_name(struct slice s)
+{
+	for (uint32_t i = 0; i < s.len; i++) {
+		if (!ascii_is_alnum(s.ptr[i]) && s.ptr[i] != '-' && s.ptr[i] != '.' && s.ptr[i] != '_')
+			return false;
+	}
+	return true;
+}
+
 static void compile_host(struct compiling *c, struct entry *entry)
 {
 	struct slice s = entry->text;
@@ -319,7 +346,7 @@ static void compile_host(struct compiling *c, struct entry *entry)
 	else if (s.ptr[0] == '*')
 		entry->kind = ENTRY_SUFFIX;
 	else
-		entry->kind = ENTRY_HOST_NAME;
+		entry->kind = slice_eq(s, SLICE("@")) || is_host_name(s) ? ENTRY_HOST_NAME : ENTRY_HOST_TEXT;
 }
 
 static void compile_domain(struct compiling *c, struct entry *entry)
@@ -396,7 +423,7 @@ static void compile_address(struct compiling *c, struct entry *entry)
 	     slice_starts(slice_from(s, (size_t)at), SLICE("@mx_"))))
 		at--;
 	local = at < 0 ? SLICE("*") : slice_sub(s, 0, (size_t)at);
-	domain = at < 0 ? s : slice_from(s, (size_t)at + 1);
+	domain = at < 0 ? s : slice_ltrim(slice_from(s, (size_t)at + 1));
 	entry->kind = ENTRY_ADDRESS;
 	entry->address.bare = at < 0;
 	entry->address.star = local.len && local.ptr[0] == '*';
@@ -412,7 +439,7 @@ static void compile_item(struct compiling *c, const struct item *item, struct en
 	entry->text = item->text;
 	if (compile_plus(c, entry))
 		return;
-	if (item->text.len && item->text.ptr[0] == '/' && !(c->flags & (COMPILE_FILE | COMPILE_ONE)) &&
+	if (item->text.len && item->text.ptr[0] == '/' && !(c->flags & (COMPILE_FILE | COMPILE_PATTERN)) &&
 	    c->kind != LIST_STRING) {
 		entry->kind = ENTRY_FILE;
 		return;

@@ -39,6 +39,16 @@ static enum rc net_lookup(struct matching *m, const struct entry *entry)
 	return lookup_find(m->sc, spec, entry->lookup.rest, key, &m->value, NULL, NULL, m->err);
 }
 
+/* "192.0.2": no name, and what the system would make of it (192.0.0.2) nobody meant. */
+static bool is_number(struct slice name)
+{
+	for (uint32_t i = 0; i < name.len; i++) {
+		if (!ascii_is_digit(name.ptr[i]) && name.ptr[i] != '.')
+			return false;
+	}
+	return true;
+}
+
 /* A name without wildcards stands for its addresses. */
 static enum rc name_match(struct matching *m, struct slice name)
 {
@@ -46,7 +56,7 @@ static enum rc name_match(struct matching *m, struct slice name)
 	bool exists;
 	enum rc rc;
 
-	if (m->no_names)
+	if (m->no_names || is_number(name))
 		return RC_UNKNOWN;
 	if (slice_eq(name, SLICE("@")) && main)
 		name = main->primary_hostname;
@@ -54,7 +64,8 @@ static enum rc name_match(struct matching *m, struct slice name)
 	return rc == FAIL && !exists ? RC_UNKNOWN : rc;
 }
 
-/* The names of the host, looked up if need be. RC_UNKNOWN: it has none. */
+/* The names of the host, looked up if need be. RC_UNKNOWN: it has none. A name that cannot be found out just now is
+ * none either: Exim sees it so, whatever its manual says, and clients whose reverse DNS is always broken are many. */
 static enum rc names_get(struct matching *m, struct slice *first, const struct slice **more,
 			 unsigned *more_count)
 {
@@ -69,7 +80,7 @@ static enum rc names_get(struct matching *m, struct slice *first, const struct s
 	if (m->client) {
 		rc = client_host_name(m->sc, m->err);
 		if (rc != OK)
-			return rc == FAIL ? RC_UNKNOWN : rc;
+			return rc == CANCELLED ? rc : RC_UNKNOWN;
 		*first = m->sc->client->host_name;
 		*more = m->sc->client->host_aliases;
 		*more_count = m->sc->client->host_alias_count;
@@ -78,7 +89,7 @@ static enum rc names_get(struct matching *m, struct slice *first, const struct s
 	if (!m->host_name.ptr || !m->host_name.len) {
 		rc = host_names_find(m->sc, m->sc->task->arena, m->ip, &names, &count, m->err);
 		if (rc != OK)
-			return rc == FAIL ? RC_UNKNOWN : rc;
+			return rc == CANCELLED ? rc : RC_UNKNOWN;
 		m->host_name = names[0];
 		*more = names + 1;
 		*more_count = count - 1;
@@ -103,6 +114,17 @@ static enum rc by_name(struct matching *m, const struct entry *entry)
 	return rc;
 }
 
+static enum rc nets_match(struct matching *m, const struct entry *entry)
+{
+	uint32_t index = net_set_find(&entry->nets.set, m->ip);
+
+	if (index == NET_NONE)
+		return FAIL;
+	if (entry->nets.lines)
+		m->value = entry->nets.lines[index];
+	return OK;
+}
+
 enum rc host_entry_match(struct matching *m, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_ANY)
@@ -111,7 +133,7 @@ enum rc host_entry_match(struct matching *m, const struct entry *entry)
 		return entry->kind == ENTRY_EMPTY ? OK : FAIL;
 	switch (entry->kind) {
 	case ENTRY_NETS:
-		return net_set_find(&entry->nets, m->ip) != NET_NONE ? OK : FAIL;
+		return nets_match(m, entry);
 	case ENTRY_SELF_IP:
 		return host_is_local(m->sc->conf, m->ip) ? OK : FAIL;
 	case ENTRY_HOST_NAME:
@@ -125,6 +147,7 @@ enum rc host_entry_match(struct matching *m, const struct entry *entry)
 		return by_name(m, entry);
 	case ENTRY_SUFFIX:
 	case ENTRY_REGEX:
+	case ENTRY_HOST_TEXT:
 		return by_name(m, entry);
 	default:
 		return FAIL;

@@ -24,6 +24,12 @@ void number_add(struct matching *m, struct slice part)
 	m->sc->numeric_count = m->number;
 }
 
+/* All but regular expressions see the subject in lower case unless letters count by case. */
+static struct slice key_subject(const struct matching *m)
+{
+	return m->caseful ? m->subject : m->subject_lower;
+}
+
 /* $0, $1...: what the pattern matched, for lists of domains and local parts; and for match_item(), whose parts come one
  * behind the other. */
 static void numbers_set(struct matching *m, const struct slice *numbers, unsigned count)
@@ -35,11 +41,20 @@ static void numbers_set(struct matching *m, const struct slice *numbers, unsigne
 			number_add(m, numbers[i]);
 		return;
 	}
-	if (m->kind != LIST_DOMAIN && m->kind != LIST_LOCAL_PART && m->kind != LIST_STRING)
+	if (m->in_address || (m->kind != LIST_DOMAIN && m->kind != LIST_LOCAL_PART && m->kind != LIST_STRING))
 		return;
 	for (unsigned i = 0; i < count; i++)
 		m->sc->numeric[i] = numbers[i].ptr ? numbers[i] : SLICE_EMPTY;
 	m->sc->numeric_count = count;
+}
+
+/* $0 alone: an item without wildcards matched. */
+static void subject_number_set(struct matching *m)
+{
+	struct slice subject = key_subject(m);
+
+	if (!m->item)
+		numbers_set(m, &subject, 1);
 }
 
 static enum rc regex_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
@@ -76,6 +91,14 @@ static enum rc suffix_entry_match(struct matching *m, const struct entry *entry,
 	return OK;
 }
 
+/* $0 is the subject, $1 and $2 the wild and the fixed part of the key. */
+static void lookup_numbers_set(struct matching *m, struct slice wild, struct slice fixed)
+{
+	struct slice numbers[3] = {key_subject(m), wild, fixed};
+
+	numbers_set(m, numbers, fixed.ptr ? 3 : wild.ptr ? 2 : 1);
+}
+
 static enum rc lookup_entry_match(struct matching *m, const struct entry *entry, struct slice subject)
 {
 	const struct lookup_spec *spec = &entry->lookup.spec;
@@ -86,7 +109,7 @@ static enum rc lookup_entry_match(struct matching *m, const struct entry *entry,
 	if (spec->type->query) {
 		file = SLICE_EMPTY;
 		key = entry->lookup.rest;
-	} else if (!subject.len) {
+	} else if (!subject.len && m->kind != LIST_DOMAIN && m->kind != LIST_LOCAL_PART) {
 		return FAIL;
 	}
 	if (m->kind == LIST_ADDRESS && spec->partial >= 0) { /* whole addresses have no parts */
@@ -95,9 +118,11 @@ static enum rc lookup_entry_match(struct matching *m, const struct entry *entry,
 		spec = &whole;
 	}
 	rc = lookup_find(m->sc, spec, file, key, &m->value, &wild, &fixed, m->err);
-	if (rc == OK && m->item && m->kind == LIST_DOMAIN && (wild.ptr || spec->partial >= 0)) {
+	if (rc == OK && !m->item)
+		lookup_numbers_set(m, wild, fixed);
+	if (rc == OK && m->item && m->kind == LIST_DOMAIN && wild.ptr) {
 		number_add(m, wild);
-		number_add(m, wild.ptr ? fixed : key); /* a key without wild part is a fixed one */
+		number_add(m, fixed);
 	}
 	return rc;
 }
@@ -111,6 +136,8 @@ enum rc pattern_entry_match(struct matching *m, const struct entry *entry, struc
 		return suffix_entry_match(m, entry, subject);
 	case ENTRY_LOOKUP:
 		return lookup_entry_match(m, entry, subject);
+	case ENTRY_HOST_TEXT:
+		return slice_eq_nocase(entry->text, subject) ? OK : FAIL;
 	default:
 		return FAIL;
 	}
@@ -176,14 +203,13 @@ static enum rc set_entry_match(struct matching *m, const struct entry *entry)
 	m->value = text = set_item_text(set, index);
 	if (m->item && !set_item_parts(m, &set->items[index], text))
 		return FAIL;
-	if (m->item) {
-		/* its numbers are set */
-	} else if (set->items[index].kind == SET_SUFFIX) {
-		numbers[0] = m->subject;
-		numbers[1] = slice_sub(m->subject, 0, m->subject.len - set->items[index].len);
-		numbers_set(m, numbers, 2);
+	if (!m->item) { /* else its numbers are set */
+		numbers[0] = key_subject(m);
+		if (set->items[index].kind == SET_SUFFIX)
+			numbers[1] = slice_sub(numbers[0], 0, m->subject.len - set->items[index].len);
+		numbers_set(m, numbers, set->items[index].kind == SET_SUFFIX ? 2 : 1);
 	}
-	if (set->items[index].kind >= SET_DOMAIN && slice_find(text, '@') < 0) {
+	if (set->items[index].kind >= SET_DOMAIN && !m->in_file && slice_find(text, '@') < 0) {
 		m->value = arena_printf(m->sc->task->arena, "@%.*s", SLICE_ARG(text));
 		if (!m->value.ptr)
 			return err_memory(m->err);
@@ -235,7 +261,9 @@ static enum rc file_entry_match(struct matching *m, const struct entry *entry, s
 	if (rc != OK)
 		return rc;
 	built = file->built;
+	m->in_file++;
 	rc = entries_match(m, built->compiled, flags, decided);
+	m->in_file--;
 	/* The value may be text of the file, which goes with its cache. */
 	if (rc == OK && *decided && m->value.ptr) {
 		m->value = arena_copy(m->sc->task->arena, m->value);
@@ -279,6 +307,7 @@ static enum rc self_entry_match(struct matching *m)
 
 	if (!main || !slice_eq_nocase(main->primary_hostname, m->subject))
 		return FAIL;
+	subject_number_set(m);
 	m->value = main->primary_hostname;
 	return OK;
 }
@@ -296,20 +325,24 @@ static enum rc self_literal_match(struct matching *m)
 		s = slice_from(s, 5);
 	if (!ip_parse(s, &ip) || !host_is_local(m->sc->conf, &ip))
 		return FAIL;
+	subject_number_set(m);
 	m->value = SLICE("@[]");
 	return OK;
 }
 
-/* Lookups by the whole subject see what they saw in Exim: local parts and addresses in lower case unless
- * caseful. */
-static struct slice key_subject(const struct matching *m)
+/* Regular expressions see a domain or local part as it was given, and may want to know its case. */
+static struct slice regex_subject(const struct matching *m, const struct entry *entry)
 {
-	return m->caseful ? m->subject : m->subject_lower;
+	return entry->kind == ENTRY_REGEX && m->kind != LIST_ADDRESS ? m->subject : key_subject(m);
 }
 
 /* One entry that is neither flag nor file. */
 static enum rc entry_match(struct matching *m, const struct entry *entry)
 {
+	/* A local part alone is no address. */
+	if (m->kind == LIST_ADDRESS && m->subject.len && !m->domain.ptr && entry->kind != ENTRY_BAD &&
+	    entry->kind != ENTRY_NAMED)
+		return FAIL;
 	switch (entry->kind) {
 	case ENTRY_BAD:
 		return err_set(m->err, DEFER, "%.*s", SLICE_ARG(entry->text));
@@ -339,7 +372,7 @@ static enum rc entry_match(struct matching *m, const struct entry *entry)
 	case ENTRY_AT_LOOKUP:
 		return at_lookup_match(m, entry);
 	default:
-		return pattern_entry_match(m, entry, key_subject(m));
+		return pattern_entry_match(m, entry, regex_subject(m, entry));
 	}
 }
 
@@ -366,16 +399,21 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 			return rc;
 		if (rc == RC_UNKNOWN && flags->ignore_unknown)
 			continue;
-		if (rc == RC_UNKNOWN)
-			return flags->include_unknown ? OK : FAIL;
 		if (rc == DEFER && flags->ignore_defer)
 			continue;
+		/* Lines of a file leave it to the list that they stand in: the answer is for all of it. */
+		if ((rc == RC_UNKNOWN || rc == DEFER) && list->in_file)
+			return rc;
+		if (rc == RC_UNKNOWN)
+			return flags->include_unknown ? OK : FAIL;
 		if (rc == DEFER)
 			return flags->include_defer ? OK : DEFER;
 		if (entry->kind == ENTRY_FILE ? !decided_inside : rc != OK)
 			continue;
 		if (entry->kind == ENTRY_SET)
 			m->value.taint = list->taint; /* text of a clean list is clean, whatever it matched */
+		if (rc == OK && list->in_file && entry->kind != ENTRY_SET && entry->kind != ENTRY_NETS)
+			m->value = entry->text; /* the line, not what it found */
 		if ((rc == OK) != entry->negated)
 			return OK;
 		m->value = none;

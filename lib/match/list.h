@@ -22,7 +22,8 @@ enum entry_kind {
 	ENTRY_SELF,      /* "@" of domain lists */
 	ENTRY_SELF_IP,   /* "@[]" */
 	ENTRY_MX,        /* "@mx_any", "@mx_primary", "@mx_secondary", with "/ignore=" */
-	ENTRY_HOST_NAME, /* a host's name, or "@" */
+	ENTRY_HOST_NAME, /* a host's name, which stands for its addresses, or "@" */
+	ENTRY_HOST_TEXT, /* what cannot be a name: compared with the client's names */
 	ENTRY_NAMED,     /* "+name" */
 	ENTRY_FLAG,      /* "+caseful", "+include_unknown" ... */
 	ENTRY_LOOKUP,    /* "type;file or query" */
@@ -47,7 +48,10 @@ struct entry {
 	struct slice text; /* the item, without "!"; ENTRY_BAD: the mistake */
 	union {
 		struct set set;
-		struct net_set nets;
+		struct {
+			struct net_set set;
+			struct slice *lines; /* by index; NULL: not in a file */
+		} nets;
 		const struct regex *regex; /* without regard to case; NULL: compiled when it is needed */
 		enum entry_flag flag;
 		struct {
@@ -128,6 +132,8 @@ struct matching {
 	struct slice given;         /* item: the whole address, $0 */
 	unsigned number;            /* item: the next of $1, $2... */
 	struct slice value;         /* of the match; ptr NULL: none */
+	unsigned in_file;           /* the items are lines of a file */
+	bool in_address;            /* the list belongs to an item of an address list: sets no numbers */
 	unsigned depth;
 };
 /* OK, FAIL, DEFER, CANCELLED. */

@@ -201,7 +201,7 @@ static bool begin_address(struct matching *m, struct scope *sc, struct slice add
 	if (!begin(m, sc, LIST_ADDRESS, address, false, err))
 		return false;
 	m->local = at < 0 ? address : slice_sub(address, 0, (size_t)at);
-	m->domain = at < 0 ? SLICE_EMPTY : slice_from(m->subject_lower, (size_t)at + 1);
+	m->domain = at < 0 ? (struct slice){NULL, 0, CLEAN} : slice_from(m->subject_lower, (size_t)at + 1);
 	if (m->subject.ptr != m->subject_lower.ptr && at >= 0) {
 		struct str s = str_make(sc->task->arena);
 

@@ -2,31 +2,30 @@
 
 #include "list.h"
 
-/* Our address, and not one that is to be ignored? */
-static enum rc ip_counts(struct matching *m, const struct compiled *ignore, const struct ip_addr *ip)
+/* OK: the address is one that is to be ignored. */
+static enum rc ip_ignored(struct matching *m, const struct compiled *ignore, const struct ip_addr *ip)
 {
 	struct matching inner = *m;
-	enum rc rc;
 
-	if (!host_is_local(m->sc->conf, ip))
-		return FAIL;
 	if (!ignore)
-		return OK;
+		return FAIL;
 	inner.kind = LIST_HOST;
 	inner.ip = ip;
 	inner.no_names = true;
 	inner.client = false;
-	rc = list_match(&inner, ignore);
-	return rc == OK ? FAIL : rc == FAIL ? OK : rc;
+	return list_match(&inner, ignore);
 }
 
-static enum rc exchanger_is_local(struct matching *m, const struct compiled *ignore, struct slice name)
+/* *gone: all of its addresses are ignored, so it is as if there were no such exchanger. */
+static enum rc exchanger_is_local(struct matching *m, const struct compiled *ignore, struct slice name,
+				  bool *gone)
 {
 	static const enum dns_type types[] = {DNS_A, DNS_AAAA};
 	const struct match_options *options = m->sc->conf ? conf_group(m->sc->conf, CONF_MATCH) : NULL;
-	bool deferred = false;
+	bool deferred = false, ignored = false, counts = false;
 	enum rc rc;
 
+	*gone = false;
 	if (options && options->hosts_treat_as_local) {
 		rc = match_domain(m->sc, options->hosts_treat_as_local, name, NULL, m->err);
 		if (rc != FAIL)
@@ -40,19 +39,25 @@ static enum rc exchanger_is_local(struct matching *m, const struct compiled *ign
 			return rc;
 		deferred |= rc == DEFER;
 		for (unsigned i = 0; rc == OK && i < answer.count; i++) {
-			enum rc counts = ip_counts(m, ignore, &answer.records[i].ip);
-
-			if (counts != FAIL)
-				return counts;
+			rc = ip_ignored(m, ignore, &answer.records[i].ip);
+			if (rc != OK && rc != FAIL)
+				return rc;
+			if (rc == FAIL && host_is_local(m->sc->conf, &answer.records[i].ip))
+				return OK;
+			ignored |= rc == OK;
+			counts |= rc == FAIL;
+			rc = OK;
 		}
 	}
+	*gone = ignored && !counts && !deferred;
 	return deferred ? DEFER : FAIL;
 }
 
 enum rc mx_entry_match(struct matching *m, const struct entry *entry)
 {
-	bool primary = false, secondary = false, deferred = false;
+	bool primary = false, secondary = false, deferred = false, any = false, gone;
 	struct dns_answer answer;
+	unsigned first = 0;
 	enum rc rc;
 
 	if (!m->subject.len)
@@ -65,18 +70,27 @@ enum rc mx_entry_match(struct matching *m, const struct entry *entry)
 
 		if (!mx->name.len || slice_eq(mx->name, SLICE(".")))
 			continue; /* a null MX */
-		rc = exchanger_is_local(m, entry->mx.ignore, mx->name);
+		rc = exchanger_is_local(m, entry->mx.ignore, mx->name, &gone);
 		if (rc == CANCELLED)
 			return rc;
+		if (gone)
+			continue;
+		if (!any)
+			first = mx->preference;
+		any = true;
 		deferred |= rc == DEFER;
-		if (rc == OK && mx->preference == answer.records[0].preference)
+		if (rc == OK && mx->preference == first)
 			primary = true;
 		else if (rc == OK)
 			secondary = true;
 	}
 	m->value = entry->text;
-	if ((primary && entry->mx.which != MX_SECONDARY) ||
-	    (secondary && !primary && entry->mx.which != MX_PRIMARY))
+	if (entry->mx.which == MX_ANY && (primary || secondary))
 		return OK;
-	return deferred && !primary ? DEFER : FAIL;
+	if (primary)
+		return entry->mx.which == MX_PRIMARY ? OK : FAIL;
+	/* Whoever could not be asked may be us, and then it is the other case. */
+	if (deferred)
+		return DEFER;
+	return secondary && entry->mx.which == MX_SECONDARY ? OK : FAIL;
 }

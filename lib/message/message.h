@@ -441,7 +441,10 @@ struct scope {
 	struct slice value, item; /* $value, $item; ptr NULL: not set */
 	struct slice auth[3];     /* $auth1 ... */
 	struct slice lookup_value;
-	int run_code; /* $runrc */
+	struct slice ldap_dn; /* of the entry that the last LDAP lookup found */
+	struct slice
+	    lookup_dnssec_authenticated; /* "yes", "no": by the last question to the DNS that wanted to know */
+	int run_code;                    /* $runrc */
 	struct slice prvscheck_address, prvscheck_keynum, prvscheck_result;
 	/* Results that conditions leave behind: */
 	struct slice host_data, domain_data, local_part_data, sender_data, recipient_data, acl_verify_message;
