@@ -61,6 +61,7 @@ static void macros(struct conf *conf)
 	lookup_macros(conf);
 	language_macros(conf);
 	acl_macros(conf);
+	mailauth_macros(conf);
 }
 
 const struct conf_language server_registry = {
@@ -81,6 +82,7 @@ void rooms_leave(struct shard *shard)
 	match_done(shard);
 	lookup_done(shard);
 	redis_done(shard);
+	mailauth_done(shard);
 	expand_done(shard);
 	tls_done(shard);
 	dns_done(shard);

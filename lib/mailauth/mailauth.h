@@ -118,6 +118,58 @@ struct slice dkim_current_status(struct scope *sc);
 
 extern const struct variable_table dkim_variables;
 
+/* ---- Signing: DKIM-Signature, and ARC sets ------------------------------------------------------------------- */
+
+/* A private key: RSA or Ed25519. */
+struct mailauth_key;
+/* value: an absolute file name, or the key itself: PEM (PKCS #1, PKCS #8), or the base64 of DER or of the 32 bytes of an Ed25519
+ * key. What a file holds is kept by the shard and read again when it has changed. The key lives in task->arena. Parks.
+ * FAIL: it cannot be read, or is no key; DEFER: no memory, or the file system has trouble. */
+NODISCARD enum rc mailauth_key_get(struct task *task, struct slice value, const struct mailauth_key **key_ret,
+				   struct err *err);
+
+/* A message as it will be sent: header fields and body, each of which is hashed once however many signatures there are. */
+struct body_hashes;
+struct mailauth_text {
+	struct task *task;
+	struct slice header; /* with CRLF line ends, without the empty line */
+	struct slice *fields;
+	unsigned field_count;
+	struct body_hashes *hashes;
+	/* The next piece of the body, CRLF line ends; FAIL with no text at its end. */
+	enum rc (*next)(struct mailauth_text *text, struct slice *piece_ret, struct err *err);
+	void *arg;
+};
+/* Takes the header apart. text->task, header, next and arg are the caller's. DEFER: no memory. */
+NODISCARD enum rc mailauth_text_init(struct mailauth_text *text, struct err *err);
+
+struct dkim_signer {
+	struct slice domain, selector;
+	struct slice identity; /* i=; empty: none */
+	struct slice
+	    sign_headers; /* a colon list: "Name", "=Name" all that are there, "+Name" and one more; empty: the usual */
+	bool header_relaxed, body_relaxed;
+	bool sha512;     /* in place of sha256 */
+	bool timestamps; /* t= and x= */
+	uint64_t created, expires;
+	const struct mailauth_key *key;
+};
+/* The usual list: _DKIM_SIGN_HEADERS, and with "+" before each name _DKIM_OVERSIGN_HEADERS. */
+extern const char dkim_sign_headers[];
+void mailauth_macros(struct conf *conf);
+/* Asks for the body hash that the signature needs; all are asked for before mailauth_text_read() goes through the body. Does not
+ * park. DEFER: no memory. */
+NODISCARD enum rc dkim_sign_prepare(struct mailauth_text *text, const struct dkim_signer *signer,
+				    struct err *err);
+/* Reads the body once. Parks. Results of text->next. */
+NODISCARD enum rc mailauth_text_read(struct mailauth_text *text, struct err *err);
+/* Appends a DKIM-Signature field with its CRLF. Parks: an RSA key works in a helper thread, for it takes milliseconds.
+ * FAIL: not to be signed (no From field, no name); DEFER: no memory, no helper; CANCELLED. */
+NODISCARD enum rc dkim_sign(struct mailauth_text *text, const struct dkim_signer *signer, struct str *out,
+			    struct err *err);
+/* Frees what the shard keeps for this room, when it ends. */
+void mailauth_done(struct shard *shard);
+
 /* Main options of this room. */
 extern const struct conf_group mailauth_conf_group;
 struct mailauth_options {

@@ -77,6 +77,10 @@ NODISCARD enum rc smtp_fill_transaction(struct scope *sc, const struct transport
 					const struct delivery *delivery, struct address **addresses,
 					unsigned count, unsigned extensions, struct smtp_transaction *t,
 					struct err *err);
+/* DKIM signatures in front of t->headers, as the dkim_... options say; what has to be sent is in *t. OK, also when nothing is to
+ * be signed or signing failed where that is allowed (and told in the log); DEFER: not without a signature. Parks. */
+NODISCARD enum rc smtp_sign(struct scope *sc, const struct smtp_transport *s, struct smtp_transaction *t,
+			    struct err *err);
 /* What a reply (or its absence) means for one address. */
 void smtp_set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum rc rc,
 		      const struct smtp_reply *reply, const struct host_item *host, const struct err *err);

@@ -121,21 +121,12 @@ static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsig
 /* What must be so and cannot be is a reason to wait, never to do without. */
 static enum rc check_needs(struct scope *sc, const struct smtp_transport *s, struct err *err)
 {
-	struct slice domain, proxy;
-	bool strict;
+	struct slice proxy;
 	enum rc rc;
 
 	rc = expand_option(sc, s->socks_proxy, &proxy, err);
 	if (rc == OK && proxy.len)
 		return err_set(err, DEFER, "socks_proxy is set, but this version cannot use SOCKS");
-	if (rc == OK && s->dkim_strict && s->dkim_domain) {
-		rc = expand_option_bool(sc, s->dkim_strict, false, &strict, err);
-		if (rc == OK && strict)
-			rc = expand_option(sc, s->dkim_domain, &domain, err);
-		if (rc == OK && strict && domain.len)
-			return err_set(err, DEFER,
-				       "dkim_strict is set, but this version cannot sign with DKIM");
-	}
 	return rc == FAIL ? DEFER : rc;
 }
 

@@ -172,6 +172,8 @@ enum rc smtp_fill_transaction(struct scope *sc, const struct transport *transpor
 		t->message = NULL; /* the body is in what the filter gave */
 	else if (rc == OK)
 		rc = compose_headers(sc, transport, delivery, true, &t->headers, err);
+	if (rc == OK && transport_is_smtp(transport))
+		rc = smtp_sign(sc, (const struct smtp_transport *)transport, t, err);
 	if (rc == OK)
 		rc = fill_recipients(sc, transport, addresses, count, extensions, t, err);
 	if (rc == OK)

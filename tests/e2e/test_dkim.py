@@ -2,7 +2,9 @@
 import base64
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 import harness
@@ -147,6 +149,157 @@ class DkimTest(SluiceTest):
                     self.assertRegex(lines, r"DKIM: d=(football\.test)? s=\w* .*" + re.escape(log))
                 arrival = [line for line in lines.splitlines() if " <= " in line][0]
                 self.assertEqual(" DKIM=football.test" in arrival, status == "pass", arrival)
+
+
+    # ---- signing ---------------------------------------------------------------------------------------------------
+
+    def verifier(self, name):
+        zone = self.dns.zone.get((name.decode().rstrip("."), "TXT"))
+        return zone[0].encode() if zone else b""
+
+    def relay(self, options, extensions=("PIPELINING", "8BITMIME", "CHUNKING"), extra=""):
+        """(server, sink): what goes to elsewhere.test is signed."""
+        sink = self.sink(extensions=extensions)
+        key = os.path.join(self.folder, "rsa.pem")
+        text = policy("").replace("  driver = smtp\n", "  driver = smtp\n" + options.replace("KEYFILE", key))
+        server = self.sluice(configuration(extra, text), macros={"SINKPORT": str(sink.port)})
+        return server, sink
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="sluice-keys-")
+        os.chmod(self.folder, 0o755)
+        self.addCleanup(shutil.rmtree, self.folder)
+        for name, text in (("rsa.pem", self.rsa), ("ed.key", self.ed), ("bad.pem", b"no key")):
+            with open(os.path.join(self.folder, name), "wb") as f:
+                f.write(text)
+            os.chmod(os.path.join(self.folder, name), 0o644)
+
+    def passed(self, server, sink, message, count=1):
+        """The message as it arrived at the sink."""
+        before = len(sink.messages)
+        with server.client() as client:
+            client.ehlo()
+            client.message(message, rcpts=["x@elsewhere.test"])
+        return sink.wait(before + count)[-1][2]
+
+    SIGN = """  dkim_domain = football.test
+  dkim_selector = rsa
+  dkim_private_key = KEYFILE
+"""
+
+    def signatures(self, wire):
+        found = re.findall(rb"(?im)^DKIM-Signature:(?:.*\r\n(?:[ \t].*\r\n)*)", wire)
+        return [re.sub(rb"\s+", b" ", f) for f in found]
+
+    def test_sign(self):
+        """What is signed here verifies with dkimpy, as it arrived: all forms, DATA and BDAT, odd bodies."""
+        bodies = {"usual": MESSAGE, "empty": MESSAGE[:MESSAGE.index(b"\r\n\r\n") + 4],
+                  "8bit": MESSAGE + "Gr\u00fc\u00dfe \t \r\n".encode(),
+                  "dots": MESSAGE + b"..two\r\n...three\r\n", "long": MESSAGE + b"x" * 900 + b"\r\n",
+                  "large": MESSAGE + b"line  of text\t \r\n" * 80000}
+        for canon in ("", "relaxed", "simple", "relaxed/simple", "simple/relaxed"):
+            options = self.SIGN + (f"  dkim_canon = {canon}\n" if canon else "")
+            for extensions in ((), ("PIPELINING", "CHUNKING")) if canon in ("", "simple") else ((),):
+                server, sink = self.relay(options, extensions)
+                for name, message in bodies.items():
+                    if name == "large" and canon != "simple":
+                        continue
+                    with self.subTest(canon=canon, extensions=extensions, body=name):
+                        if name == "dots":
+                            message = message.replace(b"\r\n.", b"\r\n..")
+                        wire = self.passed(server, sink, message)
+                        self.assertEqual(len(self.signatures(wire)), 1, wire[:1000])
+                        expected = canon if "/" in canon else f"{canon or 'relaxed'}/{canon or 'relaxed'}"
+                        self.assertIn(f" c={expected};".encode(), self.signatures(wire)[0])
+                        self.assertTrue(dkim.verify(wire, dnsfunc=lambda n, timeout=5: self.verifier(n)), wire[:2000])
+                        self.assertTrue(wire.startswith(b"DKIM-Signature:"))
+                        self.assertLessEqual(max(map(len, wire.split(b"\r\n\r\n")[0].split(b"\r\n"))), 78)
+
+    def test_sign_several(self):
+        """Two domains, two keys each; the options see the domain and the selector; identity, times, names."""
+        options = f"""  dkim_domain = Football.TEST : football.test : other.football.test
+  dkim_selector = ${{if eq{{$dkim_domain}}{{football.test}}{{rsa:ed}}{{rsa}}}}
+  dkim_private_key = ${{if eq{{$dkim_selector}}{{ed}}{{{self.folder}/ed.key}}{{{self.folder}/rsa.pem}}}}
+  dkim_identity = @$dkim_domain
+  dkim_timestamps = 3600
+  dkim_sign_headers = From:+Subject:=Received:X-None
+"""
+        self.dns.zone[("rsa._domainkey.other.football.test", "TXT")] = [f"p={self.rsa_public}"]
+        server, sink = self.relay(options)
+        wire = self.passed(server, sink, b"Received: by x\r\n" + MESSAGE)
+        found = self.signatures(wire)
+        self.assertEqual([re.search(rb" a=(\S+);.* d=(\S+); s=(\S+);", f).groups() for f in found],
+                         [(b"rsa-sha256", b"football.test", b"rsa"), (b"ed25519-sha256", b"football.test", b"ed"),
+                          (b"rsa-sha256", b"other.football.test", b"rsa")])
+        for number, text in enumerate(found):
+            self.assertRegex(text, rb" h= ?From:Subject:Subject:Received:Received:X-None;")
+            self.assertRegex(text, rb" i=@(other\.)?football\.test;")
+            times = re.search(rb" t=(\d+); x=(\d+);", text)
+            self.assertEqual(int(times.group(2)) - int(times.group(1)), 3600)
+            verifier = dkim.DKIM(wire)
+            self.assertTrue(verifier.verify(number, dnsfunc=lambda n, timeout=5: self.verifier(n)), text)
+        # An added field of a name that was signed once too often is noticed.
+        self.assertFalse(dkim.DKIM(b"Subject: x\r\n" + wire).verify(0, dnsfunc=lambda n, timeout=5: self.verifier(n)))
+
+    def test_sign_what_leaves(self):
+        """Fields that the transport adds, removes and rewrites, and its filter: what arrives verifies."""
+        options = self.SIGN + """  headers_add = X-Added: yes
+  headers_remove = Date
+  return_path_add
+"""
+        server, sink = self.relay(options)
+        wire = self.passed(server, sink, MESSAGE)
+        self.assertIn(b"X-Added: yes", wire)
+        self.assertNotIn(b"\nDate:", wire)
+        self.assertTrue(dkim.verify(wire, dnsfunc=lambda n, timeout=5: self.verifier(n)))
+        server, sink = self.relay(self.SIGN + "  transport_filter = /bin/sed s/game/match/\n")
+        wire = self.passed(server, sink, MESSAGE)
+        self.assertIn(b"lost the match", wire)
+        self.assertTrue(dkim.verify(wire, dnsfunc=lambda n, timeout=5: self.verifier(n)))
+
+    def test_sign_failures(self):
+        """No key, no signature: sent without, and told; with dkim_strict it waits. Options that say no are no failure."""
+        for name, options, signed, logged in (
+                ("unset key", "  dkim_domain = football.test\n  dkim_selector = rsa\n", False, None),
+                ("false key", self.SIGN.replace("KEYFILE", "false"), False, None),
+                ("empty domain", self.SIGN.replace("football.test", "${if eq{1}{2}{x}}") + "  dkim_strict = 1\n", False, None),
+                ("missing", self.SIGN.replace("KEYFILE", "/nonexistent/key"), False, "signing failed"),
+                ("bad", self.SIGN.replace("KEYFILE", self.folder + "/bad.pem"), False, "signing failed"),
+                ("expansion", self.SIGN.replace("KEYFILE", "${extract{"), False, "signing failed"),
+                ("sha1", self.SIGN + "  dkim_hash = sha1\n", False, "is not to be used"),
+                ("inline", self.SIGN.replace("KEYFILE", "${readfile{KEYFILE}}"), True, None),
+                ("inline ed25519", self.SIGN.replace("KEYFILE", self.ed.decode()).replace("= rsa", "= ed"), True, None)):
+            with self.subTest(name):
+                server, sink = self.relay(options)
+                wire = self.passed(server, sink, MESSAGE)
+                self.assertEqual(len(self.signatures(wire)), int(signed))
+                if signed:
+                    self.assertTrue(dkim.verify(wire, dnsfunc=lambda n, timeout=5: self.verifier(n)))
+                if logged:
+                    server.wait_log(logged, "panic")
+        server, sink = self.relay(self.SIGN.replace("KEYFILE", "/nonexistent/key") + "  dkim_strict = true\n")
+        with server.client() as client:
+            client.ehlo()
+            client.message(MESSAGE, rcpts=["x@elsewhere.test"])
+        server.wait_log("== x@elsewhere.test .*dkim_strict is set")
+        self.assertEqual(sink.messages, [])
+
+    def test_key_file_changes(self):
+        """A key file is read again once it has changed."""
+        path = os.path.join(self.folder, "rsa.pem")
+        server, sink = self.relay(self.SIGN)
+        self.assertTrue(dkim.verify(self.passed(server, sink, MESSAGE), dnsfunc=lambda n, timeout=5: self.verifier(n)))
+        other, public = rsa_key(1024)
+        with open(path + ".new", "wb") as f:
+            f.write(other)
+        os.chmod(path + ".new", 0o644)
+        os.rename(path + ".new", path)
+        self.dns.zone[("rsa2._domainkey.football.test", "TXT")] = [f"p={public}"]
+
+        def verifies():
+            wire = self.passed(server, sink, MESSAGE)
+            return dkim.verify(wire, dnsfunc=lambda n, timeout=5: f"p={public}".encode())
+        harness.until(verifies, "the new key to be used")
 
 
 del SluiceTest
