@@ -269,23 +269,41 @@ int stream_fd(const struct stream *stream);
 struct shard *stream_shard(const struct stream *stream);
 void stream_set_arg(struct stream *stream, void (*on_input)(struct stream *, void *), void *arg);
 
-/* What a layer does. fill: turn what is pending below into readable input above; may park. A layer reads the
- * raw side with stream_raw_*() and hands plain bytes up with stream_push(). */
+/* What a layer does. It reads the raw side with stream_raw_...() and hands plain bytes up with stream_push_bytes(). Only
+ * writev may park. */
+enum stream_pumped {
+	PUMPED_NOTHING, /* not enough came for anything to go up */
+	PUMPED_INPUT,   /* plain input, or something that the owner has to see to */
+	PUMPED_END,     /* nothing more will come, whatever the raw side says */
+};
 struct stream_layer_ops {
-	enum rc (*fill)(struct task *task, struct stream *stream, void *layer, struct err *err);
+	/* Make plain bytes of what is pending below, as long as stream_has_room(). Called on the loop when input comes, and by
+	 * readers. */
+	enum stream_pumped (*pump)(struct stream *stream, void *layer);
 	enum rc (*writev)(struct task *task, struct stream *stream, void *layer, const struct iovec *iov,
 			  unsigned iov_count, struct err *err);
-	void (*close)(struct stream *stream, void *layer); /* no park */
+	bool (*write_now)(struct stream *stream, void *layer, struct slice bytes);
+	void (*close)(struct stream *stream, void *layer); /* the last call; may send a last word */
 };
 /* From now on input goes through the layer. Unread clear text at this moment is the caller's bug or an
  * injection: it is dropped, and true returned when there was any. */
 bool stream_set_layer(struct stream *stream, const struct stream_layer_ops *ops, void *layer);
 struct slice stream_raw_peek(const struct stream *stream);
 void stream_raw_consume(struct stream *stream, size_t len);
+bool stream_raw_at_end(const struct stream *stream); /* no input left below, and none will come */
+/* As the functions without "raw" do when there is no layer. */
 NODISCARD enum rc stream_raw_fill(struct task *task, struct stream *stream, struct err *err);
 NODISCARD enum rc stream_raw_writev(struct task *task, struct stream *stream, const struct iovec *iov,
 				    unsigned iov_count, struct err *err);
-void stream_push(struct stream *stream, struct buf *buf); /* takes the reference */
+/* Bytes that the kernel took, perhaps fewer; -1: the peer is gone. */
+ptrdiff_t stream_raw_write_now(struct stream *stream, const void *bytes, size_t len);
+/* The layer can look now at input that it left in its pump(). What comes of that is not told to on_input. */
+void stream_look_again(struct stream *stream);
+/* Less plain input is unread than the window. */
+bool stream_has_room(const struct stream *stream);
+/* Plain input, copied: small pieces are put together. false: no memory. */
+NODISCARD bool stream_push_bytes(struct stream *stream, const char *bytes, size_t len);
+void stream_push(struct stream *stream, struct buf *buf); /* without a copy; takes the reference */
 
 /* ---- Sockets --------------------------------------------------------------------------------------- */
 

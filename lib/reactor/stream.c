@@ -43,7 +43,9 @@ struct stream {
 	bool is_socket;
 	bool fresh;       /* input has come since stream_raw_fill() last returned */
 	bool ended;       /* nothing more will come */
+	bool plain_fresh; /* the same for stream_fill() through a layer */
 	bool layer_ended; /* the layer said so */
+	bool layer_full;  /* it stopped because the window was full */
 	bool paused; /* more than the window is unread: no receive is under way, or it is being cancelled */
 	bool closed;
 	bool lingering; /* closed by us, but what the peer still sends is read and dropped */
@@ -182,13 +184,26 @@ static void recv_closed(struct stream *s, int result)
 	stream_finish(s);
 }
 
+/* Has the layer look at what came. false: nothing that its owner would see. */
+static bool pump(struct stream *s)
+{
+	enum stream_pumped pumped;
+
+	if (s->layer_ended)
+		return true;
+	pumped = s->layer_ops->pump(s, s->layer);
+	s->layer_full = pumped != PUMPED_END && !stream_has_room(s);
+	s->layer_ended = pumped == PUMPED_END || (stream_raw_at_end(s) && !s->layer_full);
+	return pumped != PUMPED_NOTHING || s->layer_ended;
+}
+
 /* Whoever waits for input learns that there is some, or that there will be none. The stream may be gone
  * after. */
 static void tell_reader(struct stream *s)
 {
 	if (s->filler)
 		task_wake(s->filler, OK);
-	else if (s->on_input)
+	else if (s->on_input && (!s->layer_ops || pump(s)))
 		s->on_input(s, s->arg);
 }
 
@@ -480,12 +495,29 @@ enum rc stream_fill(struct task *task, struct stream *s, struct err *err)
 
 	if (!s->layer_ops)
 		return stream_raw_fill(task, s, err);
-	if (s->layer_ended)
-		return err_set(err, FAIL, "the connection was closed by the peer");
-	rc = s->layer_ops->fill(task, s, s->layer, err);
-	if (rc == FAIL)
-		s->layer_ended = true;
-	return rc;
+	for (;;) {
+		(void)pump(s); /* what there is, is asked for below */
+		if (s->plain_fresh && s->plain.pending) {
+			s->plain_fresh = false;
+			return task->cancelled ? CANCELLED : OK;
+		}
+		if (s->layer_ended) {
+			rc = err_set(err, FAIL, "the connection was closed by the peer");
+			if (err)
+				err->os = 0;
+			return rc;
+		}
+		/* Its reader wants more than the window before he can consume: so be it, he has a limit of his own. */
+		if (s->layer_full) {
+			s->window *= 2;
+			continue;
+		}
+		rc = stream_raw_fill(task, s, err);
+		if (rc == FAIL)
+			s->layer_ended = true;
+		if (rc != OK)
+			return rc;
+	}
 }
 
 static inline const struct bufq *input(const struct stream *s)
@@ -505,10 +537,13 @@ struct buf *stream_peek_buf(const struct stream *s)
 
 void stream_consume(struct stream *s, size_t len)
 {
-	if (s->layer_ops)
-		bufq_consume(&s->plain, len);
-	else
+	if (!s->layer_ops) {
 		stream_raw_consume(s, len);
+		return;
+	}
+	bufq_consume(&s->plain, len);
+	if (s->layer_full && s->plain.pending <= s->window / 2)
+		(void)pump(s); /* for whoever reads on */
 }
 
 size_t stream_pending(const struct stream *s)
@@ -535,12 +570,55 @@ bool stream_set_layer(struct stream *s, const struct stream_layer_ops *ops, void
 	return any;
 }
 
+void stream_look_again(struct stream *s)
+{
+	(void)pump(s);
+}
+
+bool stream_raw_at_end(const struct stream *s)
+{
+	return s->ended && !s->raw.pending;
+}
+
+bool stream_has_room(const struct stream *s)
+{
+	return s->plain.pending <= s->window;
+}
+
 void stream_push(struct stream *s, struct buf *buf)
 {
-	if (buf->len)
-		bufq_append(&s->plain, buf);
-	else
+	if (!buf->len) {
 		buf_unref(buf);
+		return;
+	}
+	s->plain_fresh = true;
+	bufq_append(&s->plain, buf);
+}
+
+bool stream_push_bytes(struct stream *s, const char *bytes, size_t len)
+{
+	while (len) {
+		struct buf piece = {.bytes = (char *)(uintptr_t)bytes, .len = (uint32_t)len}, *buf = NULL;
+
+		if (bufq_merge(&s->plain, &piece)) {
+			s->plain_fresh = true;
+			return true;
+		}
+		if (!bufs_scarce(s->shard))
+			buf = buf_new(s->shard);
+		if (buf) {
+			buf->len = len < buf->size ? (uint32_t)len : buf->size;
+			memcpy(buf->bytes, bytes, buf->len);
+		} else {
+			buf = buf_copy(s->shard, &piece);
+			if (!buf)
+				return false;
+		}
+		bytes += buf->len;
+		len -= buf->len;
+		stream_push(s, buf);
+	}
+	return true;
 }
 
 /* ---- Writing ---- */
@@ -643,8 +721,17 @@ bool stream_write_now(struct stream *s, struct slice bytes)
 {
 	struct iovec iov = {(void *)(uintptr_t)bytes.ptr, bytes.len};
 
-	/* A layer would have to park, so nothing is said through one. */
 	if (s->layer_ops)
-		return false;
+		return s->layer_ops->write_now(s, s->layer, bytes);
 	return s->shard->backend->send_now(s->shard, s->fd_out, &iov, 1) == (ssize_t)bytes.len;
+}
+
+ptrdiff_t stream_raw_write_now(struct stream *s, const void *bytes, size_t len)
+{
+	struct iovec iov = {(void *)(uintptr_t)bytes, len};
+	ssize_t sent = s->shard->backend->send_now(s->shard, s->fd_out, &iov, 1);
+
+	if (sent == -EAGAIN)
+		return 0;
+	return sent < 0 ? -1 : sent;
 }

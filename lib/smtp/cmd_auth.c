@@ -311,3 +311,26 @@ static const struct variable rows[] = {
     {"authenticated_fail_id", get_fail_id, 0},
 };
 const struct variable_table smtp_auth_variables = {rows, ARRAY_COUNT(rows)};
+
+/* ---- By certificate ------------------------------------------------------------------------------------------ */
+
+void auth_by_certificate(struct smtp_session *s)
+{
+	const struct authenticator *a = auth_find_tls(s->conf);
+	struct auth_server server = {.authenticator = a, .sc = session_scope(s), .initial = {NULL, 0, CLEAN}};
+	enum auth_result result;
+
+	if (!a)
+		return;
+	result = auth_server_run(&server);
+	if (result == AUTH_OK) {
+		s->client.authenticator_name = a->instance.name;
+		s->client.authenticator_pubname = a->public_name;
+		s->client.authenticated_id = session_copy(s, server.id);
+		s->authenticated_by = a;
+	} else if (result == AUTH_DEFER) {
+		log_session(s, LOG_TO_MAIN, "%.*s authenticator could not decide for %.*s: %.*s",
+			    SLICE_ARG(a->instance.name), SLICE_ARG(client_caller(s)),
+			    SLICE_ARG(server.defer_text));
+	}
+}

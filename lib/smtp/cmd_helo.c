@@ -102,6 +102,9 @@ static void say_hello(struct smtp_session *s, struct slice greeting)
 	(void)auth_offer(s, &text); /* nothing to offer: nothing is said */
 	if (s->chunking_ok)
 		str_addz(&text, "\nCHUNKING");
+	s->tls_offered = starttls_offered(s);
+	if (s->tls_offered)
+		str_addz(&text, "\nSTARTTLS");
 	if (enhanced)
 		str_addz(&text, "\nENHANCEDSTATUSCODES");
 	if (s->utf8_ok)
@@ -183,6 +186,7 @@ static void extensions_offer(struct smtp_session *s, bool extended, uint32_t con
 	const struct smtp_options *o = s->options;
 
 	s->auth_offered = 0;
+	s->tls_offered = false;
 	s->pipelining_ok = extended && !(controls & ACL_CONTROL_NO_PIPELINING) &&
 			   advertise(s, o->pipelining_advertise_hosts);
 	s->chunking_ok = extended && advertise(s, o->chunking_advertise_hosts);

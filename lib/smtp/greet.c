@@ -119,7 +119,7 @@ static bool spoke_too_soon(struct smtp_session *s)
 	return true;
 }
 
-static void banner(struct smtp_session *s, struct slice text)
+static void say_banner(struct smtp_session *s, struct slice text)
 {
 	struct slice given = text;
 	uint64_t code;
@@ -138,6 +138,7 @@ void session_greet(struct smtp_session *s)
 	struct slice name, text;
 
 	session_deadline(s, 300000);
+	s->tls_greeting = tls_on_connect(s);
 	if (!s->local) {
 		if (!within_reserve(s)) {
 			refuse_busy(s, "Too many concurrent SMTP connections; please try again later.",
@@ -173,12 +174,28 @@ void session_greet(struct smtp_session *s)
 		if (outcome.user_message.ptr && outcome.user_message.len)
 			text = outcome.user_message;
 	}
+	if (s->tls_greeting) {
+		s->banner_text = arena_copy(&s->arena, text);
+		tls_begin(s);
+		return;
+	}
+	s->banner_text = text;
+	session_banner(s);
+}
+
+void session_banner(struct smtp_session *s)
+{
+	struct err err = err_make(&s->serving->arena);
+	struct slice text = s->banner_text;
+
+	s->banner_text = SLICE_EMPTY;
+	s->tls_greeting = false;
 	if (spoke_too_soon(s))
 		return;
-	if (!text.len && expand_option(session_scope(s), o->smtp_banner, &text, &err) != OK) {
+	if (!text.len && expand_option(session_scope(s), s->options->smtp_banner, &text, &err) != OK) {
 		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "expansion of smtp_banner failed: %.*s",
 			    SLICE_ARG(err.text));
 		text = conf_main(s->conf)->primary_hostname;
 	}
-	banner(s, text);
+	say_banner(s, text);
 }

@@ -11,6 +11,7 @@ static const struct conf_option rows[] = {
     ACL_OPTION(ACL_WHERE_CONNECT, "acl_smtp_connect"),
     ACL_OPTION(ACL_WHERE_HELO, "acl_smtp_helo"),
     ACL_OPTION(ACL_WHERE_AUTH, "acl_smtp_auth"),
+    ACL_OPTION(ACL_WHERE_STARTTLS, "acl_smtp_starttls"),
     ACL_OPTION(ACL_WHERE_MAIL, "acl_smtp_mail"),
     ACL_OPTION(ACL_WHERE_MAILAUTH, "acl_smtp_mailauth"),
     ACL_OPTION(ACL_WHERE_RCPT, "acl_smtp_rcpt"),
@@ -117,7 +118,6 @@ static const struct conf_option rows[] = {
     OPT_STRING(struct smtp_options, smtp_bare_newline, "reject",
 	       "sluice: a bare CR or LF in a message: reject, or space"),
     OPT_STRING(struct smtp_options, daemon_smtp_ports, "smtp", "ports to listen on"),
-    OPT_STRING(struct smtp_options, tls_on_connect_ports, NULL, "ports on which TLS begins at once"),
 };
 
 static enum rc check(struct conf *conf, void *group, struct err *err)

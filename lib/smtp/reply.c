@@ -166,6 +166,11 @@ void reply_flush(struct smtp_session *s)
 
 	if (bytes.ptr && !bytes.len)
 		return;
+	/* Where TLS was to come first, or is under way, nothing is said in the clear. */
+	if (s->tls_pending || (s->tls_greeting && !s->tls)) {
+		str_clear(&s->serving->out);
+		return;
+	}
 	session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
 	if (bytes.ptr)
 		rc = stream_write(&s->task, s->stream, bytes, &err);

@@ -19,6 +19,7 @@ enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, str
 	server->spool = start->spool;
 	server->deliverer = start->deliverer;
 	server->ids.unique = start->id_unique;
+	server->tls_on_connect = start->tls_on_connect;
 	server->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	list_init(&server->sessions);
 	list_init(&server->etrn_runs);

@@ -502,7 +502,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 		cmd_help(s);
 		break;
 	case VERB_STARTTLS:
-		reply_error(s, 503, "5.5.1", "STARTTLS command used when not advertised");
+		cmd_starttls(s);
 		break;
 	case VERB_AUTH:
 		cmd_auth(s, line, argument);
@@ -545,7 +545,7 @@ static void serve_input(struct smtp_session *s)
 {
 	struct slice line;
 
-	while (!s->over) {
+	while (!s->over && !s->tls_pending) {
 		switch (line_next(s, &line)) {
 		case LINE_HAVE:
 			command_run(s, line);
@@ -594,6 +594,12 @@ static void lost_connection(struct smtp_session *s)
 
 static void command_timeout(struct smtp_session *s)
 {
+	if (s->tls_pending) {
+		log_session(s, LOG_TO_MAIN, "TLS error on connection from %.*s (the handshake took too long)",
+			    SLICE_ARG(client_caller(s)));
+		s->over = true;
+		return;
+	}
 	log_session(s, LOG_TO_MAIN, "SMTP command timeout on connection from %.*s",
 		    SLICE_ARG(client_caller(s)));
 	replyf(s, 421, "4.4.2", "%.*s: SMTP command timeout - closing connection",
@@ -673,6 +679,25 @@ bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret)
 	return false;
 }
 
+/* Commands, and the handshakes between them. */
+static void serve_all(struct smtp_session *s)
+{
+	while (!s->over) {
+		if (s->tls_pending) {
+			if (!tls_go_on(s))
+				return;
+			if (s->tls_greeting)
+				session_banner(s);
+			if (s->serving->out.len)
+				reply_flush(s);
+			arena_clear(&s->serving->arena);
+		}
+		serve_input(s);
+		if (!s->tls_pending)
+			return;
+	}
+}
+
 void session_serve(void *arg)
 {
 	struct smtp_session *s = arg;
@@ -696,7 +721,7 @@ void session_serve(void *arg)
 	if (!s->over && s->notquit_reason)
 		command_timeout(s);
 	else
-		serve_input(s);
+		serve_all(s);
 	if (!s->over && stream_at_end(s->stream))
 		lost_connection(s);
 	if (s->over)
@@ -714,6 +739,7 @@ void session_serve(void *arg)
 	timer_set(s->server->shard, &s->timer,
 		  shard_now(s->server->shard) + (uint64_t)s->options->smtp_receive_timeout * NS_PER_S);
 	/* What arrived while the last replies were being sent woke nobody. */
-	if ((stream_pending(s->stream) && stream_peek(s->stream).len) || stream_at_end(s->stream))
+	if ((s->tls_pending && stream_raw_peek(s->stream).len) ||
+	    (stream_pending(s->stream) && stream_peek(s->stream).len) || stream_at_end(s->stream))
 		session_wake(s);
 }

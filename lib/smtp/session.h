@@ -45,7 +45,7 @@ struct smtp_options {
 	    *enhanced_status_advertise_hosts;
 	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts;
 	struct slice helo_allow_chars, smtp_bare_newline, daemon_smtp_ports;
-	struct slice tls_on_connect_ports, smtp_receive_timeout_text;
+	struct slice smtp_receive_timeout_text;
 	const struct expansion *received_header_text;
 	const struct expansion *message_id_header_text, *message_id_header_domain;
 	const struct match_list *untrusted_set_sender;
@@ -59,6 +59,20 @@ struct smtp_options {
 	int64_t smtp_load_reserve, smtp_backlog_monitor, check_log_space, check_log_inodes;
 	struct rate_slope rate_mail, rate_rcpt;        /* derived */
 	enum { BARE_REJECT, BARE_SPACE } bare_newline; /* derived */
+};
+
+#define TLS_LIST_MAX 32 /* items of a list of certificates, proofs, protocols */
+
+struct smtp_tls_options {
+	const struct match_list *tls_advertise_hosts, *tls_verify_hosts, *tls_try_verify_hosts,
+	    *tls_resumption_hosts;
+	const struct expansion *tls_certificate, *tls_privatekey, *tls_verify_certificates, *tls_crl,
+	    *tls_require_ciphers, *tls_dhparam, *tls_eccurve, *tls_alpn, *tls_ocsp_file;
+	struct slice tls_on_connect_ports;
+	bool tls_remember_esmtp;
+	bool sni_matters; /* derived: the certificates depend on the host that the client asks for */
+	uint16_t on_connect_ports[16];
+	unsigned on_connect_port_count;
 };
 
 /* The states of the dialogue, RFC 5321 section 4.1.4. */
@@ -140,6 +154,9 @@ struct smtp_session {
 	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
 	bool auth_unadvertised;                         /* control = allow_auth_unadvertised */
 	bool authentication_failed;
+	bool tls;          /* begun, and perhaps not yet through; there is no way back */
+	bool tls_offered;  /* by EHLO */
+	bool tls_greeting; /* TLS came first; the banner follows it */
 	float delay_mail_ms,
 	    delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
@@ -151,13 +168,15 @@ struct smtp_session {
 	uint8_t history[HISTORY_MAX]; /* enum smtp_verb, a ring */
 	uint64_t size_max;            /* 0: none */
 	const char *notquit_reason;
+	struct slice banner_text; /* of the connect ACL, while a handshake comes first */
 	struct smtp_stdio *stdio;
 	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
 	uint64_t auth_offered;                    /* the authenticators that EHLO told of, by their number */
 	struct slice authenticated_fail_id;
 	const struct authenticator *authenticated_by; /* NULL: none, or a trusted user's word */
-	uint64_t until_max; /* the end of all waits: the caller's of smtp_submit(), or never */
-	struct waitq ended; /* smtp_serve_stdio() waits here */
+	uint64_t until_max;              /* the end of all waits: the caller's of smtp_submit(), or never */
+	struct tls_session *tls_pending; /* a handshake is under way; NULL: none, or done */
+	struct waitq ended;              /* smtp_serve_stdio() waits here */
 };
 
 struct smtp_server {
@@ -176,6 +195,7 @@ struct smtp_server {
 	unsigned etrn_count;
 	unsigned listener_count;
 	bool draining;
+	bool tls_on_connect; /* on every port */
 	struct waitq drained;
 	struct smtp_stats stats;
 	struct smtp_session *pool; /* freed sessions, linked by .link.next */
@@ -233,6 +253,7 @@ void backlog_monitor(struct smtp_server *server, const struct smtp_options *o);
 
 /* greet.c: from the connection to the banner. */
 void session_greet(struct smtp_session *s);
+void session_banner(struct smtp_session *s); /* its second part, when TLS came between */
 
 /* command files */
 void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument);
@@ -246,6 +267,14 @@ void cmd_etrn(struct smtp_session *s, struct slice argument);
 void etrn_cancel_all(struct smtp_server *server); /* the runs that clients asked for; each ends soon */
 void cmd_help(struct smtp_session *s);
 void cmd_quit(struct smtp_session *s);
+void cmd_starttls(struct smtp_session *s);
+bool starttls_offered(struct smtp_session *s);
+bool tls_on_connect(const struct smtp_session *s);
+void tls_begin(struct smtp_session *s);
+/* Takes the handshake as far as the input reaches. true: it is done. */
+bool tls_go_on(struct smtp_session *s);
+/* The tls authenticator, if there is one, looks at the certificate. */
+void auth_by_certificate(struct smtp_session *s);
 
 /* line: the whole command, which is seen by nobody but the ACL. */
 void cmd_auth(struct smtp_session *s, struct slice line, struct slice argument);

@@ -7,6 +7,7 @@
 #include "acl/acl.h"
 #include "auth/auth.h"
 #include "deliver/deliver.h"
+#include "tls/tls.h"
 
 struct smtp_server;
 struct smtp_session;
@@ -23,7 +24,8 @@ struct smtp_start {
 	struct smtp_shared *shared;
 	struct spool *spool;
 	struct deliverer *deliverer;
-	uint64_t id_unique; /* for message ids: differs for each shard of each process */
+	uint64_t id_unique;  /* for message ids: differs for each shard of each process */
+	bool tls_on_connect; /* every connection begins with TLS (-tls-on-connect) */
 };
 /* Per shard. */
 NODISCARD enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start,
@@ -90,7 +92,7 @@ void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, 
 int smtp_listen_backlog(const struct conf *conf);
 
 extern const struct conf_feature smtp_features[];
-extern const struct conf_group smtp_conf_group;
+extern const struct conf_group smtp_conf_group, smtp_tls_conf_group;
 extern const struct variable_table smtp_variables, smtp_auth_variables;
 
 struct smtp_stats {

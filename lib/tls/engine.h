@@ -1,8 +1,121 @@
-/* engine: the private face of the tls room: what its files ask of each other. The only place, with the files that include it,
- * that knows of wolfSSL's types. */
+/* engine: the private face of the tls room's moving parts: what sessions, contexts and the shard's state ask of each other. The
+ * only header that knows wolfSSL's types. */
 #ifndef TLS_ENGINE_H
 #define TLS_ENGINE_H
 
+/* Its options first, or its structs have other sizes than those in the library. */
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+
+#include "tls/hello.h"
 #include "tls/tls.h"
+
+#define CONTEXT_CERT_MAX  8   /* certificates side by side: one of each kind is used, but more may be named */
+#define CONTEXT_COUNT_MAX 256 /* of a shard; the longest unused goes first */
+
+struct tls_shard;
+
+/* What settings become: a context of the library for each kind of certificate. Not changed once it is made; sessions hold
+ * references, so that a new one can take its place at any time. */
+struct context_cert {
+	WOLFSSL_CTX *ctx;
+	bool ecdsa;
+	struct slice pem;   /* the leaf, for $tls_in_ourcert; heap */
+	struct slice proof; /* DER, to be stapled; empty: none. Heap */
+};
+struct tls_context {
+	unsigned refs;
+	struct context_cert certs[CONTEXT_CERT_MAX];
+	unsigned cert_count;
+	enum tls_verify verify;
+	uint8_t binding
+	    [32]; /* what a ticket has to have been made for: these settings, without regard to files */
+};
+void context_unref(struct tls_context *context);
+/* The context of these settings, made if there is none or its files have changed. A change that can't be loaded is told to the log
+ * once, and the one before stays. Parks. FAIL: can't be made. */
+NODISCARD enum rc context_get(struct task *task, const struct tls_settings *settings, bool server,
+			      const struct conf *conf, struct tls_context **context_ret, struct err *err);
+/* The certificate that suits the client. */
+const struct context_cert *context_choose(const struct tls_context *context, const struct tls_hello *hello);
+
+void contexts_done(struct tls_shard *here);
+
+/* A request to make one, worked on by a helper thread: files are read and keys are checked there. */
+struct context_job {
+	struct arena arena; /* everything in it */
+	struct tls_settings settings;
+	bool server;
+	struct tls_context *context; /* the result, or NULL */
+	char problem[512];           /* then: why */
+	char notes[1024];            /* what the log should know, a line each */
+};
+void context_build(struct context_job *job);
+
+/* A key for P-256 and a certificate that it has signed itself. */
+struct self_signed {
+	struct slice certificate, key; /* DER */
+	struct slice pem;
+};
+bool self_signed_make(struct arena *arena, struct slice name, struct self_signed *ret);
+
+/* ---- The shard's ---- */
+
+struct tls_shard {
+	struct shard *shard;
+	struct map contexts; /* of struct context_entry, by the settings' text */
+	struct link used;    /* the same, the longest unused first */
+	/* Handshakes compute in turn: see turn_begin(). */
+	struct waitq turn;
+	struct timer turn_timer;
+	uint64_t turn_round, turn_spent; /* ns in that round of the loop */
+	unsigned turn_waiting;
+	struct tls_stats stats;
+};
+/* NULL: no memory. */
+struct tls_shard *tls_shard_here(struct shard *shard);
+
+/* Waits until this shard may spend time on another handshake. OK or CANCELLED, DEFER. Parks. */
+NODISCARD enum rc turn_begin(struct task *task, struct tls_shard *here, uint64_t *began_ret);
+void turn_end(struct tls_shard *here, uint64_t began);
+
+/* The library is ready: allocators, tables. Once, any thread. */
+void library_init(void);
+/* Gives back what the library keeps for this thread. */
+void library_thread_done(void);
+/* What the library says about a failed call. */
+enum rc library_error(struct err *err, WOLFSSL *ssl, int result, const char *what);
+
+/* ---- Sessions, as callbacks of the library see them ---- */
+
+struct tls_session {
+	struct stream *stream;
+	struct tls_shard *here;
+	WOLFSSL *ssl; /* NULL until the hello is known */
+	struct tls_context *context;
+	const struct context_cert *cert;
+	struct task *task; /* whose call is under way; NULL: nothing may park */
+	enum { SESSION_HELLO, SESSION_HANDSHAKE, SESSION_OPEN, SESSION_OVER } state;
+	bool client;
+	bool busy;       /* inside a call of the library that may have parked */
+	bool looked_at;  /* input came meanwhile, and was left */
+	bool resumption; /* tickets are given and taken */
+	bool ocsp_sent;
+	bool ticket_given, ticket_taken;
+	int verify_error;
+	struct arena arena; /* facts, and what is needed for the handshake */
+	struct tls_facts facts;
+	struct tls_server server;
+	struct tls_hello hello;
+	/* What came up to the end of the ClientHello, and of it what the library has read. */
+	char *early;
+	uint32_t early_len, early_room, early_read, early_need;
+};
+int session_receive(WOLFSSL *ssl, char *bytes, int len, void *arg);
+int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg);
+int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store);
+/* Fills facts in when the handshake is over. */
+void facts_fill(struct tls_session *session);
+const char *verify_words(int error);
 
 #endif

@@ -1,41 +1,541 @@
-/* session: one end of a connection under TLS: the layer that it is on the stream, and its handshake. */
+/* session: one end of a connection under TLS. It is a layer of its stream: what the library wants to read comes from the raw
+ * side, what it decrypts goes up; what it wants to send is sent at once.
+ *
+ * The library's object belongs to one call at a time. A call on a fiber may park while it sends (session->busy); input that
+ * comes meanwhile is looked at when the call is over. */
 #include "tls/engine.h"
 
-struct tls_session {
-	struct tls_facts facts;
-};
+#include <stdlib.h>
+
+#define EARLY_ROOM_FIRST 2048u
+#define GATHER_MAX       16384u /* pieces of output are put together up to a record */
+#define PEEK_BYTES       1024u  /* a command: decrypted on the stack, and copied to where there is room */
 
 const struct tls_facts *tls_session_facts(const struct tls_session *session)
 {
 	return &session->facts;
 }
 
+/* ---- The library's input and output ---- */
+
+int session_receive(WOLFSSL *ssl, char *bytes, int len, void *arg)
+{
+	struct tls_session *t = arg;
+	struct slice in;
+
+	(void)ssl;
+	if (t->early_read < t->early_len) {
+		in = slice_sub(slice_make(t->early, t->early_len, TAINTED), t->early_read, (size_t)len);
+		memcpy(bytes, in.ptr, in.len);
+		t->early_read += in.len;
+		return (int)in.len;
+	}
+	in = slice_sub(stream_raw_peek(t->stream), 0, (size_t)len);
+	if (!in.len)
+		return stream_raw_at_end(t->stream) ? WOLFSSL_CBIO_ERR_CONN_CLOSE
+						    : WOLFSSL_CBIO_ERR_WANT_READ;
+	memcpy(bytes, in.ptr, in.len);
+	stream_raw_consume(t->stream, in.len);
+	return (int)in.len;
+}
+
+int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
+{
+	struct tls_session *t = arg;
+	struct iovec iov = {bytes, (size_t)len};
+	ptrdiff_t sent;
+
+	(void)ssl;
+	if (t->task) {
+		enum rc rc = stream_raw_writev(t->task, t->stream, &iov, 1, NULL);
+
+		return rc == OK ? len : WOLFSSL_CBIO_ERR_CONN_CLOSE;
+	}
+	sent = stream_raw_write_now(t->stream, bytes, (size_t)len);
+	if (sent < 0)
+		return WOLFSSL_CBIO_ERR_CONN_CLOSE;
+	return sent ? (int)sent : WOLFSSL_CBIO_ERR_WANT_WRITE;
+}
+
+int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store)
+{
+	struct tls_session *t = store->userCtx;
+
+	if (fine)
+		return 1;
+	if (t && !t->verify_error)
+		t->verify_error = store->error ? store->error : -1;
+	return t && t->context->verify != TLS_VERIFY_MUST;
+}
+
+/* ---- The layer ---- */
+
+/* Decrypts what there is: first a little, since most input is a command; the rest of a record straight into a buffer. */
+static enum stream_pumped pump_records(struct tls_session *t)
+{
+	enum stream_pumped pumped = PUMPED_NOTHING;
+	char bytes[PEEK_BYTES];
+
+	while (stream_has_room(t->stream)) {
+		struct buf *buf = NULL;
+		int got;
+
+		if (wolfSSL_pending(t->ssl) > (int)sizeof(bytes) && !bufs_scarce(t->here->shard))
+			buf = buf_new(t->here->shard);
+		got = buf ? wolfSSL_read(t->ssl, buf->bytes, (int)buf->size)
+			  : wolfSSL_read(t->ssl, bytes, (int)sizeof(bytes));
+		if (got > 0) {
+			pumped = PUMPED_INPUT;
+			if (buf) {
+				buf->len = (uint32_t)got;
+				stream_push(t->stream, buf);
+			} else if (!stream_push_bytes(t->stream, bytes, (size_t)got)) {
+				return PUMPED_END;
+			}
+			continue;
+		}
+		if (buf)
+			buf_unref(buf);
+		got = wolfSSL_get_error(t->ssl, got);
+		if (got == WOLFSSL_ERROR_WANT_READ || got == WOLFSSL_ERROR_WANT_WRITE) {
+			wolfSSL_ERR_clear_error();
+			return pumped;
+		}
+		/* Closed, by an alert or a mistake. What comes after is nothing, and least of all clear text. */
+		wolfSSL_ERR_clear_error();
+		t->state = SESSION_OVER;
+		return PUMPED_END;
+	}
+	return pumped;
+}
+
+static enum stream_pumped layer_pump(struct stream *stream, void *layer)
+{
+	struct tls_session *t = layer;
+	enum stream_pumped pumped;
+
+	(void)stream;
+	if (t->busy) {
+		t->looked_at = true;
+		return PUMPED_NOTHING;
+	}
+	switch (t->state) {
+	case SESSION_HELLO:
+	case SESSION_HANDSHAKE:
+		return PUMPED_INPUT;
+	case SESSION_OVER:
+		return PUMPED_END;
+	case SESSION_OPEN:
+		break;
+	}
+	t->busy = true;
+	pumped = pump_records(t);
+	t->busy = false;
+	return pumped;
+}
+
+/* A call that may have parked is over. */
+static void unbusy(struct tls_session *t)
+{
+	t->busy = false;
+	t->task = NULL;
+	if (t->looked_at) {
+		t->looked_at = false;
+		stream_look_again(t->stream);
+	}
+}
+
+static enum rc write_bytes(struct tls_session *t, const char *bytes, size_t len, struct err *err)
+{
+	while (len) {
+		int wrote = wolfSSL_write(t->ssl, bytes, len > INT32_MAX ? INT32_MAX : (int)len);
+
+		if (wrote <= 0) {
+			if (t->task->cancelled)
+				return CANCELLED;
+			(void)library_error(err, t->ssl, wrote, "cannot send over TLS");
+			return FAIL;
+		}
+		bytes += wrote;
+		len -= (size_t)wrote;
+	}
+	return OK;
+}
+
+/* Small pieces share a record; large ones are encrypted from where they are. */
+static enum rc layer_writev(struct task *task, struct stream *stream, void *layer, const struct iovec *iov,
+			    unsigned iov_count, struct err *err)
+{
+	struct tls_session *t = layer;
+	char *gather = NULL;
+	size_t held = 0;
+	enum rc rc = OK;
+
+	(void)stream;
+	if (t->state != SESSION_OPEN || t->busy)
+		return err_set(err, FAIL, "the TLS session is over");
+	if (task->cancelled)
+		return CANCELLED;
+	t->busy = true;
+	t->task = task;
+	for (unsigned i = 0; i < iov_count && rc == OK; i++) {
+		const char *bytes = iov[i].iov_base;
+		size_t len = iov[i].iov_len;
+		bool last = i + 1 == iov_count;
+
+		if (held && held + len > GATHER_MAX) {
+			rc = write_bytes(t, gather, held, err);
+			held = 0;
+		}
+		if (rc != OK || !len)
+			continue;
+		if (len >= GATHER_MAX / 2 || (last && !held)) {
+			if (held)
+				rc = write_bytes(t, gather, held, err);
+			held = 0;
+			if (rc == OK)
+				rc = write_bytes(t, bytes, len, err);
+			continue;
+		}
+		if (!gather)
+			gather = malloc(GATHER_MAX); /* for as long as this call sends */
+		if (!gather) {
+			rc = err_memory(err);
+			break;
+		}
+		memcpy(gather + held, bytes, len);
+		held += len;
+	}
+	if (rc == OK && held)
+		rc = write_bytes(t, gather, held, err);
+	free(gather);
+	if (rc != OK && task->until <= shard_now(t->here->shard) && rc == FAIL)
+		rc = DEFER;
+	/* Half a record may be on its way: nothing can follow it. */
+	if (rc != OK)
+		t->state = SESSION_OVER;
+	unbusy(t);
+	return rc;
+}
+
+static bool layer_write_now(struct stream *stream, void *layer, struct slice bytes)
+{
+	struct tls_session *t = layer;
+
+	(void)stream;
+	if (t->state != SESSION_OPEN || t->busy)
+		return false;
+	return wolfSSL_write(t->ssl, bytes.ptr, (int)bytes.len) == (int)bytes.len;
+}
+
+static void early_free(struct tls_session *t)
+{
+	free(t->early);
+	t->early = NULL;
+	t->early_len = t->early_room = t->early_read = 0;
+}
+
+static void session_free(struct tls_session *t)
+{
+	if (t->ssl) {
+		if (t->state == SESSION_OPEN)
+			(void)wolfSSL_shutdown(t->ssl); /* a courtesy: the connection closes in any case */
+		wolfSSL_free(t->ssl);
+		wolfSSL_ERR_clear_error();
+	}
+	context_unref(t->context);
+	early_free(t);
+	t->here->stats.sessions--;
+	arena_done(&t->arena);
+	free(t);
+}
+
+static void layer_close(struct stream *stream, void *layer)
+{
+	struct tls_session *t = layer;
+
+	(void)stream;
+	ASSERT(!t->busy);
+	session_free(t);
+}
+
+static const struct stream_layer_ops layer_ops = {
+    .pump = layer_pump,
+    .writev = layer_writev,
+    .write_now = layer_write_now,
+    .close = layer_close,
+};
+
+static struct tls_session *session_new(struct stream *stream)
+{
+	struct tls_shard *here = tls_shard_here(stream_shard(stream));
+	struct tls_session *t = here ? calloc(1, sizeof(*t)) : NULL; /* as long as its connection */
+
+	if (!t)
+		return NULL;
+	t->stream = stream;
+	t->here = here;
+	arena_init_small(&t->arena, 256ul * 1024);
+	t->facts = (struct tls_facts){.version = SLICE_EMPTY,
+				      .cipher = SLICE_EMPTY,
+				      .cipher_std = SLICE_EMPTY,
+				      .peer_dn = SLICE_EMPTY,
+				      .our_certificate = SLICE_EMPTY,
+				      .peer_certificate = SLICE_EMPTY,
+				      .sni = SLICE_EMPTY,
+				      .alpn = SLICE_EMPTY,
+				      .verify_error = SLICE_EMPTY};
+	here->stats.sessions++;
+	return t;
+}
+
+/* ---- The handshake of a server ---- */
+
+/* An alert of ours (RFC 8446 section 6) before the library is there to send it. */
+static void send_alert(struct tls_session *t, int description)
+{
+	const char record[7] = {21, 3, 1, 0, 2, 2, (char)description};
+
+	(void)stream_raw_write_now(t->stream, record, sizeof(record));
+}
+
+static enum tls_progress give_up(struct tls_session *t)
+{
+	t->state = SESSION_OVER;
+	t->here->stats.accept_failed++;
+	early_free(t);
+	return TLS_FAILED;
+}
+
+static enum tls_progress refuse(struct tls_session *t, int alert, struct err *err, const char *why)
+{
+	(void)err_set(err, FAIL, "%s", why);
+	send_alert(t, alert);
+	return give_up(t);
+}
+
+/* All raw input behind what is there; false: no memory. */
+static bool early_gather(struct tls_session *t)
+{
+	for (;;) {
+		struct slice in = stream_raw_peek(t->stream);
+
+		if (!in.len)
+			return true;
+		if (t->early_len + in.len > t->early_room) {
+			uint32_t room = t->early_room ? t->early_room : EARLY_ROOM_FIRST;
+			char *bytes;
+
+			while (room < t->early_len + in.len)
+				room *= 2;
+			if (room > 4 * TLS_HELLO_MAX)
+				return false;
+			bytes = realloc(t->early, room); /* until the handshake has begun */
+			if (!bytes)
+				return false;
+			t->early = bytes;
+			t->early_room = room;
+		}
+		memcpy(t->early + t->early_len, in.ptr, in.len);
+		t->early_len += in.len;
+		stream_raw_consume(t->stream, in.len);
+	}
+}
+
 bool tls_server_begin(struct stream *stream, const struct tls_server *server,
 		      struct tls_session **session_ret)
 {
-	(void)stream;
-	(void)server;
-	*session_ret = NULL;
+	struct tls_session *t = session_new(stream);
+
+	*session_ret = t;
+	if (!t)
+		return true;
+	t->server = *server;
+	if (server->on_connect && !early_gather(t)) {
+		session_free(t);
+		*session_ret = NULL;
+		return true;
+	}
+	return !stream_set_layer(stream, &layer_ops, t);
+}
+
+enum rc tls_server_check(struct task *task, const struct tls_settings *settings, const struct conf *conf,
+			 struct err *err)
+{
+	struct tls_context *context;
+	enum rc rc = context_get(task, settings, true, conf, &context, err);
+
+	if (rc == OK)
+		context_unref(context);
+	return rc;
+}
+
+/* The hello is there: the context it asks for, and the library's object. Parks. */
+static bool begin(struct task *task, struct tls_session *t, struct err *err)
+{
+	struct tls_settings settings = {.verify = TLS_VERIFY_NONE};
+	enum rc rc;
+
+	t->facts.sni = t->hello.sni;
+	rc = t->server.settings(task, t->server.arg, t->hello.sni, &settings, err);
+	if (rc == OK)
+		rc = context_get(task, &settings, true, t->server.conf, &t->context, err);
+	if (rc != OK)
+		return false;
+	t->resumption = settings.resumption && settings.verify == TLS_VERIFY_NONE;
+	t->cert = context_choose(t->context, &t->hello);
+	t->ssl = wolfSSL_new(t->cert->ctx);
+	if (!t->ssl) {
+		(void)err_memory(err);
+		return false;
+	}
+	wolfSSL_SetIOReadCtx(t->ssl, t);
+	wolfSSL_SetIOWriteCtx(t->ssl, t);
+	wolfSSL_SetCertCbCtx(t->ssl, t);
+	(void)wolfSSL_UseClientSuites(t->ssl);
+	if (!t->resumption) {
+		(void)wolfSSL_NoTicketTLSv12(t->ssl);
+		(void)wolfSSL_no_ticket_TLSv13(t->ssl);
+	}
+	if (settings.alpn.count && t->hello.alpn.len) {
+		struct str list = str_make(task->arena);
+
+		for (unsigned i = 0; i < settings.alpn.count; i++) {
+			if (i)
+				str_addc(&list, ',');
+			str_add(&list, settings.alpn.items[i]);
+		}
+		if (!list.failed)
+			(void)wolfSSL_UseALPN(t->ssl, list.ptr, list.len, WOLFSSL_ALPN_FAILED_ON_MISMATCH);
+	}
 	return true;
 }
 
-enum tls_progress tls_handshake(struct task *task, struct tls_session *session, struct err *err)
+/* Reads the hello; DONE: it is whole, and the session stands ready. */
+static enum tls_progress hello(struct task *task, struct tls_session *t, struct err *err)
 {
-	(void)task;
-	(void)session;
-	(void)err_set(err, FAIL, "TLS is not available");
-	return TLS_FAILED;
+	struct slice bytes;
+
+	if (!early_gather(t))
+		return refuse(t, 80, err, "the ClientHello is too large");
+	if (t->early_len < t->early_need && !stream_raw_at_end(t->stream))
+		return TLS_MORE;
+	bytes = slice_make(t->early, t->early_len, TAINTED);
+	switch (tls_hello_parse(&t->arena, bytes, &t->early_need, &t->hello)) {
+	case TLS_HELLO_WHOLE:
+		break;
+	case TLS_HELLO_PART:
+		if (stream_raw_at_end(t->stream)) {
+			(void)err_set(err, FAIL, "the connection was closed before the ClientHello");
+			return give_up(t);
+		}
+		return TLS_MORE;
+	case TLS_HELLO_NONE:
+		return refuse(t, 10, err, "what came is no ClientHello");
+	case TLS_HELLO_MALFORMED:
+		return refuse(t, 50, err, "malformed ClientHello");
+	}
+	if (!begin(task, t, err)) {
+		send_alert(t, 80);
+		return give_up(t);
+	}
+	t->state = SESSION_HANDSHAKE;
+	return TLS_DONE;
+}
+
+/* What the handshake leaves behind and nobody needs any more. */
+static void handshake_over(struct tls_session *t)
+{
+	t->state = SESSION_OPEN;
+	facts_fill(t);
+	if (t->early_read == t->early_len)
+		early_free(t);
+	wolfSSL_FreeArrays(t->ssl);
+}
+
+static enum tls_progress step(struct task *task, struct tls_session *t, struct err *err)
+{
+	enum tls_progress progress = TLS_DONE;
+	uint64_t began;
+	int result;
+
+	if (t->state == SESSION_HELLO)
+		progress = hello(task, t, err);
+	if (progress != TLS_DONE)
+		return progress;
+	if (turn_begin(task, t->here, &began) != OK) {
+		(void)err_set(err, DEFER, "no time for a handshake");
+		return give_up(t);
+	}
+	result = wolfSSL_accept(t->ssl);
+	turn_end(t->here, began);
+	if (result == WOLFSSL_SUCCESS) {
+		t->here->stats.accepted++;
+		handshake_over(t);
+		return TLS_DONE;
+	}
+	result = wolfSSL_get_error(t->ssl, result);
+	if (result == WOLFSSL_ERROR_WANT_READ || result == WOLFSSL_ERROR_WANT_WRITE) {
+		wolfSSL_ERR_clear_error();
+		return TLS_MORE;
+	}
+	if (stream_raw_at_end(t->stream) && result != WOLFSSL_ERROR_ZERO_RETURN)
+		(void)err_set(err, FAIL, "the connection was closed in the middle of the handshake");
+	else
+		(void)library_error(err, t->ssl, result, "the handshake failed");
+	return give_up(t);
+}
+
+enum tls_progress tls_handshake(struct task *task, struct tls_session *t, struct err *err)
+{
+	enum tls_progress progress;
+
+	if (t->state == SESSION_OPEN)
+		return TLS_DONE;
+	if (t->state == SESSION_OVER || t->busy) {
+		(void)err_set(err, FAIL, "the TLS session is over");
+		return TLS_FAILED;
+	}
+	t->busy = true;
+	t->task = task;
+	progress = step(task, t, err);
+	/* What came while it computed or sent may be all that it waits for. */
+	while (progress == TLS_MORE && t->looked_at && stream_raw_peek(t->stream).len) {
+		t->looked_at = false;
+		progress = step(task, t, err);
+	}
+	t->looked_at |= progress == TLS_DONE;
+	unbusy(t);
+	return progress;
 }
 
 enum rc tls_accept(struct task *task, struct stream *stream, const struct tls_server *server,
 		   struct tls_session **session_ret, struct err *err)
 {
-	(void)task;
-	(void)stream;
-	(void)server;
-	(void)session_ret;
-	return err_set(err, FAIL, "TLS is not available");
+	struct tls_session *t;
+	enum rc rc;
+
+	if (!tls_server_begin(stream, server, &t))
+		return err_set(err, FAIL, "the client did not wait for TLS");
+	if (!t)
+		return err_memory(err);
+	for (;;) {
+		switch (tls_handshake(task, t, err)) {
+		case TLS_DONE:
+			*session_ret = t;
+			return OK;
+		case TLS_FAILED:
+			return task->cancelled ? CANCELLED : FAIL;
+		case TLS_MORE:
+			break;
+		}
+		rc = stream_raw_fill(task, stream, err);
+		if (rc == DEFER || rc == CANCELLED)
+			return rc;
+	}
 }
+
+/* ---- The handshake of a client ---- */
 
 enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_client *client,
 		    struct tls_session **session_ret, struct err *err)
@@ -52,15 +552,4 @@ struct slice tls_session_export(struct tls_session *session, struct arena *arena
 	(void)session;
 	(void)arena;
 	return SLICE_EMPTY;
-}
-
-void tls_done(struct shard *shard)
-{
-	(void)shard;
-}
-
-void tls_stats(const struct shard *shard, struct tls_stats *stats_ret)
-{
-	(void)shard;
-	*stats_ret = (struct tls_stats){0};
 }

@@ -88,18 +88,21 @@ const struct tls_facts *tls_session_facts(const struct tls_session *session);
 /* ---- As a server ------------------------------------------------------------------------------------------ */
 
 struct tls_server {
-	const struct tls_settings
-	    *settings; /* borrowed until the handshake is over, with what it points to */
-	/* The client has named a host: *settings_ret comes with the settings above, and may be changed; text in it must last
-	 * until the handshake is over. May park. Not OK: the handshake is refused (alert internal_error), err says why. NULL:
-	 * the name changes nothing. */
-	enum rc (*on_sni)(struct task *task, void *arg, struct slice sni, struct tls_settings *settings_ret,
-			  struct err *err);
+	/* Asked once, when the client has said which host it wants (sni; empty: none): the settings that are to be used. Text in
+	 * them must last as long as task->arena, or longer. May park. Not OK: the handshake is refused (alert
+	 * internal_error), err says why. */
+	enum rc (*settings)(struct task *task, void *arg, struct slice sni, struct tls_settings *settings_ret,
+			    struct err *err);
 	void *arg;
 	/* Where what happens to files is told (a certificate that can't be read while the one before still serves, a stale
-	 * proof). */
+	 * proof). As long as the session. */
 	const struct conf *conf;
+	bool on_connect; /* no clear text came before: input that is there already belongs to the handshake */
 };
+/* Could a handshake be done with these settings? Makes or finds what it needs. Parks. FAIL: no, err says why. */
+NODISCARD enum rc tls_server_check(struct task *task, const struct tls_settings *settings,
+				   const struct conf *conf, struct err *err);
+
 enum tls_progress {
 	TLS_DONE,
 	TLS_MORE,   /* more input is needed: call again when the stream has some (its on_input is called) */

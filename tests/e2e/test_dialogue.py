@@ -64,6 +64,7 @@ CHUNKS = (503, "5.5.1", "only BDAT permissible after non-LAST BDAT")
 RESET = (503, "5.5.1", "only RSET accepted now")
 HELLO = (250, None, "Hello")
 OFF = (503, "5.5.1", "not advertised")
+TLS = (220, "2.0.0", "TLS go ahead", "TLS")
 
 # What the client sends, and for each state what has to come back: (code, enhanced code, text), and the state after it.
 TABLE = [
@@ -83,7 +84,7 @@ TABLE = [
     ("EXPN alice@test", [(250, "2.1.5", "alice@test")] * 4 + [CHUNKS, RESET]),
     ("ETRN test", [(250, "2.0.0", "OK")] * 2 + [IN_MAIL, IN_MAIL, CHUNKS, RESET]),
     ("HELP", [(214, "2.0.0", "Commands supported")] * 4 + [CHUNKS, RESET]),
-    ("STARTTLS", [OFF, OFF, IN_MAIL, IN_MAIL, CHUNKS, RESET]),
+    ("STARTTLS", [OFF, TLS, IN_MAIL, IN_MAIL, CHUNKS, RESET]),
     ("AUTH PLAIN", [OFF, OFF, AUTH_IN_MAIL, AUTH_IN_MAIL, CHUNKS, RESET]),
     ("XYZZY", [(500, "5.5.2", "unrecognized")] * 4 + [CHUNKS, RESET]),
 ]
@@ -138,6 +139,13 @@ def assert_state(test, client, state):
         client.expect("RSET", 250)
         client.expect(RCPT, 503, "sender not yet given")
         client.expect(MAIL, 250)
+    elif state == "TLS":
+        # From here on there is no clear text: an alert, and the end.
+        client.send(b"NOOP\r\n")
+        rest = b""
+        while chunk := client.sock.recv(100):
+            rest += chunk
+        test.assertEqual(b"\x15\x03\x01\x00\x02\x02\x0a", rest)
     else:
         test.fail(state)
 

@@ -1,0 +1,93 @@
+/* tls_options: what the main section says about TLS with clients, and what that comes to for one of them. */
+#include "session.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+
+static const struct conf_option rows[] = {
+    OPT_HOSTS(struct smtp_tls_options, tls_advertise_hosts, "*", "who is offered STARTTLS"),
+    OPT_STRING(struct smtp_tls_options, tls_on_connect_ports, NULL, "ports on which TLS begins at once"),
+    OPT_EXPAND(struct smtp_tls_options, tls_certificate, NULL,
+	       "certificates with their chains, PEM; unset: one made on the spot"),
+    OPT_EXPAND(struct smtp_tls_options, tls_privatekey, NULL,
+	       "their keys, in the same order; unset: in the same files"),
+    OPT_EXPAND(struct smtp_tls_options, tls_verify_certificates, "system",
+	       "the authorities for clients' certificates: a file, a directory, or system"),
+    OPT_EXPAND(struct smtp_tls_options, tls_crl, NULL, "what those have revoked: a file or a directory"),
+    OPT_EXPAND(struct smtp_tls_options, tls_require_ciphers, NULL, "cipher suites"),
+    OPT_EXPAND(struct smtp_tls_options, tls_dhparam, NULL,
+	       "a file, a name of well-known parameters, or none"),
+    OPT_EXPAND(struct smtp_tls_options, tls_eccurve, "auto", "curves"),
+    OPT_EXPAND(struct smtp_tls_options, tls_alpn, "smtp:esmtp",
+	       "protocols of which a client may ask for one"),
+    OPT_EXPAND(struct smtp_tls_options, tls_ocsp_file, NULL, "proofs that are stapled, one a certificate"),
+    OPT_HOSTS(struct smtp_tls_options, tls_verify_hosts, NULL, "who has to show a certificate that verifies"),
+    OPT_HOSTS(struct smtp_tls_options, tls_try_verify_hosts, NULL, "who is asked for one"),
+    OPT_HOSTS(struct smtp_tls_options, tls_resumption_hosts, NULL, "who may come back with a ticket"),
+    OPT_BOOL(struct smtp_tls_options, tls_remember_esmtp, "no", "EHLO counts on after STARTTLS"),
+};
+
+static bool names_sni(const struct expansion *option)
+{
+	struct slice text = expansion_text(option);
+
+	return slice_search(text, SLICE("tls_sni")) >= 0 || slice_search(text, SLICE("tls_in_sni")) >= 0 ||
+	       slice_search(text, SLICE("tls_out_sni")) >= 0;
+}
+
+/* A number, or what /etc/services says; the usual names also where there is no such file. */
+static bool port_find(struct arena *arena, struct slice text, uint16_t *port_ret)
+{
+	char *name = arena_cstr(arena, text);
+	const struct servent *service;
+	uint64_t number;
+
+	if (parse_u64(text, &number)) {
+		*port_ret = (uint16_t)number;
+		return number < 65536;
+	}
+	service = name ? getservbyname(name, "tcp") : NULL;
+	if (service)
+		*port_ret = ntohs((uint16_t)service->s_port);
+	else if (slice_eq(text, SLICE("smtps")) || slice_eq(text, SLICE("ssmtp")) ||
+		 slice_eq(text, SLICE("submissions")))
+		*port_ret = 465;
+	else
+		return false;
+	return true;
+}
+
+static enum rc check(struct conf *conf, void *group, struct err *err)
+{
+	struct smtp_tls_options *o = group;
+	struct slice rest = o->tls_on_connect_ports, item;
+	char separator = 0;
+	struct arena arena;
+	uint16_t port;
+	enum rc rc = OK;
+
+	o->sni_matters = names_sni(o->tls_certificate);
+	if (!rest.ptr)
+		return OK;
+	arena_init(&arena, 64ul * 1024);
+	while (rc == OK && list_next(&arena, &rest, &separator, &item)) {
+		if (!port_find(&arena, item, &port))
+			rc = conf_error(err, conf_option_place(conf, "tls_on_connect_ports"),
+					"tls_on_connect_ports: \"%.*s\" is not a port", SLICE_ARG(item));
+		else if (o->on_connect_port_count == ARRAY_COUNT(o->on_connect_ports))
+			rc = conf_error(err, conf_option_place(conf, "tls_on_connect_ports"),
+					"tls_on_connect_ports: too many");
+		else
+			o->on_connect_ports[o->on_connect_port_count++] = port;
+	}
+	arena_done(&arena);
+	return rc;
+}
+
+const struct conf_group smtp_tls_conf_group = {
+    .id = CONF_TLS,
+    .size = sizeof(struct smtp_tls_options),
+    .options = rows,
+    .option_count = ARRAY_COUNT(rows),
+    .check = check,
+};

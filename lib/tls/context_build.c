@@ -1,0 +1,367 @@
+/* context_build: certificates, keys and lists from their files into contexts of the library. May block: a helper thread's. */
+#include "tls/engine.h"
+#include "tls/x509.h"
+
+#include <wolfssl/wolfcrypt/dh.h>
+#include <wolfssl/wolfcrypt/sha256.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What both TLS 1.2 and 1.3 offer when tls_require_ciphers is not set; forward secrecy first, then what old peers need. */
+static const char ciphers_default[] =
+    "TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:"
+    "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
+    "AES256-GCM-SHA384:AES128-GCM-SHA256:AES256-SHA256:AES128-SHA256:AES256-SHA:AES128-SHA";
+
+/* Where systems keep the authorities that they trust, in one file. */
+static const char *const system_bundles[] = {
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+};
+
+static bool failed(struct context_job *job, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(job->problem, sizeof(job->problem), format, args);
+	va_end(args);
+	wolfSSL_ERR_clear_error();
+	return false;
+}
+
+static const char *reason(int code)
+{
+	const char *words = wolfSSL_ERR_reason_error_string((unsigned long)(code < 0 ? -code : code));
+
+	return words && *words ? words : "not accepted";
+}
+
+static bool read_file(struct context_job *job, struct slice path, struct slice *bytes_ret)
+{
+	char *name = arena_cstr(&job->arena, path), *bytes = NULL;
+	FILE *file = name ? fopen(name, "rbe") : NULL;
+	struct stat st;
+	size_t got;
+
+	if (!file)
+		return failed(job, "%.*s: %s", SLICE_ARG(path), strerror(errno));
+	if (fstat(fileno(file), &st) == 0 && st.st_size <= (off_t)TLS_FILE_MAX)
+		bytes = arena_bytes(&job->arena, (size_t)st.st_size + 1);
+	if (!bytes) {
+		fclose(file);
+		return failed(job, "%.*s: the file is too large", SLICE_ARG(path));
+	}
+	got = fread(bytes, 1, (size_t)st.st_size, file);
+	fclose(file);
+	*bytes_ret = slice_make(bytes, got, CLEAN);
+	return got ? true : failed(job, "%.*s: the file is empty", SLICE_ARG(path));
+}
+
+static struct slice heap_copy(struct slice text)
+{
+	char *bytes = malloc(text.len + 1ul);
+
+	if (!bytes)
+		return SLICE_EMPTY;
+	memcpy(bytes, text.ptr, text.len);
+	return slice_make(bytes, text.len, CLEAN);
+}
+
+/* ---- What all contexts of the settings have alike ---- */
+
+static bool set_ciphers(struct context_job *job, WOLFSSL_CTX *ctx)
+{
+	const char *list = ciphers_default;
+
+	if (job->settings.ciphers.len)
+		list = arena_cstr(&job->arena, job->settings.ciphers);
+	if (!list || wolfSSL_CTX_set_cipher_list(ctx, list) != WOLFSSL_SUCCESS)
+		return failed(job, "tls_require_ciphers: no cipher of \"%s\" is known", list ? list : "");
+	return true;
+}
+
+static bool set_groups(struct context_job *job, WOLFSSL_CTX *ctx)
+{
+	struct slice list = job->settings.eccurve;
+	char *text;
+
+	if (!list.len || slice_eq_nocase(list, SLICE("auto")))
+		return true;
+	text = arena_cstr(&job->arena, list);
+	if (!text || wolfSSL_CTX_set1_groups_list(ctx, text) != WOLFSSL_SUCCESS)
+		return failed(job, "tls_eccurve: \"%.*s\" is not a list of known curves", SLICE_ARG(list));
+	return true;
+}
+
+static bool set_dh(struct context_job *job, WOLFSSL_CTX *ctx)
+{
+	struct slice dh = job->settings.dhparam, bytes;
+	const DhParams *params = wc_Dh_ffdhe2048_Get();
+
+	if (!job->server || slice_eq_nocase(dh, SLICE("none")))
+		return true;
+	if (dh.len && dh.ptr[0] == '/') {
+		if (!read_file(job, dh, &bytes))
+			return false;
+		if (wolfSSL_CTX_SetTmpDH_buffer(ctx, (const unsigned char *)bytes.ptr, bytes.len,
+						WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
+			return failed(job, "tls_dhparam: %.*s has no parameters in PEM", SLICE_ARG(dh));
+		return true;
+	}
+#ifdef HAVE_FFDHE_3072
+	if (slice_eq_nocase(dh, SLICE("ffdhe3072")))
+		params = wc_Dh_ffdhe3072_Get();
+#endif
+	/* Other names (of RFC 3526 and 5114, "historic") stand for primes of that size or less. */
+	(void)wolfSSL_CTX_SetTmpDH(ctx, params->p, (int)params->p_len, params->g, (int)params->g_len);
+	return true;
+}
+
+static bool load_authorities(struct context_job *job, WOLFSSL_CTX *ctx)
+{
+	struct slice what = job->settings.verify_certificates;
+	unsigned flags = WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY;
+	const char *path = NULL;
+	struct stat st;
+	int rc = WOLFSSL_FAILURE;
+
+	if (slice_eq(what, SLICE("system")) || slice_eq(what, SLICE("system,cache"))) {
+		for (unsigned i = 0; i < ARRAY_COUNT(system_bundles) && !path; i++)
+			if (access(system_bundles[i], R_OK) == 0)
+				path = system_bundles[i];
+	} else {
+		path = arena_cstr(&job->arena, what);
+	}
+	if (!path)
+		return failed(job, "tls_verify_certificates: this system has no file of authorities");
+	if (stat(path, &st) != 0)
+		return failed(job, "tls_verify_certificates: %s: %s", path, strerror(errno));
+	/* Not there at all: nobody can be verified, which is no mistake. */
+	if (S_ISREG(st.st_mode) && !st.st_size)
+		return true;
+	if (S_ISDIR(st.st_mode))
+		rc = wolfSSL_CTX_load_verify_locations_ex(ctx, NULL, path,
+							  flags | WOLFSSL_LOAD_FLAG_IGNORE_ZEROFILE);
+	else
+		rc = wolfSSL_CTX_load_verify_locations_ex(ctx, path, NULL, flags);
+	if (rc != WOLFSSL_SUCCESS)
+		return failed(job, "tls_verify_certificates: %s: %s", path, reason(rc));
+	return true;
+}
+
+static bool load_crl(struct context_job *job, WOLFSSL_CTX *ctx)
+{
+	struct slice what = job->settings.crl, bytes;
+	const char *path;
+	struct stat st;
+	int rc;
+
+	if (!what.len)
+		return true;
+	path = arena_cstr(&job->arena, what);
+	if (!path || stat(path, &st) != 0)
+		return failed(job, "tls_crl: %.*s: %s", SLICE_ARG(what), strerror(errno));
+	/* Without CHECKALL only the leaf is looked up: lists of the authorities above it are often not at hand. */
+	(void)wolfSSL_CTX_EnableCRL(ctx, 0);
+	if (S_ISDIR(st.st_mode)) {
+		rc = wolfSSL_CTX_LoadCRL(ctx, path, WOLFSSL_FILETYPE_PEM, 0);
+	} else {
+		if (!read_file(job, what, &bytes))
+			return false;
+		rc = wolfSSL_CTX_LoadCRLBuffer(ctx, (const unsigned char *)bytes.ptr, bytes.len,
+					       WOLFSSL_FILETYPE_PEM);
+	}
+	if (rc != WOLFSSL_SUCCESS)
+		return failed(job, "tls_crl: %s: %s", path, reason(rc));
+	return true;
+}
+
+static bool set_verify(struct context_job *job, WOLFSSL_CTX *ctx)
+{
+	int mode = WOLFSSL_VERIFY_NONE;
+
+	if (job->settings.verify != TLS_VERIFY_NONE)
+		mode = WOLFSSL_VERIFY_PEER;
+	if (job->settings.verify == TLS_VERIFY_MUST && job->server)
+		mode |= WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	wolfSSL_CTX_set_verify(ctx, mode, session_verify);
+	if (job->settings.verify == TLS_VERIFY_NONE || !job->settings.verify_certificates.len)
+		return true;
+	return load_authorities(job, ctx) && load_crl(job, ctx);
+}
+
+static WOLFSSL_CTX *context_common(struct context_job *job)
+{
+	WOLFSSL_CTX *ctx =
+	    wolfSSL_CTX_new(job->server ? wolfSSLv23_server_method() : wolfSSLv23_client_method());
+
+	if (!ctx) {
+		(void)failed(job, "out of memory");
+		return NULL;
+	}
+	wolfSSL_CTX_SetIORecv(ctx, session_receive);
+	wolfSSL_CTX_SetIOSend(ctx, session_send);
+	/* The library's own cache of sessions is one table with locks for the whole process; tickets need none. */
+	(void)wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
+	(void)wolfSSL_CTX_set_timeout(ctx, 7200);
+	if (wolfSSL_CTX_SetMinVersion(ctx, WOLFSSL_TLSV1_2) != WOLFSSL_SUCCESS || !set_ciphers(job, ctx) ||
+	    !set_groups(job, ctx) || !set_dh(job, ctx) || !set_verify(job, ctx)) {
+		wolfSSL_CTX_free(ctx);
+		return NULL;
+	}
+	return ctx;
+}
+
+/* ---- Certificates ---- */
+
+/* The first certificate of a file in PEM, and whether its key is for ECDSA. */
+static bool look_at_leaf(struct context_job *job, struct slice text, struct context_cert *cert)
+{
+	struct slice rest = text, label, der;
+	struct err err = err_make(&job->arena);
+	struct x509 x509;
+	struct str pem = str_make(&job->arena);
+	struct der_item algorithm, inner, oid;
+
+	while (pem_next(&job->arena, &rest, &label, &der, &err) == OK) {
+		if (slice_search(label, SLICE("CERTIFICATE")) < 0 || !x509_parse(der, &x509))
+			continue;
+		pem_write(&pem, "CERTIFICATE", der);
+		cert->pem = heap_copy(str_slice(&pem));
+		/* SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { OID, ... }, ... }; 1.2.840.10045.2.1 */
+		inner.body = x509.key_info;
+		if (der_next(&inner.body, &algorithm) && der_next(&algorithm.body, &inner) &&
+		    der_next(&inner.body, &oid))
+			cert->ecdsa = slice_eq(oid.body, SLICE("\x2a\x86\x48\xce\x3d\x02\x01"));
+		return true;
+	}
+	return failed(job, "there is no certificate in it");
+}
+
+static bool load_certificate(struct context_job *job, struct slice path, struct slice key_path,
+			     struct context_cert *cert)
+{
+	struct slice text, key;
+	int rc;
+
+	if (!read_file(job, path, &text))
+		return false;
+	key = text;
+	if (key_path.len && !read_file(job, key_path, &key))
+		return false;
+	if (!look_at_leaf(job, text, cert))
+		return failed(job, "%.*s: there is no certificate in it", SLICE_ARG(path));
+	cert->ctx = context_common(job);
+	if (!cert->ctx)
+		return false;
+	rc = wolfSSL_CTX_use_certificate_chain_buffer(cert->ctx, (const unsigned char *)text.ptr, text.len);
+	if (rc != WOLFSSL_SUCCESS)
+		return failed(job, "%.*s: %s", SLICE_ARG(path), reason(rc));
+	rc = wolfSSL_CTX_use_PrivateKey_buffer(cert->ctx, (const unsigned char *)key.ptr, key.len,
+					       WOLFSSL_FILETYPE_PEM);
+	if (rc != WOLFSSL_SUCCESS)
+		return failed(job, "%.*s: there is no private key that can be used in it",
+			      SLICE_ARG(key_path.len ? key_path : path));
+	if (wolfSSL_CTX_check_private_key(cert->ctx) != WOLFSSL_SUCCESS)
+		return failed(job, "%.*s: the key is not that of the certificate %.*s",
+			      SLICE_ARG(key_path.len ? key_path : path), SLICE_ARG(path));
+	return true;
+}
+
+/* What Exim does when tls_certificate is not set, so that clients who look at no certificate are served. */
+static bool self_signed(struct context_job *job)
+{
+	struct context_cert *cert = &job->context->certs[0];
+	struct self_signed made;
+
+	job->context->cert_count = 1;
+	if (!self_signed_make(&job->arena, job->settings.name, &made))
+		return failed(job, "no certificate of our own could be made");
+	cert->ecdsa = true;
+	cert->ctx = context_common(job);
+	if (!cert->ctx)
+		return false;
+	if (!look_at_leaf(job, made.pem, cert) ||
+	    wolfSSL_CTX_use_certificate_buffer(cert->ctx, (const unsigned char *)made.certificate.ptr,
+					       made.certificate.len,
+					       WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_use_PrivateKey_buffer(cert->ctx, (const unsigned char *)made.key.ptr, made.key.len,
+					      WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS)
+		return failed(job, "no certificate of our own could be made");
+	return true;
+}
+
+static bool load_certificates(struct context_job *job)
+{
+	const struct tls_settings *s = &job->settings;
+	struct tls_context *context = job->context;
+
+	if (s->certificates.count > CONTEXT_CERT_MAX)
+		return failed(job, "more than %d certificates", CONTEXT_CERT_MAX);
+	for (unsigned i = 0; i < s->certificates.count; i++) {
+		struct slice key = i < s->privatekeys.count ? s->privatekeys.items[i] : SLICE_EMPTY;
+
+		context->cert_count = i + 1;
+		if (!load_certificate(job, s->certificates.items[i], key, &context->certs[i]))
+			return false;
+	}
+	if (context->cert_count)
+		return true;
+	if (job->server)
+		return self_signed(job);
+	context->cert_count = 1;
+	context->certs[0].ctx = context_common(job);
+	return context->certs[0].ctx != NULL;
+}
+
+/* What a ticket must have been made for: the texts of the options, not what is in the files, so that a renewed certificate and
+ * the other nodes of a cluster honour it. */
+static void bind_settings(struct context_job *job)
+{
+	const struct tls_settings *s = &job->settings;
+	struct str text = str_make(&job->arena);
+	wc_Sha256 sha;
+
+	str_printf(&text, "smtp %d %d\n", (int)job->server, (int)s->verify);
+	for (unsigned i = 0; i < s->certificates.count; i++)
+		str_printf(&text, "%.*s\n", SLICE_ARG(s->certificates.items[i]));
+	str_printf(&text, "\n%.*s\n%.*s\n%.*s\n", SLICE_ARG(s->verify_certificates), SLICE_ARG(s->crl),
+		   SLICE_ARG(s->ciphers));
+	if (wc_InitSha256(&sha) == 0) {
+		(void)wc_Sha256Update(&sha, (const byte *)text.ptr, text.len);
+		(void)wc_Sha256Final(&sha, job->context->binding);
+		wc_Sha256Free(&sha);
+	}
+}
+
+void context_build(struct context_job *job)
+{
+	job->context = calloc(1, sizeof(*job->context));
+	if (!job->context) {
+		(void)failed(job, "out of memory");
+		return;
+	}
+	job->context->refs = 1;
+	job->context->verify = job->settings.verify;
+	for (unsigned i = 0; i < CONTEXT_CERT_MAX; i++)
+		job->context->certs[i].pem = job->context->certs[i].proof = SLICE_EMPTY;
+	bind_settings(job);
+	if (!load_certificates(job)) {
+		context_unref(job->context);
+		job->context = NULL;
+	}
+	wolfSSL_ERR_clear_error();
+}

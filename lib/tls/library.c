@@ -1,0 +1,216 @@
+/* library: wolfSSL as a whole: its memory, its words, and the part of it that a shard has. */
+#include "tls/engine.h"
+
+#include <wolfssl/wolfcrypt/ecc.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static unsigned slot;
+
+static void *library_malloc(size_t size)
+{
+	return malloc(size);
+}
+
+static void library_free(void *ptr)
+{
+	free(ptr);
+}
+
+static void *library_realloc(void *ptr, size_t size)
+{
+	return realloc(ptr, size);
+}
+
+static void init(void)
+{
+	/* Ours: a program with another malloc() than the C library's has the library use it too. */
+	(void)wolfSSL_SetAllocators(library_malloc, library_free, library_realloc);
+	(void)wolfSSL_Init();
+	slot = shard_slot_new();
+}
+
+void library_thread_done(void)
+{
+#ifdef FP_ECC
+	wc_ecc_fp_free(); /* tables for curves, most of a megabyte */
+#endif
+}
+
+void library_init(void)
+{
+	(void)pthread_once(&once, init);
+}
+
+/* ---- Words ---- */
+
+static const char *alert_words(int code)
+{
+	switch (code) {
+	case 0:
+		return "close_notify";
+	case 10:
+		return "unexpected_message";
+	case 20:
+		return "bad_record_mac";
+	case 22:
+		return "record_overflow";
+	case 40:
+		return "handshake_failure";
+	case 42:
+		return "bad_certificate";
+	case 43:
+		return "unsupported_certificate";
+	case 44:
+		return "certificate_revoked";
+	case 45:
+		return "certificate_expired";
+	case 46:
+		return "certificate_unknown";
+	case 47:
+		return "illegal_parameter";
+	case 48:
+		return "unknown_ca";
+	case 50:
+		return "decode_error";
+	case 51:
+		return "decrypt_error";
+	case 70:
+		return "protocol_version";
+	case 71:
+		return "insufficient_security";
+	case 80:
+		return "internal_error";
+	case 86:
+		return "inappropriate_fallback";
+	case 90:
+		return "user_canceled";
+	case 109:
+		return "missing_extension";
+	case 112:
+		return "unrecognized_name";
+	case 113:
+		return "bad_certificate_status_response";
+	case 116:
+		return "certificate_required";
+	case 120:
+		return "no_application_protocol";
+	default:
+		return NULL;
+	}
+}
+
+enum rc library_error(struct err *err, WOLFSSL *ssl, int result, const char *what)
+{
+	int code = wolfSSL_get_error(ssl, result);
+	const char *reason = wolfSSL_ERR_reason_error_string((unsigned long)(code < 0 ? -code : code));
+	WOLFSSL_ALERT_HISTORY alerts = {.last_rx = {-1, -1}, .last_tx = {-1, -1}};
+
+	wolfSSL_ERR_clear_error();
+	if (wolfSSL_get_alert_history(ssl, &alerts) == WOLFSSL_SUCCESS && alerts.last_rx.level == 2) {
+		const char *words = alert_words(alerts.last_rx.code);
+
+		if (words)
+			return err_set(err, FAIL, "%s: the peer sent alert %s", what, words);
+		return err_set(err, FAIL, "%s: the peer sent alert %d", what, alerts.last_rx.code);
+	}
+	return err_set(err, FAIL, "%s: %s", what, reason && *reason ? reason : "unknown error");
+}
+
+/* ---- The shard's part ---- */
+
+#define TURN_NS_MAX 1000000ull /* of computing in one turn of the loop */
+
+static void turn_next(struct timer *timer)
+{
+	struct tls_shard *here = CONTAINER_OF(timer, struct tls_shard, turn_timer);
+
+	here->turn_spent = 0;
+	(void)waitq_wake_one(&here->turn);
+}
+
+struct tls_shard *tls_shard_here(struct shard *shard)
+{
+	struct tls_shard *here;
+
+	library_init();
+	here = shard_slot(shard, slot);
+	if (here)
+		return here;
+	here = calloc(1, sizeof(*here)); /* once */
+	if (!here)
+		return NULL;
+	here->shard = shard;
+	map_init(&here->contexts, NULL, false);
+	list_init(&here->used);
+	waitq_init(&here->turn);
+	timer_init(&here->turn_timer, turn_next);
+	shard_slot_set(shard, slot, here);
+	return here;
+}
+
+void tls_stats(const struct shard *shard, struct tls_stats *stats_ret)
+{
+	const struct tls_shard *here;
+
+	library_init();
+	here = shard_slot(shard, slot);
+	*stats_ret = here ? here->stats : (struct tls_stats){0};
+	stats_ret->handshakes_waiting = here ? here->turn_waiting : 0;
+}
+
+/* A handshake computes for about a millisecond, and a storm brings thousands at once. So many microseconds of each turn of the
+ * loop are theirs, the rest belongs to those who are connected; who comes later waits for the next turn, in order. */
+enum rc turn_begin(struct task *task, struct tls_shard *here, uint64_t *began_ret)
+{
+	uint64_t round = shard_now(here->shard);
+	enum rc rc = OK;
+
+	if (here->turn_round != round) {
+		here->turn_round = round;
+		here->turn_spent = 0;
+	}
+	if (here->turn_spent >= TURN_NS_MAX || here->turn_waiting) {
+		here->turn_waiting++;
+		if (!here->turn_timer.place)
+			timer_set(here->shard, &here->turn_timer, round);
+		rc = waitq_wait(task, &here->turn);
+		here->turn_waiting--;
+		if (rc != OK) {
+			/* The turn was perhaps ours already, and is another's now. */
+			turn_end(here, shard_wall_exact(here->shard));
+			return rc;
+		}
+	}
+	*began_ret = shard_wall_exact(here->shard);
+	return OK;
+}
+
+void turn_end(struct tls_shard *here, uint64_t began)
+{
+	uint64_t now = shard_wall_exact(here->shard);
+
+	here->turn_spent += now > began ? now - began : 0;
+	if (!here->turn_waiting)
+		return;
+	if (here->turn_spent < TURN_NS_MAX)
+		(void)waitq_wake_one(&here->turn);
+	else if (!here->turn_timer.place)
+		timer_set(here->shard, &here->turn_timer, shard_now(here->shard) + 1);
+}
+
+void tls_done(struct shard *shard)
+{
+	struct tls_shard *here;
+
+	library_init();
+	here = shard_slot(shard, slot);
+	if (!here)
+		return;
+	shard_slot_set(shard, slot, NULL);
+	contexts_done(here);
+	wc_ecc_fp_free();
+	free(here);
+}
