@@ -16,13 +16,28 @@ struct expanding {
 	struct client client;
 };
 
+/* The user who asks, as when he sends mail. */
+static void set_client(struct expanding *e)
+{
+	struct arena *arena = &e->o->arena;
+	struct client *client = &e->client;
+
+	client_clear(client);
+	client->arena = arena;
+	client->login = client->ident = client->authenticated_id = slice_of(e->o->caller->login);
+	client->authenticated_sender = arena_printf(arena, "%s@%.*s", e->o->caller->login,
+						    SLICE_ARG(conf_main(e->o->conf)->qualify_domain));
+	if (!client->authenticated_sender.ptr)
+		client->authenticated_sender = SLICE_EMPTY;
+}
+
 static void scope_of(struct expanding *e, struct scope *sc)
 {
 	scope_init(sc, &e->o->task, e->o->conf);
 	sc->client = e->message && e->message->client ? e->message->client : &e->client;
 	sc->message = e->message;
-	sc->sender =
-	    e->o->cl->sender && !e->message ? slice_of(e->o->cl->sender) : (struct slice){NULL, 0, 0};
+	if (!e->message)
+		sc->sender = e->o->cl->sender ? slice_of(e->o->cl->sender) : e->client.authenticated_sender;
 }
 
 /* ---- Lines ---------------------------------------------------------------------------------------------------------- */
@@ -256,8 +271,7 @@ int tool_expand(struct once *o)
 	struct err err = err_make(&o->arena);
 	enum rc rc = OK;
 
-	client_clear(&e.client);
-	e.client.arena = &o->arena;
+	set_client(&e);
 	task_limit(&o->task, 60000);
 	if (o->cl->message_file)
 		rc = message_of_file(&e, o->cl->message_file, &err);

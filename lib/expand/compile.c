@@ -143,13 +143,18 @@ enum rc variable_find(const struct expand_parse *p, struct slice name, const str
 	return OK;
 }
 
-const char *variable_hint(struct slice name)
+enum rc variable_unknown(const struct expand_parse *p, const char *front, struct slice name,
+			 const char *behind, struct err *err)
 {
+	struct slice hint;
+
 	if (slice_starts(name, SLICE("acl_c")) || slice_starts(name, SLICE("acl_m")))
-		return " (6th character of a user-defined ACL variable must be a digit or underscore)";
-	if (slice_starts(name, SLICE("acl_")))
-		return " (user-defined ACL variables must start acl_c or acl_m)";
-	return "";
+		hint = SLICE(" (6th character of a user-defined ACL variable must be a digit or underscore)");
+	else if (slice_starts(name, SLICE("acl_")))
+		hint = SLICE(" (user-defined ACL variables must start acl_c or acl_m)");
+	else
+		hint = name_hint(p->language, p->arena, 'v', name);
+	return err_set(err, FAIL, "%s%.*s%s%.*s", front, SLICE_ARG(name), behind, SLICE_ARG(hint));
 }
 
 /* ---- Collecting nodes -------------------------------------------------------------------------------------
@@ -464,11 +469,14 @@ static enum rc parse_operator(struct expand_parse *p, struct slice name, struct 
 		return err_set(err, FAIL, "missing } at end of string");
 	if (!operation->op) {
 		enum header_form form;
+		struct slice hint;
 		unsigned prefix;
 
 		if (header_form_of(name, &form, &prefix))
 			return err_set(err, FAIL, "non-digit after underscore in \"%.*s\"", SLICE_ARG(name));
-		return err_set(err, FAIL, "unknown expansion operator \"%.*s\"", SLICE_ARG(name));
+		hint = name_hint(p->language, p->arena, 'o', name);
+		return err_set(err, FAIL, "unknown expansion operator \"%.*s\"%.*s", SLICE_ARG(name),
+			       SLICE_ARG(hint));
 	}
 	node_add(list, (struct node){.kind = NODE_OPERATOR, .operation = operation});
 	return OK;
@@ -503,15 +511,18 @@ static enum rc parse_braced(struct expand_parse *p, struct node_list *list, stru
 		return parse_item(p, item, name, list, err);
 	if (parse_take(p, ':'))
 		return parse_operator(p, name, list, err);
-	if (!parse_take(p, '}'))
+	if (!parse_take(p, '}')) {
+		struct slice hint =
+		    next_is(p, '{') ? name_hint(p->language, p->arena, 'i', name) : SLICE_EMPTY;
+
 		return err_set(
 		    err, FAIL,
-		    "\"${%.*s\" is not a known operator (or a } is missing in a variable reference)",
-		    SLICE_ARG(name));
+		    "\"${%.*s\" is not a known operator (or a } is missing in a variable reference)%.*s",
+		    SLICE_ARG(name), SLICE_ARG(hint));
+	}
 	rc = variable_find(p, name, &variable);
 	if (rc == FAIL)
-		return err_set(err, FAIL, "unknown variable in \"${%.*s}\"%s", SLICE_ARG(name),
-			       variable_hint(name));
+		return variable_unknown(p, "unknown variable in \"${", name, "}\"", err);
 	if (rc != OK)
 		return err_memory(err);
 	node_add(list, (struct node){.kind = NODE_VARIABLE, .variable = variable});
@@ -548,8 +559,7 @@ static enum rc parse_dollar(struct expand_parse *p, struct node_list *list, stru
 	name = parse_name(p, "_");
 	rc = variable_find(p, name, &variable);
 	if (rc == FAIL)
-		return err_set(err, FAIL, "unknown variable name \"%.*s\"%s", SLICE_ARG(name),
-			       variable_hint(name));
+		return variable_unknown(p, "unknown variable name \"", name, "\"", err);
 	if (rc != OK)
 		return err_memory(err);
 	node_add(list, (struct node){.kind = NODE_VARIABLE, .variable = variable});

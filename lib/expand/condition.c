@@ -60,8 +60,7 @@ static enum rc parse_def(struct expand_parse *p, struct condition *condition, st
 	name = parse_name(p, "_");
 	rc = variable_find(p, name, &condition->variable);
 	if (rc == FAIL)
-		return err_set(err, FAIL, "unknown variable \"%.*s\" after \"def:\"%s", SLICE_ARG(name),
-			       variable_hint(name));
+		return variable_unknown(p, "unknown variable \"", name, "\" after \"def:\"", err);
 	return rc == OK ? OK : err_memory(err);
 }
 
@@ -197,8 +196,11 @@ static enum rc parse_named(struct expand_parse *p, struct condition *condition, 
 	if (is_each(name))
 		return parse_each(p, name, condition, err);
 	row = language_find(p->language, 'c', name);
-	if (!row)
-		return err_set(err, FAIL, "unknown condition \"%.*s\"", SLICE_ARG(name));
+	if (!row) {
+		struct slice hint = name_hint(p->language, p->arena, 'c', name);
+
+		return err_set(err, FAIL, "unknown condition \"%.*s\"%.*s", SLICE_ARG(name), SLICE_ARG(hint));
+	}
 	return parse_call(p, row, name, condition, err);
 }
 

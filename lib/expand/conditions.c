@@ -127,6 +127,8 @@ enum rc expand_truth(struct slice value, bool lax, bool *ret, struct err *err)
 	struct slice text = slice_trim(value);
 	bool zero;
 
+	if (slice_eq(text, SLICE("-"))) /* a number without digits */
+		text = SLICE_EMPTY;
 	if (lax) {
 		*ret = text.len && !slice_eq(text, SLICE("0")) && !slice_eq_nocase(text, SLICE("no")) &&
 		       !slice_eq_nocase(text, SLICE("false"));

@@ -45,17 +45,14 @@ static void utf7_character(struct utf7 *u, uint32_t c)
 	utf7_unit(u, 0xdc00 + ((c - 0x10000) & 0x3ff));
 }
 
-/* len as utf8_sequence() gave it. */
-static uint32_t utf8_character(struct slice s, unsigned len)
+/* Separators lead from one level to the next; more of them, and those at the ends, lead nowhere. */
+static struct slice levels_trim(struct slice name, char separator)
 {
-	uint32_t c = (unsigned char)s.ptr[0];
-
-	if (len == 1)
-		return c;
-	c &= 0x7fu >> len;
-	for (unsigned i = 1; i < len; i++)
-		c = c << 6 | ((unsigned char)s.ptr[i] & 0x3f);
-	return c;
+	while (name.len && name.ptr[0] == separator)
+		name = slice_from(name, 1);
+	while (name.len && name.ptr[name.len - 1] == separator)
+		name.len--;
+	return name;
 }
 
 static enum rc imap_utf7(struct slice name, char separator, struct slice specials, struct str *out,
@@ -73,6 +70,10 @@ static enum rc imap_utf7(struct slice name, char separator, struct slice special
 		 * file system, has to be asked for. */
 		if (c != separator && (c == '.' || c == '/') && slice_find(specials, c) < 0)
 			return err_set(err, FAIL, "imapfolder: illegal character '%c'", c);
+		if (c == separator && name.len > 1 && name.ptr[1] == separator) {
+			name = slice_from(name, 1);
+			continue;
+		}
 		if (c == separator ||
 		    (len == 1 && c >= ' ' && c < 127 && c != '&' && slice_find(specials, c) < 0)) {
 			utf7_end(&u);
@@ -101,10 +102,10 @@ static enum rc imapfolder_eval(struct scope *sc, const struct expand_call *call,
 	if (rc != OK)
 		return rc;
 	if (args[1].len != 1)
-		return err_set(err, FAIL, "IMAP folder separator must be a single character, found \"%.*s\"",
+		return err_set(err, FAIL, "IMAP folder separator must be one character, found \"%.*s\"",
 			       SLICE_ARG(args[1]));
 	out.taint = args[0].taint;
-	rc = imap_utf7(args[0], args[1].ptr[0], args[2], &out, err);
+	rc = imap_utf7(levels_trim(args[0], args[1].ptr[0]), args[1].ptr[0], args[2], &out, err);
 	return rc == OK ? str_result(&out, ret, err) : rc;
 }
 

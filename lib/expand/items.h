@@ -30,6 +30,9 @@ extern const struct expand_item item_readfile, item_run, item_readsocket, item_p
     item_hmac;
 extern const struct expand_item item_imapfolder;
 
+/* punycode.c: the code point of a sequence; len as utf8_sequence() gave it. */
+uint32_t utf8_character(struct slice s, unsigned len);
+
 /* Tables of operators, each NULL-terminated; operators.c puts them together. */
 #define OPERATOR(name) enum rc name(struct scope *, struct slice, struct slice, struct slice *, struct err *)
 OPERATOR(op_substr);

@@ -72,9 +72,10 @@ void list_add(struct str *list, unsigned *count, char separator, struct slice it
 {
 	const char *at;
 
+	/* A space keeps an empty item, and an item that begins with a separator, apart from the separator in front. */
 	if (*count) {
 		str_addc(list, separator);
-		if (item.len == 0)
+		if (item.len == 0 || item.ptr[0] == separator)
 			str_addc(list, ' ');
 	}
 	++*count;

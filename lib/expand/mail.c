@@ -11,6 +11,19 @@
 /* ---- Addresses --------------------------------------------------------------------------------------------
  */
 
+/* A local part may always be beyond ASCII. A domain may if the message, or the configuration, allows it. */
+static bool domain_permitted(const struct scope *sc, struct slice domain)
+{
+	const struct message_options *options = conf_group(sc->conf, CONF_MESSAGE);
+
+	if ((sc->message && sc->message->smtputf8) || (options && options->allow_utf8_domains))
+		return true;
+	for (uint32_t i = 0; i < domain.len; i++)
+		if ((unsigned char)domain.ptr[i] >= 0x80)
+			return false;
+	return true;
+}
+
 static enum rc address_part(struct scope *sc, struct slice subject, size_t part, struct slice *ret,
 			    struct err *err)
 {
@@ -20,7 +33,7 @@ static enum rc address_part(struct scope *sc, struct slice subject, size_t part,
 
 	if (rc == DEFER)
 		return err_memory(err);
-	if (rc == OK)
+	if (rc == OK && domain_permitted(sc, parts.domain))
 		*ret = *(struct slice *)((char *)&parts + part);
 	else
 		*ret = SLICE_EMPTY; /* not an address: so the language has it */
@@ -62,7 +75,10 @@ enum rc op_addresses(struct scope *sc, struct slice arg, struct slice subject, s
 	enum rc rc;
 
 	(void)arg;
-	if (rest.len >= 2 && rest.ptr[0] == '>') {
+	if (rest.len && rest.ptr[0] == '>') {
+		if (rest.len == 1)
+			return err_set(err, FAIL, "output separator missing in expanding ${addresses:%.*s}",
+				       SLICE_ARG(subject));
 		separator = rest.ptr[1];
 		rest = slice_from(rest, 2);
 	}
@@ -75,7 +91,7 @@ enum rc op_addresses(struct scope *sc, struct slice arg, struct slice subject, s
 			return err_memory(err);
 		if (rc == FAIL && skipped.text.len == 0)
 			break;
-		if (rc == OK && parts.full.len)
+		if (rc == OK && parts.full.len && domain_permitted(sc, parts.domain))
 			list_add(&out, &count, separator, parts.full);
 	}
 	return str_result(&out, ret, err);
@@ -140,20 +156,6 @@ enum rc op_domain_to_alabel(struct scope *sc, struct slice arg, struct slice sub
 
 enum rc op_domain_from_alabel(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 			      struct err *err)
-{
-	(void)arg;
-	return alabel(sc, subject, false, ret, err);
-}
-
-enum rc op_localpart_to_alabel(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
-			       struct err *err)
-{
-	(void)arg;
-	return alabel(sc, subject, true, ret, err);
-}
-
-enum rc op_localpart_from_alabel(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
-				 struct err *err)
 {
 	(void)arg;
 	return alabel(sc, subject, false, ret, err);
@@ -263,6 +265,14 @@ enum rc op_mask(struct scope *sc, struct slice arg, struct slice subject, struct
 
 	if (!ip_parse(address, &ip))
 		return not_an_ip(subject, err);
+	/* A mapped address that was written as one of IPv6 has a mask of IPv6. */
+	if (ip.family == 4 && slice_find(address, ':') >= 0) {
+		uint8_t bytes[16];
+
+		ip_bytes(&ip, bytes);
+		memcpy(ip.bytes, bytes, sizeof(bytes));
+		ip.family = 6;
+	}
 	if (slash < 0)
 		return err_set(err, FAIL, "missing mask value in \"%.*s\"", SLICE_ARG(subject));
 	if (!parse_u64(slice_from(subject, (size_t)slash + 1), &bits))

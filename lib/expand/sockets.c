@@ -160,7 +160,7 @@ static enum rc ask(struct scope *sc, int fd, struct slice request, bool half_clo
  */
 
 struct readsocket {
-	struct slice name, request, eol;
+	struct slice name, request, options, eol;
 	uint64_t timeout_ms;
 	bool half_close;
 };
@@ -199,19 +199,21 @@ static enum rc readsocket_args(struct scope *sc, const struct expand_call *call,
 		return rc;
 	r->name = args[0];
 	r->request = args[1];
+	r->options = args[2];
 	if (call->arg_count > 3)
 		r->eol = args[3];
-	return call->arg_count > 2 ? readsocket_options(sc, args[2], r, err) : OK;
+	return OK;
 }
 
-static enum rc readsocket_ask(struct scope *sc, const struct readsocket *r, struct slice *ret,
-			      struct err *err)
+static enum rc readsocket_ask(struct scope *sc, struct readsocket *r, struct slice *ret, struct err *err)
 {
 	struct str answer = str_make(sc->task->arena);
 	uint64_t saved = sc->task->until;
 	int fd;
-	enum rc rc;
+	enum rc rc = readsocket_options(sc, r->options, r, err);
 
+	if (rc != OK)
+		return rc;
 	sc->task->until = task_until(sc->task, r->timeout_ms);
 	rc = connect_named(sc, r->name, &fd, err);
 	if (rc == OK)

@@ -19,22 +19,23 @@ enum rc regex_for(struct scope *sc, struct slice pattern, unsigned flags, const 
 /* ---- Numbers in arguments ---------------------------------------------------------------------------------
  */
 
-/* Digits with an optional "-" where that makes sense. Empty: *given_ret false. Beyond 2^31 the length of any
- * string. */
+/* Digits with an optional sign, "-" where that makes sense. Empty: *given_ret false. Beyond 2^31 the length of
+ * any string. */
 static bool argument_number(struct slice text, bool allow_negative, bool *given_ret, int64_t *ret)
 {
 	bool negative = allow_negative && text.len && text.ptr[0] == '-';
+	uint32_t sign = negative || (text.len && text.ptr[0] == '+');
 	int64_t value = 0;
 
 	*given_ret = text.len > 0;
-	for (uint32_t i = negative; i < text.len; i++) {
+	for (uint32_t i = sign; i < text.len; i++) {
 		if (!ascii_is_digit(text.ptr[i]))
 			return false;
 		if (value < INT32_MAX)
 			value = value * 10 + (text.ptr[i] - '0');
 	}
 	*ret = negative ? -value : value;
-	return !(negative && text.len == 1);
+	return !(sign && text.len == 1);
 }
 
 /* ${name_1_2: is the same as ${name{1}{2}. *name_len of messages: what was written before the arguments. */
@@ -47,6 +48,11 @@ static enum rc operator_numbers(const char *name, struct slice arg, bool allow_n
 
 	if (arg.len == 0)
 		return err_set(err, FAIL, "missing values after %s", name);
+	/* "name_:": the underscore alone was handed on, and is a number of no digits, which is 0. */
+	*first = *second = 0;
+	*second_given = false;
+	if (slice_eq(arg, SLICE("_")))
+		return OK;
 	if (at >= 0) {
 		parts[0] = slice_sub(arg, 0, (size_t)at);
 		parts[1] = slice_from(arg, (size_t)at + 1);
@@ -180,13 +186,14 @@ static enum rc hash(struct scope *sc, struct slice subject, int64_t len, int64_t
 {
 	unsigned char *out;
 
-	if (letters < 1 || letters > (int64_t)sizeof(hash_letters) - 1)
-		return err_set(err, FAIL, "hash count \"%lld\" too %s", (long long)letters,
-			       letters < 1 ? "small" : "big");
-	if (len >= subject.len) {
-		*ret = subject;
+	if (letters > (int64_t)sizeof(hash_letters) - 1)
+		return err_set(err, FAIL, "hash count \"%lld\" too big", (long long)letters);
+	if (len >= subject.len || len == 0) {
+		*ret = slice_sub(subject, 0, (size_t)(len ? subject.len : 0));
 		return OK;
 	}
+	if (letters < 1)
+		return err_set(err, FAIL, "hash count \"%lld\" too small", (long long)letters);
 	out = (unsigned char *)arena_bytes(sc->task->arena, (size_t)len + 1);
 	if (!out)
 		return err_memory(err);

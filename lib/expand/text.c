@@ -401,41 +401,65 @@ enum rc op_rfc2047d(struct scope *sc, struct slice arg, struct slice subject, st
 	return ret->ptr ? OK : err_memory(err);
 }
 
-/* ${headerwrap_COLUMNS_LIMIT:: folds at white space where it can, and cuts at the limit of bytes in all. */
+/* The digits at the front of the text. */
+static uint64_t leading_number(struct slice text)
+{
+	uint64_t value = 0;
+	uint32_t n = 0;
+
+	while (n < text.len && ascii_is_digit(text.ptr[n]))
+		n++;
+	return n && parse_u64(slice_sub(text, 0, n), &value) ? value : 0;
+}
+
+#define WRAP_INDENT    8 /* columns of the tab that a folded line begins with */
+#define WRAP_COLUMNS   80
+#define WRAP_BYTES_MAX 998
+
+/* One line off the front of the text: to its line end, or as much as there is room for. */
+static struct slice wrap_line(struct slice *rest, uint64_t room)
+{
+	ptrdiff_t at = slice_find(*rest, '\n');
+	struct slice line;
+
+	if (at >= 0 && (uint64_t)at <= room) {
+		line = slice_sub(*rest, 0, (size_t)at);
+		*rest = slice_from(*rest, (size_t)at + 1);
+	} else if (rest->len <= room) {
+		line = *rest;
+		*rest = slice_from(*rest, rest->len);
+	} else {
+		line = slice_rtrim(slice_sub(*rest, 0, (size_t)room));
+		*rest = slice_ltrim(slice_from(*rest, (size_t)room));
+	}
+	return line;
+}
+
+/* ${headerwrap_COLUMNS_LIMIT:: folds at line ends and columns, and cuts at the limit of bytes in all. Too few columns
+ * for more than the indent: nothing is folded. */
 enum rc op_headerwrap(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 		      struct err *err)
 {
 	struct str str = str_make(sc->task->arena);
-	struct slice columns_text = arg, limit_text = SLICE_EMPTY, rest = subject;
+	struct slice limit_text = SLICE_EMPTY, rest = subject;
 	ptrdiff_t at = slice_find(arg, '_');
-	uint64_t columns = 80, limit = 998;
-	uint32_t column = 0;
+	uint64_t columns = arg.len ? leading_number(arg) : WRAP_COLUMNS, limit;
 
-	if (at >= 0) {
-		columns_text = slice_sub(arg, 0, (size_t)at);
+	if (at >= 0)
 		limit_text = slice_from(arg, (size_t)at + 1);
-	}
-	(void)parse_u64(columns_text, &columns);
-	(void)parse_u64(limit_text, &limit);
+	limit = leading_number(limit_text);
+	if (!limit)
+		limit = WRAP_BYTES_MAX;
+	if (columns <= WRAP_INDENT)
+		columns = UINT32_MAX;
 	str.taint = subject.taint;
+	str_add(&str, wrap_line(&rest, columns));
 	while (rest.len && str.len < limit) {
-		uint32_t word = 0;
-		struct slice part;
-
-		while (word < rest.len && rest.ptr[word] == ' ')
-			word++;
-		while (word < rest.len && rest.ptr[word] != ' ')
-			word++;
-		part = slice_sub(rest, 0, word);
-		rest = slice_from(rest, word);
-		if (column && column + part.len > columns) {
-			part = slice_ltrim(part);
-			str_addz(&str, "\n\t");
-			column = 1;
-		}
-		str_add(&str, slice_sub(part, 0, limit - str.len < part.len ? limit - str.len : part.len));
-		column += part.len;
+		str_addz(&str, "\n\t");
+		str_add(&str, wrap_line(&rest, columns - WRAP_INDENT));
 	}
+	if (str.len > limit)
+		str.len = (uint32_t)limit;
 	return str_result(&str, ret, err);
 }
 

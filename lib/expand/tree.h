@@ -84,8 +84,16 @@ bool header_form_of(struct slice name, enum header_form *form_ret, unsigned *pre
 struct slice parse_header_name(struct expand_parse *p);
 /* FAIL: no such variable. DEFER: memory. */
 enum rc variable_find(const struct expand_parse *p, struct slice name, const struct variable **ret);
-/* What may be added to the message that there is no such variable. */
-const char *variable_hint(struct slice name);
+/* What is said of a name that is none: the text in front of it, the text behind it, and what may have been meant. */
+enum rc variable_unknown(const struct expand_parse *p, const char *front, struct slice name,
+			 const char *behind, struct err *err);
+
+/* ---- suggest.c --------------------------------------------------------------------------------------------
+ */
+
+/* "; did you mean "x"?" for a name that the language does not have in the place of this kind (language_find()), or that
+ * it is something else; empty when nothing is like it. */
+struct slice name_hint(const struct language *language, struct arena *arena, char kind, struct slice name);
 void *language_find(const struct language *language, char kind, struct slice name);
 
 /* ---- condition.c ------------------------------------------------------------------------------------------

@@ -18,6 +18,15 @@ static enum rc told(enum rc rc, struct slice list, struct err *err)
 	return rc;
 }
 
+/* "%eth0" behind an IPv6 address says nothing about the address. */
+static bool ip_parse_zone(struct slice text, struct ip_addr *ip_ret)
+{
+	ptrdiff_t zone = slice_find(text, '%');
+
+	return ip_parse(zone > 0 && slice_find(text, ':') >= 0 ? slice_sub(text, 0, (size_t)zone) : text,
+			ip_ret);
+}
+
 static enum rc eval_list(struct scope *sc, const struct expand_call *call, enum conf_list_kind kind,
 			 bool *ret, struct err *err)
 {
@@ -28,7 +37,7 @@ static enum rc eval_list(struct scope *sc, const struct expand_call *call, enum 
 	rc = two_args(sc, call, &subject, &list, err);
 	if (rc != OK)
 		return rc;
-	if (kind == LIST_HOST && subject.len && !ip_parse(subject, &ip))
+	if (kind == LIST_HOST && subject.len && !ip_parse_zone(subject, &ip))
 		return err_set(err, FAIL, "\"%.*s\" is not an IP address", SLICE_ARG(subject));
 	rc = told(match_text(sc, kind, list, subject, &ip, &value, err), list, err);
 	if (rc == OK && value.ptr)

@@ -376,11 +376,18 @@ static enum rc entry_match(struct matching *m, const struct entry *entry)
 	}
 }
 
+/* An address without a domain is none that an entry could mean, not even "*". */
+static bool is_unqualified(const struct matching *m)
+{
+	return m->kind == LIST_ADDRESS && m->subject.len && slice_find(m->subject, '@') < 0;
+}
+
 /* Entries in turn; *decided: one matched, or could not be asked, and the result is that of the list. */
 static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags,
 			     bool *decided)
 {
 	struct slice none = {NULL, 0, CLEAN};
+	bool unqualified = is_unqualified(m);
 
 	*decided = true;
 	for (uint32_t i = 0; i < list->count; i++) {
@@ -393,6 +400,8 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 			flag_set(m, flags, entry->flag);
 			continue;
 		}
+		if (unqualified && entry->kind != ENTRY_BAD && entry->kind != ENTRY_NAMED)
+			continue;
 		rc = entry->kind == ENTRY_FILE ? file_entry_match(m, entry, flags, &decided_inside)
 					       : entry_match(m, entry);
 		if (rc == CANCELLED)

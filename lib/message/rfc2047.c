@@ -144,9 +144,10 @@ static bool word_decode(struct arena *arena, struct str *str, const struct word 
 	decoded = str_slice(&bytes);
 	if (!decoded.ptr)
 		return false;
-	if (charset)
-		return recode(str, decoded, word->charset, *charset);
-	str_add(str, decoded);
+	/* A sender may name any character set, and put bytes into it that are none of it: then the bytes stand as they
+	 * are, as in $bh_. */
+	if (!charset || !recode(str, decoded, word->charset, *charset))
+		str_add(str, decoded);
 	return true;
 }
 

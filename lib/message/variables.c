@@ -3,7 +3,9 @@
 #include "message/internal.h"
 #include "message/variables.h"
 
+#include <limits.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 static const struct client *client_of(const struct scope *sc)
 {
@@ -180,9 +182,13 @@ static enum rc get_client_port(struct scope *sc, const struct variable *variable
 {
 	const struct client *client = client_of(sc);
 
-	return give_number(
-	    sc, client ? ((const struct ip_addr *)((const char *)client + variable->arg))->port : 0, ret,
-	    err);
+	const struct ip_addr *ip =
+	    client ? (const struct ip_addr *)((const char *)client + variable->arg) : NULL;
+
+	/* Nobody connected to us: -1 for our port; the client's is 0. */
+	if ((!ip || !ip->family) && variable->arg == offsetof(struct client, local))
+		return give_number(sc, -1, ret, err);
+	return give_number(sc, ip ? ip->port : 0, ret, err);
 }
 
 enum { HOST_FULL, HOST_RCV };
@@ -226,7 +232,7 @@ static enum rc get_fact(struct scope *sc, const struct variable *variable, struc
 	case LOOKUP_DEFERRED:
 		return give_number(sc, client && client->host_lookup_deferred, ret, err);
 	case PROXIED:
-		return give(client && client->proxied ? SLICE("yes") : SLICE_EMPTY, ret);
+		return give(client && client->proxied ? SLICE("yes") : SLICE("no"), ret);
 	case CERTIFICATE_VERIFIED:
 		return give_number(sc, client && client->tls_certificate_verified, ret, err);
 	case TLS_BITS:
@@ -240,7 +246,7 @@ static enum rc get_fact(struct scope *sc, const struct variable *variable, struc
 	case ORIGINATOR_GID:
 		return give_number(sc, client ? (int32_t)client->gid : 0, ret, err);
 	case SMTPUTF8:
-		return give(sc->message && sc->message->smtputf8 ? SLICE("yes") : SLICE_EMPTY, ret);
+		return give(sc->message && sc->message->smtputf8 ? SLICE("yes") : SLICE("no"), ret);
 	}
 	return OK;
 }
@@ -265,6 +271,31 @@ static enum rc get_main(struct scope *sc, const struct variable *variable, struc
 	return give(sc->conf ? *(const struct slice *)((const char *)conf_main(sc->conf) + variable->arg)
 			     : SLICE_EMPTY,
 		    ret);
+}
+
+/* Where unset: our own file; no host number is 0. */
+static enum rc get_exim_path(struct scope *sc, const struct variable *variable, struct slice *ret,
+			     struct err *err)
+{
+	char path[PATH_MAX];
+	ssize_t len;
+
+	(void)variable;
+	if (sc->conf && conf_main(sc->conf)->exim_path.len)
+		return give(conf_main(sc->conf)->exim_path, ret);
+	len = readlink("/proc/self/exe", path, sizeof(path));
+	*ret = arena_copy(sc->task->arena, slice_make(path, len < 0 ? 0 : (size_t)len, CLEAN));
+	return ret->ptr ? OK : err_memory(err);
+}
+
+static enum rc get_localhost_number(struct scope *sc, const struct variable *variable, struct slice *ret,
+				    struct err *err)
+{
+	struct slice number = sc->conf ? conf_main(sc->conf)->localhost_number : SLICE_EMPTY;
+
+	(void)variable;
+	(void)err;
+	return give(number.len ? number : SLICE("0"), ret);
 }
 
 static enum rc get_version(struct scope *sc, const struct variable *variable, struct slice *ret,
@@ -385,7 +416,7 @@ static const struct variable rows[] = {
     {"event_defer_errno", get_event_errno, 0},
     SCOPE("event_name", event_name),
     {"exim_gid", get_main_owner, offsetof(struct conf_main, exim_group)},
-    MAIN("exim_path", exim_path),
+    {"exim_path", get_exim_path, 0},
     {"exim_uid", get_main_owner, offsetof(struct conf_main, exim_user)},
     {"exim_version", get_version, 0},
     SCOPE("host_data", host_data),
@@ -400,7 +431,7 @@ static const struct variable rows[] = {
     ADDRESS("local_part_prefix_v", prefix_v),
     ADDRESS("local_part_suffix", suffix),
     ADDRESS("local_part_suffix_v", suffix_v),
-    MAIN("localhost_number", localhost_number),
+    {"localhost_number", get_localhost_number, 0},
     {"log_inodes", get_log_space, SPACE_INODES},
     {"log_space", get_log_space, SPACE_KB},
     SCOPE("lookup_dnssec_authenticated", lookup_dnssec_authenticated),

@@ -36,8 +36,7 @@ static enum rc get_host_port(struct scope *sc, const struct variable *variable, 
 	uint16_t port = !sc->host ? 0 : sc->host->port ? sc->host->port : sc->host->ip.port;
 
 	(void)variable;
-	if (port)
-		str_addu(&text, port);
+	str_addu(&text, port);
 	*ret = str_slice(&text);
 	return ret->ptr ? OK : err_memory(err);
 }

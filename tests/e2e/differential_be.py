@@ -8,10 +8,14 @@ too and counted apart, as are lines on which Exim crashes. Differences that are 
 tests/differences.md as indented code, and are left out of the verdict. Exit 1: there is an unexplained difference.
 """
 import argparse
+import concurrent.futures
 import os
+import re
 import subprocess
 import sys
 import tempfile
+
+import expand_lines
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONF = """primary_hostname = mx.example.org
@@ -26,42 +30,108 @@ localpartlist roles = postmaster : abuse
 MARK = "@@%d@@"
 
 
+CHUNK = 2000
+
+
+def answers_of_run(command, lines):
+    """The answers of one run, in order; fewer than lines if it died. Each line is followed by a mark that answers itself."""
+    text = "".join("%s\n%s\n" % (line, MARK % i) for i, line in enumerate(lines))
+    run = subprocess.run(command, input=text.encode("utf-8", "surrogateescape"), capture_output=True, timeout=600)
+    got = "\n" + run.stdout.decode("utf-8", "surrogateescape")
+    out = []
+    start = 0
+    for i in range(len(lines)):
+        for mark in ("\n> " + MARK % i + "\n", "\n" + MARK % i + "\n"):
+            at = got.find(mark, start)
+            if at >= 0:
+                answer = got[start + 1:at]
+                start = at + len(mark) - 1
+                out.append(answer[2:] if answer.startswith("> ") else answer)
+                break
+        else:
+            break
+    return out, run.stderr
+
+
 def answers(command, lines):
-    """The answers to the lines; None where the program died. Each line is followed by a mark that answers itself."""
+    """The answers to the lines; None where the program died."""
     out = []
     while len(out) < len(lines):
-        todo = lines[len(out):]
-        text = "".join("%s\n%s\n" % (line, MARK % i) for i, line in enumerate(todo))
-        run = subprocess.run(command, input=text.encode("utf-8", "surrogateescape"), capture_output=True, timeout=600)
-        got = run.stdout.decode("utf-8", "surrogateescape")
-        start = len(out)
-        for i in range(len(todo)):
-            for mark in ("\n> " + MARK % i + "\n", "\n" + MARK % i + "\n"):
-                at = ("\n" + got).find(mark)
-                if at >= 0:
-                    answer = ("\n" + got)[1:at] if at else ""
-                    got = ("\n" + got)[at + len(mark):]
-                    out.append(answer[2:] if answer.startswith("> ") else answer)
-                    break
-            else:
-                break
-        if len(out) < len(lines):
+        todo = lines[len(out):len(out) + CHUNK]
+        got, stderr = answers_of_run(command, todo)
+        if not got and not out:
+            raise SystemExit("%s gives no answers: %s" % (command, stderr.decode(errors="replace")[-500:]))
+        out += got
+        if len(got) < len(todo):
             out.append(None)
-        if len(out) == start:
-            raise SystemExit("%s gives no answers: %s" % (command, run.stderr.decode()[-500:]))
     return out
 
 
-def explained():
-    path = os.path.join(HERE, "..", "differences.md")
-    if not os.path.exists(path):
-        return set()
-    with open(path, encoding="utf-8", errors="surrogateescape") as f:
-        return {line[4:].rstrip("\n") for line in f if line.startswith("    ")}
+def alone(command, line, answer):
+    """Does Exim say the same when it is asked nothing else? A line that fails leaves its $value and $1 to the next."""
+    run = subprocess.run(command + [line], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    got = run.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
+    return got == answer.rstrip("\n") or (failed(got) and failed(answer))
+
+
+class Explained:
+    """The indented lines of differences.md: lines of the corpus, and between "/" regular expressions for whole ones."""
+
+    def __init__(self):
+        path = os.path.join(HERE, "..", "differences.md")
+        with open(path, encoding="utf-8", errors="surrogateescape") as f:
+            entries = [line[4:].rstrip("\n") for line in f if line.startswith("    ")]
+        self.lines = {entry for entry in entries if not entry.startswith("/")}
+        self.patterns = [re.compile(entry[1:-1], re.S) for entry in entries if entry.startswith("/") and entry.endswith("/")]
+        self.used = set()
+
+    def has(self, line):
+        if line in self.lines:
+            return True
+        for pattern in self.patterns:
+            if pattern.fullmatch(line):
+                self.used.add(pattern.pattern)
+                return True
+        return False
 
 
 def failed(answer):
     return answer is None or "Failed: " in answer or answer.startswith(("Deferred: ", "Temporary failure: "))
+
+
+class Verdict:
+    def __init__(self, words):
+        self.words = words
+        self.count = dict.fromkeys(("same", "words", "crashed", "known", "differ"), 0)
+
+    def tell(self, what, line, exim, sluice):
+        print("%-6s %s\n   exim   %s\n   sluice %s" % (what, line, exim, sluice))
+
+    def judge(self, line, exim, sluice, meant, command):
+        if sluice is None:
+            kind = "differ"
+        elif exim is None:
+            kind = "crashed"
+        elif exim == sluice:
+            kind = "same"
+        elif failed(exim) and failed(sluice):
+            kind = "words"
+        elif meant.has(line):
+            kind = "known"
+        else:
+            kind = "same" if alone(command, line, sluice) else "differ"
+        self.count[kind] += 1
+        if kind == "differ" or (kind == "words" and self.words):
+            self.tell("CRASH" if sluice is None else kind.upper(), line, exim, sluice)
+
+
+def golden_write(path, lines, theirs, ours):
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as f:
+        f.write("# Lines of the corpus and what both Exim 4.98.2 and sluice make of them (\\n: a line end).\n")
+        for line, a, b in zip(lines, theirs, ours):
+            # What depends on the day or the machine is no regression test.
+            if a == b and a is not None and not any(word in line for word in ("prvs", "stat:", "$pid", "tod_", "{HOME}", "sender_", "${run")):
+                f.write("%s\n= %s\n" % (line, a.replace("\\", "\\\\").replace("\n", "\\n")))
 
 
 def main():
@@ -72,44 +142,36 @@ def main():
     parser.add_argument("--filter", action="store_true", help="sluice is a test filter that takes only -be")
     parser.add_argument("--golden", help="write the lines that are equal, with their results, to this file")
     parser.add_argument("--words", action="store_true", help="show refusals in other words too")
+    parser.add_argument("--made", action="store_true", help="the lines of expand_lines.py instead of a corpus")
+    parser.add_argument("--every", type=int, default=1, help="only every so-manieth line")
+    parser.add_argument("--unused", action="store_true", help="show the patterns of differences.md that no line needed")
     options = parser.parse_args()
-    with open(options.corpus, encoding="utf-8", errors="surrogateescape") as f:
-        lines = [line.rstrip("\n") for line in f if line.strip() and not line.startswith("#")]
-    with tempfile.TemporaryDirectory() as tmp:
+    if options.made:
+        lines = list(expand_lines.lines())
+    else:
+        with open(options.corpus, encoding="utf-8", errors="surrogateescape") as f:
+            lines = [line.rstrip("\n") for line in f if line.strip() and not line.startswith("#")]
+    lines = lines[::options.every]
+    meant = Explained()
+    verdict = Verdict(options.words)
+    sys.stdout.reconfigure(errors="surrogateescape")
+    with tempfile.TemporaryDirectory() as tmp, concurrent.futures.ThreadPoolExecutor(2) as pool:
         conf = os.path.join(tmp, "conf")
         with open(conf, "w", encoding="ascii") as f:
             f.write(CONF)
-        theirs = answers([options.exim, "-C", conf, "-be"], lines)
+        exim = [options.exim, "-C", conf, "-be"]
+        theirs = pool.submit(answers, exim, lines)
         ours = answers(options.sluice.split() + ([] if options.filter else ["-C", conf]) + ["-be"], lines)
-    meant = explained()
-    same = words = differ = known = crashed = 0
-    for line, a, b in zip(lines, theirs, ours):
-        if b is None:
-            print("CRASH  %s" % line)
-            differ += 1
-        elif a is None:
-            crashed += 1
-        elif a == b:
-            same += 1
-        elif failed(a) and failed(b):
-            words += 1
-            if options.words:
-                print("WORDS  %s\n   exim   %s\n   sluice %s" % (line, a, b))
-        elif line in meant:
-            known += 1
-        else:
-            differ += 1
-            print("DIFFER %s\n   exim   %s\n   sluice %s" % (line, a, b))
+        theirs = theirs.result()
+        for line, a, b in zip(lines, theirs, ours):
+            verdict.judge(line, a, b, meant, exim)
     if options.golden:
-        with open(options.golden, "w", encoding="utf-8", errors="surrogateescape") as f:
-            f.write("# Lines of the corpus and what both Exim 4.98.2 and sluice make of them (\\n: a line end).\n")
-            for line, a, b in zip(lines, theirs, ours):
-                # What depends on the day or the machine is no regression test.
-                if a == b and a is not None and not any(word in line for word in ("prvs", "stat:", "$pid", "tod_")):
-                    f.write("%s\n= %s\n" % (line, a.replace("\\", "\\\\").replace("\n", "\\n")))
+        golden_write(options.golden, lines, theirs, ours)
+    if options.unused:
+        print("\n".join("UNUSED " + p.pattern for p in meant.patterns if p.pattern not in meant.used))
     print("%d lines: %d the same text, %d refused by both in other words, %d on which Exim crashes, "
-          "%d differences explained, %d not" % (len(lines), same, words, crashed, known, differ))
-    return 1 if differ else 0
+          "%d differences explained, %d not" % (len(lines), *verdict.count.values()))
+    return 1 if verdict.count["differ"] else 0
 
 
 if __name__ == "__main__":

@@ -16,13 +16,20 @@ def exim():
 
 
 class DifferentialBe(unittest.TestCase):
-    @unittest.skipUnless(exim(), "no Exim here (SLUICE_ORACLE, or ./dev deps test)")
-    def test_corpus(self):
+    def compare(self, *more):
         run = subprocess.run([sys.executable, os.path.join(HERE, "differential_be.py"), "--exim", exim(),
-                              "--sluice", os.environ["SLUICE"]], capture_output=True, text=True, errors="replace",
+                              "--sluice", os.environ["SLUICE"], *more], capture_output=True, text=True, errors="replace",
                              timeout=280)
         print(run.stdout.splitlines()[-1] if run.stdout else run.stderr, file=sys.stderr)
         self.assertEqual(run.returncode, 0, run.stdout[-4000:] + run.stderr[-2000:])
+
+    @unittest.skipUnless(exim(), "no Exim here (SLUICE_ORACLE, or ./dev deps test)")
+    def test_corpus(self):
+        self.compare()
+
+    @unittest.skipUnless(exim(), "no Exim here (SLUICE_ORACLE, or ./dev deps test)")
+    def test_made_lines(self):
+        self.compare("--made")
 
     def test_without_exim(self):
         """What goes wrong is told on standard output, and does not stop the lines behind it."""

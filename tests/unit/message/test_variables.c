@@ -174,9 +174,9 @@ static const char *const values[][2] = {
     {"tls_in_cipher", ""},
     {"tls_in_bits", "0"},
     {"tls_in_certificate_verified", "0"},
-    {"proxy_session", ""},
+    {"proxy_session", "no"},
     {"proxy_external_port", "0"},
-    {"message_smtputf8", ""},
+    {"message_smtputf8", "no"},
 };
 
 static void test_values(void **state)
