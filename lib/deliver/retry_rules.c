@@ -78,9 +78,10 @@ enum rc retry_error_read(struct slice name, struct retry_cause *ret, struct err 
 		ret->error = codes[i].error;
 		if (read_code(rest, &ret->more))
 			return OK;
-		return err_set(err, FAIL,
-			       "%.*s4 must be followed by xx, dx, or dd, where x is literal and d is any digit",
-			       SLICE_ARG(codes[i].name));
+		return err_set(
+		    err, FAIL,
+		    "%.*s4 must be followed by xx, dx, or dd, where x is literal and d is any digit",
+		    SLICE_ARG(codes[i].name));
 	}
 	rest = name;
 	if (take(&rest, SLICE("refused"))) {
@@ -182,7 +183,7 @@ static void add_error_name(struct str *out, struct retry_cause cause)
 	case RETRY_ERROR_RCPT_4XX:
 	case RETRY_ERROR_DATA_4XX:
 		str_printf(out, "%s_4%c%c",
-			   cause.error == RETRY_ERROR_MAIL_4XX	 ? "mail"
+			   cause.error == RETRY_ERROR_MAIL_4XX   ? "mail"
 			   : cause.error == RETRY_ERROR_RCPT_4XX ? "rcpt"
 								 : "data",
 			   first ? (char)('0' + first - 1) : 'x', second ? (char)('0' + second - 1) : 'x');
@@ -337,7 +338,8 @@ static bool fits(struct scope *sc, const struct retry_rule *rule, struct slice k
 
 	if (!key.len)
 		return false;
-	subject = arena_printf(sc->task->arena, "%s%.*s", slice_find(key, '@') < 0 ? "*@" : "", SLICE_ARG(key));
+	subject =
+	    arena_printf(sc->task->arena, "%s%.*s", slice_find(key, '@') < 0 ? "*@" : "", SLICE_ARG(key));
 	if (!subject.ptr)
 		return false;
 	at = (char *)(uintptr_t)subject.ptr;
@@ -374,7 +376,9 @@ static void print_step(struct str *out, const struct retry_step *step)
 		int digits = part % 10 ? 3 : part % 100 ? 2 : 1;
 
 		str_printf(out, ",%lld.%0*lld", (long long)(step->factor / 1000), digits,
-			   (long long)(digits == 3 ? part : digits == 2 ? part / 10 : part / 100));
+			   (long long)(digits == 3   ? part
+				       : digits == 2 ? part / 10
+						     : part / 100));
 	}
 	str_addz(out, "; ");
 }

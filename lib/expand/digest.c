@@ -76,10 +76,14 @@ static enum rc digest_op(struct scope *sc, enum digest_kind kind, struct slice s
 			 struct err *err)
 {
 	uint8_t out[DIGEST_SIZE_MAX];
-	unsigned size = digest(kind, subject, out);
+	struct slice bytes = subject;
+	enum rc rc = certificate_bytes(sc, &bytes, err);
+	bool upper = kind != DIGEST_MD5 ||
+		     bytes.ptr != subject.ptr; /* MD5 alone is told in lower case, but not a certificate's */
 
-	/* Only MD5 is told in lower case. */
-	return digest_result(sc, out, size, kind != DIGEST_MD5, ret, err);
+	if (rc != OK)
+		return rc;
+	return digest_result(sc, out, digest(kind, bytes, out), upper, ret, err);
 }
 
 enum rc op_md5(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret, struct err *err)

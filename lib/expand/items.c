@@ -25,9 +25,9 @@ static const struct expand_item item_perl = {"perl", 1, 9, 0, perl_eval, NULL};
 static const struct expand_item item_dlfunc = {"dlfunc", 2, 10, 0, dlfunc_eval, NULL};
 
 const struct expand_item *const expand_items[] = {
-    &item_dlfunc,    &item_env,      &item_extract,    &item_filter, &item_hash,
-    &item_hmac,      &item_if,       &item_imapfolder, &item_length, &item_listextract,
-    &item_listquote, &item_map,      &item_nhash,      &item_perl,   &item_prvs,
-    &item_prvscheck, &item_readfile, &item_readsocket, &item_reduce, &item_run,
-    &item_sg,        &item_sort,     &item_substr,     &item_tr,     NULL,
+    &item_certextract, &item_dlfunc, &item_env,        &item_extract, &item_filter,      &item_hash,
+    &item_hmac,        &item_if,     &item_imapfolder, &item_length,  &item_listextract, &item_listquote,
+    &item_map,         &item_nhash,  &item_perl,       &item_prvs,    &item_prvscheck,   &item_readfile,
+    &item_readsocket,  &item_reduce, &item_run,        &item_sg,      &item_sort,        &item_substr,
+    &item_tr,          NULL,
 };

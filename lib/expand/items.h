@@ -28,7 +28,22 @@ extern const struct expand_item item_extract, item_listextract, item_listquote, 
 extern const struct expand_item item_sg, item_tr, item_substr, item_length, item_hash, item_nhash, item_env;
 extern const struct expand_item item_readfile, item_run, item_readsocket, item_prvs, item_prvscheck,
     item_hmac;
-extern const struct expand_item item_imapfolder;
+extern const struct expand_item item_imapfolder, item_certextract;
+
+/* certificates.c */
+enum {
+	CERTIFICATE_IN_PEER,
+	CERTIFICATE_IN_OUR,
+	CERTIFICATE_OUT_PEER,
+	CERTIFICATE_OUT_OUR,
+	CERTIFICATE_COUNT
+};
+enum rc get_certificate(struct scope *sc, const struct variable *variable, struct slice *ret,
+			struct err *err);
+/* Is this the value of a variable that holds a certificate? */
+bool certificate_in(const struct scope *sc, struct slice subject, struct slice *pem_ret);
+/* If it is, *subject becomes the certificate's bytes: for what makes fingerprints. */
+NODISCARD enum rc certificate_bytes(const struct scope *sc, struct slice *subject, struct err *err);
 
 /* punycode.c: the code point of a sequence; len as utf8_sequence() gave it. */
 uint32_t utf8_character(struct slice s, unsigned len);

@@ -138,8 +138,6 @@ static const struct variable rows[] = {
     KNOWN("tls_out_cipher_std", ""),
     KNOWN("tls_out_dane", "no"),
     KNOWN("tls_out_ocsp", "0"),
-    KNOWN("tls_out_ourcert", ""),
-    KNOWN("tls_out_peercert", ""),
     KNOWN("tls_out_peerdn", ""),
     KNOWN("tls_out_resumption", "0"),
     KNOWN("tls_out_sni", ""),

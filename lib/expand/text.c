@@ -205,8 +205,11 @@ enum rc op_base64(struct scope *sc, struct slice arg, struct slice subject, stru
 		  struct err *err)
 {
 	struct str str = str_make(sc->task->arena);
+	enum rc rc = certificate_bytes(sc, &subject, err);
 
 	(void)arg;
+	if (rc != OK)
+		return rc;
 	base64_encode(&str, subject);
 	str.taint = subject.taint;
 	return str_result(&str, ret, err);

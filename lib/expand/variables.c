@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "items.h"
 #include "tree.h"
 
 static enum rc get_slice(struct scope *sc, const struct variable *variable, struct slice *ret,
@@ -183,6 +184,10 @@ static const struct variable rows[] = {
     {"tod_logfile", get_tod, TOD_LOGFILE},
     {"tod_zone", get_tod, TOD_ZONE},
     {"tod_zulu", get_tod, TOD_ZULU},
+    {"tls_in_ourcert", get_certificate, CERTIFICATE_IN_OUR},
+    {"tls_in_peercert", get_certificate, CERTIFICATE_IN_PEER},
+    {"tls_out_ourcert", get_certificate, CERTIFICATE_OUT_OUR},
+    {"tls_out_peercert", get_certificate, CERTIFICATE_OUT_PEER},
     SCOPE("value", value),
 };
 

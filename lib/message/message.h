@@ -381,6 +381,8 @@ size_t lf_to_crlf(bool *cr_pending, struct slice piece, char *out);
 NODISCARD enum rc envelope_write(const struct message *message, struct str *str);
 NODISCARD enum rc envelope_read(struct message *message, struct slice text, struct err *err);
 
+struct tls_facts; /* lib/tls's */
+
 /* ---- Scope ------------------------------------------------------------------------------------------------ */
 
 /* An address on its way through verification, routing and delivery. */
@@ -434,7 +436,9 @@ struct scope {
 	const struct router *router;
 	const struct transport *transport;
 	const struct host_item *host; /* $host, $host_address, $host_port of a delivery */
-	struct slice smtp_command;    /* the whole line */
+	const struct tls_facts
+	    *tls_out;              /* of the connection of a delivery or callout; NULL: none, or clear text */
+	struct slice smtp_command; /* the whole line */
 	/* Set while an expansion works: */
 	struct slice numeric[20]; /* $0 ... $19 */
 	unsigned numeric_count;

@@ -504,8 +504,6 @@ static const struct variable rows[] = {
     CLIENT("tls_in_cipher", tls_cipher),
     CLIENT("tls_in_cipher_std", tls_cipher_std),
     {"tls_in_ocsp", get_fact, TLS_OCSP},
-    CLIENT("tls_in_ourcert", tls_ourcert),
-    CLIENT("tls_in_peercert", tls_peercert),
     CLIENT("tls_in_peerdn", tls_peerdn),
     {"tls_in_resumption", get_fact, TLS_RESUMPTION},
     CLIENT("tls_in_sni", tls_sni),

@@ -26,7 +26,7 @@
 #define SCRUB_ROUNDS 4
 #define LOOK_EVERY_S 30 /* the helper's pause */
 
-struct stored { /* little-endian, as LMDB itself: the host's own */
+struct stored {           /* little-endian, as LMDB itself: the host's own */
 	uint32_t version; /* 1 */
 	uint32_t reserved;
 	int64_t created;
@@ -256,7 +256,8 @@ static enum rc check_directory(const char *directory, struct err *err)
 	if (!S_ISDIR(st.st_mode) || (st.st_mode & 077) || st.st_uid != geteuid())
 		return err_set(err, FAIL, "directory for ticket keys %s: others may look into it", directory);
 	if (fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC)
-		return err_set(err, FAIL, "directory for ticket keys %s: not on a file system in memory", directory);
+		return err_set(err, FAIL, "directory for ticket keys %s: not on a file system in memory",
+			       directory);
 	return OK;
 }
 
@@ -302,7 +303,8 @@ static void *helper_main(void *arg)
 		if (t->stop)
 			break;
 		clock_gettime(CLOCK_REALTIME, &now);
-		if (newest_is_fresh(t, now.tv_sec) && t->keys[t->count - 1].created > now.tv_sec - TICKET_LIFE_S)
+		if (newest_is_fresh(t, now.tv_sec) &&
+		    t->keys[t->count - 1].created > now.tv_sec - TICKET_LIFE_S)
 			continue;
 		pthread_mutex_unlock(&t->lock);
 		/* What fails now is tried again after a pause, and the process's own key serves meanwhile. */
@@ -497,16 +499,16 @@ bool tickets_seal(struct shard *shard, struct slice binding, uint8_t name[TICKET
 	/* Random nonces of 96 bits: at a hundred thousand tickets a second for an hour, the chance of two alike is below 1e-11. */
 	shard_random(shard, iv, GCM_IV_LEN);
 	sealed = wc_AesGcmSetKey(&aes, here->keys[0].key, sizeof(here->keys[0].key)) == 0 &&
-		 wc_AesGcmEncrypt(&aes, bytes, bytes, len, iv, GCM_IV_LEN, mac, GCM_TAG_LEN, (const byte *)&bound,
-				  sizeof(bound)) == 0;
+		 wc_AesGcmEncrypt(&aes, bytes, bytes, len, iv, GCM_IV_LEN, mac, GCM_TAG_LEN,
+				  (const byte *)&bound, sizeof(bound)) == 0;
 	wc_AesFree(&aes);
 	explicit_bzero(&aes, sizeof(aes));
 	return sealed;
 }
 
-enum ticket_verdict tickets_unseal(struct shard *shard, struct slice binding, const uint8_t name[TICKET_NAME_LEN],
-				   const uint8_t iv[TICKET_IV_LEN], const uint8_t mac[TICKET_MAC_LEN],
-				   uint8_t *bytes, uint32_t len)
+enum ticket_verdict tickets_unseal(struct shard *shard, struct slice binding,
+				   const uint8_t name[TICKET_NAME_LEN], const uint8_t iv[TICKET_IV_LEN],
+				   const uint8_t mac[TICKET_MAC_LEN], uint8_t *bytes, uint32_t len)
 {
 	struct shard_keys *here = keys_here(shard);
 	int64_t now_s = (int64_t)(shard_wall(shard) / NS_PER_S);
@@ -527,8 +529,8 @@ enum ticket_verdict tickets_unseal(struct shard *shard, struct slice binding, co
 	    wc_AesInit(&aes, NULL, INVALID_DEVID) != 0)
 		return TICKET_REFUSED;
 	opened = wc_AesGcmSetKey(&aes, key->key, sizeof(key->key)) == 0 &&
-		 wc_AesGcmDecrypt(&aes, bytes, bytes, len, iv, GCM_IV_LEN, mac, GCM_TAG_LEN, (const byte *)&bound,
-				  sizeof(bound)) == 0;
+		 wc_AesGcmDecrypt(&aes, bytes, bytes, len, iv, GCM_IV_LEN, mac, GCM_TAG_LEN,
+				  (const byte *)&bound, sizeof(bound)) == 0;
 	wc_AesFree(&aes);
 	explicit_bzero(&aes, sizeof(aes));
 	if (!opened)

@@ -9,12 +9,12 @@
 
 #include "reactor/reactor.h"
 
-#define TICKET_KEY_S	3600 /* how long a key seals */
-#define TICKET_LIFE_S	7200 /* how long a ticket can be used at most */
+#define TICKET_KEY_S    3600 /* how long a key seals */
+#define TICKET_LIFE_S   7200 /* how long a ticket can be used at most */
 #define TICKET_KEYS_MAX 32   /* of this host and the nodes it shares with */
 #define TICKET_NAME_LEN 16
-#define TICKET_IV_LEN	16 /* room that the library gives; 12 bytes are used */
-#define TICKET_MAC_LEN	32 /* the same; 16 */
+#define TICKET_IV_LEN   16 /* room that the library gives; 12 bytes are used */
+#define TICKET_MAC_LEN  32 /* the same; 16 */
 
 struct ticket_key {
 	uint8_t name[TICKET_NAME_LEN];
@@ -25,7 +25,8 @@ struct tls_tickets;
 
 /* Makes, or reads, the keys of the directory (made, mode 0700, if it is missing). NULL: no directory, the process's own. FAIL: it is not on a file system in memory, not ours alone, or cannot be written: err says
  * which; try again with NULL. May block. */
-NODISCARD enum rc tickets_open(const char *directory, int64_t now_s, struct tls_tickets **ret, struct err *err);
+NODISCARD enum rc tickets_open(const char *directory, int64_t now_s, struct tls_tickets **ret,
+			       struct err *err);
 void tickets_close(struct tls_tickets *tickets); /* NULL is fine */
 /* Makes a new key if the newest is an hour old, forgets those of two hours, learns those of other processes. May block. */
 NODISCARD enum rc tickets_rotate(struct tls_tickets *tickets, int64_t now_s, struct err *err);
@@ -43,9 +44,9 @@ enum ticket_verdict {
 	TICKET_GOOD,
 	TICKET_OLD, /* good, but a new one should be given */
 };
-enum ticket_verdict tickets_unseal(struct shard *shard, struct slice binding, const uint8_t name[TICKET_NAME_LEN],
-				   const uint8_t iv[TICKET_IV_LEN], const uint8_t mac[TICKET_MAC_LEN],
-				   uint8_t *bytes, uint32_t len);
+enum ticket_verdict tickets_unseal(struct shard *shard, struct slice binding,
+				   const uint8_t name[TICKET_NAME_LEN], const uint8_t iv[TICKET_IV_LEN],
+				   const uint8_t mac[TICKET_MAC_LEN], uint8_t *bytes, uint32_t len);
 
 /* The keys that are known, for others that may have them; at most TICKET_KEYS_MAX. And those of others. Any thread. */
 unsigned tickets_keys(struct tls_tickets *tickets, struct ticket_key keys[TICKET_KEYS_MAX]);

@@ -140,6 +140,16 @@ NODISCARD enum rc tls_connect(struct task *task, struct stream *stream, const st
  * the handshake, so ask when the dialogue is over). What was verified goes with it. */
 struct slice tls_session_export(struct tls_session *session, struct arena *arena);
 
+/* ---- Certificates as policy sees them ---------------------------------------------------------------------- */
+
+/* A field of a certificate in PEM, for ${certextract: selector is "subject", "notafter,int", "subj_altname,dns,>:"... The text is
+ * in the arena. FAIL with err->text: the selector, or the certificate, is none; without: the certificate has no such field. */
+NODISCARD enum rc tls_certificate_field(struct arena *arena, struct slice pem, struct slice selector,
+					struct slice *ret, struct err *err);
+/* The bytes that fingerprints are made of. */
+NODISCARD enum rc tls_certificate_der(struct arena *arena, struct slice pem, struct slice *der_ret,
+				      struct err *err);
+
 /* ---- Shard and process ------------------------------------------------------------------------------------ */
 
 /* Gives back what the shard keeps: contexts, keys. */

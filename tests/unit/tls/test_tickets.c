@@ -8,7 +8,7 @@
 #include "tls/tickets.h"
 
 #define BINDING SLICE("smtp on this host")
-#define LEN	64
+#define LEN     64
 
 struct ticket {
 	uint8_t name[TICKET_NAME_LEN], iv[TICKET_IV_LEN], mac[TICKET_MAC_LEN], bytes[LEN];
@@ -18,7 +18,8 @@ static struct shard *shard_make(unsigned id)
 {
 	struct shard *shard;
 
-	assert_int_equal(shard_new(&(struct shard_options){.id = id, .count = 1, .cpu = -1}, &shard, NULL), OK);
+	assert_int_equal(shard_new(&(struct shard_options){.id = id, .count = 1, .cpu = -1}, &shard, NULL),
+			 OK);
 	return shard;
 }
 
@@ -91,7 +92,8 @@ static void test_tampered(void **state)
 	}
 	assert_int_equal(tickets_unseal(shard, BINDING, good.name, good.iv, good.mac, good.bytes, LEN - 1),
 			 TICKET_REFUSED);
-	assert_int_equal(tickets_unseal(shard, BINDING, good.name, good.iv, good.mac, good.bytes, 0), TICKET_REFUSED);
+	assert_int_equal(tickets_unseal(shard, BINDING, good.name, good.iv, good.mac, good.bytes, 0),
+			 TICKET_REFUSED);
 	tickets_detach(shard);
 	assert_false(tickets_seal(shard, BINDING, bad.name, bad.iv, bad.mac, bad.bytes, LEN));
 	tickets_close(tickets);

@@ -37,6 +37,7 @@ issue foreign "/CN=Foreign Responder" 0x1008 $DAYS "extendedKeyUsage=OCSPSigning
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/rsaca.key" -subj "/CN=RSA Authority" -days $DAYS -out rsaca.pem 2>/dev/null
 issue rsaleaf "/CN=rsaleaf.example.org" 0x2001 $DAYS "subjectAltName=DNS:rsaleaf.example.org" rsaca
 
+# (facts.pem is older than this file: Exim 4.98 was asked what it says of it.)
 end=20991231235959Z
 printf 'V\t%s\t\t1001\tunknown\t/CN=leaf\n' $end >"$work/good"
 printf 'R\t%s\t240101000000Z,keyCompromise\t1001\tunknown\t/CN=leaf\n' $end >"$work/revoked"
