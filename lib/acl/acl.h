@@ -104,6 +104,9 @@ void acl_outcome_init(struct acl_outcome *outcome);
 enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct expansion *acl,
 			  struct acl_outcome *outcome, struct err *err);
 
+/* Does a named ACL judge senders by SPF? Then their records are asked for as soon as the sender is told. */
+bool acl_uses_spf(const struct conf *conf);
+
 /* The section's compiled ACLs, by name; for those who compile inline text. */
 extern const struct conf_section acl_conf_section;
 extern const struct expand_item *const acl_items[];           /* ${acl */

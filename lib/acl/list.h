@@ -82,6 +82,7 @@ struct acl_list {
 };
 struct acl_section {
 	struct map lists; /* name -> struct acl_list * */
+	bool uses_spf;    /* a statement has a condition that needs the sender's SPF record */
 };
 
 /* Parses statements from lines: next() gives them, OK or FAIL at the end. */
@@ -161,6 +162,7 @@ extern const struct acl_word acl_word_dnslists;                           /* dns
 extern const struct acl_word acl_word_ratelimit;                          /* ratelimit.c */
 extern const struct acl_word acl_word_seen;                               /* seen.c */
 extern const struct acl_word acl_word_dkim_signers, acl_word_dkim_status; /* mailauth.c */
+extern const struct acl_word acl_word_spf, acl_word_spf_guess;            /* spf.c */
 extern const struct acl_word acl_words_unavailable[]; /* words.c: conditions whose systems are not there */
 
 #define AT(where) (1u << ACL_WHERE_##where)

@@ -261,6 +261,30 @@ static void section_unread(struct acl_source *source)
 	conf_unread_line(source->arg);
 }
 
+/* What other rooms have to know of a list before it runs, and words that have newer names. */
+static void note_words(struct conf *conf, struct acl_section *section, const struct acl_list *list)
+{
+	for (const struct acl_statement *st = list->statements; st; st = st->next)
+		for (const struct acl_item *item = st->items; item; item = item->next) {
+			if (item->word != &acl_word_spf && item->word != &acl_word_spf_guess)
+				continue;
+			section->uses_spf = true;
+			if (slice_search(item->text, SLICE("err_temp")) >= 0)
+				conf_warn(conf, &item->place,
+					  "\"err_temp\" is deprecated, now \"temperror\"");
+			if (slice_search(item->text, SLICE("err_perm")) >= 0)
+				conf_warn(conf, &item->place,
+					  "\"err_perm\" is deprecated, now \"permerror\"");
+		}
+}
+
+bool acl_uses_spf(const struct conf *conf)
+{
+	const struct acl_section *section = conf_section(conf, CONF_SECTION_ACL);
+
+	return section && section->uses_spf;
+}
+
 static enum rc read_section(struct conf_reader *reader, void **section_ret, struct err *err)
 {
 	struct conf *conf = conf_reader_conf(reader);
@@ -302,6 +326,7 @@ static enum rc read_section(struct conf_reader *reader, void **section_ret, stru
 		if (rc != OK)
 			return rc;
 		list->place = line.place;
+		note_words(conf, section, list);
 		if (!map_set(&section->lists, name, list))
 			return err_memory(err);
 	}

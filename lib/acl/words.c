@@ -29,6 +29,8 @@ const struct acl_word *const acl_words[] = {
     &acl_word_seen,
     &acl_word_senders,
     &acl_word_set,
+    &acl_word_spf,
+    &acl_word_spf_guess,
     &acl_word_udpsend,
     &acl_word_verify,
     NULL,
@@ -57,8 +59,6 @@ const struct acl_word acl_words_unavailable[] = {
     UNAVAILABLE("mime_regex"),
     UNAVAILABLE("regex"),
     UNAVAILABLE("spam"),
-    UNAVAILABLE("spf"),
-    UNAVAILABLE("spf_guess"),
     {"bmi_optin", MODIFIER, VALUE_RAW, 0, unavailable},
     {NULL, CONDITION, VALUE_RAW, 0, NULL},
 };

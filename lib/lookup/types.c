@@ -28,7 +28,6 @@ REFUSED_FILE(dbmjz);
 REFUSED_FILE(dbmnz);
 REFUSED_FILE(nis);
 REFUSED_FILE(nis0);
-REFUSED_FILE(spf);
 REFUSED_QUERY(ibase);
 REFUSED_QUOTED(ldap, quote_ldap);
 REFUSED_QUERY(ldapauth);
@@ -61,7 +60,7 @@ const struct lookup_type *const lookup_types[] = {
     &refused_nisplus, &refused_nmh,        &lookup_nwildlsearch,
     &refused_oracle,  &lookup_passwd,      &lookup_pgsql,
     &refused_psl,     &refused_readsock,   &lookup_redis,
-    &refused_regdom,  &refused_spf,        &lookup_sqlite,
+    &refused_regdom,  &lookup_spf,         &lookup_sqlite,
     &refused_whoson,  &lookup_wildlsearch, NULL,
 };
 

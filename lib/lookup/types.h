@@ -14,6 +14,7 @@ extern const struct lookup_type lookup_passwd;
 /* Of builds with their libraries (CMake options SLUICE_MYSQL, SLUICE_PGSQL). */
 extern const struct lookup_type lookup_mysql, lookup_pgsql;
 extern const struct lookup_type lookup_redis;
+extern const struct lookup_type lookup_spf;
 extern const struct lookup_type lookup_sqlite;
 
 /* The value of "tag=" in a type's comma-separated options; ptr NULL: not there. */

@@ -58,6 +58,48 @@ enum { MAILAUTH_EXTRA = 1 }; /* extra[0] is acl's */
 /* Of this message, made at the first call. NULL: no memory. */
 struct mailauth *mailauth_of(struct message *message);
 
+/* ---- SPF -------------------------------------------------------------------------------------------------- */
+
+/* What check_host() of RFC 7208 is asked. Slices are borrowed for the call. */
+struct spf_query {
+	struct ip_addr ip;   /* the client's */
+	struct slice sender; /* MAIL FROM; empty: postmaster@ the HELO name */
+	struct slice helo;
+	struct slice receiver; /* our name: %{r} */
+	struct slice guess;    /* a record for those who publish none; empty: none */
+	struct slice
+	    explanation; /* a macro string, for those who fail and are given no reason; empty: none */
+	uint64_t now_s;  /* %{t}: seconds since the epoch */
+};
+/* Strings live in the query's strings or in the task's arena. */
+struct spf_result {
+	enum mailauth_result result;
+	bool guessed;             /* by query.guess */
+	bool helo_identity;       /* the HELO name was checked */
+	struct slice domain;      /* that was checked */
+	struct slice mechanism;   /* that matched, as published; empty: none did */
+	struct slice explanation; /* with FAIL: exp=, or query.explanation; printable ASCII */
+	struct slice problem;     /* with TEMPERROR, PERMERROR, NONE: why */
+	unsigned terms, voids;    /* spent, of the limits of section 4.6.4 */
+};
+/* The result for the sender's domain, within all limits of RFC 7208 and 20 seconds. OK, whatever the result is; CANCELLED.
+ * Parks. */
+NODISCARD enum rc spf_check(struct task *task, const struct mailauth_resolver *resolver,
+			    const struct spf_query *query, struct spf_result *ret);
+
+/* Checks the sender of the scope's message, once; with guess, for those without a record by spf_guess. The result stays with
+ * the message: for $spf_..., DMARC, Authentication-Results and the log. Clients on the loopback pass; without an address it
+ * is "permerror". OK; FAIL: an option cannot be expanded; DEFER: no memory. Parks. */
+NODISCARD enum rc spf_evaluate(struct scope *sc, const struct mailauth_resolver *resolver, bool guess,
+			       struct err *err);
+/* Of this message; NULL: not evaluated. Strings live as long as the message. */
+const struct spf_result *spf_result_get(const struct message *message);
+/* The same without guesses: what DMARC counts. */
+const struct spf_result *spf_result_real(const struct message *message);
+/* Asks for the record of a sender that was just told. Does not park. */
+void spf_ahead(struct shard *shard, struct slice sender, struct slice helo);
+extern const struct variable_table spf_variables;
+
 /* ---- DKIM ------------------------------------------------------------------------------------------------- */
 
 /* Signatures that are looked at in one message, from the top; the others are counted and told of. */

@@ -1,4 +1,6 @@
 /* cmd_mail: MAIL FROM (RFC 5321 section 4.1.1.2) with SIZE (1870), BODY (6152), SMTPUTF8 (6531), RET and ENVID (3461). */
+#include "mailauth/mailauth.h"
+
 #include "session.h"
 
 struct mail_parameters {
@@ -285,6 +287,8 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 		return;
 	}
+	if (s->client.ip.family && !ip_is_loopback(&s->client.ip) && acl_uses_spf(s->conf))
+		spf_ahead(s->server->shard, s->transaction->message->sender, s->client.helo);
 	acl_outcome_init(&outcome);
 	result = ACL_ACCEPT;
 	(void)session_scope(s);

@@ -127,6 +127,18 @@ static void add_recipients(struct str *line, const struct message *m)
 	}
 }
 
+void log_senders(struct str *line, const struct smtp_session *s, const struct message *m)
+{
+	const struct spf_result *spf = spf_result_get(m);
+
+	if (spf && log_wants(s->conf, LOG_SPF_VERBOSE)) {
+		str_addz(line, " SPF=");
+		str_add(line, mailauth_result_word(spf->result));
+	} else if (spf && spf->result == MAILAUTH_PASS && log_wants(s->conf, LOG_SPF)) {
+		str_addz(line, " SPF");
+	}
+}
+
 void log_arrival(struct smtp_session *s, struct message *m)
 {
 	struct str line = str_make(&s->serving->arena);
@@ -170,6 +182,7 @@ void log_arrival(struct smtp_session *s, struct message *m)
 		str_addz(&line, " DKIM=");
 		str_add(&line, dkim_passed_domain(m));
 	}
+	log_senders(&line, s, m);
 	if (log_wants(conf, LOG_RECEIVE_TIME))
 		str_printf(&line, " RT=%.3fs", (double)(m->received_complete - m->received) / 1e9);
 	if (m->queue_name.len) {

@@ -120,6 +120,8 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 	if (end >= 0)
 		first = slice_sub(reason, 0, (size_t)end);
 	log_client(&line, s);
+	if (s->transaction)
+		log_senders(&line, s, s->transaction->message);
 	if (s->transaction && where != ACL_WHERE_MAIL) {
 		str_addz(&line, " F=<");
 		str_add(&line, s->transaction->message->sender);

@@ -326,6 +326,8 @@ void fixup_of(struct smtp_session *s, struct fixup *f);
 struct slice session_protocol(const struct smtp_session *s, const struct message *m);
 
 /* log_lines.c */
+/* " SPF", " SPF=fail" as the log selectors spf and spf_verbose want it. */
+void log_senders(struct str *line, const struct smtp_session *s, const struct message *m);
 void log_client(struct str *str, const struct smtp_session *s);
 struct slice client_phrase(struct smtp_session *s); /* " H=name (helo) [ip]:port I=[..]:25 U=ident" */
 struct slice client_caller(struct smtp_session *s); /* "name (helo) [ip]:port", or the local user */
