@@ -52,7 +52,7 @@ enum {
 	ACL_CONTROL_NO_MULTILINE = 1 << 2,
 	ACL_CONTROL_QUEUE = 1 << 3,
 	ACL_CONTROL_FREEZE = 1 << 4,
-	ACL_CONTROL_FREEZE_NO_TELL = 1 << 5,
+	ACL_CONTROL_FREEZE_TELL = 1 << 5,
 	ACL_CONTROL_FAKEREJECT = 1 << 6,
 	ACL_CONTROL_FAKEDEFER = 1 << 7,
 	ACL_CONTROL_SUBMISSION = 1 << 8,
@@ -95,6 +95,7 @@ struct acl_outcome {
 	struct slice unverified; /* "<address>: reason", for the log */
 	struct slice details;    /* lines for the client before the message, unless no_details was given */
 	int drop_code;
+	int tos; /* of control = dscp, for the client's connection; -1: none */
 };
 void acl_outcome_init(struct acl_outcome *outcome);
 

@@ -9,19 +9,32 @@ static const struct control {
 	const char *name;
 	uint32_t sets;
 	uint32_t not_at;
-	enum { NO_OPTIONS, FREE_TEXT, SUBMISSION, QUEUE, FREEZE, ANY, NEEDED, DOWNCONVERT } options;
+	enum {
+		NO_OPTIONS,
+		FREE_TEXT,
+		SUBMISSION,
+		QUEUE,
+		FREEZE,
+		CUTTHROUGH,
+		DEBUG,
+		NEEDED,
+		DSCP,
+		DOWNCONVERT,
+		MISSING
+	} options;
 } controls[] = {
     {"allow_auth_unadvertised", ACL_CONTROL_ALLOW_AUTH_UNADVERTISED, ONLY(AT(CONNECT) | AT(HELO)),
      NO_OPTIONS},
+    {"bmi_run", 0, 0, MISSING},
     {"caseful_local_part", ACL_CONTROL_CASEFUL, ONLY(AT(RCPT)), NO_OPTIONS},
     {"caselower_local_part", ACL_CONTROL_CASELOWER, ONLY(AT(RCPT)), NO_OPTIONS},
-    {"cutthrough_delivery", ACL_CONTROL_CUTTHROUGH, 0, ANY},
-    {"debug", 0, 0, ANY},
+    {"cutthrough_delivery", ACL_CONTROL_CUTTHROUGH, 0, CUTTHROUGH},
+    {"debug", 0, 0, DEBUG},
     {"dkim_disable_verify", ACL_CONTROL_DKIM_OFF, AT(DATA) | AT(PRDR) | NOT_LOCAL, NO_OPTIONS},
     {"dmarc_disable_verify", ACL_CONTROL_DMARC_OFF, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
     {"dmarc_enable_forensic", ACL_CONTROL_DMARC_FORENSIC, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
     {"dmarc_forensic_enable", ACL_CONTROL_DMARC_FORENSIC, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
-    {"dscp", 0, NOT_LOCAL | AT(NOTQUIT), NEEDED},
+    {"dscp", 0, NOT_LOCAL | AT(NOTQUIT), DSCP},
     {"enforce_sync", ACL_CONTROL_ENFORCE_SYNC, NOT_LOCAL, NO_OPTIONS},
     {"fakedefer", ACL_CONTROL_FAKEDEFER,
      ONLY(AT(MAIL) | AT(RCPT) | AT(PREDATA) | AT(DATA) | AT(PRDR) | AT(MIME)), FREE_TEXT},
@@ -44,27 +57,34 @@ static const struct control {
     {"wellknown", 0, ONLY(AT(WELLKNOWN)), NEEDED},
 };
 
-static enum acl_test bad(struct acl_run *run, struct slice value)
-{
-	(void)err_set(run->err, FAIL, "syntax error in \"control=%.*s\"", SLICE_ARG(value));
-	return TEST_ERROR;
-}
+/* A control as it was written, taken to pieces. */
+struct control_call {
+	const struct control *control;
+	bool has_options;
+	struct slice options; /* behind the first slash */
+	/* Of submission: */
+	bool sender_retain;
+	struct slice domain, name; /* ptr NULL: not given */
+	unsigned tos;              /* of dscp */
+	bool tos_known;
+	int downconvert; /* of utf8_downconvert: 1, 0, -1 */
+};
 
-static bool submission_options(struct acl_run *run, struct slice rest)
+static bool submission_options(struct control_call *c)
 {
-	struct slice option;
+	struct slice rest = c->options, option;
 
 	while (slice_split(&rest, '/', &option)) {
 		if (slice_eq(option, SLICE("sender_retain")))
-			run->outcome->controls |= ACL_CONTROL_SUBMISSION_SENDER_RETAIN;
+			c->sender_retain = true;
 		else if (slice_starts(option, SLICE("domain=")))
-			run->outcome->submission_domain = slice_from(option, 7);
+			c->domain = slice_from(option, 7);
 		else if (slice_starts(option, SLICE("name="))) {
 			/* A display name may hold slashes: it is the rest. */
 			option = slice_from(option, 5);
 			if (rest.ptr)
 				option.len = (uint32_t)(rest.ptr + rest.len - option.ptr);
-			run->outcome->submission_name = option;
+			c->name = option;
 			return true;
 		} else {
 			return false;
@@ -73,67 +93,176 @@ static bool submission_options(struct acl_run *run, struct slice rest)
 	return true;
 }
 
-static enum acl_test run_control(struct acl_run *run, const struct acl_item *item, struct slice value)
+static bool options_fit(struct control_call *c)
 {
-	struct slice name = slice_trim(value), rest = SLICE_EMPTY;
-	ptrdiff_t slash = slice_find(name, '/');
-	const struct control *control = NULL;
+	switch (c->control->options) {
+	case NO_OPTIONS:
+		return !c->has_options;
+	case SUBMISSION:
+		return !c->has_options || submission_options(c);
+	case FREEZE:
+		return !c->has_options || slice_eq(c->options, SLICE("no_tell"));
+	case NEEDED:
+		return c->has_options;
+	case DSCP:
+		c->tos_known = c->has_options && dscp_parse(c->options, &c->tos);
+		return c->has_options;
+	case DOWNCONVERT:
+		c->downconvert = slice_eq(c->options, SLICE("0"))    ? 0
+				 : slice_eq(c->options, SLICE("-1")) ? -1
+								     : 1;
+		return !c->has_options || c->downconvert < 1 || slice_eq(c->options, SLICE("1"));
+	case FREE_TEXT:
+	case QUEUE: /* other words mean nothing, and are no mistake either */
+	case CUTTHROUGH:
+	case DEBUG:
+	case MISSING:
+		break;
+	}
+	return true;
+}
 
-	(void)item;
+static enum rc unknown(struct slice name, struct err *err)
+{
+	const char *names[ARRAY_COUNT(controls)], *nearest;
+
+	for (unsigned i = 0; i < ARRAY_COUNT(controls); i++)
+		names[i] = controls[i].name;
+	nearest = conf_nearest(name, names, ARRAY_COUNT(controls));
+	return err_set(err, FAIL, "unknown control \"%.*s\"%s%s%s", SLICE_ARG(name),
+		       nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+}
+
+static enum rc parse(struct slice value, struct control_call *c, struct err *err)
+{
+	struct slice name = slice_trim(value);
+	ptrdiff_t slash = slice_find(name, '/');
+
+	*c = (struct control_call){
+	    .options = SLICE_EMPTY, .has_options = slash >= 0, .domain = {NULL, 0, 0}, .name = {NULL, 0, 0}};
 	if (slash >= 0) {
-		rest = slice_from(name, (size_t)slash + 1);
+		c->options = slice_from(name, (size_t)slash + 1);
 		name = slice_rtrim(slice_sub(name, 0, (size_t)slash));
 	}
-	for (unsigned i = 0; i < ARRAY_COUNT(controls) && !control; i++)
+	for (unsigned i = 0; i < ARRAY_COUNT(controls) && !c->control; i++)
 		if (slice_eq(name, slice_of(controls[i].name)))
-			control = &controls[i];
-	if (!control)
-		return bad(run, value);
-	if (control->not_at & 1u << run->where) {
-		(void)err_set(run->err, FAIL, "cannot use \"control=%s\" in %s ACL", control->name,
+			c->control = &controls[i];
+	if (!c->control)
+		return unknown(name, err);
+	return options_fit(c) ? OK : err_set(err, FAIL, "syntax error in \"control=%.*s\"", SLICE_ARG(value));
+}
+
+enum rc acl_check_control(struct arena *arena, struct slice value, struct err *err)
+{
+	struct control_call c;
+	enum rc rc = parse(value, &c, err);
+
+	(void)arena;
+	/* At run time such a value is overlooked, as routers on the way may overlook a good one. */
+	if (rc == OK && c.control->options == DSCP && !c.tos_known)
+		return err_set(err, FAIL, "unknown DSCP value \"%.*s\"", SLICE_ARG(c.options));
+	return rc;
+}
+
+const char *acl_control_no_effect(struct slice value)
+{
+	struct control_call c;
+	struct err err = err_make(NULL);
+
+	if (parse(value, &c, &err) != OK)
+		return NULL;
+	switch (c.control->options) {
+	case CUTTHROUGH:
+		return "has no effect here: the message is queued and delivered as others are";
+	case DEBUG:
+		return "has no effect here: there is no debug log";
+	case MISSING:
+		return "is not available in this version: a statement that comes to it defers";
+	default:
+		return NULL;
+	}
+}
+
+static void submission(struct acl_outcome *outcome, const struct control_call *c)
+{
+	if (c->sender_retain)
+		outcome->controls |= ACL_CONTROL_SUBMISSION_SENDER_RETAIN;
+	if (c->domain.ptr)
+		outcome->submission_domain = c->domain;
+	if (c->name.ptr)
+		outcome->submission_name = c->name;
+}
+
+/* The local part is lower-cased for routing unless the ACL says that case matters; a later control takes it back. */
+static void local_part_case(struct scope *sc, uint32_t sets)
+{
+	struct address *a = sc->address;
+	char *lower;
+
+	if (!a)
+		return;
+	if (sets == ACL_CONTROL_CASEFUL && a->cased_local_part.ptr)
+		a->local_part = a->cased_local_part;
+	if (sets != ACL_CONTROL_CASELOWER)
+		return;
+	lower = arena_alloc(sc->task->arena, a->local_part.len + 1u, 1);
+	for (uint32_t i = 0; lower && i < a->local_part.len; i++)
+		lower[i] = ascii_lower(a->local_part.ptr[i]);
+	if (lower)
+		a->local_part = slice_make(lower, a->local_part.len, a->local_part.taint);
+}
+
+static enum acl_test run_control(struct acl_run *run, const struct acl_item *item, struct slice value)
+{
+	struct acl_outcome *outcome = run->outcome;
+	struct control_call c;
+
+	(void)item;
+	if (parse(value, &c, run->err) != OK)
+		return TEST_ERROR;
+	if (c.control->not_at & 1u << run->where) {
+		(void)err_set(run->err, FAIL, "cannot use \"control=%s\" in %s ACL", c.control->name,
 			      acl_where_names[run->where]);
 		return TEST_ERROR;
 	}
-	switch (control->options) {
-	case NO_OPTIONS:
-		if (slash >= 0)
-			return bad(run, value);
-		break;
+	outcome->controls |= c.control->sets;
+	switch (c.control->options) {
 	case FREE_TEXT:
-		if (rest.len)
-			run->outcome->control_text = rest;
+		if (c.options.len)
+			outcome->control_text = c.options;
 		break;
 	case SUBMISSION:
-		if (slash >= 0 && !submission_options(run, rest))
-			return bad(run, value);
+		submission(outcome, &c);
 		break;
 	case QUEUE:
-		/* Other words mean nothing, and are no mistake either. */
-		if (slice_starts(slice_ltrim(rest), SLICE("first_pass_route")))
-			run->outcome->controls |= ACL_CONTROL_QUEUE_FIRST_PASS;
+		if (slice_starts(slice_ltrim(c.options), SLICE("first_pass_route")))
+			outcome->controls |= ACL_CONTROL_QUEUE_FIRST_PASS;
 		break;
 	case FREEZE:
-		if (slash >= 0 && !slice_eq(rest, SLICE("no_tell")))
-			return bad(run, value);
-		if (slash >= 0)
-			run->outcome->controls |= ACL_CONTROL_FREEZE_NO_TELL;
+		/* Whoever freezes without it wants it told. */
+		if (!c.has_options)
+			outcome->controls |= ACL_CONTROL_FREEZE_TELL;
 		break;
-	case NEEDED:
-		if (slash < 0)
-			return bad(run, value);
+	case DSCP:
+		if (c.tos_known)
+			outcome->tos = (int)c.tos;
 		break;
 	case DOWNCONVERT:
-		if (slash >= 0 && !slice_eq(rest, SLICE("1")) && !slice_eq(rest, SLICE("0")) &&
-		    !slice_eq(rest, SLICE("-1")))
-			return bad(run, value);
+		if (run->sc->message)
+			run->sc->message->utf8_downconvert = (int8_t)c.downconvert;
 		break;
-	case ANY:
+	case NO_OPTIONS:
+		local_part_case(run->sc, c.control->sets);
+		break;
+	case MISSING:
+		(void)err_set(run->err, FAIL, "control = %s is not available in this version",
+			      c.control->name);
+		return TEST_ERROR;
+	case NEEDED:
+	case CUTTHROUGH:
+	case DEBUG:
 		break;
 	}
-	run->outcome->controls |= control->sets;
-	/* The local part is lower-cased for routing unless the ACL says that case matters; a later control takes it back. */
-	if (run->sc->address && control->sets == ACL_CONTROL_CASEFUL)
-		run->sc->address->local_part = run->sc->address->cased_local_part;
 	return TEST_TRUE;
 }
 

@@ -55,6 +55,12 @@ extern const struct acl_word *const acl_words[]; /* NULL-terminated; words.c */
 const struct acl_word *acl_word_find(struct slice name);
 /* What may have been meant by a name that is none; NULL: nothing is near. */
 const char *acl_word_nearest(struct slice name);
+/* Is it one whose system this version does not have? */
+bool acl_word_unavailable(const struct acl_word *word);
+/* When the file is read, for a value in which nothing is to be expanded: could it be right anywhere? What is wrong is told
+ * then, and not by the first client that comes to it. */
+NODISCARD enum rc acl_word_check(const struct acl_word *word, struct arena *arena, struct slice value,
+				 struct err *err);
 
 /* A condition or modifier of a statement. */
 struct acl_item {
@@ -90,6 +96,7 @@ struct acl_source {
 	enum rc (*next)(struct acl_source *source, struct conf_line *line_ret, struct err *err);
 	void (*unread)(struct acl_source *source);
 	void *arg;
+	bool at_load; /* the values are checked too, and warned of */
 };
 NODISCARD enum rc acl_parse(struct conf *conf, struct arena *arena, struct acl_source *source,
 			    struct slice name, struct acl_list *list_ret, struct err *err);
@@ -164,6 +171,15 @@ extern const struct acl_word acl_word_seen;                               /* see
 extern const struct acl_word acl_word_dkim_signers, acl_word_dkim_status; /* mailauth.c */
 extern const struct acl_word acl_word_spf, acl_word_spf_guess;            /* spf.c */
 extern const struct acl_word acl_words_unavailable[]; /* words.c: conditions whose systems are not there */
+
+/* The checks of values, by family: FAIL says what is wrong. */
+NODISCARD enum rc acl_check_control(struct arena *arena, struct slice value, struct err *err);
+NODISCARD enum rc acl_check_delay(struct arena *arena, struct slice value, struct err *err);
+NODISCARD enum rc acl_check_ratelimit(struct arena *arena, struct slice value, struct err *err);
+NODISCARD enum rc acl_check_seen(struct arena *arena, struct slice value, struct err *err);
+NODISCARD enum rc acl_check_verify(struct arena *arena, struct slice value, struct err *err);
+/* Why a control is without effect here; NULL: it is not, or there is no such control. */
+const char *acl_control_no_effect(struct slice value);
 
 #define AT(where) (1u << ACL_WHERE_##where)
 

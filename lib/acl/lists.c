@@ -59,9 +59,8 @@ static enum acl_test run_sender_domains(struct acl_run *run, const struct acl_it
 
 	(void)value;
 	/* The null reverse-path has an empty domain, which a list may contain. */
-	return acl_test_of(match_domain(run->sc, item->list,
-					at < 0 ? SLICE_EMPTY : slice_from(sender, (size_t)at + 1),
-					&run->sc->sender_data, run->err));
+	return acl_test_of(match_domain(
+	    run->sc, item->list, at < 0 ? SLICE_EMPTY : slice_from(sender, (size_t)at + 1), NULL, run->err));
 }
 
 static enum acl_test run_recipients(struct acl_run *run, const struct acl_item *item, struct slice value)

@@ -22,6 +22,32 @@ static struct slice take_name(struct slice *rest)
 	return slice_sub(s, 0, len);
 }
 
+/* The next word; one in double quotes may hold white space, and backslashes as elsewhere in quotes. *ret.ptr NULL: no
+ * memory. false: there is none. */
+static bool take_word(struct arena *arena, struct slice *rest, struct slice *ret)
+{
+	struct slice s = slice_ltrim(*rest);
+	struct str word = str_make(arena);
+	uint32_t i;
+
+	if (!s.len || s.ptr[0] != '"')
+		return slice_word(rest, ret);
+	for (i = 1; i < s.len && s.ptr[i] != '"'; i++)
+		if (s.ptr[i] == '\\' && i + 1 < s.len) {
+			i++;
+			str_addc(&word, s.ptr[i] == 'n' ? '\n' : s.ptr[i] == 't' ? '\t' : s.ptr[i]);
+		} else {
+			str_addc(&word, s.ptr[i]);
+		}
+	*rest = slice_from(s, i < s.len ? i + 1 : i);
+	*ret = str_slice(&word);
+	if (word.failed)
+		ret->ptr = NULL;
+	else if (!ret->len)
+		*ret = SLICE_EMPTY;
+	return true;
+}
+
 static enum rc compile_value(struct conf *conf, struct arena *arena, struct acl_item *item)
 {
 	static const enum conf_list_kind kinds[] = {
@@ -34,7 +60,9 @@ static enum rc compile_value(struct conf *conf, struct arena *arena, struct acl_
 
 	switch (item->word->value) {
 	case VALUE_WORDS:
-		while (item->word_count < ARRAY_COUNT(item->words) && slice_word(&rest, &word)) {
+		while (item->word_count < ARRAY_COUNT(item->words) && take_word(arena, &rest, &word)) {
+			if (!word.ptr)
+				return DEFER;
 			item->words[item->word_count] = expand_compile(conf->language, arena, word);
 			if (!item->words[item->word_count++])
 				return DEFER;
@@ -84,8 +112,41 @@ static enum rc unknown_word(const struct conf_line *line, struct slice name, str
 			  nearest ? "\"?" : "");
 }
 
+/* A value as it will be at every run. */
+static bool is_literal(struct slice text)
+{
+	return slice_find(text, '$') < 0 && slice_find(text, '\\') < 0;
+}
+
+/* What can be told of a value before anybody comes to it. */
+static enum rc check_value(struct conf *conf, struct acl_item *item, struct err *err)
+{
+	struct err found = err_make(&conf->arena);
+	enum rc rc;
+
+	if (acl_word_unavailable(item->word)) {
+		conf_warn(
+		    conf, &item->place,
+		    "ACL %s \"%s\" is not available in this version: a statement that comes to it defers",
+		    item->word->kind == CONDITION ? "condition" : "modifier", item->word->name);
+		return OK;
+	}
+	if (item->word == &acl_word_control) {
+		const char *no_effect = acl_control_no_effect(item->text);
+		if (no_effect)
+			conf_warn(conf, &item->place, "control = %.*s %s", SLICE_ARG(item->text), no_effect);
+	}
+	if (!is_literal(item->text))
+		return OK;
+	rc = acl_word_check(item->word, &conf->arena, item->text, &found);
+	return rc == FAIL ? conf_error(err, &item->place, "ACL %s \"%s\": %.*s",
+				       item->word->kind == CONDITION ? "condition" : "modifier",
+				       item->word->name, SLICE_ARG(found.text))
+			  : rc;
+}
+
 static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_line *line, struct slice rest,
-			  struct acl_item **item_ret, struct err *err)
+			  enum acl_verb verb, bool at_load, struct acl_item **item_ret, struct err *err)
 {
 	struct acl_item *item = arena_make(arena, struct acl_item);
 	struct slice name;
@@ -105,6 +166,9 @@ static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_li
 	if (item->negated && item->word->kind == MODIFIER)
 		return conf_error(err, &line->place, "ACL error: negation is not allowed with \"%s\"",
 				  item->word->name);
+	if (item->word == &acl_word_endpass && verb != VERB_ACCEPT && verb != VERB_DISCARD)
+		return conf_error(err, &line->place, "ACL error: \"endpass\" is not allowed with \"%s\"",
+				  acl_verb_names[verb]);
 	if (item->word->value == VALUE_NONE) {
 		if (rest.len)
 			return conf_error(err, &line->place, "\"%s\" takes no value", item->word->name);
@@ -119,11 +183,11 @@ static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_li
 	item->text = arena_copy(arena, slice_trim(slice_from(rest, 1)));
 	if (!item->text.ptr || compile_value(conf, arena, item) != OK)
 		return err_memory(err);
-	if (item->word == &acl_word_control && slice_starts(item->text, SLICE("cutthrough_delivery")))
-		conf_warn(
-		    conf, &item->place,
-		    "control = cutthrough_delivery has no effect here: the message is queued and delivered "
-		    "as others are");
+	if (at_load) {
+		enum rc rc = check_value(conf, item, err);
+		if (rc != OK)
+			return rc;
+	}
 	*item_ret = item;
 	return OK;
 }
@@ -174,7 +238,7 @@ enum rc acl_parse(struct conf *conf, struct arena *arena, struct acl_source *sou
 		} else {
 			rest = line.text;
 		}
-		rc = parse_item(conf, arena, &line, rest, &item, err);
+		rc = parse_item(conf, arena, &line, rest, statement->verb, source->at_load, &item, err);
 		if (rc != OK)
 			return rc;
 		*item_end = item;
@@ -236,7 +300,7 @@ enum rc acl_parse_text(const struct conf *conf, struct arena *arena, struct slic
 		       struct acl_list *list_ret, struct err *err)
 {
 	struct text_source from = {.rest = text, .arena = arena};
-	struct acl_source source = {text_next, text_unread, &from};
+	struct acl_source source = {text_next, text_unread, &from, false};
 
 	/* The snapshot itself is not changed: warnings are for those who load files, and a text is no file. */
 	return acl_parse((struct conf *)conf, arena, &source, SLICE("inline ACL"), list_ret, err);
@@ -289,7 +353,7 @@ static enum rc read_section(struct conf_reader *reader, void **section_ret, stru
 {
 	struct conf *conf = conf_reader_conf(reader);
 	struct acl_section *section = arena_make(&conf->arena, struct acl_section);
-	struct acl_source source = {section_next, section_unread, reader};
+	struct acl_source source = {section_next, section_unread, reader, true};
 	struct conf_line line;
 	bool macro = false;
 	enum rc rc;

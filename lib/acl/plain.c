@@ -145,23 +145,35 @@ static enum acl_test run_continue(struct acl_run *run, const struct acl_item *it
 	return TEST_TRUE;
 }
 
+enum rc acl_check_delay(struct arena *arena, struct slice value, struct err *err)
+{
+	int64_t seconds;
+
+	(void)arena;
+	if (conf_parse_time(slice_trim(value), &seconds) && seconds >= 0 && seconds <= DELAY_MAX_S)
+		return OK;
+	return err_set(err, FAIL,
+		       "syntax error in argument for \"delay\" modifier: \"%.*s\" is not a time value",
+		       SLICE_ARG(value));
+}
+
 static enum acl_test run_delay(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
 	struct task *task = run->sc->task;
 	int64_t seconds;
 
 	(void)item;
-	if (!conf_parse_time(slice_trim(value), &seconds) || seconds < 0 || seconds > DELAY_MAX_S) {
-		(void)err_set(run->err, FAIL,
-			      "syntax error in argument for \"delay\" modifier: \"%.*s\" is not a time value",
-			      SLICE_ARG(value));
+	if (acl_check_delay(task->arena, value, run->err) != OK ||
+	    !conf_parse_time(slice_trim(value), &seconds))
 		return TEST_ERROR;
-	}
 	if (run->sc->dry_run) {
 		if (run->sc->trace)
 			run->sc->trace(run->sc, "(delay of %lld seconds skipped)", (long long)seconds);
 		return TEST_TRUE;
 	}
+	/* What was answered so far goes out first, or a client that pipelines would see one long silence. */
+	if (run->sc->flush && !(run->outcome->controls & ACL_CONTROL_NO_DELAY_FLUSH))
+		run->sc->flush(run->sc, FLUSH_FOR_DELAY);
 	/* The deadline is for what this command waits for; waiting as told does not count. */
 	if (task->until != UNTIL_NEVER)
 		task->until += (uint64_t)seconds * NS_PER_S;

@@ -34,7 +34,7 @@ static const char script[] =
 			 "  rate = math.max((1 - a) * weight / i + a * old[1], weight)\n"
 			 "end\n"
 			 "local text = string.format('%.17g', rate)\n"
-			 "if mode == 'readonly' or (known and rate >= limit and mode ~= 'strict') then return text end\n"
+			 "if mode == 'readonly' or (rate >= limit and mode ~= 'strict') then return text end\n"
 			 "if forget then redis.call('DEL', k) since = now end\n"
 			 "redis.call('HSET', k, 'rate', text)\n"
 			 "redis.call('HSET', k, 'time', string.format('%.6f', now))\n"

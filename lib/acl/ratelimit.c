@@ -73,8 +73,8 @@ static ptrdiff_t update(void *arg, struct slice old, char *new_value)
 	}
 	u->rate_ret = known ? smoothed(u, &record, weight) : weight;
 	u->over_ret = u->rate_ret >= u->limit;
-	/* Leaky: what was over the limit is not counted, unless it is all that is known of the key. */
-	if (u->readonly || (known && u->over_ret && !u->strict))
+	/* Leaky: what was over the limit is not counted. */
+	if (u->readonly || (u->over_ret && !u->strict))
 		return -1;
 	record = (struct rate_record){u->rate_ret, u->now_us};
 	memcpy(new_value, &record, sizeof(record));
@@ -119,9 +119,9 @@ static bool parse_number(struct slice text, double *number_ret)
 
 static const char *const mode_names[] = {"per_mail", "per_conn", "per_rcpt", "per_cmd"};
 
-static bool refuse(struct acl_run *run, const char *what, struct slice word)
+static bool refuse(struct err *err, const char *what, struct slice word)
 {
-	(void)err_set(run->err, FAIL, "\"%.*s\" %s", SLICE_ARG(word), what);
+	(void)err_set(err, FAIL, "\"%.*s\" %s", SLICE_ARG(word), what);
 	return false;
 }
 
@@ -147,14 +147,14 @@ static bool parse_mode(struct slice word, struct rate_words *w, enum rate_mode *
 }
 
 /* One of the options behind the limit and the period. *key_ret: it is none, so it is of the key. */
-static bool parse_option(struct acl_run *run, struct slice word, struct rate_words *w, bool *key_ret)
+static bool parse_option(struct slice word, struct rate_words *w, bool *key_ret, struct err *err)
 {
 	enum rate_mode mode;
 
 	*key_ret = false;
 	if (parse_mode(word, w, &mode)) {
 		if (w->mode_set) {
-			(void)err_set(run->err, FAIL, "conflicting per_* options");
+			(void)err_set(err, FAIL, "conflicting per_* options");
 			return false;
 		}
 		w->mode = mode;
@@ -170,7 +170,7 @@ static bool parse_option(struct acl_run *run, struct slice word, struct rate_wor
 	} else if (slice_starts(word, SLICE("count="))) {
 		w->count_set = true;
 		if (!parse_number(slice_trim(slice_from(word, 6)), &w->count))
-			return refuse(run, "is not a positive number", slice_from(word, 6));
+			return refuse(err, "is not a positive number", slice_from(word, 6));
 	} else if (slice_starts(word, SLICE("unique="))) {
 		w->unique = true;
 		w->unique_key = slice_trim(slice_from(word, 7));
@@ -180,10 +180,10 @@ static bool parse_option(struct acl_run *run, struct slice word, struct rate_wor
 	return true;
 }
 
-static bool parse_words(struct acl_run *run, struct slice value, struct rate_words *w)
+static bool parse_words(struct arena *arena, struct slice value, struct rate_words *w, struct err *err)
 {
 	struct slice rest = value, word = SLICE_EMPTY;
-	struct str key = str_make(run->sc->task->arena);
+	struct str key = str_make(arena);
 
 	*w =
 	    (struct rate_words){.mode = PER_MAIL, .count = 1, .key = {NULL, 0, 0}, .unique_key = SLICE_EMPTY};
@@ -191,17 +191,17 @@ static bool parse_words(struct acl_run *run, struct slice value, struct rate_wor
 	w->limit_text = slice_trim(word);
 	/* No limit before the slash is none at all: everything is over it. */
 	if ((w->limit_text.len || !rest.ptr) && !parse_number(w->limit_text, &w->limit))
-		return refuse(run, "is not a positive number", w->limit_text);
+		return refuse(err, "is not a positive number", w->limit_text);
 	word = SLICE_EMPTY;
 	(void)slice_split(&rest, '/', &word);
 	w->period_text = slice_trim(word);
 	if (!conf_parse_time(w->period_text, &w->period_s) || w->period_s <= 0)
-		return refuse(run, "is not a time value", w->period_text);
+		return refuse(err, "is not a time value", w->period_text);
 	w->period = (double)w->period_s;
 	while (slice_split(&rest, '/', &word)) {
 		bool is_key;
 		word = slice_trim(word);
-		if (!parse_option(run, word, w, &is_key))
+		if (!parse_option(word, w, &is_key, err))
 			return false;
 		if (!is_key || (!word.len && !rest.ptr && !key.len))
 			continue;
@@ -213,7 +213,7 @@ static bool parse_words(struct acl_run *run, struct slice value, struct rate_wor
 	if (key.len || key.failed)
 		w->key = str_slice(&key);
 	if (w->strict + w->leaky + w->readonly > 1) {
-		(void)err_set(run->err, FAIL, "conflicting update modes");
+		(void)err_set(err, FAIL, "conflicting update modes");
 		return false;
 	}
 	return !key.failed;
@@ -244,7 +244,8 @@ static double weight(struct acl_run *run, const struct rate_words *w)
 	if (w->count_set)
 		return w->count;
 	if (w->per_byte)
-		return m ? (double)(m->body.size + m->headers.bytes) : 0;
+		/* Before the data, the client's word (SIZE=) is all there is. */
+		return !m ? 0 : m->body.size ? (double)message_size(m) : (double)m->size_declared;
 	if (w->mode == PER_RCPT && run->where != ACL_WHERE_RCPT && m)
 		return (double)m->recipient_count;
 	return 1;
@@ -312,7 +313,8 @@ static enum rc rate_of(struct acl_run *run, enum rate_mode mode, struct slice ke
 {
 	const struct acl_options *options;
 	struct arena *arena = NULL;
-	struct map *known = u->readonly ? NULL : counted(run, mode, &arena);
+	/* What was only looked at is known for the command, and no longer. */
+	struct map *known = counted(run, u->readonly ? PER_CMD : mode, &arena);
 	double *rate = known ? map_get(known, key) : NULL;
 	enum rc rc;
 
@@ -343,7 +345,7 @@ static enum acl_test run_ratelimit(struct acl_run *run, const struct acl_item *i
 	struct slice key;
 
 	(void)item;
-	if (!parse_words(run, value, &w)) {
+	if (!parse_words(sc->task->arena, value, &w, run->err)) {
 		err_prefix(run->err, "error in arguments to \"ratelimit\" condition");
 		return TEST_ERROR;
 	}
@@ -380,6 +382,13 @@ static enum acl_test run_ratelimit(struct acl_run *run, const struct acl_item *i
 	sc->sender_rate_limit = w.limit_text;
 	sc->sender_rate_period = w.period_text;
 	return u.over_ret ? TEST_TRUE : TEST_FALSE;
+}
+
+enum rc acl_check_ratelimit(struct arena *arena, struct slice value, struct err *err)
+{
+	struct rate_words w;
+
+	return parse_words(arena, value, &w, err) ? OK : FAIL;
 }
 
 const struct acl_word acl_word_ratelimit = {"ratelimit", CONDITION, VALUE_EXPAND, 0, run_ratelimit};

@@ -55,6 +55,7 @@ void acl_outcome_init(struct acl_outcome *outcome)
 	    .unverified = {NULL, 0, 0},
 	    .details = {NULL, 0, 0},
 	    .reject_targets = LOG_TO_MAIN | LOG_TO_REJECT,
+	    .tos = -1,
 	};
 }
 
@@ -109,7 +110,7 @@ static enum acl_test item_run(struct acl_run *run, const struct acl_item *item)
 		}
 	}
 	test = word->run ? word->run(run, item, value) : TEST_TRUE;
-	if (item->negated && (test == TEST_TRUE || test == TEST_FALSE))
+	if (item->negated && (test == TEST_TRUE || test == TEST_FALSE || test == TEST_DROP))
 		test = test == TEST_TRUE ? TEST_FALSE : TEST_TRUE;
 	trace(run, "  check %s = %.*s", word->name, value);
 	return test;
@@ -306,6 +307,18 @@ static bool decide(struct acl_run *run, const struct acl_statement *statement, e
 	}
 }
 
+/* A verb that makes no sense where the list runs: the list is used in a wrong place. */
+static bool verb_fits(const struct acl_statement *statement, enum acl_where where, struct err *err)
+{
+	const uint32_t discards =
+	    AT(MAIL) | AT(RCPT) | AT(MIME) | AT(DKIM) | AT(DATA) | AT(PRDR) | AT(NOT_SMTP) | AT(UNKNOWN);
+
+	if (statement->verb != VERB_DISCARD || discards & 1u << where)
+		return true;
+	(void)err_set(err, FAIL, "\"discard\" verb not allowed in %s ACL", acl_where_names[where]);
+	return false;
+}
+
 static enum acl_result list_run(struct scope *sc, enum acl_where where, const struct acl_list *list,
 				struct acl_outcome *outcome, struct err *err)
 {
@@ -318,6 +331,8 @@ static enum acl_result list_run(struct scope *sc, enum acl_where where, const st
 		enum acl_test test;
 
 		*err = err_make(sc->task->arena);
+		if (!verb_fits(st, where, err))
+			return ACL_ERROR;
 		test = statement_run(&run, st);
 		if (sc->trace)
 			sc->trace(sc, ">>> line %u: condition test %s", st->place.line,
@@ -395,7 +410,7 @@ enum acl_result acl_check(struct scope *sc, enum acl_where where, const struct e
 		return rc == DEFER ? ACL_DEFER : ACL_ERROR;
 	}
 	if (!slice_trim(name).len)
-		return accepted_by_default(where) ? ACL_ACCEPT : ACL_DENY;
+		return ACL_DENY; /* a list without statements, and the end of a list denies */
 	result = acl_run_named(sc, where, name, NULL, 0, outcome, err);
 	memory = sc->message ? sc->message->extra[0] : NULL;
 	if ((result == ACL_DENY || result == ACL_DROP) && memory && memory->unverified.ptr &&

@@ -58,24 +58,24 @@ static bool parse_option(struct slice word, struct seen_words *w)
 	return true;
 }
 
-static bool parse_words(struct acl_run *run, struct slice value, struct seen_words *w)
+static bool parse_words(struct arena *arena, struct slice value, struct seen_words *w, struct err *err)
 {
 	char separator = '/';
 	struct slice word = SLICE_EMPTY;
 
 	*w = (struct seen_words){.refresh_s = REFRESH_DEFAULT_S, .key = {NULL, 0, 0}};
-	(void)list_next(run->sc->task->arena, &value, &separator, &word);
+	(void)list_next(arena, &value, &separator, &word);
 	if (word.len && word.ptr[0] == '-') {
 		w->before = true;
 		word = slice_from(word, 1);
 	}
 	if (!conf_parse_time(slice_trim(word), &w->interval_s) || w->interval_s < 0) {
-		(void)err_set(run->err, FAIL, "failed to parse interval \"%.*s\"", SLICE_ARG(word));
+		(void)err_set(err, FAIL, "failed to parse interval \"%.*s\"", SLICE_ARG(word));
 		return false;
 	}
-	while (list_next(run->sc->task->arena, &value, &separator, &word))
+	while (list_next(arena, &value, &separator, &word))
 		if (!parse_option(word, w)) {
-			(void)err_set(run->err, FAIL, "unknown or bad option \"%.*s\"", SLICE_ARG(word));
+			(void)err_set(err, FAIL, "unknown or bad option \"%.*s\"", SLICE_ARG(word));
 			return false;
 		}
 	return true;
@@ -89,7 +89,7 @@ static enum acl_test run_seen(struct acl_run *run, const struct acl_item *item, 
 	struct str key = str_make(sc->task->arena);
 
 	(void)item;
-	if (!parse_words(run, value, &words)) {
+	if (!parse_words(sc->task->arena, value, &words, run->err)) {
 		err_prefix(run->err, "error in arguments to \"seen\" condition");
 		return TEST_ERROR;
 	}
@@ -102,6 +102,13 @@ static enum acl_test run_seen(struct acl_run *run, const struct acl_item *item, 
 	if (hints_update(sc->task, HINTS_SEEN, str_slice(&key), update, &u, run->err) != OK)
 		return TEST_DEFER;
 	return u.true_ret ? TEST_TRUE : TEST_FALSE;
+}
+
+enum rc acl_check_seen(struct arena *arena, struct slice value, struct err *err)
+{
+	struct seen_words words;
+
+	return parse_words(arena, value, &words, err) ? OK : FAIL;
 }
 
 const struct acl_word acl_word_seen = {"seen", CONDITION, VALUE_EXPAND, 0, run_seen};

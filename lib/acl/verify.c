@@ -4,7 +4,8 @@
 struct verify_words {
 	struct verify_options options;
 	struct callout_options callout;
-	bool defer_ok, callout_wanted, callout_defer_ok;
+	bool defer_ok, callout_wanted, callout_defer_ok, quota_wanted;
+	struct quota_options quota;
 	bool case_insensitive;
 };
 
@@ -22,7 +23,7 @@ static bool with_value(struct slice word, const char *name, struct slice *value_
 	return true;
 }
 
-static bool callout_word(struct acl_run *run, struct slice word, struct callout_options *c, bool *defer_ok)
+static bool callout_word(struct slice word, struct callout_options *c, bool *defer_ok)
 {
 	static const struct {
 		const char *name;
@@ -52,7 +53,6 @@ static bool callout_word(struct acl_run *run, struct slice word, struct callout_
 
 	struct slice value;
 
-	(void)run;
 	if (slice_eq(word, SLICE("defer_ok"))) {
 		*defer_ok = c->defer_ok = true;
 		return true;
@@ -79,13 +79,34 @@ static bool callout_word(struct acl_run *run, struct slice word, struct callout_
 	return conf_parse_time(word, &c->timeout_s);
 }
 
-static bool parse_words(struct acl_run *run, struct slice rest, struct verify_words *words)
+/* quota = cachepos=1h,cacheneg=1d,no_cache */
+static bool quota_words(struct slice rest, struct quota_options *quota)
 {
-	struct slice word;
+	struct slice word, value;
 
-	*words = (struct verify_words){.callout = {
-					   .timeout_s = 30,
-				       }};
+	while (slice_split(&rest, ',', &word)) {
+		word = slice_trim(word);
+		if (slice_eq(word, SLICE("no_cache")))
+			*quota = (struct quota_options){0};
+		else if (with_value(word, "cachepos", &value)) {
+			if (!conf_parse_time(value, &quota->room_s) || quota->room_s < 0)
+				return false;
+		} else if (with_value(word, "cacheneg", &value)) {
+			if (!conf_parse_time(value, &quota->refused_s) || quota->refused_s < 0)
+				return false;
+		} else {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool parse_words(struct slice rest, struct verify_words *words)
+{
+	struct slice word, more;
+
+	*words =
+	    (struct verify_words){.callout = {.timeout_s = 30}, .quota = {.room_s = 300, .refused_s = 3600}};
 	while (slice_split(&rest, '/', &word)) {
 		word = slice_trim(word);
 		if (slice_eq(word, SLICE("defer_ok"))) {
@@ -100,8 +121,15 @@ static bool parse_words(struct acl_run *run, struct slice rest, struct verify_wo
 			words->callout_wanted = words->callout_defer_ok = words->callout.defer_ok = true;
 		} else if (slice_eq(word, SLICE("check_postmaster"))) {
 			words->callout_wanted = words->callout.postmaster = true;
+		} else if (slice_eq(word, SLICE("quota"))) {
+			words->quota_wanted = true;
+		} else if (with_value(word, "quota", &more)) {
+			words->quota_wanted = true;
+			if (!quota_words(more, &words->quota))
+				return false;
 		} else if (slice_starts(word, SLICE("callout"))) {
-			struct slice more = slice_ltrim(slice_from(word, 7)), part;
+			struct slice part;
+			more = slice_ltrim(slice_from(word, 7));
 			words->callout_wanted = true;
 			if (!more.len)
 				continue;
@@ -109,7 +137,7 @@ static bool parse_words(struct acl_run *run, struct slice rest, struct verify_wo
 				return false;
 			more = slice_from(more, 1);
 			while (slice_split(&more, ',', &part))
-				if (!callout_word(run, slice_trim(part), &words->callout,
+				if (!callout_word(slice_trim(part), &words->callout,
 						  &words->callout_defer_ok))
 					return false;
 		} else {
@@ -159,7 +187,12 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 	rc = verify_address(sc, address, sender, &words->options, &result, &out, run->err);
 	sc->address = saved;
 	if (rc == OK && words->callout_wanted && result && result->transport) {
+		void (*flush)(struct scope *, enum flush_reason) = sc->flush;
+
+		if (run->outcome->controls & ACL_CONTROL_NO_CALLOUT_FLUSH)
+			sc->flush = NULL;
 		rc = callout(sc, result, sender, &words->callout, &answer, run->err);
+		sc->flush = flush;
 		*failure_ret = answer.failure ? slice_of(answer.failure) : SLICE_EMPTY;
 		if (rc == FAIL)
 			*user_ret = callout_text(run, &answer, sender);
@@ -171,6 +204,12 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 			saved->domain_data = sc->domain_data = untainted(sc, result->domain);
 			saved->local_part_data = sc->local_part_data = untainted(sc, result->local_part);
 		}
+	} else if (rc == OK && words->quota_wanted && result && result->transport) {
+		*failure_ret = SLICE("quota");
+		rc = quota_verify(sc, result, &words->quota, run->err);
+		/* How full somebody's mailbox is, no stranger need know. */
+		if (rc == FAIL || rc == DEFER)
+			*user_ret = SLICE_EMPTY;
 	} else if (rc == FAIL || rc == DEFER) {
 		*user_ret = out.user_message.len ? out.user_message
 			    : out.message.len    ? out.message
@@ -206,6 +245,10 @@ static enum acl_test verify_recipient(struct acl_run *run, const struct verify_w
 	rc = check_address(run, sc->address->full, false, words, &user, &failure);
 	if (rc == FAIL) {
 		sc->recipient_verify_failure = failure;
+		if (slice_eq(failure, SLICE("quota"))) {
+			run->log_text = run->err->text;
+			return TEST_FALSE;
+		}
 		run->user_text = user.ptr && user.len ? user : SLICE("Unrouteable address");
 		run->log_text = run->err->text.len && !slice_eq(failure, SLICE("route")) ? run->err->text
 											 : run->user_text;
@@ -214,7 +257,9 @@ static enum acl_test verify_recipient(struct acl_run *run, const struct verify_w
 	} else if (rc == DEFER) {
 		run->user_text =
 		    failure_of_callout(user) ? user : SLICE("Could not complete recipient verify");
-		run->log_text = failure_of_callout(user) ? run->err->text : user.ptr ? user : run->user_text;
+		run->log_text = failure_of_callout(user) || slice_eq(failure, SLICE("quota")) ? run->err->text
+				: user.ptr                                                    ? user
+					   : run->user_text;
 	}
 	return acl_test_of(rc);
 }
@@ -404,7 +449,7 @@ static const struct kind {
 	enum verify_kind kind;
 	uint32_t not_at;
 } kinds[] = {
-    {"recipient", VERIFY_RECIPIENT_KIND, ~(AT(RCPT) | AT(VRFY) | AT(EXPN) | AT(PRDR))},
+    {"recipient", VERIFY_RECIPIENT_KIND, ~(AT(RCPT) | AT(PRDR))},
     {"sender", VERIFY_SENDER_KIND, AT(CONNECT) | AT(HELO)},
     {"header_sender", VERIFY_HEADER_SENDER, HEADERS_THERE},
     {"header_syntax", VERIFY_HEADER_SYNTAX, HEADERS_THERE},
@@ -438,6 +483,8 @@ static bool words_fit(enum verify_kind kind, const struct verify_words *words)
 {
 	const struct callout_options *c = &words->callout;
 
+	if (words->quota_wanted && kind != VERIFY_RECIPIENT_KIND)
+		return false;
 	if (c->mailfrom.ptr && kind != VERIFY_HEADER_SENDER)
 		return false;
 	return (!c->use_sender && !c->use_postmaster) || kind == VERIFY_RECIPIENT_KIND;
@@ -502,7 +549,7 @@ static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item
 		words = (struct verify_words){
 		    .defer_ok = slice_eq(slice_trim(rest.ptr ? rest : SLICE_EMPTY), SLICE("defer_ok"))};
 	} else if (kind->kind != VERIFY_ARC &&
-		   (!parse_words(run, rest, &words) || !words_fit(kind->kind, &words))) {
+		   (!parse_words(rest, &words) || !words_fit(kind->kind, &words))) {
 		(void)err_set(run->err, FAIL, "unknown option in ACL condition \"verify %.*s\"",
 			      SLICE_ARG(value));
 		return TEST_ERROR;
@@ -536,6 +583,42 @@ static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item
 	default:
 		(void)err_set(run->err, FAIL, "verify = %s is not available in this version", kind->name);
 		return TEST_ERROR;
+	}
+}
+
+enum rc acl_check_verify(struct arena *arena, struct slice value, struct err *err)
+{
+	struct slice rest = slice_trim(value);
+	const struct kind *kind = kind_of(&rest);
+	const char *names[ARRAY_COUNT(kinds)], *nearest;
+	struct verify_words words;
+
+	(void)arena;
+	if (!kind) {
+		struct slice name = rest;
+		uint32_t len = 0;
+		while (len < name.len && (ascii_is_alnum(name.ptr[len]) || name.ptr[len] == '_'))
+			len++;
+		for (unsigned i = 0; i < ARRAY_COUNT(kinds); i++)
+			names[i] = kinds[i].name;
+		nearest = conf_nearest(slice_sub(name, 0, len), names, ARRAY_COUNT(kinds));
+		return err_set(err, FAIL, "nothing is known to verify in \"%.*s\"%s%s%s", SLICE_ARG(value),
+			       nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+			       nearest ? "\"?" : "");
+	}
+	switch (kind->kind) {
+	case VERIFY_CSA:
+	case VERIFY_REVERSE:
+	case VERIFY_ARC:
+		return OK;
+	case VERIFY_HELO:
+		return rest.ptr ? err_set(err, FAIL, "unexpected argument in \"%.*s\"", SLICE_ARG(value))
+				: OK;
+	default:
+		if (parse_words(rest, &words) && words_fit(kind->kind, &words))
+			return OK;
+		return err_set(err, FAIL, "an option in \"%.*s\" is unknown, or not for this kind",
+			       SLICE_ARG(value));
 	}
 }
 

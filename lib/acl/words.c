@@ -74,6 +74,28 @@ const struct acl_word *acl_word_find(struct slice name)
 	return NULL;
 }
 
+bool acl_word_unavailable(const struct acl_word *word)
+{
+	return word->run == unavailable;
+}
+
+enum rc acl_word_check(const struct acl_word *word, struct arena *arena, struct slice value, struct err *err)
+{
+	static const struct {
+		const struct acl_word *word;
+		enum rc (*check)(struct arena *arena, struct slice value, struct err *err);
+	} checks[] = {
+	    {&acl_word_control, acl_check_control},     {&acl_word_delay, acl_check_delay},
+	    {&acl_word_ratelimit, acl_check_ratelimit}, {&acl_word_seen, acl_check_seen},
+	    {&acl_word_verify, acl_check_verify},
+	};
+
+	for (unsigned i = 0; i < ARRAY_COUNT(checks); i++)
+		if (checks[i].word == word)
+			return checks[i].check(arena, value, err);
+	return OK;
+}
+
 const char *acl_word_nearest(struct slice name)
 {
 	const char *names[256];

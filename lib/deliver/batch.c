@@ -185,20 +185,24 @@ static bool too_early(struct attempt *a, struct address *address)
 	return true;
 }
 
-/* Its domain's mail is sent in queue runs only, although it is routed at once. */
+/* Its domain's mail, or this message, is sent in queue runs only, although it is routed at once. */
 static bool waits_for_run(struct attempt *a, struct address *address)
 {
 	struct err err = err_make(&a->arena);
 	struct fate *fate = fate_of(address);
 
-	if (!a->q->first_attempt || a->force || !a->options->queue_smtp_domains)
+	if (!a->q->first_attempt || a->force || (!a->m->queue_smtp && !a->options->queue_smtp_domains))
 		return false;
 	a->scope.address = address;
-	if (match_domain(&a->scope, a->options->queue_smtp_domains, address->domain, NULL, &err) != OK)
+	if (!a->m->queue_smtp &&
+	    match_domain(&a->scope, a->options->queue_smtp_domains, address->domain, NULL, &err) != OK)
 		return false;
 	fate->held = true;
-	fate->outcome = (struct delivery_outcome){
-	    .rc = DEFER, .message = SLICE("domain is in queue_smtp_domains"), .os = DEFER_UNKNOWN};
+	fate->outcome =
+	    (struct delivery_outcome){.rc = DEFER,
+				      .message = a->m->queue_smtp ? SLICE("SMTP delivery explicitly queued")
+								  : SLICE("domain is in queue_smtp_domains"),
+				      .os = DEFER_UNKNOWN};
 	list_remove(&address->link);
 	log_deferred(a, address);
 	address_deferred(a, address);

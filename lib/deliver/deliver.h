@@ -58,6 +58,9 @@ NODISCARD enum rc deliver_message(struct task *task, struct deliverer *deliverer
 				  struct err *err);
 /* Ends deliveries under way as soon as they may, keeps the rest queued; parks until nothing runs. */
 void deliver_drain(struct task *task, struct deliverer *deliverer);
+/* A message was frozen when it arrived: told to those whom freeze_tell names. Parks. FAIL and DEFER: it could not be. */
+NODISCARD enum rc deliver_tell_frozen(struct scope *sc, struct deliverer *deliverer,
+				      const struct message *message, struct err *err);
 
 /* Queue administration: output in Exim's form is appended to out. */
 enum queue_action {

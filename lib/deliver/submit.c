@@ -1,6 +1,8 @@
 /* submit: messages that are made here: reports, and what a transport answers. */
 #include "work.h"
 
+#include <unistd.h>
+
 enum rc submit_message(struct task *task, struct deliverer *d, struct message *m, struct err *err)
 {
 	struct str text = str_make(&m->arena);
@@ -97,6 +99,42 @@ out:
 	if (rc != OK && !err->text.len)
 		return err_memory(err);
 	return rc;
+}
+
+enum rc deliver_tell_frozen(struct scope *sc, struct deliverer *deliverer, const struct message *message,
+			    struct err *err)
+{
+	const struct deliver_options *o = conf_group(deliverer->conf, CONF_DELIVER);
+	const struct conf_main *main_options = conf_main(deliverer->conf);
+	struct submission submission = {
+	    .sender = SLICE_EMPTY, .about = message, .uid = getuid(), .gid = getgid()};
+	struct slice to[20], rest = o->freeze_tell;
+	struct str text = str_make(sc->task->arena);
+
+	/* A bounce that is frozen is no news, and telling of it could go round in circles. */
+	if (!rest.ptr || !message->sender.len)
+		return OK;
+	str_printf(
+	    &text,
+	    "Auto-Submitted: auto-replied\nFrom: Mail Delivery System <Mailer-Daemon@%.*s>\nTo: %.*s\n"
+	    "Subject: Message frozen on arrival\n\nMessage %s was frozen when it arrived, as an ACL told.\n"
+	    "The sender is <%.*s>.\n",
+	    SLICE_ARG(main_options->qualify_domain), SLICE_ARG(rest), message->id.text,
+	    SLICE_ARG(message->sender));
+	while (submission.recipient_count < ARRAY_COUNT(to) &&
+	       slice_split(&rest, ',', &to[submission.recipient_count])) {
+		struct slice *one = &to[submission.recipient_count];
+		*one = slice_trim(*one);
+		if (one->len && slice_find(*one, '@') < 0)
+			*one = arena_printf(sc->task->arena, "%.*s@%.*s", SLICE_ARG(*one),
+					    SLICE_ARG(main_options->qualify_domain));
+		submission.recipient_count += one->len > 0;
+	}
+	submission.recipients = to;
+	submission.text = str_slice(&text);
+	if (text.failed)
+		return err_memory(err);
+	return submission.recipient_count ? submit(deliverer, sc, &submission, err) : OK;
 }
 
 void submit_hooks(struct deliverer *d)

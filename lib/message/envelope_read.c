@@ -322,6 +322,12 @@ static bool read_message_line(struct reader *r, int rank, struct slice value, st
 		return m->sender_set_untrusted = true;
 	case RANK_SMTPUTF8:
 		return m->smtputf8 = true;
+	case RANK_UTF8_DOWNCVT:
+		m->utf8_downconvert = 1;
+		return true;
+	case RANK_UTF8_OPTDOWNCVT:
+		m->utf8_downconvert = -1;
+		return true;
 	case RANK_DSN_ENVID:
 		return read_text(value, &m->dsn_envid);
 	case RANK_DSN_RET:

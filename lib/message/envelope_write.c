@@ -228,6 +228,8 @@ static void option_lines(struct writer *w)
 	if (client)
 		tls_lines(w, client);
 	flag_line(w, RANK_SMTPUTF8, SLICE("smtputf8\n"), m->smtputf8);
+	flag_line(w, RANK_UTF8_DOWNCVT, SLICE("utf8_downcvt\n"), m->utf8_downconvert == 1);
+	flag_line(w, RANK_UTF8_OPTDOWNCVT, SLICE("utf8_optdowncvt\n"), m->utf8_downconvert == -1);
 	text_line(w, RANK_DSN_ENVID, SLICE("dsn_envid "), m->dsn_envid);
 	if (m->dsn_ret)
 		number_line(w, RANK_DSN_RET, SLICE("dsn_ret "), m->dsn_ret);

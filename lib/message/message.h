@@ -236,6 +236,7 @@ struct message {
 	uint64_t received_complete;
 	uint64_t size_declared;    /* MAIL's SIZE=; 0: none */
 	uint64_t received_hops;    /* Received: headers */
+	uint64_t lines_received;   /* of header and body as they came, and the line between; 0: not known */
 	bool local;                /* by a local user in his own name */
 	bool sender_set_untrusted; /* by a local user in a name that he may use but does not own */
 	bool smtputf8;
@@ -243,7 +244,9 @@ struct message {
 	bool submission, suppress_fixups, queue_only,
 	    deliver_firsttime; /* the last: no delivery has been tried */
 	bool frozen, manual_thaw, dont_deliver;
-	uint64_t frozen_since; /* seconds */
+	bool queue_smtp; /* what goes to other hosts waits for a queue run, although it is routed at once */
+	int8_t utf8_downconvert; /* addresses in A-labels: 1 always, -1 for hosts without SMTPUTF8, 0 never */
+	uint64_t frozen_since;   /* seconds */
 	uint32_t warning_count;
 	struct slice dsn_envid;
 	uint8_t dsn_ret;   /* 0 none, 1 FULL, 2 HDRS */
@@ -274,6 +277,8 @@ void message_unref(struct message *message); /* gives buffers back */
 NODISCARD bool message_add_recipient(struct message *message, const struct recipient *recipient);
 /* One more address that is done with (the slice lives in the message's arena). */
 NODISCARD bool message_add_nonrecipient(struct message *message, struct slice address);
+/* Lines of header and body as they are now, and the one between. */
+uint64_t message_lines(const struct message *message);
 /* Fills in what the header block says: message_id_header, received_hops. After the block was read or changed. */
 void message_read_headers(struct message *message);
 /* Writes the envelope and commits it with the body; sets message->entry and ->spool. Parks; results as spool_commit(). */
@@ -420,6 +425,8 @@ struct address {
 	void *extra;        /* of the room that works on it now */
 };
 
+enum flush_reason { FLUSH_FOR_DELAY, FLUSH_FOR_CALLOUT };
+
 /* What a piece of policy work knows: everything that expansions, lists, ACLs, routers and transports can ask about.
  * Made on the stack of the fiber that does the work; rooms above fill in what they have. NULL: not there. */
 struct acl_frame;
@@ -471,6 +478,8 @@ struct scope {
 	struct slice headers_charset;            /* a filter's "headers charset"; ptr NULL: the option's */
 	void (*trace)(struct scope *sc, const char *format, ...)
 	    PRINTF_LIKE(2, 3); /* -bh, -d; NULL: silent */
+	/* Before a wait that a client would notice: sends the replies gathered so far. Parks. NULL: there are none. */
+	void (*flush)(struct scope *sc, enum flush_reason reason);
 };
 /* A scope with everything unset. */
 void scope_init(struct scope *sc, struct task *task, const struct conf *conf);

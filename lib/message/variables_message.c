@@ -95,9 +95,9 @@ enum rc get_message_body(struct scope *sc, const struct variable *variable, stru
 
 /* ---- Sizes and counts ------------------------------------------------------------------------------------------ */
 
-static uint64_t header_lines(const struct message *message)
+uint64_t message_lines(const struct message *message)
 {
-	uint64_t lines = 0;
+	uint64_t lines = 1 + message->body.line_count;
 
 	for (struct header *h = header_next(&message->headers, NULL); h;
 	     h = header_next(&message->headers, h))
@@ -143,8 +143,12 @@ enum rc get_message_sizes(struct scope *sc, const struct variable *variable, str
 	case MESSAGE_BODY_SIZE:
 		return number(sc, m ? (int64_t)body_lf_size(&m->body) : 0, ret, err);
 	case MESSAGE_LINECOUNT:
-		return number(sc, arrived ? (int64_t)(header_lines(m) + 1 + m->body.line_count) : 0, ret,
-			      err);
+		/* While ACLs look at it: as it was received. */
+		return number(
+		    sc,
+		    !arrived ? 0
+			     : (int64_t)(sc->acl && m->lines_received ? m->lines_received : message_lines(m)),
+		    ret, err);
 	case BODY_LINECOUNT:
 		return number(sc, m ? (int64_t)m->body.line_count : 0, ret, err);
 	case BODY_ZEROCOUNT:

@@ -2,8 +2,11 @@
 #include "session.h"
 #include "receive.h"
 
-/* The predata ACL, and what the message is received into. false: refused, and answered. */
-static bool data_begin(struct smtp_session *s)
+enum data_begin { DATA_GO, DATA_REFUSED, DATA_OVER };
+
+/* The predata ACL, and what the message is received into. Refused, which leaves the transaction as it was, or over: answered.
+ * *text_ret: what the ACL has to say to a client that may go on. */
+static enum data_begin data_begin(struct smtp_session *s, struct slice *text_ret)
 {
 	struct transaction *t = s->transaction;
 	struct message *m = t->message;
@@ -12,21 +15,24 @@ static bool data_begin(struct smtp_session *s)
 
 	if (t->too_many && s->options->recipients_max_reject) {
 		reply(s, 554, "5.5.3", SLICE("Too many recipients"));
-		return false;
+		return DATA_OVER;
 	}
 	m->received = shard_wall_exact(s->server->shard);
 	(void)session_scope(s);
-	if (s->options->acl[ACL_WHERE_PREDATA] &&
-	    !acl_verdict(s, ACL_WHERE_PREDATA, session_acl(s, ACL_WHERE_PREDATA, &outcome, &err), &outcome,
-			 &err, NULL, SLICE_EMPTY))
-		return false;
+	if (s->options->acl[ACL_WHERE_PREDATA]) {
+		if (!acl_verdict(s, ACL_WHERE_PREDATA, session_acl(s, ACL_WHERE_PREDATA, &outcome, &err),
+				 &outcome, &err, NULL, SLICE_EMPTY))
+			return DATA_REFUSED;
+		if (outcome.user_message.ptr)
+			*text_ret = outcome.user_message;
+	}
 	m->id = message_id_next(&s->server->ids, m->received);
 	t->receive = receive_new(s);
 	if (!t->receive) {
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
-		return false;
+		return DATA_OVER;
 	}
-	return true;
+	return DATA_GO;
 }
 
 static void data_lost(struct smtp_session *s, enum receive_end end)
@@ -56,13 +62,19 @@ static void data_lost(struct smtp_session *s, enum receive_end end)
 void cmd_data(struct smtp_session *s)
 {
 	struct transaction *t = s->transaction;
+	struct slice text = SLICE("Enter message, ending with \".\" on a line by itself");
 	enum receive_end end;
 
-	if (!data_begin(s)) {
+	switch (data_begin(s, &text)) {
+	case DATA_OVER:
 		transaction_end(s);
 		return;
+	case DATA_REFUSED:
+		return;
+	case DATA_GO:
+		break;
 	}
-	reply(s, 354, NULL, SLICE("Enter message, ending with \".\" on a line by itself"));
+	reply_user(s, 354, NULL, text);
 	reply_flush(s);
 	if (s->over)
 		return;
@@ -127,6 +139,7 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 {
 	struct transaction *t = s->transaction;
 	enum receive_end end;
+	struct slice text; /* BDAT has no reply before the data */
 	uint64_t size;
 	bool last, wanted = false;
 
@@ -144,7 +157,7 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 	else if (s->state != STATE_RCPT && s->state != STATE_CHUNK)
 		reply_no_rcpt(s, "BDAT");
 	else
-		wanted = s->state == STATE_CHUNK || data_begin(s);
+		wanted = s->state == STATE_CHUNK || data_begin(s, &text) == DATA_GO;
 	if (!wanted) {
 		chunk_refused(s, size, last);
 		return;

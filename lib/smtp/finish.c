@@ -89,29 +89,32 @@ struct slice session_protocol(const struct smtp_session *s, const struct message
 	return tls ? (auth ? SLICE("esmtpsa") : SLICE("esmtps")) : auth ? SLICE("esmtpa") : SLICE("esmtp");
 }
 
-/* names: a colon list; "x-*" is all that begin so. */
-static void headers_remove(struct message *m, struct slice names)
+/* names: a colon list of names, and of regular expressions ("^...") for whole fields. */
+static void headers_remove(struct message *m, struct shard *shard, struct slice names)
 {
-	struct slice name;
+	struct slice name, parts[1];
 	char separator = 0;
+	unsigned count;
 
 	while (list_next(&m->arena, &names, &separator, &name)) {
-		bool prefix = name.len && name.ptr[name.len - 1] == '*';
+		struct err err = err_make(NULL);
+		const struct regex *regex = NULL;
 
-		name.len -= prefix;
+		if (name.len && name.ptr[0] == '^' && regex_cached(shard, name, 0, &regex, &err) != OK)
+			continue; /* it matches nothing */
 		LIST_EACH (l, &m->headers.list) {
 			struct header *h = LIST_ITEM(l, struct header, link);
-			struct slice its = header_name(h);
 
 			if (h->type != '*' &&
-			    (prefix ? slice_starts_nocase(its, name) : slice_eq_nocase(its, name)))
+			    (regex ? regex_match(regex, h->text, parts, 1, &count, &err) == OK
+				   : slice_eq_nocase(header_name(h), name)))
 				header_delete(h);
 		}
 	}
 }
 
-/* Behind the block of Received: lines at the front. */
-static void header_add_after_received(struct header_block *headers, struct header *h)
+/* Behind the block of Received: lines at the front. resent: and of Resent-...: lines. */
+static void header_add_after_received(struct header_block *headers, struct header *h, bool resent)
 {
 	struct header *received = NULL;
 
@@ -120,7 +123,8 @@ static void header_add_after_received(struct header_block *headers, struct heade
 
 		if (each->type == '*')
 			continue;
-		if (!slice_eq_nocase(header_name(each), SLICE("received")))
+		if (!slice_eq_nocase(header_name(each), SLICE("received")) &&
+		    !(resent && slice_starts_nocase(header_name(each), SLICE("resent-"))))
 			break;
 		received = each;
 	}
@@ -133,13 +137,13 @@ static void header_add_after_received(struct header_block *headers, struct heade
 	headers->bytes += h->text.len;
 }
 
-void headers_apply(struct message *m, struct transaction *t)
+void headers_apply(struct smtp_session *s, struct message *m, struct transaction *t)
 {
 	for (struct acl_header_change *c = t->headers; c; c = c->next) {
 		struct header *h;
 
 		if (c->how == HEADER_REMOVE) {
-			headers_remove(m, c->text);
+			headers_remove(m, s->server->shard, c->text);
 			continue;
 		}
 		h = header_make(&m->arena, c->text);
@@ -148,7 +152,7 @@ void headers_apply(struct message *m, struct transaction *t)
 		if (c->how == HEADER_ADD_AT_TOP)
 			header_prepend(&m->headers, h);
 		else if (c->how == HEADER_ADD_AFTER_RECEIVED || c->how == HEADER_ADD_AT_START_RFC)
-			header_add_after_received(&m->headers, h);
+			header_add_after_received(&m->headers, h, c->how == HEADER_ADD_AT_START_RFC);
 		else
 			header_append(&m->headers, h);
 	}
@@ -319,7 +323,7 @@ static struct slice queue_reason(struct smtp_session *s, const struct message *m
 
 	if (m->queue_only)
 		return SLICE_EMPTY;
-	if (s->transaction->controls & ACL_CONTROL_QUEUE)
+	if (s->transaction->controls & ACL_CONTROL_QUEUE && !m->queue_smtp)
 		return SLICE("queued by ACL");
 	if (o->smtp_accept_queue_per_connection > 0 &&
 	    s->message_count > (uint64_t)o->smtp_accept_queue_per_connection)
@@ -334,11 +338,38 @@ static struct slice queue_reason(struct smtp_session *s, const struct message *m
 	return SLICE_EMPTY;
 }
 
+void frozen_told(struct smtp_session *s, struct scope *sc, const struct message *m)
+{
+	struct err err = err_make(NULL);
+
+	log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "frozen by ACL");
+	if (s->transaction->controls & ACL_CONTROL_FREEZE_TELL &&
+	    deliver_tell_frozen(sc, s->server->deliverer, m, &err) != OK)
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "freeze_tell could not be told");
+}
+
+/* The last word on a message that was taken. */
+static void reply_accepted(struct smtp_session *s, const struct message *m, struct slice user_text)
+{
+	static const struct slice kept = SLICE_INIT(
+	    "Your message has been rejected but is being kept for evaluation.\n"
+	    "If it was a legitimate message, it may still be delivered to the target recipient(s).");
+	const struct transaction *t = s->transaction;
+	struct slice fake = t->fake_text.ptr && t->fake_text.len ? t->fake_text : kept;
+
+	if (t->controls & ACL_CONTROL_FAKEREJECT)
+		reply_user(s, 550, "5.7.1", fake);
+	else if (t->controls & ACL_CONTROL_FAKEDEFER)
+		reply_user(s, 450, "4.7.1", fake);
+	else if (user_text.len)
+		reply_user(s, 250, "2.0.0", user_text);
+	else
+		reply_id(s, m);
+}
+
 static void accepted(struct smtp_session *s, struct message *m, struct slice user_text)
 {
-	struct transaction *t = s->transaction;
 	struct slice why = queue_reason(s, m);
-	struct slice fake = t->fake_text.ptr ? t->fake_text : SLICE_EMPTY;
 	struct client *facts = client_copy(&m->arena, m->client);
 	const struct message_options *options = conf_group(s->conf, CONF_MESSAGE);
 
@@ -347,25 +378,11 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 	if (why.len && log_wants(s->conf, LOG_DELAY_DELIVERY))
 		log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "no immediate delivery: %.*s",
 			   SLICE_ARG(why));
+	if (m->frozen)
+		frozen_told(s, session_scope(s), m);
 	s->server->stats.messages++;
 	s->server->stats.bytes += m->body.size;
-	if (t->controls & ACL_CONTROL_FAKEREJECT)
-		reply_user(
-		    s, 550, "5.7.1",
-		    fake.len
-			? fake
-			: SLICE(
-			      "Your message has been rejected but is being kept for evaluation.\n"
-			      "If it was a legitimate message, it may still be delivered to the target recipient(s)."));
-	else if (t->controls & ACL_CONTROL_FAKEDEFER)
-		reply_user(s, 450, "4.7.1",
-			   fake.len
-			       ? fake
-			       : SLICE("Your message has been deferred but is being kept for evaluation."));
-	else if (user_text.len)
-		reply_user(s, 250, "2.0.0", user_text);
-	else
-		reply_id(s, m);
+	reply_accepted(s, m, user_text);
 	/* From here on the message belongs to those who deliver it, and so do the client's facts: they go with it. */
 	if (s->stdio && s->stdio->id_ret)
 		*s->stdio->id_ret = m->id;
@@ -438,13 +455,14 @@ void message_finish(struct smtp_session *s, struct receive *r)
 	if (refuse_trouble(s, r))
 		return;
 	m->protocol = session_protocol(s, m);
+	m->lines_received = message_lines(m);
 	if (refuse_loop(s, m))
 		return;
 	if (!header_complete(s, m)) {
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 		return;
 	}
-	headers_apply(m, t);
+	headers_apply(s, m, t);
 	if (!verify_signatures(s, m))
 		return;
 	acl_outcome_init(&outcome);
@@ -455,14 +473,15 @@ void message_finish(struct smtp_session *s, struct receive *r)
 			s->server->stats.rejected_data++;
 			return;
 		}
-		headers_apply(m, t);
+		headers_apply(s, m, t);
 	}
 	if (t->controls & ACL_CONTROL_FREEZE) {
 		m->frozen = true;
 		m->frozen_since = m->received / NS_PER_S;
 	}
+	m->queue_smtp = t->controls & ACL_CONTROL_QUEUE_FIRST_PASS;
 	if (s->dry_run) {
-		replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
+		reply_accepted(s, m, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY);
 		return;
 	}
 	if (result == ACL_DISCARD || !m->recipient_count) {

@@ -1,6 +1,9 @@
 /* refuse: what an ACL's verdict means, for the client and for the log. */
 #include "session.h"
 
+#include <netinet/in.h>
+#include <netinet/ip.h>
+
 static const struct refusal {
 	short code;
 	const char *enhanced;
@@ -25,6 +28,17 @@ static bool is_added(const struct transaction *t, const struct acl_header_change
 	return false;
 }
 
+/* control = dscp. That it does not work is no reason to refuse anything: routers on the way may ignore it as well. */
+static void client_tos(struct smtp_session *s, int tos)
+{
+	int fd = stream_fd(s->stream);
+
+	if (s->client.ip.family == 6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
+	else
+		(void)setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
+}
+
 enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct acl_outcome *outcome,
 			    struct err *err)
 {
@@ -44,6 +58,12 @@ enum acl_result session_acl(struct smtp_session *s, enum acl_where where, struct
 		s->auth_unadvertised = true;
 	if (outcome->controls & ACL_CONTROL_NO_MULTILINE)
 		s->multiline_off = true;
+	if (outcome->controls & ACL_CONTROL_NO_DELAY_FLUSH)
+		s->delay_flush_off = true;
+	if (outcome->controls & ACL_CONTROL_NO_CALLOUT_FLUSH)
+		s->callout_flush_off = true;
+	if (outcome->tos >= 0 && !s->local)
+		client_tos(s, outcome->tos);
 	if (t) {
 		struct arena *arena = &t->message->arena;
 		t->controls |= outcome->controls;

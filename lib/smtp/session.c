@@ -189,6 +189,18 @@ void session_deadline(struct smtp_session *s, uint64_t timeout_ms)
 	s->task.until = task_until(&s->task, timeout_ms);
 }
 
+static void scope_flush(struct scope *sc, enum flush_reason reason)
+{
+	struct smtp_session *s = sc->session;
+	uint64_t until = s->task.until;
+
+	if (reason == FLUSH_FOR_DELAY ? s->delay_flush_off : s->callout_flush_off)
+		return;
+	if (s->serving->out.len)
+		reply_flush(s);
+	s->task.until = until;
+}
+
 struct scope *session_scope(struct smtp_session *s)
 {
 	struct scope *sc = &s->serving->scope;
@@ -201,6 +213,7 @@ struct scope *session_scope(struct smtp_session *s)
 	sc->dry_run = s->dry_run;
 	sc->no_callouts = s->dry_run && !s->stdio->callouts;
 	sc->trace = s->stdio ? s->stdio->trace : NULL;
+	sc->flush = scope_flush;
 	if (s->transaction) {
 		sc->message = s->transaction->message;
 		sc->sender = sc->message->sender;

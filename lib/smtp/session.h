@@ -153,6 +153,7 @@ struct smtp_session {
 	bool load_latched; /* a message was queued because of the load: so are all after it */
 	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
 	bool auth_unadvertised;                         /* control = allow_auth_unadvertised */
+	bool delay_flush_off, callout_flush_off;        /* no_delay_flush, no_callout_flush */
 	bool authentication_failed;
 	bool tls;          /* begun, and perhaps not yet through; there is no way back */
 	bool tls_offered;  /* by EHLO */
@@ -319,8 +320,10 @@ void receive_cancel(struct receive *r);
 void message_finish(struct smtp_session *s, struct receive *r);
 /* The header as it will be kept: what is missing added, Received: in front. false: no memory. */
 NODISCARD bool header_complete(struct smtp_session *s, struct message *m);
+/* A message was frozen as it came: for the log, and for those whom freeze_tell names. Parks. */
+void frozen_told(struct smtp_session *s, struct scope *sc, const struct message *m);
 /* What the ACLs have added and removed so far. */
-void headers_apply(struct message *m, struct transaction *t);
+void headers_apply(struct smtp_session *s, struct message *m, struct transaction *t);
 void fixup_of(struct smtp_session *s, struct fixup *f);
 /* $received_protocol */
 struct slice session_protocol(const struct smtp_session *s, const struct message *m);

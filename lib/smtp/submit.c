@@ -295,13 +295,13 @@ static enum rc judge(struct submit *w, bool *discard_ret)
 	enum acl_result result;
 	bool temporary;
 
-	headers_apply(w->m, w->t);
+	headers_apply(w->s, w->m, w->t);
 	*discard_ret = false;
 	if (!w->s->options->acl[ACL_WHERE_NOT_SMTP])
 		return OK;
 	(void)session_scope(w->s);
 	result = session_acl(w->s, ACL_WHERE_NOT_SMTP, &outcome, &err);
-	headers_apply(w->m, w->t);
+	headers_apply(w->s, w->m, w->t);
 	if (result == ACL_ACCEPT || result == ACL_DISCARD) {
 		*discard_ret = result == ACL_DISCARD;
 		return OK;
@@ -324,8 +324,9 @@ static enum rc judge(struct submit *w, bool *discard_ret)
 
 static enum rc keep(struct submit *w, struct message_id *id_ret)
 {
-	bool queue =
-	    w->in->when == DELIVER_QUEUE || w->s->options->queue_only || (w->t->controls & ACL_CONTROL_QUEUE);
+	bool first_pass = w->t->controls & ACL_CONTROL_QUEUE_FIRST_PASS;
+	bool queue = w->in->when == DELIVER_QUEUE || w->s->options->queue_only ||
+		     (w->t->controls & ACL_CONTROL_QUEUE && !first_pass);
 	enum rc rc;
 
 	if (!queue && w->s->options->queue_only_file.ptr &&
@@ -337,6 +338,7 @@ static enum rc keep(struct submit *w, struct message_id *id_ret)
 		w->m->frozen = true;
 		w->m->frozen_since = w->m->received / NS_PER_S;
 	}
+	w->m->queue_smtp = first_pass;
 	/* The facts go with the message. */
 	w->m->client = client_copy(&w->m->arena, &w->s->client);
 	if (!w->m->client)
@@ -346,6 +348,8 @@ static enum rc keep(struct submit *w, struct message_id *id_ret)
 	if (rc != OK)
 		return rc;
 	log_arrival(w->s, w->m);
+	if (w->m->frozen)
+		frozen_told(w->s, session_scope(w->s), w->m);
 	w->server->stats.messages++;
 	w->server->stats.bytes += w->m->body.size;
 	*id_ret = w->m->id;

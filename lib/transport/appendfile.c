@@ -461,6 +461,25 @@ static void appendfile_deliver(struct scope *sc, const struct transport *transpo
 	}
 }
 
+enum rc appendfile_room(struct scope *sc, const A *options, struct err *err)
+{
+	struct append append = {.sc = sc, .options = options, .fd = -1, .err = err, .verify = true};
+	enum rc rc = find_path(&append);
+
+	if (rc == OK && strcmp(append.path, "/dev/null") == 0)
+		return OK;
+	if (rc == OK && sc->dry_run) /* -bh has no helper, and looks as whoever called it */
+		append.who = (struct identity){
+		    .uid = geteuid(), .gid = getegid(), .name = SLICE_EMPTY, .home = SLICE_EMPTY};
+	else if (rc == OK)
+		rc = identity_find(sc, &options->transport, sc->address, &append.who, err);
+	if (rc == OK)
+		rc = quota_check(&append);
+	if (rc == OK || rc == CANCELLED)
+		return rc;
+	return append.quota_exceeded ? FAIL : DEFER;
+}
+
 static const struct transport_ops appendfile_ops = {.deliver = appendfile_deliver, .local = true};
 const struct conf_driver transport_appendfile_driver = {
     .name = "appendfile",
@@ -470,6 +489,11 @@ const struct conf_driver transport_appendfile_driver = {
     .check = appendfile_check,
     .ops = &appendfile_ops,
 };
+
+bool transport_is_appendfile(const struct transport *transport)
+{
+	return transport->instance.driver == &transport_appendfile_driver;
+}
 
 const struct conf_feature transport_features[] = {
     {"_HAVE_TRANSPORT_APPEND_MAILDIR", NULL},

@@ -43,6 +43,7 @@ struct append {
 	bool quota_exceeded, quota_bypassed;
 	uint64_t size_before;  /* bytes of the mailbox before this message, when somebody wants to know */
 	uint64_t quota;        /* bytes; 0: none */
+	bool verify;           /* nothing will be written: nothing is made either */
 	const char *size_file; /* maildirsize, to be told of the message; NULL: none */
 };
 
@@ -60,6 +61,11 @@ enum rc append_make_directory(struct append *append, const char *path);
 enum rc append_may_create(struct append *append, const char *path);
 /* The quota of the mailbox, before the message goes into it. FAIL: it is full. */
 enum rc quota_check(struct append *append);
+/* The same for the message as its sender announced it, and sc->address. FAIL: it is full. */
+enum rc appendfile_room(struct scope *sc, const struct appendfile *options, struct err *err);
+bool transport_is_appendfile(const struct transport *transport);
+/* home_directory stands before what the router set, for the transport's options and as the place to be. */
+enum rc transport_set_home(struct scope *sc, const struct transport *transport, struct err *err);
 /* After the message has gone in: for the maildirsize file. */
 void quota_delivered(struct append *append);
 /* Is there a threshold to look at? */

@@ -294,6 +294,8 @@ static enum rc ask_hosts(struct asking *a)
 		rc = smtp_port(a->sc, a->s, &port, a->err);
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
+	if (a->sc->flush)
+		a->sc->flush(a->sc, FLUSH_FOR_CALLOUT);
 	rc = err_set(a->err, DEFER, "no host could be asked");
 	for (struct host_item *host = hosts.first; host && tried < a->s->hosts_max_try;
 	     host = host->next, tried++) {

@@ -155,6 +155,14 @@ static bool size_file_parse(struct size_file *f, struct slice text)
 	return true;
 }
 
+/* Of the message, or what its sender said. */
+static uint64_t size_to_come(const struct append *append)
+{
+	const struct message *m = append->sc->message;
+
+	return !append->verify ? message_size(m) : m ? m->size_declared : 0;
+}
+
 /* OK: it was read. FAIL: a recount is needed. */
 static enum rc size_file_read(struct append *append, struct size_file *f)
 {
@@ -172,7 +180,7 @@ static enum rc size_file_read(struct append *append, struct size_file *f)
 			 !size_file_parse(f, slice_make(text, got, TAINTED))))
 		rc = FAIL;
 	file_close(task->shard, fd);
-	if (rc == OK && f->quota && f->bytes + message_size(append->sc->message) > f->quota &&
+	if (rc == OK && f->quota && f->bytes + size_to_come(append) > f->quota &&
 	    st.st_mtime + SIZE_FILE_AGE_S < (time_t)(shard_wall(task->shard) / NS_PER_S))
 		rc = FAIL;
 	return rc;
@@ -301,6 +309,8 @@ static enum rc use_size_file(struct append *append, const char *base, struct siz
 		return err_memory(append->err);
 	f->path = path.ptr;
 	if (user_stat(append->sc->task, &append->who, base, true, &st, append->err) != OK) {
+		if (append->verify)
+			return OK; /* there is nothing in what is not there */
 		rc = append_make_directory(append, base);
 		if (rc != OK)
 			return rc;
@@ -310,7 +320,7 @@ static enum rc use_size_file(struct append *append, const char *base, struct siz
 		return rc;
 	f->recounted = true;
 	rc = count_mailbox(append, base, &f->bytes, &f->files);
-	return rc == OK ? size_file_write(append, f) : rc;
+	return rc == OK && !append->verify ? size_file_write(append, f) : rc;
 }
 
 static enum rc measure(struct append *append, const char *base, struct size_file *f)
@@ -342,7 +352,7 @@ enum rc quota_check(struct append *append)
 {
 	const struct appendfile *a = append->options;
 	struct size_file f = {0};
-	uint64_t add = a->quota_is_inclusive ? message_size(append->sc->message) : 0;
+	uint64_t add = a->quota_is_inclusive ? size_to_come(append) : 0;
 	bool no_check = false, too_many;
 	const char *base;
 	enum rc rc = expand_quota(append, a->quota, &f.quota, &no_check);

@@ -80,9 +80,7 @@ static enum rc find_interface(struct scope *sc, const struct smtp_transport *s, 
 	return OK;
 }
 
-/* dscp: a name of RFC 2474, 2597, 3246, or one of the older types of service (RFC 1349), or a number. *tos_ret is what goes
- * into the header; 0: nothing special. */
-static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsigned *tos_ret, struct err *err)
+bool dscp_parse(struct slice text, unsigned *tos_ret)
 {
 	static const struct {
 		struct slice name;
@@ -98,23 +96,32 @@ static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsig
 	    {SLICE_INIT("lowdelay"), 0x10},    {SLICE_INIT("mincost"), 0x02},
 	    {SLICE_INIT("reliability"), 0x04}, {SLICE_INIT("throughput"), 0x08},
 	};
-	struct slice text;
 	int64_t number;
+
+	text = slice_trim(text);
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
+		if (slice_eq_nocase(text, names[i].name)) {
+			*tos_ret = names[i].tos;
+			return true;
+		}
+	if (!conf_parse_int(text, &number) || number < 0 || number > 0x3f)
+		return false;
+	*tos_ret = (unsigned)number << 2;
+	return true;
+}
+
+/* The transport's dscp. *tos_ret 0: nothing special. */
+static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsigned *tos_ret, struct err *err)
+{
+	struct slice text;
 	enum rc rc = expand_option(sc, s->dscp, &text, err);
 
 	*tos_ret = 0;
 	if (rc != OK)
 		return rc == FAIL ? DEFER : rc;
-	text = slice_trim(text);
-	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
-		if (slice_eq_nocase(text, names[i].name))
-			*tos_ret = names[i].tos;
-	if (text.len && *tos_ret == 0) {
-		if (!conf_parse_int(text, &number) || number < 0 || number > 0x3f)
-			return err_set(err, DEFER, "unrecognised DSCP value \"%.*s\" in %.*s transport",
-				       SLICE_ARG(text), SLICE_ARG(s->transport.instance.name));
-		*tos_ret = (unsigned)number << 2;
-	}
+	if (slice_trim(text).len && !dscp_parse(text, tos_ret))
+		return err_set(err, DEFER, "unrecognised DSCP value \"%.*s\" in %.*s transport",
+			       SLICE_ARG(slice_trim(text)), SLICE_ARG(s->transport.instance.name));
 	return OK;
 }
 

@@ -124,16 +124,20 @@ static struct slice downconvert(struct arena *arena, struct slice address)
 	return whole.ptr ? slice_tainted(whole) : address;
 }
 
-/* utf8_downconvert: for this host, now? */
+/* utf8_downconvert: for this host, now? The transport's option, or, where that is empty, what an ACL's control said. */
 static enum rc wants_downconvert(struct scope *sc, const struct transport *transport, unsigned extensions,
 				 bool *ret, struct err *err)
 {
 	int64_t value = 0;
 	enum rc rc = OK;
 
-	if (transport_is_smtp(transport) && sc->message->smtputf8)
-		rc = expand_option_int(sc, ((const struct smtp_transport *)transport)->utf8_downconvert, 0,
-				       &value, err);
+	if (sc->message->smtputf8 || sc->message->utf8_downconvert) {
+		value = sc->message->utf8_downconvert;
+		if (transport_is_smtp(transport))
+			rc = expand_option_int(sc,
+					       ((const struct smtp_transport *)transport)->utf8_downconvert,
+					       value, &value, err);
+	}
 	*ret = value == 1 || (value == -1 && !(extensions & SMTP_EXT_UTF8));
 	return rc == FAIL ? DEFER : rc;
 }

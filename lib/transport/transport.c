@@ -1,4 +1,5 @@
 /* The transports section: the options that every transport has, and the way into a delivery. */
+#include "appendfile.h"
 #include "limits.h"
 
 #include <pthread.h>
@@ -220,8 +221,7 @@ static void clear_outcomes(struct delivery *delivery)
 		};
 }
 
-/* home_directory stands before what the router set, for the transport's options and as the place to be. */
-static enum rc set_home(struct scope *sc, const T *transport, struct err *err)
+enum rc transport_set_home(struct scope *sc, const T *transport, struct err *err)
 {
 	struct slice home;
 	enum rc rc;
@@ -251,7 +251,7 @@ static void run_driver(struct scope *sc, struct delivery *delivery, bool limited
 	enum rc rc = OK;
 
 	if (ops->local)
-		rc = set_home(sc, transport, &err);
+		rc = transport_set_home(sc, transport, &err);
 	if (rc == OK && limited)
 		rc = expand_option_int(sc, transport->max_parallel, 0, &max, &err);
 	if (rc == OK && max > 0)

@@ -139,6 +139,10 @@ NODISCARD enum rc transport_helper_start(struct err *err);
 void transport_helper_stop(void);
 void transport_done(struct shard *shard);
 
+/* A DSCP value: a name of RFC 2474, 2597, 3246, or one of the older types of service (RFC 1349), or a number up to 0x3f.
+ * *tos_ret is what goes into the IP header. false: it is none of these. */
+bool dscp_parse(struct slice text, unsigned *tos_ret);
+
 /* verify = recipient/callout and verify = sender/callout: asks the host that the address was routed to. */
 struct callout_options {
 	int64_t timeout_s, connect_timeout_s, maxwait_s;
@@ -156,5 +160,14 @@ struct callout_answer {
 NODISCARD enum rc callout(struct scope *sc, struct address *address, bool sender,
 			  const struct callout_options *options, struct callout_answer *answer_ret,
 			  struct err *err);
+
+/* verify = recipient/quota: is there room in the mailbox that the address was routed to, for the message as large as the
+ * client said, or for any? Only an appendfile transport can tell; others: OK. FAIL: over quota. DEFER: it could not be
+ * found out. Answers are kept for so many seconds, 0: not at all. Parks. */
+struct quota_options {
+	int64_t room_s, refused_s;
+};
+NODISCARD enum rc quota_verify(struct scope *sc, struct address *address, const struct quota_options *options,
+			       struct err *err);
 
 #endif

@@ -128,7 +128,32 @@ class Faults(unittest.TestCase):
                 ("  warn set foo = x", 4, "invalid variable name"),
                 ("  warn set acl_x_foo = x", 4, "invalid variable name"),
                 ("  accept endpass = yes", 4, '"endpass" takes no value'),
-                ("  accept\na:\n  deny", 5, "two ACLs")]:
+                ("  accept\na:\n  deny", 5, "two ACLs"),
+                ("  warn endpass", 4, '"endpass" is not allowed with "warn"'),
+                ("  accept domains = x\nb: deny", 5, "unknown ACL condition/modifier"),
+                ("  deny domain = x", 4, 'did you mean "domains"?'),
+                ("  accept control = queue_onyl", 4, 'unknown control "queue_onyl"; did you mean "queue_only"?'),
+                ("  accept control = freeze/foo", 4, 'syntax error in "control=freeze/foo"'),
+                ("  accept control = no_pipelining/x", 4, "syntax error"),
+                ("  accept control = dscp", 4, "syntax error"),
+                ("  accept control = dscp/nosuch", 4, "unknown DSCP value"),
+                ("  accept control = utf8_downconvert/2", 4, "syntax error"),
+                ("  accept control = submission/foo", 4, "syntax error"),
+                ("  accept verify = recipent", 4, 'did you mean "recipient"?'),
+                ("  accept verify =", 4, "nothing is known to verify"),
+                ("  accept verify = helo/defer_ok", 4, "unexpected argument"),
+                ("  accept verify = recipient/nosuch", 4, "is unknown, or not for this kind"),
+                ("  accept verify = recipient/callout=10s,nosuch", 4, "is unknown, or not for this kind"),
+                ("  accept verify = recipient/quota=cachepos=x", 4, "is unknown, or not for this kind"),
+                ("  accept verify = sender/quota", 4, "is unknown, or not for this kind"),
+                ("  accept verify = sender/callout=use_sender", 4, "is unknown, or not for this kind"),
+                ("  accept ratelimit = x / 1h", 4, "is not a positive number"),
+                ("  accept ratelimit = 5 / x", 4, "is not a time value"),
+                ("  accept ratelimit = 5 / 1h / strict / leaky", 4, "conflicting update modes"),
+                ("  accept ratelimit = 5 / 1h / per_mail / per_conn", 4, "conflicting per_* options"),
+                ("  accept delay = soon", 4, "is not a time value"),
+                ("  accept seen = soon", 4, "failed to parse interval"),
+                ("  accept seen = 5m / nosuch", 4, "unknown or bad option")]:
             with self.subTest(acl), tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
                 conf.write("primary_hostname = mx.test\nbegin acl\na:\n" + acl + "\n")
                 conf.flush()
@@ -136,6 +161,30 @@ class Faults(unittest.TestCase):
                 self.assertNotEqual(run.returncode, 0)
                 self.assertIn(what, run.stdout + run.stderr)
                 self.assertRegex(run.stdout + run.stderr, rf"(line |:){line}\b")
+
+
+    def test_what_is_not_there_is_warned_of(self):
+        for acl, what in [
+                ("accept malware = *", 'ACL condition "malware" is not available in this version'),
+                ("warn bmi_optin = 1", 'ACL modifier "bmi_optin" is not available in this version'),
+                ("accept control = bmi_run", "control = bmi_run is not available in this version"),
+                ("accept control = debug/tag=x", "has no effect here: there is no debug log")]:
+            with self.subTest(acl), tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+                conf.write(f"primary_hostname = mx.test\nbegin acl\na:\n  {acl}\n")
+                conf.flush()
+                run = subprocess.run([os.environ["SLUICE"], "-C", conf.name, "-bV"], capture_output=True, text=True, timeout=60)
+                self.assertEqual(run.returncode, 0)
+                self.assertRegex(run.stdout + run.stderr, r"line 4: .*" + re.escape(what))
+
+    def test_what_may_be_right_loads(self):
+        for value in ("control = ${lc:nosuch}", "control = $acl_m_x", "verify = $acl_m_x", "delay = ${eval:1+1}s",
+                      "control = submission/name=a/b/c", "verify = recipient/callout=30s,maxwait=1m,random/defer_ok",
+                      "verify = csa/anything", "ratelimit = 1.5 / 1h / strict / a / b", "control = debug/opts=+acl"):
+            with self.subTest(value), tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
+                conf.write(f"primary_hostname = mx.test\nbegin acl\na:\n  accept {value}\n")
+                conf.flush()
+                run = subprocess.run([os.environ["SLUICE"], "-C", conf.name, "-bV"], capture_output=True, text=True, timeout=60)
+                self.assertEqual(run.returncode, 0, run.stderr)
 
 
 class Rates(SluiceTest):
