@@ -439,7 +439,7 @@ static bool verify_signatures(struct smtp_session *s, struct message *m)
 			return false;
 		}
 	}
-	headers_apply(m, s->transaction);
+	headers_apply(s, m, s->transaction);
 	return true;
 }
 

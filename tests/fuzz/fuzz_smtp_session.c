@@ -46,6 +46,7 @@ static struct {
 	size_t size;
 	struct smtp_session *session;
 	bool local, deaf, lost;
+	bool cut; /* the server closed while the client was still sending: that resets the connection */
 	char replies[REPLIES_MAX];
 	size_t replies_len;
 	unsigned committed, blackholed;
@@ -247,7 +248,7 @@ static void check_replies(void)
 		ptrdiff_t end = slice_find(rest, '\n');
 
 		if (end < 0) {
-			ASSERT(run.lost || run.deaf || run.replies_len == REPLIES_MAX);
+			ASSERT(run.lost || run.deaf || run.cut || run.replies_len == REPLIES_MAX);
 			break;
 		}
 		ASSERT(end > 0 && rest.ptr[end - 1] == '\r');
@@ -320,8 +321,10 @@ static void client_speak(struct task *task, struct stream *stream)
 		size_t len = (size_t)((mark ? mark : end) - at);
 
 		task->until = task_until(task, 600 * 1000);
-		if (len && stream_write(task, stream, slice_make((const char *)at, len, CLEAN), NULL) != OK)
+		if (len && stream_write(task, stream, slice_make((const char *)at, len, CLEAN), NULL) != OK) {
+			run.cut = true;
 			return;
+		}
 		task->until = UNTIL_NEVER;
 		if (!mark || mark + 1 == end || !act(task, stream, mark[1]))
 			return;
