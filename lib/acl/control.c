@@ -25,6 +25,7 @@ static const struct control {
 } controls[] = {
     {"allow_auth_unadvertised", ACL_CONTROL_ALLOW_AUTH_UNADVERTISED, ONLY(AT(CONNECT) | AT(HELO)),
      NO_OPTIONS},
+    {"authres_remove", 0, ~(AT(MAIL) | AT(RCPT) | AT(PREDATA) | AT(DATA) | AT(DKIM) | AT(MIME)), NEEDED},
     {"bmi_run", 0, 0, MISSING},
     {"caseful_local_part", ACL_CONTROL_CASEFUL, ONLY(AT(RCPT)), NO_OPTIONS},
     {"caselower_local_part", ACL_CONTROL_CASELOWER, ONLY(AT(RCPT)), NO_OPTIONS},
@@ -259,6 +260,9 @@ static enum acl_test run_control(struct acl_run *run, const struct acl_item *ite
 			      c.control->name);
 		return TEST_ERROR;
 	case NEEDED:
+		if (slice_eq(slice_of(c.control->name), SLICE("authres_remove")))
+			return acl_remove_authres(run, c.options);
+		break;
 	case CUTTHROUGH:
 	case DEBUG:
 		break;

@@ -132,6 +132,10 @@ enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct sli
 /* TEST_TRUE, TEST_FALSE or TEST_DEFER (CANCELLED too) from a result. */
 enum acl_test acl_test_of(enum rc rc);
 
+/* verify = arc[/states[/defer]] (mailauth.c). Parks. */
+enum acl_test acl_verify_arc(struct acl_run *run, struct slice states);
+/* control = authres_remove/<id>. */
+enum acl_test acl_remove_authres(struct acl_run *run, struct slice id);
 /* "set dkim_verify_status" and "set dkim_verify_reason" (mailauth.c). */
 enum acl_test acl_set_dkim(struct acl_run *run, bool reason, struct slice value);
 

@@ -459,7 +459,7 @@ static const struct kind {
     {"reverse_host_lookup", VERIFY_REVERSE, 0},
     {"certificate", VERIFY_CERTIFICATE, 0},
     {"csa", VERIFY_CSA, 0},
-    {"arc", VERIFY_ARC, 0},
+    {"arc", VERIFY_ARC, ~AT(DATA)},
 };
 
 static const struct kind *kind_of(struct slice *value)
@@ -544,12 +544,13 @@ static enum acl_test run_verify(struct acl_run *run, const struct acl_item *item
 			    run->sc->task->arena, "client SMTP authorization %.*s", SLICE_ARG(why));
 		return test;
 	}
+	if (kind->kind == VERIFY_ARC)
+		return acl_verify_arc(run, rest.ptr ? rest : SLICE_EMPTY);
 	if (kind->kind == VERIFY_REVERSE) {
 		/* Words that it does not know have never been a mistake here. */
 		words = (struct verify_words){
 		    .defer_ok = slice_eq(slice_trim(rest.ptr ? rest : SLICE_EMPTY), SLICE("defer_ok"))};
-	} else if (kind->kind != VERIFY_ARC &&
-		   (!parse_words(rest, &words) || !words_fit(kind->kind, &words))) {
+	} else if (!parse_words(rest, &words) || !words_fit(kind->kind, &words)) {
 		(void)err_set(run->err, FAIL, "unknown option in ACL condition \"verify %.*s\"",
 			      SLICE_ARG(value));
 		return TEST_ERROR;

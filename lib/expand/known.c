@@ -22,10 +22,6 @@ static enum rc get_known(struct scope *sc, const struct variable *variable, stru
 static const struct variable rows[] = {
     KNOWN("acl_narg", "0"),
     KNOWN("acl_verify_message", ""),
-    KNOWN("arc_domains", ""),
-    KNOWN("arc_oldest_pass", ""),
-    KNOWN("arc_state", ""),
-    KNOWN("arc_state_reason", ""),
     KNOWN("atrn_host", ""),
     KNOWN("atrn_mode", ""),
     KNOWN("auth4", ""),

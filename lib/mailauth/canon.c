@@ -60,6 +60,29 @@ void hash_final(struct hash *hash, uint8_t *digest)
 	}
 }
 
+void hash_copy(struct hash *copy, struct hash *hash)
+{
+	copy->kind = hash->kind;
+	switch (hash->kind) {
+	case HASH_SHA1:
+		ASSERT(wc_ShaCopy(&hash->state.sha1, &copy->state.sha1) == 0);
+		break;
+	case HASH_SHA256:
+		ASSERT(wc_Sha256Copy(&hash->state.sha256, &copy->state.sha256) == 0);
+		break;
+	case HASH_SHA512:
+		ASSERT(wc_Sha512Copy(&hash->state.sha512, &copy->state.sha512) == 0);
+		break;
+	}
+}
+
+void hash_drop(struct hash *hash)
+{
+	uint8_t digest[HASH_SIZE_MAX];
+
+	hash_final(hash, digest);
+}
+
 /* ---- Header fields ------------------------------------------------------------------------------------------ */
 
 void hash_sink_init(struct hash_sink *sink, struct hash *hash)

@@ -25,6 +25,9 @@ void hash_init(struct hash *hash, enum hash_kind kind);
 void hash_update(struct hash *hash, const void *bytes, size_t len);
 void hash_final(struct hash *hash, uint8_t *digest_ret); /* the state is gone */
 
+void hash_copy(struct hash *copy_ret, struct hash *hash);
+void hash_drop(struct hash *hash); /* in place of hash_final() */
+
 /* ---- Header fields ---------------------------------------------------------------------------------------- */
 
 /* Gathers small pieces for a hash. */

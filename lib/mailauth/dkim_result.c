@@ -80,6 +80,9 @@ enum mailauth_result dkim_signature_result(const struct dkim_signature *s)
 
 	if (!s->status_set.ptr || slice_eq(s->status_set, slice_of(outcomes[s->reason].status)))
 		return is_open(s) ? MAILAUTH_NONE : outcomes[s->reason].result;
+	/* Good, but for what the administrator wants: RFC 8601 section 2.7.1 has a word for that. */
+	if (s->verified && s->reason == REASON_NONE)
+		return MAILAUTH_POLICY;
 	for (unsigned i = 0; i < ARRAY_COUNT(words); i++)
 		if (slice_eq_nocase(s->status_set, slice_of(words[i].word)))
 			return words[i].result;

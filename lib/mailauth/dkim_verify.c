@@ -1,8 +1,6 @@
 /* dkim_verify: the signatures of a message, from the moment its header is there (keys are asked for ahead, body hashes begun) to
  * their results (RFC 6376 section 6). */
-#include "dkim.h"
-
-#include <stdlib.h>
+#include "arc.h"
 
 struct dkim_state *dkim_state_of(const struct message *message)
 {
@@ -125,7 +123,9 @@ enum rc dkim_header_done(struct task *task, struct message *message, const struc
 			if (rc != OK)
 				return rc;
 		}
-	return name_signers(state, message) ? OK : err_memory(err);
+	if (!name_signers(state, message))
+		return err_memory(err);
+	return arc_header_done(message, state, err);
 }
 
 void dkim_body_hash(struct message *message, const char *ptr, size_t len)

@@ -11,9 +11,13 @@ struct slice mailauth_result_word(enum mailauth_result result)
 
 struct mailauth *mailauth_of(struct message *message)
 {
-	if (!message->extra[MAILAUTH_EXTRA])
-		message->extra[MAILAUTH_EXTRA] = arena_make(&message->arena, struct mailauth);
-	return message->extra[MAILAUTH_EXTRA];
+	struct mailauth *auth = message->extra[MAILAUTH_EXTRA];
+
+	if (!auth && (auth = arena_make(&message->arena, struct mailauth))) {
+		auth->authres_removed = SLICE_EMPTY;
+		message->extra[MAILAUTH_EXTRA] = auth;
+	}
+	return auth;
 }
 
 static enum rc dns_ask(struct task *task, void *arg, struct slice name, enum dns_type type,

@@ -53,6 +53,8 @@ struct mailauth {
 	/* The header fields as they arrived, before anybody here added or rewrote one (LF line ends, the final one included). */
 	struct slice *fields;
 	uint32_t field_count;
+	struct slice
+	    authres_removed; /* control = authres_remove: whose name no Authentication-Results field may use; empty: unset */
 };
 enum { MAILAUTH_EXTRA = 1 }; /* extra[0] is acl's */
 /* Of this message, made at the first call. NULL: no memory. */
@@ -160,6 +162,68 @@ struct slice dkim_current_status(struct scope *sc);
 
 extern const struct variable_table dkim_variables;
 
+/* ---- ARC ------------------------------------------------------------------------------------------------------------ */
+
+struct arc_result {
+	enum mailauth_result result; /* NONE, PASS or FAIL (RFC 8617 section 4.4) */
+	struct slice reason;         /* of FAIL */
+	struct slice domains;        /* d= of the seals, by instance, with colons */
+	struct slice selector;       /* s= of the newest seal */
+	bool temporary;              /* FAIL, for a key could not be had now */
+	unsigned count;              /* sets */
+	unsigned
+	    oldest_pass; /* the lowest instance whose message signature, and all newer, are good; 0: none */
+};
+/* The chain of the message whose header dkim_header_done() has seen, and whose body has passed by. Evaluated once. Parks. DEFER: no
+ * memory; FAIL: an option cannot be expanded; CANCELLED. */
+NODISCARD enum rc arc_verify(struct scope *sc, const struct mailauth_resolver *resolver,
+			     struct arc_result *result_ret, struct err *err);
+/* false: arc_verify() has not been called for it. */
+bool arc_result_get(const struct message *message, struct arc_result *result_ret);
+extern const struct variable_table arc_variables;
+
+/* ---- Authentication-Results (RFC 8601) ---------------------------------------------------------------------------------- */
+
+#define AUTHRES_METHODS_MAX    64
+#define AUTHRES_PROPERTIES_MAX 16 /* of one method */
+/* A field taken apart; slices point into its text or the arena. */
+struct authres_property {
+	struct slice type, name, value; /* "header", "d", "example.org" */
+};
+struct authres_method {
+	struct slice method, result, reason; /* reason: empty if not given */
+	unsigned version;                    /* 1 if not given */
+	struct authres_property properties[AUTHRES_PROPERTIES_MAX];
+	unsigned property_count;
+};
+struct authres {
+	struct slice id;
+	unsigned version;
+	struct authres_method *methods; /* in the arena */
+	unsigned method_count;          /* 0: "none" */
+	struct slice payload; /* all behind the id (and its version) and the semicolon, as written */
+};
+/* The body of such a field (behind the colon). Strict: FAIL is what no reader should take for anything. DEFER: no memory. */
+NODISCARD enum rc authres_parse(struct arena *arena, struct slice text, struct authres *authres_ret,
+				struct err *err);
+
+/* What evaluators write into the field that ${authresults{id}} makes: "method=result (comment)" on a line of its own, then its
+ * properties, quoted where they have to be. */
+struct authres_maker {
+	struct str *out;
+	uint32_t line;  /* where the present line begins in out */
+	unsigned count; /* methods so far */
+};
+void authres_method(struct authres_maker *maker, const char *method, struct slice result,
+		    struct slice comment);
+void authres_property(struct authres_maker *maker, const char *name, struct slice value);
+extern const struct expand_item *const mailauth_items[];
+
+/* Fields of that id, and such as nobody can read, are deleted: at once if the header is there, and in any case when it is
+ * (authres_removed()), before anything is added. false: no message, or no memory. */
+bool authres_remove(struct message *message, struct slice id);
+void authres_removed(struct message *message);
+
 /* ---- Signing: DKIM-Signature, and ARC sets ------------------------------------------------------------------- */
 
 /* A private key: RSA or Ed25519. */
@@ -209,6 +273,20 @@ NODISCARD enum rc mailauth_text_read(struct mailauth_text *text, struct err *err
  * FAIL: not to be signed (no From field, no name); DEFER: no memory, no helper; CANCELLED. */
 NODISCARD enum rc dkim_sign(struct mailauth_text *text, const struct dkim_signer *signer, struct str *out,
 			    struct err *err);
+/* An ARC set: ARC-Seal, ARC-Message-Signature, ARC-Authentication-Results. The last repeats what the Authentication-Results fields of
+ * `domain` in the text say (all of them), and what they say of the chain decides cv=. */
+struct arc_signer {
+	struct slice domain; /* of the ADMD: d=, and the name that its Authentication-Results have */
+	struct slice selector;
+	bool timestamps;
+	uint64_t created;
+	uint64_t expires; /* x= of the message signature; 0: none */
+	const struct mailauth_key *key;
+};
+NODISCARD enum rc arc_sign_prepare(struct mailauth_text *text, struct err *err);
+/* As dkim_sign(). FAIL: there is nothing to be sealed (no such field, a chain that has ended...). */
+NODISCARD enum rc arc_sign(struct mailauth_text *text, const struct arc_signer *signer, struct str *out,
+			   struct err *err);
 /* Frees what the shard keeps for this room, when it ends. */
 void mailauth_done(struct shard *shard);
 

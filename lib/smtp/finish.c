@@ -418,6 +418,7 @@ static bool verify_signatures(struct smtp_session *s, struct message *m)
 	struct acl_outcome outcome;
 	enum rc rc;
 
+	authres_removed(m);
 	session_deadline(s, 5 * 60 * 1000);
 	rc = dkim_verify(sc, &mailauth_dns, &err);
 	if (rc == OK && s->options->acl[ACL_WHERE_DKIM])

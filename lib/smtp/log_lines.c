@@ -145,6 +145,7 @@ void log_arrival(struct smtp_session *s, struct message *m)
 	struct transaction *t = s->transaction;
 	bool fake = t && (t->controls & (ACL_CONTROL_FAKEREJECT | ACL_CONTROL_FAKEDEFER));
 	const struct conf *conf = s->conf;
+	struct arc_result arc;
 
 	str_reserve(&line, 256);
 	str_addz(&line, fake ? "(= " : "<= ");
@@ -182,6 +183,8 @@ void log_arrival(struct smtp_session *s, struct message *m)
 		str_addz(&line, " DKIM=");
 		str_add(&line, dkim_passed_domain(m));
 	}
+	if (log_wants(conf, LOG_DKIM) && arc_result_get(m, &arc) && arc.result == MAILAUTH_PASS)
+		str_addz(&line, " ARC");
 	log_senders(&line, s, m);
 	if (log_wants(conf, LOG_RECEIVE_TIME))
 		str_printf(&line, " RT=%.3fs", (double)(m->received_complete - m->received) / 1e9);

@@ -1,4 +1,4 @@
-/* sign: the dkim_... options of the smtp transport: who signs the message as it leaves. The exact bytes that go out are signed:
+/* sign: the dkim_... and arc_sign options of the smtp transport: who signs the message as it leaves. The exact bytes that go out are signed:
  * behind the transport's filter, its header edits and rewriting. */
 #include "smtp.h"
 
@@ -13,6 +13,8 @@ struct signing {
 	struct mailauth_text text;
 	struct dkim_signer signers[SIGNATURES_MAX];
 	unsigned count;
+	struct arc_signer arc;
+	bool arc_wanted;
 	bool strict;
 	struct err *err;
 	/* The body: */
@@ -208,6 +210,13 @@ static enum rc take_domains(struct signing *g)
 
 /* ---- The signatures ------------------------------------------------------------------------------------------------------ */
 
+static void log_failure(struct signing *g)
+{
+	log_printf(g->sc->task->shard, g->sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, &g->sc->message->id,
+		   "DKIM: signing failed: %.*s", SLICE_ARG(g->err->text));
+	g->err->text = SLICE_EMPTY;
+}
+
 /* The end of the header block in text that is a header, an empty line, and perhaps a body. */
 static uint32_t header_end(struct slice text)
 {
@@ -217,6 +226,107 @@ static uint32_t header_end(struct slice text)
 		return 0;
 	at = slice_search(text, SLICE("\r\n\r\n"));
 	return at < 0 ? text.len : (uint32_t)at + 2;
+}
+
+/* ARC: "admd : selector : key [: options]". What is wrong with it is told in the log, and the message goes unsealed. */
+static void bad_arc(struct signing *g, const char *what, struct slice text)
+{
+	log_printf(g->sc->task->shard, g->sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, &g->sc->message->id,
+		   "ARC: bad signing-specification (%s) '%.*s'", what, SLICE_ARG(text));
+}
+
+static bool is_name(struct slice name)
+{
+	for (uint32_t i = 0; i < name.len; i++)
+		if (!ascii_is_alnum(name.ptr[i]) && name.ptr[i] != '-' && name.ptr[i] != '.')
+			return false;
+	return name.len;
+}
+
+static bool take_arc_options(struct signing *g, struct slice options)
+{
+	uint64_t now = shard_wall(g->sc->task->shard) / NS_PER_S, seconds;
+	struct slice word;
+
+	while (slice_split(&options, ',', &word)) {
+		word = slice_trim(word);
+		if (slice_eq(word, SLICE("timestamps"))) {
+			g->arc.timestamps = true;
+			g->arc.created = now;
+		} else if (slice_eq(word, SLICE("expire"))) {
+			g->arc.expires = now + 30ull * 86400;
+		} else if (slice_starts(word, SLICE("expire=+"))) {
+			if (!parse_u64(slice_from(word, 8), &seconds) || seconds > INT32_MAX)
+				return false;
+			g->arc.expires = now + seconds;
+		} else if (slice_starts(word, SLICE("expire="))) {
+			if (!parse_u64(slice_from(word, 7), &g->arc.expires))
+				return false;
+		} else if (word.len) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static enum rc take_arc(struct signing *g)
+{
+	struct slice list, rest, items[4] = {SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
+	char separator = 0;
+	unsigned count = 0;
+	enum rc rc = option(g, g->s->arc_sign, "arc_sign", &list);
+
+	if (rc != OK || !slice_trim(list).len)
+		return rc;
+	rest = list;
+	while (count < 4 && list_next(g->sc->task->arena, &rest, &separator, &items[count]))
+		count++;
+	if (!is_name(items[0]))
+		bad_arc(g, "admd", list);
+	else if (!is_name(items[1]))
+		bad_arc(g, "selector", list);
+	else if (!items[2].len)
+		bad_arc(g, "privkey", list);
+	else if (!take_arc_options(g, items[3]))
+		bad_arc(g, "options", list);
+	else if (mailauth_key_get(g->sc->task, items[2], &g->arc.key, g->err) != OK)
+		bad_arc(g, "privkey", g->err->text);
+	else
+		g->arc_wanted = true;
+	g->err->text = SLICE_EMPTY;
+	g->arc.domain = items[0];
+	g->arc.selector = items[1];
+	return OK;
+}
+
+/* In front of the signatures that were just made, which are signed, too. */
+static enum rc seal(struct signing *g, struct str *out)
+{
+	struct mailauth_text text = g->text;
+	struct body_hashes *hashes = text.hashes;
+	struct str whole = str_make(g->sc->task->arena), set = str_make(g->sc->task->arena);
+	enum rc rc;
+
+	str_add(&whole, str_slice(out));
+	str_add(&whole, text.header);
+	text.header = str_slice(&whole);
+	if (!text.header.ptr)
+		return err_memory(g->err);
+	rc = mailauth_text_init(&text, g->err);
+	text.hashes = hashes;
+	if (rc == OK)
+		rc = arc_sign(&text, &g->arc, &set, g->err);
+	if (rc == FAIL) {
+		log_printf(g->sc->task->shard, g->sc->conf, LOG_TO_MAIN, &g->sc->message->id, "ARC: %.*s",
+			   SLICE_ARG(g->err->text));
+		g->err->text = SLICE_EMPTY;
+		return OK;
+	}
+	if (rc != OK)
+		return rc;
+	str_add(&set, str_slice(out));
+	*out = set;
+	return set.failed ? err_memory(g->err) : OK;
 }
 
 static enum rc sign_all(struct signing *g, struct smtp_transaction *t, struct str *out)
@@ -234,10 +344,20 @@ static enum rc sign_all(struct signing *g, struct smtp_transaction *t, struct st
 	rc = mailauth_text_init(&g->text, g->err);
 	for (unsigned i = 0; rc == OK && i < g->count; i++)
 		rc = dkim_sign_prepare(&g->text, &g->signers[i], g->err);
+	if (rc == OK && g->arc_wanted)
+		rc = arc_sign_prepare(&g->text, g->err);
 	if (rc == OK)
 		rc = mailauth_text_read(&g->text, g->err);
 	for (unsigned i = 0; rc == OK && i < g->count; i++)
 		rc = dkim_sign(&g->text, &g->signers[i], out, g->err);
+	if (rc == FAIL && !g->strict) {
+		/* Without those signatures, but perhaps with a seal. */
+		log_failure(g);
+		str_clear(out);
+		rc = OK;
+	}
+	if (rc == OK && g->arc_wanted)
+		rc = seal(g, out);
 	return rc;
 }
 
@@ -246,10 +366,11 @@ enum rc smtp_sign(struct scope *sc, const struct smtp_transport *s, struct smtp_
 {
 	struct err why = err_make(sc->task->arena);
 	struct str out = str_make(sc->task->arena);
+	bool may_sign = s->dkim_domain && s->dkim_selector && s->dkim_private_key;
 	struct signing *g;
-	enum rc rc;
+	enum rc rc = OK;
 
-	if (!s->dkim_domain || !s->dkim_selector || !s->dkim_private_key || s->transport.body_only)
+	if ((!may_sign && !s->arc_sign) || s->transport.body_only)
 		return OK;
 	g = arena_make(sc->task->arena, struct signing);
 	if (!g)
@@ -258,17 +379,24 @@ enum rc smtp_sign(struct scope *sc, const struct smtp_transport *s, struct smtp_
 	g->s = s;
 	g->err = &why;
 	g->front = g->piece = SLICE_EMPTY;
-	rc = take_domains(g);
+	if (may_sign)
+		rc = take_domains(g);
 	sc->dkim_domain = sc->dkim_selector = (struct slice){NULL, 0, CLEAN};
-	if (rc == OK && !g->count)
+	if (rc == FAIL && !g->strict) {
+		log_failure(g);
+		g->count = 0;
+		rc = OK;
+	}
+	if (rc == OK && s->arc_sign)
+		rc = take_arc(g);
+	if (rc == OK && !g->count && !g->arc_wanted)
 		return OK;
 	if (rc == OK)
 		rc = sign_all(g, t, &out);
 	if (rc == CANCELLED)
 		return rc;
 	if (rc != OK) {
-		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, &sc->message->id,
-			   "DKIM: signing failed: %.*s", SLICE_ARG(why.text));
+		log_failure(g);
 		if (g->strict || rc == DEFER)
 			return err_set(err, DEFER, "DKIM: message could not be signed%s",
 				       g->strict ? ", and dkim_strict is set. Deferring message delivery."

@@ -11,7 +11,7 @@
 static const struct conf_option smtp_options[] = {
     OPT_BOOL(S, address_retry_include_sender, "yes", "retry times of refused addresses are per sender"),
     OPT_BOOL(S, allow_localhost, "no", "a host may be this host"),
-    LATER_TEXT(arc_sign, NULL, "sealing with ARC comes later"),
+    OPT_EXPAND(S, arc_sign, NULL, "admd : selector : private key [: options]"),
     OPT_EXPAND(S, authenticated_sender, NULL, "AUTH= of MAIL; unset: the one the message came with"),
     OPT_BOOL(S, authenticated_sender_force, "no", "even without authentication"),
     OPT_TIME(S, command_timeout, "5m", "for the reply to a command"),

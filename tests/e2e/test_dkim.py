@@ -301,6 +301,245 @@ class DkimTest(SluiceTest):
             return dkim.verify(wire, dnsfunc=lambda n, timeout=5: f"p={public}".encode())
         harness.until(verifies, "the new key to be used")
 
+    # ---- the DKIM ACL ------------------------------------------------------------------------------------------------
+
+    def test_acl(self):
+        """Once for each signer, with the variables of its signature; what it sets is what counts from then on."""
+        acls = """
+dkim_acl:
+  warn    logwrite = signer=$dkim_cur_signer status=$dkim_verify_status/$dkim_verify_reason d=$dkim_domain s=$dkim_selector \\
+                     a=$dkim_algo c=$dkim_canon_headers/$dkim_canon_body i=$dkim_identity l=$dkim_bodylength k=$dkim_key_length \\
+                     h=$dkim_headernames t=$dkim_key_testing s=$dkim_key_nosubdomains n=$dkim_key_notes x=$dkim_expires
+  warn    dkim_signers = other.test
+          dkim_status = none
+          logwrite = nothing of $dkim_cur_signer
+  warn    condition = ${if eq{$dkim_selector}{testing}}
+          set dkim_verify_status = fail
+          set dkim_verify_reason = not from here
+  deny    condition = ${if eq{$dkim_selector}{ed}}
+          message = no curves
+  accept
+""" + DATA_ACL + "  # with a warn behind it\n"
+        acls = acls.replace("data_acl:\n", "data_acl:\n  warn logwrite = ar=${authresults{mx.test}}\n")
+        main = POLICY_DATA + "acl_smtp_dkim = dkim_acl\ndkim_verify_signers = other.test:$dkim_signers:football.test\n"
+        server = self.serve(main, acls)
+        lines = self.lines(server, self.sign(b"testing"))
+        self.assertIn("signer=other.test status=none/ d= s= a= c=/ i= l=9999999999999 k=0 h= t=0 s=0 n= x=9999999999999", lines)
+        self.assertIn("nothing of other.test", lines)
+        self.assertRegex(lines, r"signer=football\.test status=pass/ d=football\.test s=testing a=rsa-sha256 c=relaxed/simple "
+                                r"i=@football\.test l=9999999999999 k=2048 h=\S*:?from:?\S* t=1 s=1 n=hello there x=9999999999999")
+        self.assertIn("signer=@football.test status=fail/not from here", lines)
+        self.assertEqual(lines.count("signer="), 3, lines)
+        self.assertIn("status=none:fail:fail signers=", lines)
+        self.assertIn("dkim=policy (not from here; key is in testing mode) header.d=football.test", lines)
+        self.assertNotIn(" DKIM=", lines)
+        with server.client() as client:
+            client.ehlo()
+            client.envelope()
+            client.data(self.sign(b"ed"), 550, "no curves")
+
+    def test_disabled_and_many(self):
+        """control = dkim_disable_verify: not looked at. Five hundred signatures: twenty are, and the log tells."""
+        rcpt = harness.POLICY.replace("rcpt_acl:\n", "rcpt_acl:\n  warn senders = off@client.test\n"
+                                      "       control = dkim_disable_verify\n")
+        server = self.sluice(configuration(POLICY_DATA, policy(base=rcpt)))
+        with server.client() as client:
+            client.ehlo()
+            client.message(self.sign(), sender="off@client.test")
+        log = server.wait_log("<= off@client")
+        self.assertNotIn("DKIM", log)
+        self.assertIn("status= signers=", log)
+        signature = self.sign()[:-len(MESSAGE)]
+        lines = self.lines(server, signature * 500 + MESSAGE)
+        self.assertEqual(lines.count("[verification succeeded]"), 20)
+        self.assertIn("480 more signatures were not looked at", lines)
+
+    def test_minimal(self):
+        server = self.serve(POLICY_DATA + "dkim_verify_minimal\n")
+        lines = self.lines(server, self.sign()[:-len(MESSAGE)] + self.sign(b"ed"))
+        self.assertEqual(lines.count("[verification succeeded]"), 1)
+        self.assertIn("status=pass:none", lines)
+
+    def test_chunks(self):
+        """BDAT in pieces of every size."""
+        server = self.serve()
+        message = self.sign(canonicalize=(b"relaxed", b"relaxed"))
+        for size in (1, 7, 100, len(message)):
+            with server.client() as client:
+                client.ehlo()
+                client.envelope()
+                for at in range(0, len(message), size):
+                    part = message[at:at + size]
+                    last = b" LAST" if at + size >= len(message) else b""
+                    client.send(b"BDAT %d%s\r\n" % (len(part), last) + part)
+                    client.wait(250)
+        self.assertEqual(server.wait_log(" <= s@", count=4).count("status=pass"), 4)
+
+    # ---- ARC and Authentication-Results ----------------------------------------------------------------------------------
+
+    ARC_ACL = """
+data_acl:
+  warn    spf = pass
+  warn    verify = arc/none:pass:fail
+  warn    logwrite = arc=$arc_state/$arc_state_reason/$arc_domains/$arc_oldest_pass
+  deny    senders = strict@client.test
+          ! verify = arc
+          message = broken
+  defer   senders = wait@client.test
+          ! verify = arc/pass/defer
+  warn    add_header = :at_start:${authresults{mx.test}}
+  accept
+"""
+
+    def lookup(self, name, timeout=5):
+        return self.verifier(name)
+
+    def chain(self, count, message=None, change=None):
+        """Sets made by dkimpy, each by another host; change(message, i) after each."""
+        message = message or MESSAGE
+        for i in range(1, count + 1):
+            host = b"hop%d.football.test" % i
+            self.dns.zone[(f"arc._domainkey.{host.decode()}", "TXT")] = [f"p={self.rsa_public}"]
+            results = b"Authentication-Results: " + host + b"; arc=" + (b"none" if i == 1 else b"pass") + b"\r\n"
+            message = b"".join(dkim.arc_sign(results + message, b"arc", host, self.rsa, host)) + results + message
+            if change:
+                message = change(message, i)
+        return message
+
+    def test_arc_verify(self):
+        server = self.serve("acl_smtp_data = data_acl\nlog_selector = +dkim\n", self.ARC_ACL)
+
+        def ask(message):
+            lines = self.lines(server, message)
+            return re.search(r"arc=(.*)", lines).group(1), " ARC" in [x for x in lines.splitlines() if " <= " in x][0]
+
+        def hops(count):
+            return ":".join(f"hop{i}.football.test" for i in range(1, count + 1))
+        self.assertEqual(ask(MESSAGE), ("none///0", False))
+        for count in (1, 2, 5):
+            self.assertEqual(ask(self.chain(count)), (f"pass//{hops(count)}/1", True))
+        # The body was changed behind the first host, who vouches no more, and the second has sealed what there was then.
+        altered = self.chain(2, change=lambda m, i: m.replace(b"lost", b"won ") if i == 1 else m)
+        self.assertEqual(ask(altered), (f"pass//{hops(2)}/2", True))
+        chain = self.chain(3)
+        fields = re.findall(rb"(?:ARC-[A-Za-z-]+):.*\r\n(?:[ \t].*\r\n)*", chain)
+        one = {kind: [f for f in fields if f.startswith(kind)] for kind in (b"ARC-Seal", b"ARC-Mess", b"ARC-Auth")}
+        for name, message, state in (
+                ("body", chain.replace(b"lost", b"won "), "fail/AMS body hash miscompare"),
+                ("header", chain.replace(b"dinner", b"supper"), "fail/AMS sig nonverify"),
+                ("results", chain.replace(b"i=1; hop1", b"i=1; hope"), "fail/seal sigverify error"),
+                ("seal twice", one[b"ARC-Seal"][0] + chain, "fail/collecting headers: two of arc-seal with i=3"),
+                ("gap", b"".join(f for f in fields if b"i=2;" not in f) + MESSAGE, "fail/(sequence; expected i=2)"),
+                ("missing", chain.replace(one[b"ARC-Mess"][1], b""), "fail/i=2 (missing header)"),
+                ("instance 51", b"ARC-Seal: i=51; cv=none; a=rsa-sha256; b=AA==; d=a.b; s=c\r\n" + chain,
+                 "fail/collecting headers: arc-seal without a good i="),
+                ("cv of the first", chain.replace(b"cv=none", b"cv=pass"), "fail/seal cv state"),
+                ("cv fail", chain.replace(b"cv=pass", b"cv=fail"), "fail/i=2 (cv)"),
+                ("h in seal", chain.replace(b"cv=none;", b"cv=none; h=from;"), "fail/required tag missing"),
+                ("order", b"".join(reversed(fields)) + chain[len(b"".join(fields)):] if False else chain, "pass/"),
+                ("sixty sets", b"".join(b"ARC-Seal: i=%d; cv=pass; a=rsa-sha256; b=AA==; d=a.b; s=c\r\n" % (i % 50 + 1)
+                                        for i in range(200)) + MESSAGE, "fail/collecting headers: too many"),
+                ("noise", b"ARC-Seal: hello\r\n" + MESSAGE, "fail/collecting headers: arc-seal without a good i=")):
+            with self.subTest(name):
+                found = ask(message)
+                self.assertTrue(found[0].startswith(state), found)
+        key = ("arc._domainkey.hop3.football.test", "TXT")
+        del self.dns.zone[key]
+        with server.client() as client:
+            client.ehlo()
+            client.envelope(sender="strict@client.test")
+            client.data(chain.replace(b"lost", b"won "), 550, "broken")
+        self.dns.zone[("gone._domainkey.hop3.football.test", "TXT")] = SERVFAIL
+        later = chain.replace(b"s=arc", b"s=gone", 1)
+        self.assertTrue(ask(later.replace(b" s=arc", b" s=gone"))[0].startswith("fail/pubkey dns lookup fail ("))
+        with server.client() as client:
+            client.ehlo()
+            client.envelope(sender="wait@client.test")
+            client.data(later, 451)
+
+    def authres(self, wire, ident="mx.test"):
+        import authres
+        found = []
+        for field in re.findall(rb"(?im)^Authentication-Results:(?:.*\r?\n(?:[ \t].*\r?\n)*)", wire):
+            parsed = authres.AuthenticationResultsHeader.parse(re.sub(rb"\r?\n", b"", field).decode())
+            if parsed.authserv_id == ident:
+                found.append(parsed)
+        return found
+
+    def test_authresults(self):
+        """python3-authres reads what ${authresults makes; forged fields go."""
+        acls = self.ARC_ACL.replace("${authresults{mx.test}}", "${authresults{${if eq{$h_x-id:}{}{mx.test}{$h_x-id:}}}}")
+        rcpt = harness.POLICY.replace("rcpt_acl:\n", "rcpt_acl:\n  warn control = authres_remove/mx.test\n")
+        server = self.sluice(configuration("acl_smtp_data = data_acl\n", policy(acls, rcpt)))
+        forged = (b"Authentication-Results: mx.test; dkim=pass header.d=bank.test\r\n"
+                  b"Authentication-Results: (mx.test) \"MX.test\"; spf=pass\r\n"
+                  b"Authentication-Results: =?; nonsense\r\nAuthentication-Results: other.test; dkim=pass\r\n")
+        kept = self.result(server, forged + self.sign(b"ed")[:-len(MESSAGE)] + self.sign().replace(b"lost", b"won "), 1)
+        fields = self.authres(kept)
+        self.assertEqual(len(fields), 1, kept)
+        self.assertTrue(kept.startswith(b"Authentication-Results: mx.test;\n\t"), kept)
+        self.assertNotIn(b"bank.test", kept)
+        self.assertNotIn(b"nonsense", kept)
+        self.assertIn(b"other.test", kept)
+        results = [r for r in fields[0].results if r.method == "dkim"]
+        self.assertEqual([r.result for r in results], ["fail", "fail"])
+        self.assertEqual([(p.type, p.name, p.value) for p in results[1].properties],
+                         [("header", "d", "football.test"), ("header", "i", "@football.test"), ("header", "s", "rsa"),
+                          ("header", "a", "rsa-sha256")])
+        self.assertEqual([r.result for r in fields[0].results if r.method == "arc"], ["none"])
+        self.assertEqual([(r.result, [(p.type, p.name, p.value) for p in r.properties]) for r in fields[0].results
+                          if r.method == "spf"], [("pass", [("smtp", "mailfrom", "client.test")])])
+        kept = self.result(server, b"X-Id: odd; \"name\"\r\n" + MESSAGE, 2)
+        self.assertIn('Authentication-Results: "odd; \\"name\\"";', kept.decode())
+        many = self.result(server, self.sign()[:-len(MESSAGE)] * 50 + self.chain(3), 3)
+        self.assertLess(max(map(len, many.split(b"\n"))), 998)
+        self.assertEqual([r.result for r in self.authres(many)[0].results if r.method == "arc"], ["pass"])
+
+    def test_arc_sign(self):
+        """Sets made here, for new chains and for those of others: dkimpy and we ourselves find them whole."""
+        self.dns.zone[("rsa._domainkey.mx.test", "TXT")] = [f"p={self.rsa_public}"]
+        self.dns.zone[("ed._domainkey.mx.test", "TXT")] = [f"k=ed25519; p={self.ed_public}"]
+        key = os.path.join(self.folder, "rsa.pem")
+        sink = self.sink()
+
+        def serve(arc, extra=""):
+            text = policy(self.ARC_ACL).replace("  driver = smtp\n", f"  driver = smtp\n  arc_sign = {arc}\n{extra}")
+            return self.sluice(configuration("acl_smtp_data = data_acl\n", text), macros={"SINKPORT": str(sink.port)})
+
+        def kinds(wire):
+            return re.findall(rb"(?m)^(ARC-[A-Za-z-]+|DKIM-Signature): ", wire)
+        server = serve(f"mx.test:rsa:{key}:timestamps,expire=+3600", self.SIGN.replace("KEYFILE", key))
+        for count in (0, 1, 2):
+            wire = self.passed(server, sink, self.chain(count) if count else MESSAGE)
+            self.assertEqual(kinds(wire)[:4], [b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results",
+                                               b"DKIM-Signature"])
+            cv, results, why = dkim.arc_verify(wire, dnsfunc=self.lookup)
+            self.assertEqual(cv, b"pass", (why, results, wire))
+            self.assertEqual(len(results), count + 1)
+            self.assertTrue(dkim.verify(wire, dnsfunc=self.lookup))
+            flat = re.sub(rb"\r\n[ \t]+", b" ", wire)
+            self.assertIn(b"cv=pass" if count else b"cv=none", flat.split(b"\r\n")[0])
+            t, x = re.search(rb"ARC-Message-Signature:.* t=(\d+); x=(\d+);", flat).groups()
+            self.assertEqual(int(x) - int(t), 3600)
+            self.assertIn(b"ARC-Authentication-Results: i=%d; mx.test; " % (count + 1), flat)
+            own = self.lines(server, wire)
+            self.assertIn("arc=pass//", own)
+        # A chain that was broken on the way here: the new seal says so, and covers itself only.
+        wire = self.passed(server, sink, self.chain(1).replace(b"lost", b"won "))
+        self.assertRegex(re.sub(rb"\r\n[ \t]+", b" ", wire), rb"^ARC-Seal: i=2; a=rsa-sha256; cv=fail;")
+        server = serve(f"mx.test:ed:{self.folder}/ed.key")
+        wire = self.passed(server, sink, MESSAGE)
+        self.assertIn("arc=pass//mx.test/1", self.lines(server, wire))
+        for name, arc, pattern in (("other id", f"other.test:rsa:{key}", "ARC: no Authentication-Results header for signing"),
+                                   ("selector", f"mx.test: :{key}", "bad signing-specification \\(selector\\)"),
+                                   ("admd", f"mx_test:rsa:{key}", "bad signing-specification \\(admd\\)"),
+                                   ("key", "mx.test:rsa:/nonexistent", "bad signing-specification \\(privkey\\)"),
+                                   ("word", f"mx.test:rsa:{key}:what", "bad signing-specification \\(options\\)")):
+            with self.subTest(name):
+                server = serve(arc)
+                self.assertEqual(kinds(self.passed(server, sink, MESSAGE)), [])
+                server.wait_log(pattern)
+
 
 del SluiceTest
 

@@ -1,0 +1,193 @@
+/* arc_parse: ARC sets (RFC 8617 section 4) collected from the header as it arrived. */
+#include "arc.h"
+
+struct arc_state *arc_state_of(const struct message *message)
+{
+	const struct mailauth *auth = message ? message->extra[MAILAUTH_EXTRA] : NULL;
+
+	return auth ? auth->arc : NULL;
+}
+
+static const char *const names[] = {"arc-authentication-results", "arc-message-signature", "arc-seal"};
+
+enum arc_kind arc_kind_of(struct slice field)
+{
+	struct slice name;
+
+	if (!slice_starts_nocase(field, SLICE("arc-")))
+		return ARC_KINDS;
+	name = field_name_of(field);
+	for (unsigned kind = 0; kind < ARC_KINDS; kind++)
+		if (slice_eq_nocase(name, slice_of(names[kind])))
+			return kind;
+	return ARC_KINDS;
+}
+
+static struct slice value_of(struct slice field)
+{
+	ptrdiff_t colon = slice_find(field, ':');
+	struct slice value = slice_from(field, colon < 0 ? field.len : (size_t)colon + 1);
+
+	while (value.len && (value.ptr[value.len - 1] == '\n' || value.ptr[value.len - 1] == '\r'))
+		value.len--;
+	return value;
+}
+
+static bool instance_number(struct slice value, unsigned *ret)
+{
+	uint64_t number;
+
+	if (!value.ptr || !tag_number(value, 3, &number) || number < 1 || number > ARC_INSTANCE_MAX)
+		return false;
+	*ret = (unsigned)number;
+	return true;
+}
+
+/* "i=1;" in front of what is otherwise no list of tags (section 4.1.1). */
+static bool results_instance(struct slice value, unsigned *ret)
+{
+	struct slice first, name;
+
+	if (!slice_split(&value, ';', &first) || !value.ptr || !slice_split(&first, '=', &name) || !first.ptr)
+		return false;
+	return slice_eq(tag_trim(name), SLICE("i")) && instance_number(tag_trim(first), ret);
+}
+
+bool arc_instance_of(struct slice field, enum arc_kind kind, unsigned *ret)
+{
+	struct err why = err_make(NULL);
+	struct tag_list list;
+
+	if (kind == ARC_AAR)
+		return results_instance(value_of(field), ret);
+	return tag_list_parse(value_of(field), &list, &why) == OK &&
+	       instance_number(tag_value(&list, "i"), ret);
+}
+
+static bool seal_algorithm(struct slice value, enum dkim_key_type *ret)
+{
+	*ret = value.ptr && slice_eq(value, SLICE("ed25519-sha256")) ? KEY_ED25519 : KEY_RSA;
+	return value.ptr && (*ret == KEY_ED25519 || slice_eq(value, SLICE("rsa-sha256")));
+}
+
+/* Section 4.1.3. What is wrong with it matters when the seal is verified. false: no memory. */
+static bool parse_seal(struct arena *arena, struct slice field, struct arc_seal *seal)
+{
+	struct slice value = value_of(field);
+	struct err why = err_make(NULL);
+	uint32_t front = (uint32_t)(value.ptr - field.ptr);
+	struct tag_list list;
+	const struct tag *b;
+	struct slice t;
+	uint64_t time;
+
+	*seal = (struct arc_seal){.domain = SLICE_EMPTY,
+				  .selector = SLICE_EMPTY,
+				  .cv = SLICE_EMPTY,
+				  .signature = SLICE_EMPTY,
+				  .algorithm = SLICE_EMPTY,
+				  .bad = true};
+	if (tag_list_parse(value, &list, &why) != OK)
+		return true;
+	if (tag_find(&list, "d") && tag_is_domain(tag_value(&list, "d"), 2, false))
+		seal->domain = tag_value(&list, "d");
+	if (tag_find(&list, "s") && tag_is_domain(tag_value(&list, "s"), 1, true))
+		seal->selector = tag_value(&list, "s");
+	if (tag_find(&list, "cv"))
+		seal->cv = tag_value(&list, "cv");
+	if (tag_find(&list, "a"))
+		seal->algorithm = tag_value(&list, "a");
+	b = tag_find(&list, "b");
+	t = tag_value(&list, "t");
+	/* "h" makes it invalid by decree: nobody shall think that a seal covers what it does not. */
+	if (!b || !seal->domain.len || !seal->selector.len || !seal->cv.len || tag_find(&list, "h") ||
+	    !seal_algorithm(tag_value(&list, "a"), &seal->key_type) || (t.ptr && !tag_number(t, 12, &time)))
+		return true;
+	seal->b_start = b->start + front;
+	seal->b_end = b->end + front;
+	if (!tag_base64(arena, b->value, DKIM_SIGNATURE_MAX, &seal->signature))
+		return seal->signature.ptr;
+	seal->bad = false;
+	return true;
+}
+
+static void set_broken(struct arc_state *arc, struct slice reason)
+{
+	arc->collected_bad = true;
+	arc->reason = reason.ptr ? reason : SLICE("collecting headers");
+}
+
+static enum rc collect(struct arena *arena, struct dkim_state *dkim, struct arc_state *arc, uint32_t number,
+		       struct slice field, enum arc_kind kind, struct err *err)
+{
+	struct arc_set *set;
+	unsigned instance;
+	enum rc rc = OK;
+
+	if (!arc_instance_of(field, kind, &instance)) {
+		set_broken(arc, arena_printf(arena, "collecting headers: %s without a good i=", names[kind]));
+		return OK;
+	}
+	set = &arc->sets[instance];
+	if (set->fields[kind] != UINT32_MAX) {
+		set_broken(arc, arena_printf(arena, "collecting headers: two of %s with i=%u", names[kind],
+					     instance));
+		return OK;
+	}
+	set->fields[kind] = number;
+	if (instance > arc->count)
+		arc->count = instance;
+	if (kind == ARC_AS && !parse_seal(arena, field, &set->seal))
+		return err_memory(err);
+	if (kind != ARC_AMS)
+		return OK;
+	set->message = arena_make(arena, struct dkim_signature);
+	if (!set->message)
+		return err_memory(err);
+	rc = dkim_signature_parse(arena, field, true, set->message, err);
+	set->message->field = number;
+	if (rc == OK) {
+		set->message->body =
+		    body_hashes_want(arena, &dkim->body, set->message->body_relaxed, set->message->hash_kind,
+				     set->message->has_length ? set->message->length : UINT64_MAX);
+		if (!set->message->body)
+			set->message->reason = REASON_WORK;
+	}
+	return rc == DEFER ? DEFER : OK;
+}
+
+enum rc arc_header_done(struct message *message, struct dkim_state *dkim, struct err *err)
+{
+	struct mailauth *auth = message->extra[MAILAUTH_EXTRA];
+	struct arena *arena = &message->arena;
+	struct arc_state *arc = NULL;
+	unsigned fields = 0;
+
+	for (uint32_t i = 0; i < auth->field_count; i++) {
+		enum arc_kind kind = arc_kind_of(auth->fields[i]);
+		enum rc rc;
+
+		if (kind == ARC_KINDS)
+			continue;
+		if (!arc) {
+			arc = auth->arc = arena_make(arena, struct arc_state);
+			if (!arc)
+				return err_memory(err);
+			arc->reason = arc->domains = SLICE_EMPTY;
+			arc->sets = arena_array(arena, struct arc_set, ARC_INSTANCE_MAX + 1);
+			if (!arc->sets)
+				return err_memory(err);
+			for (unsigned k = 0; k <= ARC_INSTANCE_MAX; k++)
+				for (unsigned which = 0; which < ARC_KINDS; which++)
+					arc->sets[k].fields[which] = UINT32_MAX;
+		}
+		if (++fields > ARC_FIELDS_MAX) {
+			set_broken(arc, SLICE("collecting headers: too many"));
+			break;
+		}
+		rc = collect(arena, dkim, arc, i, auth->fields[i], kind, err);
+		if (rc != OK)
+			return rc;
+	}
+	return OK;
+}

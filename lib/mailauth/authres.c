@@ -1,0 +1,268 @@
+/* authres: ${authresults{id}}: what was checked so far, as an Authentication-Results field (RFC 8601); and the removal of fields
+ * that claim to be ours. */
+#include "base/codec.h"
+#include "mailauth/mailauth.h"
+
+#define LINE_MAX_BYTES  900 /* RFC 5322 section 2.1.1: no line above 998 */
+#define VALUE_MAX_BYTES 600 /* what is longer is nobody's domain */
+
+/* ---- Making ------------------------------------------------------------------------------------------------------- */
+
+static bool is_token(struct slice s)
+{
+	for (uint32_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] <= ' ' || s.ptr[i] == 0x7f ||
+		    strchr("()<>@,;:\\\"/[]?=", s.ptr[i]))
+			return false;
+	return s.len;
+}
+
+static void add_quoted(struct str *out, struct slice s)
+{
+	str_addc(out, '"');
+	for (uint32_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+		if (c == '"' || c == '\\')
+			str_addc(out, '\\');
+		str_addc(out, (c < ' ' && c != '\t') || c == 0x7f ? ' ' : (char)c);
+	}
+	str_addc(out, '"');
+}
+
+/* A token, [local-part]@domain, or a quoted string (section 2.2: pvalue). */
+static void add_value(struct str *out, struct slice value)
+{
+	ptrdiff_t at = slice_rfind(value, '@');
+
+	if (is_token(value) || (at >= 0 && is_token(slice_from(value, (size_t)at + 1)) &&
+				(at == 0 || is_token(slice_sub(value, 0, (size_t)at)))))
+		str_add(out, value);
+	else
+		add_quoted(out, value);
+}
+
+void authres_method(struct authres_maker *maker, const char *method, struct slice result,
+		    struct slice comment)
+{
+	str_addz(maker->out, ";\n\t");
+	maker->line = maker->out->len;
+	maker->count++;
+	str_addz(maker->out, method);
+	str_addc(maker->out, '=');
+	str_add(maker->out, result);
+	if (!comment.len)
+		return;
+	str_addz(maker->out, " (");
+	for (uint32_t i = 0; i < comment.len && i < VALUE_MAX_BYTES; i++) {
+		unsigned char c = (unsigned char)comment.ptr[i];
+		if (c == '(' || c == ')' || c == '\\')
+			str_addc(maker->out, '\\');
+		str_addc(maker->out, c < ' ' || c == 0x7f ? ' ' : (char)c);
+	}
+	str_addc(maker->out, ')');
+}
+
+void authres_property(struct authres_maker *maker, const char *name, struct slice value)
+{
+	if (value.len > VALUE_MAX_BYTES)
+		return;
+	if (maker->out->len - maker->line + value.len * 2 > LINE_MAX_BYTES) {
+		str_addz(maker->out, "\n\t\t");
+		maker->line = maker->out->len;
+	} else {
+		str_addc(maker->out, ' ');
+	}
+	str_addz(maker->out, name);
+	str_addc(maker->out, '=');
+	add_value(maker->out, value);
+}
+
+/* ---- What is known without a room of its own -------------------------------------------------------------------------- */
+
+static void add_remote_ip(struct authres_maker *maker, const struct client *client)
+{
+	char text[IP_TEXT_MAX];
+
+	authres_property(maker, "smtp.remote-ip", ip_format(&client->ip, text));
+}
+
+/* Where the message came in: by a program of this host, or from an address that has a name or not. */
+static void add_client(struct scope *sc, struct authres_maker *maker)
+{
+	const struct client *c = sc->client;
+
+	if (!c)
+		return;
+	if (!c->ip.family) {
+		if (client_is_local(c)) {
+			authres_method(maker, "local", SLICE("pass"),
+				       arena_printf(sc->task->arena, "non-smtp, %.*s",
+						    SLICE_ARG(conf_main(sc->conf)->primary_hostname)));
+			authres_property(maker, "policy.u", c->ident.len ? c->ident : c->login);
+		}
+		return;
+	}
+	if (c->host_name.len)
+		authres_method(maker, "iprev", SLICE("pass"), c->host_name);
+	else if (c->host_lookup_deferred)
+		authres_method(maker, "iprev", SLICE("temperror"), SLICE_EMPTY);
+	else if (c->host_lookup_failed)
+		authres_method(maker, "iprev", SLICE("fail"), SLICE_EMPTY);
+	else
+		return;
+	add_remote_ip(maker, c);
+}
+
+static void add_auth(struct scope *sc, struct authres_maker *maker)
+{
+	const struct client *c = sc->client;
+
+	if (!c || !c->ip.family || !c->authenticator_name.len)
+		return;
+	authres_method(maker, "auth", SLICE("pass"),
+		       c->authenticator_pubname.len ? c->authenticator_pubname : c->authenticator_name);
+	if (c->authenticated_id.len)
+		authres_property(maker, "smtp.auth", c->authenticated_id);
+	if (sc->message && sc->message->auth_sender.len)
+		authres_property(maker, "smtp.mailfrom", sc->message->auth_sender);
+}
+
+/* RFC 8601 section 2.7.2. */
+static void add_spf(struct scope *sc, struct authres_maker *maker)
+{
+	const struct spf_result *r = spf_result_get(sc->message);
+	struct slice sender = scope_sender(sc);
+
+	if (!r || r->result == MAILAUTH_UNKNOWN)
+		return;
+	authres_method(maker, "spf", mailauth_result_word(r->result),
+		       r->guessed                   ? SLICE("best guess record for domain")
+		       : r->result == MAILAUTH_PASS ? SLICE_EMPTY
+						    : r->problem);
+	if (r->helo_identity || !sender.len)
+		authres_property(maker, "smtp.helo", r->domain);
+	else
+		authres_property(maker, "smtp.mailfrom", r->domain);
+}
+
+static void add_dkim(struct scope *sc, struct authres_maker *maker)
+{
+	struct dkim_result r;
+
+	for (unsigned i = 0; dkim_result_get(sc->message, i, &r); i++) {
+		struct slice comment = r.comment;
+
+		if (r.testing && r.result != MAILAUTH_PASS)
+			comment =
+			    arena_printf(sc->task->arena, "%.*s; key is in testing mode", SLICE_ARG(comment));
+		authres_method(maker, "dkim", mailauth_result_word(r.result),
+			       comment.ptr ? comment : SLICE_EMPTY);
+		if (r.domain.len)
+			authres_property(maker, "header.d", r.domain);
+		if (r.identity.len)
+			authres_property(maker, "header.i", r.identity);
+		if (r.selector.len)
+			authres_property(maker, "header.s", r.selector);
+		if (r.algorithm.len)
+			authres_property(maker, "header.a", r.algorithm);
+	}
+}
+
+/* RFC 8617 section 10.2: 0 says that all message signatures are good. */
+static void add_arc(struct scope *sc, struct authres_maker *maker)
+{
+	struct slice comment = SLICE_EMPTY;
+	struct arc_result r;
+
+	if (!arc_result_get(sc->message, &r))
+		return;
+	if (r.result == MAILAUTH_PASS)
+		comment = arena_printf(sc->task->arena, "i=%u", r.count);
+	else if (r.result == MAILAUTH_FAIL)
+		comment = r.reason;
+	authres_method(maker, "arc", mailauth_result_word(r.result), comment.ptr ? comment : SLICE_EMPTY);
+	if (r.result == MAILAUTH_PASS) {
+		if (r.selector.len)
+			authres_property(maker, "header.s", r.selector);
+		authres_property(maker, "header.oldest-pass",
+				 r.oldest_pass == 1 ? SLICE("0")
+						    : arena_printf(sc->task->arena, "%u", r.oldest_pass));
+	}
+	if (sc->client && sc->client->ip.family)
+		add_remote_ip(maker, sc->client);
+}
+
+static enum rc authresults_eval(struct scope *sc, const struct expand_call *call, struct slice *ret,
+				struct err *err)
+{
+	struct str out = str_make(sc->task->arena);
+	struct authres_maker maker = {.out = &out};
+	struct slice id;
+	enum rc rc = expand(sc, call->args[0], &id, err);
+
+	if (rc != OK)
+		return rc;
+	id = slice_trim(id);
+	if (!id.len || id.len > VALUE_MAX_BYTES) {
+		/* A field without an id is none. */
+		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC,
+			   sc->message ? &sc->message->id : NULL,
+			   "${authresults: \"%.*s\" is no name for Authentication-Results", SLICE_ARG(id));
+		*ret = SLICE_EMPTY;
+		return OK;
+	}
+	str_addz(&out, "Authentication-Results: ");
+	if (is_token(id))
+		str_add(&out, id);
+	else
+		add_quoted(&out, id);
+	add_client(sc, &maker);
+	add_auth(sc, &maker);
+	if (sc->message) {
+		add_spf(sc, &maker);
+		add_dkim(sc, &maker);
+		add_arc(sc, &maker);
+	}
+	if (!maker.count)
+		str_addz(&out, "; none");
+	*ret = str_slice(&out);
+	return ret->ptr ? OK : err_memory(err);
+}
+
+static const struct expand_item item_authresults = {"authresults", 1, 1, 0, authresults_eval, NULL};
+const struct expand_item *const mailauth_items[] = {&item_authresults, NULL};
+
+/* ---- Removing ----------------------------------------------------------------------------------------------------------- */
+
+void authres_removed(struct message *message)
+{
+	struct mailauth *auth = message->extra[MAILAUTH_EXTRA];
+
+	if (!auth || !auth->authres_removed.len)
+		return;
+	for (struct header *h = NULL;
+	     (h = header_find(&message->headers, SLICE("authentication-results"), h));) {
+		struct err err = err_make(NULL);
+		struct authres fields;
+
+		/* What cannot be read is worse than a known lie: others may read it in their way. */
+		if (authres_parse(&message->arena, header_body(h), &fields, &err) != OK ||
+		    slice_eq_nocase(fields.id, auth->authres_removed))
+			header_delete(h);
+	}
+}
+
+bool authres_remove(struct message *message, struct slice id)
+{
+	struct mailauth *auth = message ? mailauth_of(message) : NULL;
+
+	if (!auth)
+		return false;
+	auth->authres_removed = arena_copy(&message->arena, id);
+	if (!auth->authres_removed.ptr) {
+		auth->authres_removed = SLICE_EMPTY;
+		return false;
+	}
+	authres_removed(message);
+	return true;
+}
