@@ -538,7 +538,7 @@ static const struct option_row rows[] = {
     BEGIN("-S", on_pattern, .offset = AT(sender_pattern)),
     WHOLE("-t", on_flag, .offset = AT(extract)),
     WHOLE("-ti", on_flag, .offset = AT(extract_no_dot)),
-    WHOLE("-tls-on-connect", on_refused, .text = "TLS is not available"),
+    WHOLE("-tls-on-connect", on_flag, .offset = AT(tls_on_connect)),
     BEGIN("-U", on_nothing),
     WHOLE("-v", on_flag, .offset = AT(verbose)),
     WHOLE("-x", on_nothing),

@@ -36,7 +36,11 @@ static enum rc open_spool(struct once *o, struct err *err)
 {
 	const struct spool_options options = {.directory = spool_directory(o->conf), .sync = true};
 	const struct smtp_start smtp = {
-	    .conf = o->conf, .shared = o->shared, .id_unique = (uint64_t)getpid() << 8};
+	    .conf = o->conf,
+	    .shared = o->shared,
+	    .id_unique = (uint64_t)getpid() << 8,
+	    .tls_on_connect = o->cl && o->cl->tls_on_connect,
+	};
 	const struct deliver_start deliver = {.conf = o->conf, .id_unique = ((uint64_t)getpid() << 8) | 1};
 	struct smtp_start with = smtp;
 	enum rc rc;

@@ -69,6 +69,7 @@ struct command_line {
 	const char *sender_host, *interface, *host_name, *protocol, *ident;
 	const char *authenticated_id, *authenticator, *authenticated_sender, *message_reference;
 	const char *ports;                              /* -oX */
+	bool tls_on_connect;                            /* -tls-on-connect: on every port */
 	const char *pid_file;                           /* -oP */
 	const char *syslog_name;                        /* -L */
 	const char *alias_file;                         /* -oA */

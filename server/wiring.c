@@ -60,6 +60,7 @@ static void macros(struct conf *conf)
 	lookup_macros(conf);
 	language_macros(conf);
 	acl_macros(conf);
+	smtp_macros(conf);
 	mailauth_macros(conf);
 }
 

@@ -36,6 +36,7 @@ struct worker {
 	struct conf *conf;
 	struct smtp_shared *shared;
 	struct hints *hints;
+	struct tls_tickets *tickets;
 	struct admin *admin;
 	struct admin_shard *admin_shards;
 	struct part *parts;
@@ -91,9 +92,15 @@ static bool part_open(struct part *p, struct err *err)
 	const struct deliver_start deliver = {.conf = w->conf,
 					      .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1};
 	struct smtp_start smtp = {
-	    .conf = w->conf, .shared = w->shared, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1};
+	    .conf = w->conf,
+	    .shared = w->shared,
+	    .id_unique = ((uint64_t)getpid() << 12) | p->id << 1,
+	    .tls_on_connect = w->start->cl->tls_on_connect,
+	};
 
 	lookup_dns_configure(p->own.shard, w->conf);
+	if (w->tickets && !tls_tickets_attach(w->tickets, p->own.shard))
+		return false;
 	if (log_attach(p->own.shard, err) != OK || hints_attach(w->hints, p->own.shard, err) != OK ||
 	    deliver_new(p->own.shard, &deliver, &p->own.deliverer, err) != OK ||
 	    spool_open(&p->task, &spool, found, p->own.deliverer, &p->own.spool, err) != OK)
@@ -347,6 +354,22 @@ static void part_free(struct part *p)
 	arena_done(&p->arena);
 }
 
+/* Where the keys of TLS tickets outlive us. Without such a place a restart costs clients a full handshake, no more. */
+static void open_tickets(struct worker *w)
+{
+	struct arena arena;
+	struct err err;
+
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	if (tls_tickets_open(smtp_ticket_directory(w->conf, &arena), &w->tickets, &err) != OK)
+		w->tickets = NULL;
+	if (err.text.len)
+		log_direct(w->conf, LOG_TO_MAIN, "TLS tickets do not outlive this process: %.*s",
+			   SLICE_ARG(err.text));
+	arena_done(&arena);
+}
+
 int worker_run(const struct worker_start *start)
 {
 	struct worker w = {.start = start, .conf = conf_ref(start->conf), .count = start->shard_count};
@@ -370,6 +393,7 @@ int worker_run(const struct worker_start *start)
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		goto out;
 	}
+	open_tickets(&w);
 	for (unsigned i = 0; i < w.count; i++)
 		if (pthread_create(&w.parts[i].thread, NULL, part_main, &w.parts[i]) != 0)
 			abort();
@@ -380,6 +404,7 @@ int worker_run(const struct worker_start *start)
 	for (unsigned i = 0; i < w.count; i++)
 		part_free(&w.parts[i]);
 	hints_close(w.hints);
+	tls_tickets_close(w.tickets);
 	status = w.broken ? 1 : 0;
 	log_direct(w.conf, LOG_TO_MAIN, "sluice daemon stopped: pid=%d", (int)getpid());
 out:

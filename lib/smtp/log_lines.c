@@ -139,6 +139,33 @@ void log_senders(struct str *line, const struct smtp_session *s, const struct me
 	}
 }
 
+/* X= with its asterisk for a resumed session, CV=, DN=, SNI=. */
+static void add_tls(struct str *line, const struct smtp_session *s)
+{
+	const struct client *c = &s->client;
+
+	if (!c->tls_cipher.len)
+		return;
+	if (log_wants(s->conf, LOG_TLS_CIPHER)) {
+		str_addz(line, " X=");
+		str_add(line, c->tls_cipher);
+		if ((c->tls_resumption & TLS_RESUME_USED) && log_wants(s->conf, LOG_TLS_RESUMPTION))
+			str_addc(line, '*');
+	}
+	if (log_wants(s->conf, LOG_TLS_CERTIFICATE_VERIFIED))
+		str_addz(line, c->tls_certificate_verified ? " CV=yes" : " CV=no");
+	if (log_wants(s->conf, LOG_TLS_PEERDN) && c->tls_peerdn.len) {
+		str_addz(line, " DN=\"");
+		str_add(line, c->tls_peerdn);
+		str_addc(line, '"');
+	}
+	if (log_wants(s->conf, LOG_TLS_SNI) && c->tls_sni.len) {
+		str_addz(line, " SNI=\"");
+		str_add(line, c->tls_sni);
+		str_addc(line, '"');
+	}
+}
+
 void log_arrival(struct smtp_session *s, struct message *m)
 {
 	struct str line = str_make(&s->serving->arena);
@@ -155,10 +182,7 @@ void log_arrival(struct smtp_session *s, struct message *m)
 	str_add(&line, m->protocol);
 	if (log_wants(conf, LOG_PIPELINING) && s->pipelining_ok && t)
 		str_addz(&line, " L");
-	if (s->client.tls_cipher.len && log_wants(conf, LOG_TLS_CIPHER)) {
-		str_addz(&line, " X=");
-		str_add(&line, s->client.tls_cipher);
-	}
+	add_tls(&line, s);
 	if (s->client.authenticator_name.len) {
 		str_addz(&line, " A=");
 		str_add(&line, s->client.authenticator_name);

@@ -173,5 +173,10 @@ const struct conf_feature smtp_features[] = {
     {NULL, "CHUNKING"},
     {"_HAVE_I18N", "I18N"},
     {"_HAVE_ESMTP_LIMITS", "ESMTP_Limits"},
+    {"_HAVE_TLS", NULL},
+    {"_HAVE_TLS_RESUME", "TLS_resume"},
+    {"_HAVE_OCSP", "OCSP"},
+    {"_HAVE_TLS_OCSP", NULL},
+    {"_HAVE_TLS_OCSP_LIST", NULL},
     {NULL, NULL},
 };

@@ -68,7 +68,7 @@ struct smtp_tls_options {
 	    *tls_resumption_hosts;
 	const struct expansion *tls_certificate, *tls_privatekey, *tls_verify_certificates, *tls_crl,
 	    *tls_require_ciphers, *tls_dhparam, *tls_eccurve, *tls_alpn, *tls_ocsp_file;
-	struct slice tls_on_connect_ports;
+	struct slice tls_on_connect_ports, tls_ticket_directory;
 	bool tls_remember_esmtp;
 	bool sni_matters; /* derived: the certificates depend on the host that the client asks for */
 	uint16_t on_connect_ports[16];

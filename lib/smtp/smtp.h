@@ -90,8 +90,11 @@ NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server,
 /* Where to listen: local_interfaces, daemon_smtp_ports; and smtp_connect_backlog. */
 void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, struct slice *ports_ret);
 int smtp_listen_backlog(const struct conf *conf);
+/* tls_ticket_directory, or where it is when that says nothing; empty: nowhere. */
+struct slice smtp_ticket_directory(const struct conf *conf, struct arena *arena);
 
 extern const struct conf_feature smtp_features[];
+void smtp_macros(struct conf *conf); /* _RESUME_DECODE */
 extern const struct conf_group smtp_conf_group, smtp_tls_conf_group;
 extern const struct variable_table smtp_variables, smtp_auth_variables;
 

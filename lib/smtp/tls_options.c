@@ -3,6 +3,7 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <unistd.h>
 
 static const struct conf_option rows[] = {
     OPT_HOSTS(struct smtp_tls_options, tls_advertise_hosts, "*", "who is offered STARTTLS"),
@@ -24,6 +25,8 @@ static const struct conf_option rows[] = {
     OPT_HOSTS(struct smtp_tls_options, tls_verify_hosts, NULL, "who has to show a certificate that verifies"),
     OPT_HOSTS(struct smtp_tls_options, tls_try_verify_hosts, NULL, "who is asked for one"),
     OPT_HOSTS(struct smtp_tls_options, tls_resumption_hosts, NULL, "who may come back with a ticket"),
+    OPT_STRING(struct smtp_tls_options, tls_ticket_directory, NULL,
+	       "sluice: a directory in memory for the keys of tickets; none: they end with the process"),
     OPT_BOOL(struct smtp_tls_options, tls_remember_esmtp, "no", "EHLO counts on after STARTTLS"),
 };
 
@@ -91,3 +94,53 @@ const struct conf_group smtp_tls_conf_group = {
     .option_count = ARRAY_COUNT(rows),
     .check = check,
 };
+
+struct slice smtp_ticket_directory(const struct conf *conf, struct arena *arena)
+{
+	const struct smtp_tls_options *o = conf_group(conf, CONF_TLS);
+
+	if (!o->tls_ticket_directory.ptr)
+		return arena_printf(arena, "/dev/shm/sluice-tickets-%u", (unsigned)geteuid());
+	return slice_eq(o->tls_ticket_directory, SLICE("none")) ? SLICE_EMPTY : o->tls_ticket_directory;
+}
+
+/* The bits of $tls_in_resumption in words, for ${listextract{$tls_in_resumption}{_RESUME_DECODE}}. */
+void smtp_macros(struct conf *conf)
+{
+	static const struct {
+		unsigned bits;
+		const char *words;
+	} known[] = {
+	    {1, "not requested or offered"},
+	    {3, "client requested, no server ticket"},
+	    {7, "client offered session, no server action"},
+	    {9, "no client request"},
+	    {11, "client requested new ticket, server provided"},
+	    {13, "client offered session, not used"},
+	    {15, "client offered session, server only provided new ticket"},
+	    {17, "session resumed unasked"},
+	    {19, "session resumed unasked"},
+	    {23, "session resumed"},
+	    {25, "session resumed unasked"},
+	    {27, "session resumed unasked"},
+	    {29, "session resumed"},
+	    {31, "session resumed, also new ticket"},
+	};
+	struct arena arena;
+	struct str list;
+	char *text;
+
+	arena_init(&arena, 64ul * 1024);
+	list = str_make(&arena);
+	for (unsigned bits = 1, at = 0; bits <= 31; bits++) {
+		str_addz(&list, bits > 1 ? " : " : "");
+		if (known[at].bits == bits)
+			str_addz(&list, known[at++].words);
+		else
+			str_printf(&list, "0x%02X", bits);
+	}
+	text = list.failed ? NULL : arena_cstr(&arena, str_slice(&list));
+	if (text)
+		conf_macro_text(conf, "_RESUME_DECODE", text);
+	arena_done(&arena);
+}

@@ -263,6 +263,14 @@ static struct context_entry *entry_get(struct tls_shard *here, struct slice key)
 	return entry;
 }
 
+static bool proof_over(const struct tls_context *context, int64_t now_s)
+{
+	for (unsigned i = 0; i < context->cert_count; i++)
+		if (context->certs[i].proof.len && context->certs[i].proof_until < now_s)
+			return true;
+	return false;
+}
+
 /* Looks whether the files are still those, and makes a new context if not. Parks. */
 static enum rc entry_refresh(struct task *task, struct tls_shard *here, struct context_entry *entry,
 			     const struct tls_settings *settings, bool server, const struct conf *conf)
@@ -273,6 +281,9 @@ static enum rc entry_refresh(struct task *task, struct tls_shard *here, struct c
 
 	if (rc != OK)
 		return rc;
+	/* A proof whose time is over is as good as a file that changed. */
+	if (entry->context && proof_over(entry->context, (int64_t)(shard_wall(task->shard) / NS_PER_S)))
+		entry->files = 0;
 	if (entry->context && (files == entry->files || files == entry->files_bad))
 		return OK;
 	rc = make(task, here, entry, settings, server, conf, files);

@@ -1,8 +1,13 @@
 /* context_build: certificates, keys and lists from their files into contexts of the library. May block: a helper thread's. */
 #include "tls/engine.h"
+#include "tls/ciphers.h"
+#include "tls/ocsp.h"
+#include "tls/tickets.h"
 #include "tls/x509.h"
 
+#include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/dh.h>
+#include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
 #include <errno.h>
@@ -10,18 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
-
-/* What both TLS 1.2 and 1.3 offer when tls_require_ciphers is not set; forward secrecy first, then what old peers need. */
-static const char ciphers_default[] =
-    "TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES128-GCM-SHA256:"
-    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-    "DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:"
-    "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:"
-    "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
-    "AES256-GCM-SHA384:AES128-GCM-SHA256:AES256-SHA256:AES128-SHA256:AES256-SHA:AES128-SHA";
 
 /* Where systems keep the authorities that they trust, in one file. */
 static const char *const system_bundles[] = {
@@ -82,28 +77,39 @@ static struct slice heap_copy(struct slice text)
 
 /* ---- What all contexts of the settings have alike ---- */
 
-static bool set_ciphers(struct context_job *job, WOLFSSL_CTX *ctx)
-{
-	const char *list = ciphers_default;
-
-	if (job->settings.ciphers.len)
-		list = arena_cstr(&job->arena, job->settings.ciphers);
-	if (!list || wolfSSL_CTX_set_cipher_list(ctx, list) != WOLFSSL_SUCCESS)
-		return failed(job, "tls_require_ciphers: no cipher of \"%s\" is known", list ? list : "");
-	return true;
-}
-
-static bool set_groups(struct context_job *job, WOLFSSL_CTX *ctx)
+static bool set_groups(struct context_job *job, WOLFSSL_CTX *ctx, struct slice chosen)
 {
 	struct slice list = job->settings.eccurve;
 	char *text;
 
 	if (!list.len || slice_eq_nocase(list, SLICE("auto")))
+		list = chosen;
+	if (!list.len)
 		return true;
 	text = arena_cstr(&job->arena, list);
 	if (!text || wolfSSL_CTX_set1_groups_list(ctx, text) != WOLFSSL_SUCCESS)
 		return failed(job, "tls_eccurve: \"%.*s\" is not a list of known curves", SLICE_ARG(list));
 	return true;
+}
+
+static bool set_ciphers(struct context_job *job, WOLFSSL_CTX *ctx)
+{
+	struct err err = err_make(&job->arena);
+	struct cipher_choice choice;
+	char *list;
+
+	if (ciphers_choose(&job->arena, job->settings.ciphers, &choice, &err) != OK)
+		return failed(job, "tls_require_ciphers: %.*s", SLICE_ARG(err.text));
+	list = arena_cstr(&job->arena, choice.list);
+	if (!list || wolfSSL_CTX_set_cipher_list(ctx, list) != WOLFSSL_SUCCESS)
+		return failed(job, "tls_require_ciphers: the library has none of these: %.*s",
+			      SLICE_ARG(choice.list));
+	if (wolfSSL_CTX_SetMinVersion(ctx, choice.tls12 ? WOLFSSL_TLSV1_2 : WOLFSSL_TLSV1_3) !=
+	    WOLFSSL_SUCCESS)
+		return failed(job, "the library refuses TLS 1.%d", choice.tls12 ? 2 : 3);
+	if (!choice.tls13 && wolfSSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) != WOLFSSL_SUCCESS)
+		return failed(job, "the library does not do without TLS 1.3");
+	return set_groups(job, ctx, choice.groups);
 }
 
 static bool set_dh(struct context_job *job, WOLFSSL_CTX *ctx)
@@ -216,13 +222,112 @@ static WOLFSSL_CTX *context_common(struct context_job *job)
 	wolfSSL_CTX_SetIOSend(ctx, session_send);
 	/* The library's own cache of sessions is one table with locks for the whole process; tickets need none. */
 	(void)wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
-	(void)wolfSSL_CTX_set_timeout(ctx, 7200);
-	if (wolfSSL_CTX_SetMinVersion(ctx, WOLFSSL_TLSV1_2) != WOLFSSL_SUCCESS || !set_ciphers(job, ctx) ||
-	    !set_groups(job, ctx) || !set_dh(job, ctx) || !set_verify(job, ctx)) {
+	(void)wolfSSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
+	if (job->server) {
+		(void)wolfSSL_CTX_set_TicketEncCb(ctx, session_ticket);
+		(void)wolfSSL_CTX_set_TicketHint(ctx, TICKET_LIFE_S);
+	} else {
+		(void)wolfSSL_CTX_UseSessionTicket(ctx);
+	}
+	if (!set_ciphers(job, ctx) || !set_dh(job, ctx) || !set_verify(job, ctx)) {
 		wolfSSL_CTX_free(ctx);
 		return NULL;
 	}
 	return ctx;
+}
+
+/* ---- Proofs ---- */
+
+static void note(struct context_job *job, const char *format, ...)
+{
+	size_t used = strlen(job->notes);
+	va_list args;
+
+	if (used)
+		job->notes[used++] = ';', job->notes[used++] = ' ';
+	va_start(args, format);
+	vsnprintf(job->notes + used, sizeof(job->notes) - used, format, args);
+	va_end(args);
+	/* Room for the next one's separator. */
+	job->notes[sizeof(job->notes) - 3] = 0;
+}
+
+/* The library checks a proof again before it sends it, and looks for the issuer among the authorities of the context. Where
+ * clients' certificates are checked by these too, an issuer is added only if they vouch for it already. */
+static bool trust_issuer(struct context_job *job, WOLFSSL_CTX *ctx, const struct x509 *issuer)
+{
+	bool clients = job->settings.verify != TLS_VERIFY_NONE;
+	int rc;
+
+	/* One that has signed itself would be taken without a question. If it is there already, that is fine. */
+	if (clients && slice_eq(issuer->subject, issuer->issuer))
+		return true;
+	rc = wolfSSL_CTX_load_verify_buffer_ex(ctx, (const unsigned char *)issuer->whole.ptr,
+					       issuer->whole.len, WOLFSSL_FILETYPE_ASN1, 0,
+					       clients ? 0 : WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY);
+	return rc == WOLFSSL_SUCCESS;
+}
+
+/* Which of the responses in the file is about this certificate, and may be shown? */
+static bool find_proof(struct context_job *job, struct slice text, bool pem, struct slice path,
+		       const struct x509 *leaf, const struct x509 *issuer, struct context_cert *cert)
+{
+	struct err err = err_make(&job->arena), why = err_make(&job->arena);
+	struct ocsp_answer answer;
+	struct slice response;
+	enum rc rc;
+
+	(void)err_set(&why, FAIL, "there is no response in it");
+	for (unsigned n = 0; (rc = ocsp_read(&job->arena, text, pem, n, &response, &err)) == OK; n++) {
+		if (ocsp_check(response, leaf, issuer, (int64_t)time(NULL), &answer, &why) != OK)
+			continue;
+		cert->proof = heap_copy(response);
+		cert->proof_until = answer.valid_until;
+		return cert->proof.len > 0;
+	}
+	note(job, "tls_ocsp_file: %.*s is not used: %.*s", SLICE_ARG(path),
+	     SLICE_ARG(rc == DEFER ? err.text : why.text));
+	return false;
+}
+
+static void load_proof(struct context_job *job, struct slice path, bool pem, struct slice chain,
+		       struct context_cert *cert)
+{
+	struct slice rest = chain, label, der, text;
+	struct err err = err_make(&job->arena);
+	struct x509 certs[2];
+	unsigned count = 0;
+
+	while (count < 2 && pem_next(&job->arena, &rest, &label, &der, &err) == OK)
+		if (slice_search(label, SLICE("CERTIFICATE")) >= 0 && x509_parse(der, &certs[count]))
+			count++;
+	if (count < 2) {
+		note(job, "tls_ocsp_file: %.*s is not used: the issuer is not in the certificate's file",
+		     SLICE_ARG(path));
+		return;
+	}
+	if (!read_file(job, path, &text)) {
+		note(job, "tls_ocsp_file: %s", job->problem);
+		return;
+	}
+	if (!find_proof(job, text, pem, path, &certs[0], &certs[1], cert))
+		return;
+	if (!trust_issuer(job, cert->ctx, &certs[1])) {
+		note(
+		    job,
+		    "tls_ocsp_file: %.*s is not used: clients are verified, and tls_verify_certificates does not "
+		    "vouch for its issuer",
+		    SLICE_ARG(path));
+		free((char *)(uintptr_t)cert->proof.ptr);
+		cert->proof = SLICE_EMPTY;
+		return;
+	}
+	(void)wolfSSL_CTX_EnableOCSPStapling(cert->ctx);
+	(void)wolfSSL_CTX_SetOCSP_Cb(cert->ctx, session_proof, NULL, NULL);
+	/* So that certificates without a responder's address have their proof asked for, too: of us. */
+	(void)wolfSSL_CTX_SetOCSP_OverrideURL(cert->ctx, "http://127.0.0.1/");
+	(void)wolfSSL_CTX_EnableOCSP(cert->ctx, WOLFSSL_OCSP_URL_OVERRIDE);
+	(void)wolfSSL_CTX_DisableOCSP(cert->ctx);
 }
 
 /* ---- Certificates ---- */
@@ -234,25 +339,46 @@ static bool look_at_leaf(struct context_job *job, struct slice text, struct cont
 	struct err err = err_make(&job->arena);
 	struct x509 x509;
 	struct str pem = str_make(&job->arena);
-	struct der_item algorithm, inner, oid;
 
 	while (pem_next(&job->arena, &rest, &label, &der, &err) == OK) {
 		if (slice_search(label, SLICE("CERTIFICATE")) < 0 || !x509_parse(der, &x509))
 			continue;
 		pem_write(&pem, "CERTIFICATE", der);
 		cert->pem = heap_copy(str_slice(&pem));
-		/* SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { OID, ... }, ... }; 1.2.840.10045.2.1 */
-		inner.body = x509.key_info;
-		if (der_next(&inner.body, &algorithm) && der_next(&algorithm.body, &inner) &&
-		    der_next(&inner.body, &oid))
-			cert->ecdsa = slice_eq(oid.body, SLICE("\x2a\x86\x48\xce\x3d\x02\x01"));
+		cert->ecdsa = certificate_is_ecdsa(&x509);
 		return true;
 	}
 	return failed(job, "there is no certificate in it");
 }
 
+/* Is the first key in the text that of the certificate? The library looks at RSA keys; at those for curves it does not. */
+static bool ec_key_fits(struct context_job *job, struct slice text, const struct context_cert *cert)
+{
+	struct slice rest = text, label, der, cert_rest = cert->pem, cert_der;
+	struct err err = err_make(&job->arena);
+	byte point[256];
+	word32 at = 0, len = sizeof(point);
+	struct x509 x509;
+	ecc_key key;
+	bool fits = false;
+
+	do {
+		if (pem_next(&job->arena, &rest, &label, &der, &err) != OK)
+			return true; /* the library has read it, in whatever form it is */
+	} while (slice_search(label, SLICE("PRIVATE KEY")) < 0);
+	if (pem_next(&job->arena, &cert_rest, &label, &cert_der, &err) != OK || !x509_parse(cert_der, &x509) ||
+	    wc_ecc_init(&key) != 0)
+		return true;
+	if (wc_EccPrivateKeyDecode((const byte *)der.ptr, &at, &key, der.len) != 0)
+		fits = true;
+	else if (wc_ecc_make_pub(&key, NULL) == 0 && wc_ecc_export_x963(&key, point, &len) == 0)
+		fits = slice_eq(slice_make((const char *)point, len, CLEAN), x509.key_bits);
+	wc_ecc_free(&key);
+	return fits;
+}
+
 static bool load_certificate(struct context_job *job, struct slice path, struct slice key_path,
-			     struct context_cert *cert)
+			     struct slice proof_path, bool proof_pem, struct context_cert *cert)
 {
 	struct slice text, key;
 	int rc;
@@ -275,9 +401,12 @@ static bool load_certificate(struct context_job *job, struct slice path, struct 
 	if (rc != WOLFSSL_SUCCESS)
 		return failed(job, "%.*s: there is no private key that can be used in it",
 			      SLICE_ARG(key_path.len ? key_path : path));
-	if (wolfSSL_CTX_check_private_key(cert->ctx) != WOLFSSL_SUCCESS)
+	if (wolfSSL_CTX_check_private_key(cert->ctx) != WOLFSSL_SUCCESS ||
+	    (cert->ecdsa && !ec_key_fits(job, key, cert)))
 		return failed(job, "%.*s: the key is not that of the certificate %.*s",
 			      SLICE_ARG(key_path.len ? key_path : path), SLICE_ARG(path));
+	if (proof_path.len)
+		load_proof(job, proof_path, proof_pem, text, cert);
 	return true;
 }
 
@@ -308,14 +437,22 @@ static bool load_certificates(struct context_job *job)
 {
 	const struct tls_settings *s = &job->settings;
 	struct tls_context *context = job->context;
+	bool proof_pem = false;
 
 	if (s->certificates.count > CONTEXT_CERT_MAX)
 		return failed(job, "more than %d certificates", CONTEXT_CERT_MAX);
 	for (unsigned i = 0; i < s->certificates.count; i++) {
 		struct slice key = i < s->privatekeys.count ? s->privatekeys.items[i] : SLICE_EMPTY;
+		struct slice proof = i < s->ocsp_files.count ? s->ocsp_files.items[i] : SLICE_EMPTY;
 
+		/* The format holds for those behind it, too. */
+		if (slice_starts(proof, SLICE("PEM ")) || slice_starts(proof, SLICE("DER "))) {
+			proof_pem = proof.ptr[0] == 'P';
+			proof = slice_ltrim(slice_from(proof, 4));
+		}
 		context->cert_count = i + 1;
-		if (!load_certificate(job, s->certificates.items[i], key, &context->certs[i]))
+		if (!load_certificate(job, s->certificates.items[i], key, proof, proof_pem,
+				      &context->certs[i]))
 			return false;
 	}
 	if (context->cert_count)

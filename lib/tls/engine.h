@@ -20,8 +20,9 @@ struct tls_shard;
 struct context_cert {
 	WOLFSSL_CTX *ctx;
 	bool ecdsa;
-	struct slice pem;   /* the leaf, for $tls_in_ourcert; heap */
-	struct slice proof; /* DER, to be stapled; empty: none. Heap */
+	struct slice pem;    /* the leaf, for $tls_in_ourcert; heap */
+	struct slice proof;  /* DER, to be stapled; empty: none. Heap */
+	int64_t proof_until; /* wall clock, s */
 };
 struct tls_context {
 	unsigned refs;
@@ -94,13 +95,18 @@ struct tls_session {
 	WOLFSSL *ssl; /* NULL until the hello is known */
 	struct tls_context *context;
 	const struct context_cert *cert;
-	struct task *task; /* whose call is under way; NULL: nothing may park */
+	const struct tls_client *as_client; /* during tls_connect() */
+	struct slice stored_certificate;    /* client: DER of the peer's, of the session that was resumed */
+	uint8_t stored_ocsp;
+	bool stored_verified;
+	uint8_t binding[32]; /* of tickets: the context's, and the name that the client asked for */
+	struct task *task;   /* whose call is under way; NULL: nothing may park */
 	enum { SESSION_HELLO, SESSION_HANDSHAKE, SESSION_OPEN, SESSION_OVER } state;
 	bool client;
 	bool busy;       /* inside a call of the library that may have parked */
 	bool looked_at;  /* input came meanwhile, and was left */
 	bool resumption; /* tickets are given and taken */
-	bool ocsp_sent;
+	bool ocsp_sent, ocsp_asked;
 	bool ticket_given, ticket_taken;
 	int verify_error;
 	struct arena arena; /* facts, and what is needed for the handshake */
@@ -111,11 +117,27 @@ struct tls_session {
 	char *early;
 	uint32_t early_len, early_room, early_read, early_need;
 };
+extern const struct stream_layer_ops session_layer;
+struct tls_session *tls_session_new(struct stream *stream); /* NULL: no memory */
+void tls_session_free(struct tls_session *session);
+/* The library's object for it, of session->cert's context. */
+bool session_library(struct tls_session *session, struct err *err);
+void session_use_alpn(struct task *task, struct tls_session *session, struct tls_list protocols,
+		      int mismatch);
+void session_unbusy(struct tls_session *session); /* a call that may have parked is over */
+void session_opened(struct tls_session *session); /* the handshake is over: facts, and memory given back */
 int session_receive(WOLFSSL *ssl, char *bytes, int len, void *arg);
 int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg);
+int session_ticket(WOLFSSL *ssl, unsigned char *name, unsigned char *iv, unsigned char *mac, int seal,
+		   unsigned char *bytes, int len, int *len_ret, void *arg);
+int session_proof(void *arg, const char *url, int url_len, unsigned char *request, int request_len,
+		  unsigned char **response_ret);
 int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store);
 /* Fills facts in when the handshake is over. */
 void facts_fill(struct tls_session *session);
 const char *verify_words(int error);
+/* Is the key of this certificate one for ECDSA? (facts.c) */
+struct x509;
+bool certificate_is_ecdsa(const struct x509 *cert);
 
 #endif

@@ -1,5 +1,6 @@
 /* facts: what came of a handshake, in the words that logs and variables use. */
 #include "tls/engine.h"
+#include "tls/cert.h"
 #include "tls/x509.h"
 
 const char *verify_words(int error)
@@ -21,9 +22,19 @@ static const char *group_name(WOLFSSL *ssl)
 	return name;
 }
 
-static void add_signature(struct str *str, const struct tls_session *t, bool tls13)
+bool certificate_is_ecdsa(const struct x509 *cert)
 {
-	bool ecdsa = t->cert && t->cert->ecdsa;
+	struct slice rest = cert->key_info;
+	struct der_item info, algorithm, oid;
+
+	/* SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { OID, ... }, ... }; 1.2.840.10045.2.1 */
+	return der_next(&rest, &info) && der_next(&info.body, &algorithm) &&
+	       der_next(&algorithm.body, &oid) && slice_eq(oid.body, SLICE("\x2a\x86\x48\xce\x3d\x02\x01"));
+}
+
+/* Who has signed the key exchange: the server, whoever that is. */
+static void add_signature(struct str *str, const struct tls_session *t, bool tls13, bool ecdsa)
+{
 
 	if (ecdsa)
 		str_addz(str, tls13 ? "ECDSA_SECP256R1_SHA256" : "ECDSA_SHA256");
@@ -47,7 +58,7 @@ static void add_bulk(struct str *str, struct slice std)
 	str_add(str, slice_eq(hash, SLICE("SHA")) ? SLICE("SHA1") : hash);
 }
 
-static void fill_cipher(struct tls_session *t)
+static void fill_cipher(struct tls_session *t, bool ecdsa)
 {
 	struct tls_facts *f = &t->facts;
 	bool tls13 = wolfSSL_version(t->ssl) == TLS1_3_VERSION;
@@ -70,7 +81,7 @@ static void fill_cipher(struct tls_session *t)
 				   group);
 		else if (slice_starts(std, SLICE("TLS_DHE_")))
 			str_addz(&text, "DHE_CUSTOM__");
-		add_signature(&text, t, tls13);
+		add_signature(&text, t, tls13, ecdsa);
 		str_addz(&text, "__");
 	}
 	add_bulk(&text, std);
@@ -78,46 +89,88 @@ static void fill_cipher(struct tls_session *t)
 	f->cipher = str_slice(&text);
 }
 
-static void fill_peer(struct tls_session *t)
+/* The peer's certificate, of this handshake or the one that is resumed; whole.len 0: none. */
+static void fill_peer(struct tls_session *t, struct x509 *cert_ret)
 {
-	WOLFSSL_X509 *peer = wolfSSL_get_peer_certificate(t->ssl);
+	WOLFSSL_X509 *peer = wolfSSL_session_reused(t->ssl) ? NULL : wolfSSL_get_peer_certificate(t->ssl);
 	struct tls_facts *f = &t->facts;
-	const unsigned char *der;
-	struct str pem = str_make(&t->arena);
+	struct slice der = t->stored_certificate;
+	struct str pem = str_make(&t->arena), dn = str_make(&t->arena);
+	const unsigned char *bytes;
 	int len = 0;
 
-	if (!peer)
-		return;
-	der = wolfSSL_X509_get_der(peer, &len);
-	if (der && len > 0) {
-		pem_write(&pem, "CERTIFICATE", slice_make((const char *)der, (size_t)len, TAINTED));
-		f->peer_certificate = slice_tainted(str_slice(&pem));
-		f->verified = t->context->verify != TLS_VERIFY_NONE && !t->verify_error;
+	*cert_ret = (struct x509){.whole = SLICE_EMPTY};
+	bytes = peer ? wolfSSL_X509_get_der(peer, &len) : NULL;
+	if (bytes && len > 0) {
+		der = arena_copy(&t->arena, slice_make((const char *)bytes, (size_t)len, TAINTED));
+		t->stored_certificate = der;
 	}
+	wolfSSL_X509_free(peer);
+	if (!der.ptr || !der.len || !x509_parse(der, cert_ret))
+		return;
+	pem_write(&pem, "CERTIFICATE", der);
+	f->peer_certificate = slice_tainted(str_slice(&pem));
+	cert_name_text(&dn, cert_ret->subject);
+	f->peer_dn = slice_tainted(str_slice(&dn));
+	f->verified = t->context->verify != TLS_VERIFY_NONE && !t->verify_error;
+	if (wolfSSL_session_reused(t->ssl))
+		f->verified &= t->stored_verified;
 	if (t->verify_error)
 		f->verify_error = slice_of(verify_words(t->verify_error));
-	wolfSSL_X509_free(peer);
+}
+
+static void fill_as_server(struct tls_session *t)
+{
+	struct tls_facts *f = &t->facts;
+
+	f->our_certificate = t->cert->pem;
+	f->ocsp = !t->hello.ocsp ? TLS_OCSP_NOT_REQUESTED
+		  : t->ocsp_sent ? TLS_OCSP_VERIFIED
+				 : TLS_OCSP_NO_RESPONSE;
+	f->resumption = (uint8_t)((t->resumption ? TLS_RESUME_SUPPORTED : 0) |
+				  (t->hello.ticket ? TLS_RESUME_CLIENT_ASKED : 0) |
+				  (t->hello.offers ? TLS_RESUME_CLIENT_OFFERED : 0) |
+				  (t->ticket_given ? TLS_RESUME_SERVER_TICKET : 0) |
+				  (wolfSSL_session_reused(t->ssl) ? TLS_RESUME_USED : 0));
+}
+
+static void fill_as_client(struct tls_session *t)
+{
+	const struct tls_client *client = t->as_client;
+	struct tls_facts *f = &t->facts;
+	unsigned char date[64];
+	int format;
+
+	f->our_certificate = t->cert->pem;
+	f->sni = arena_copy(&t->arena, client->sni);
+	if (wolfSSL_session_reused(t->ssl))
+		f->ocsp = t->stored_ocsp;
+	else if (!t->ocsp_asked)
+		f->ocsp = TLS_OCSP_NOT_REQUESTED;
+	else /* A proof that does not verify has ended the handshake. */
+		f->ocsp = wolfSSL_get_ocsp_producedDate(t->ssl, date, sizeof(date), &format) == 0
+			      ? TLS_OCSP_VERIFIED
+			      : TLS_OCSP_NO_RESPONSE;
+	f->resumption =
+	    (uint8_t)(TLS_RESUME_SUPPORTED | (client->settings->resumption ? TLS_RESUME_CLIENT_ASKED : 0) |
+		      (client->session.len ? TLS_RESUME_CLIENT_OFFERED : 0) |
+		      (wolfSSL_session_reused(t->ssl) ? TLS_RESUME_USED : 0));
 }
 
 void facts_fill(struct tls_session *t)
 {
 	struct tls_facts *f = &t->facts;
 	char *protocol = NULL;
+	struct x509 peer;
 	word16 len = 0;
 
-	fill_cipher(t);
-	if (t->cert)
-		f->our_certificate = t->cert->pem;
-	fill_peer(t);
+	fill_peer(t, &peer);
+	fill_cipher(t, t->client ? peer.whole.len && certificate_is_ecdsa(&peer) : t->cert->ecdsa);
+	if (t->client)
+		fill_as_client(t);
+	else
+		fill_as_server(t);
 	if (wolfSSL_ALPN_GetProtocol(t->ssl, &protocol, &len) == WOLFSSL_SUCCESS && protocol)
 		f->alpn = arena_copy(&t->arena, slice_make(protocol, len, TAINTED));
-	f->ocsp = !t->hello.ocsp ? TLS_OCSP_NOT_REQUESTED
-		  : t->ocsp_sent ? TLS_OCSP_VERIFIED
-				 : TLS_OCSP_NO_RESPONSE;
-	f->resumption = (t->resumption ? TLS_RESUME_SUPPORTED : 0) |
-			(t->hello.ticket ? TLS_RESUME_CLIENT_ASKED : 0) |
-			(t->hello.offers ? TLS_RESUME_CLIENT_OFFERED : 0) |
-			(t->ticket_given ? TLS_RESUME_SERVER_TICKET : 0) |
-			(wolfSSL_session_reused(t->ssl) ? TLS_RESUME_USED : 0);
 	wolfSSL_ERR_clear_error();
 }

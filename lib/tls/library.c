@@ -1,10 +1,13 @@
 /* library: wolfSSL as a whole: its memory, its words, and the part of it that a shard has. */
 #include "tls/engine.h"
+#include "tls/tickets.h"
 
 #include <wolfssl/wolfcrypt/ecc.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static unsigned slot;
@@ -206,6 +209,7 @@ void tls_done(struct shard *shard)
 	struct tls_shard *here;
 
 	library_init();
+	tickets_detach(shard);
 	here = shard_slot(shard, slot);
 	if (!here)
 		return;
@@ -213,4 +217,32 @@ void tls_done(struct shard *shard)
 	contexts_done(here);
 	wc_ecc_fp_free();
 	free(here);
+}
+
+/* ---- Keys of tickets ---- */
+
+enum rc tls_tickets_open(struct slice directory, struct tls_tickets **ret, struct err *err)
+{
+	char path[256];
+
+	library_init();
+	*ret = NULL;
+	if (directory.len >= sizeof(path)) {
+		(void)err_set(err, FAIL, "the name of the directory for ticket keys is too long");
+	} else if (directory.len) {
+		snprintf(path, sizeof(path), "%.*s", SLICE_ARG(directory));
+		if (tickets_open(path, (int64_t)time(NULL), ret, err) == OK)
+			return OK;
+	}
+	return tickets_open(NULL, (int64_t)time(NULL), ret, NULL);
+}
+
+void tls_tickets_close(struct tls_tickets *tickets)
+{
+	tickets_close(tickets);
+}
+
+bool tls_tickets_attach(struct tls_tickets *tickets, struct shard *shard)
+{
+	return tickets_attach(tickets, shard);
 }

@@ -5,6 +5,10 @@
  * comes meanwhile is looked at when the call is over. */
 #include "tls/engine.h"
 
+#include "tls/tickets.h"
+
+#include <wolfssl/wolfcrypt/sha256.h>
+
 #include <stdlib.h>
 
 #define EARLY_ROOM_FIRST 2048u
@@ -55,6 +59,50 @@ int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 	if (sent < 0)
 		return WOLFSSL_CBIO_ERR_CONN_CLOSE;
 	return sent ? (int)sent : WOLFSSL_CBIO_ERR_WANT_WRITE;
+}
+
+/* Tickets are sealed with the host's keys, and good for what they were given for. */
+int session_ticket(WOLFSSL *ssl, unsigned char *name, unsigned char *iv, unsigned char *mac, int seal,
+		   unsigned char *bytes, int len, int *len_ret, void *arg)
+{
+	struct tls_session *t = wolfSSL_GetIOReadCtx(ssl);
+	struct slice binding = slice_make((const char *)t->binding, sizeof(t->binding), CLEAN);
+
+	(void)arg;
+	*len_ret = len;
+	if (!t->resumption)
+		return WOLFSSL_TICKET_RET_REJECT;
+	if (seal) {
+		if (!tickets_seal(t->here->shard, binding, name, iv, mac, bytes, (uint32_t)len))
+			return WOLFSSL_TICKET_RET_REJECT;
+		t->ticket_given = true;
+		return WOLFSSL_TICKET_RET_OK;
+	}
+	switch (tickets_unseal(t->here->shard, binding, name, iv, mac, bytes, (uint32_t)len)) {
+	case TICKET_GOOD:
+		return WOLFSSL_TICKET_RET_OK;
+	case TICKET_OLD:
+		return WOLFSSL_TICKET_RET_CREATE;
+	case TICKET_REFUSED:
+		break;
+	}
+	return WOLFSSL_TICKET_RET_REJECT;
+}
+
+/* The library asks the certificate's responder, which is us. */
+int session_proof(void *arg, const char *url, int url_len, unsigned char *request, int request_len,
+		  unsigned char **response_ret)
+{
+	const struct tls_session *t = arg;
+
+	(void)url;
+	(void)url_len;
+	(void)request;
+	(void)request_len;
+	if (!t || !t->cert || !t->cert->proof.len)
+		return -1;
+	*response_ret = (unsigned char *)(uintptr_t)t->cert->proof.ptr;
+	return (int)t->cert->proof.len;
 }
 
 int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store)
@@ -135,7 +183,7 @@ static enum stream_pumped layer_pump(struct stream *stream, void *layer)
 }
 
 /* A call that may have parked is over. */
-static void unbusy(struct tls_session *t)
+void session_unbusy(struct tls_session *t)
 {
 	t->busy = false;
 	t->task = NULL;
@@ -214,7 +262,7 @@ static enum rc layer_writev(struct task *task, struct stream *stream, void *laye
 	/* Half a record may be on its way: nothing can follow it. */
 	if (rc != OK)
 		t->state = SESSION_OVER;
-	unbusy(t);
+	session_unbusy(t);
 	return rc;
 }
 
@@ -235,7 +283,7 @@ static void early_free(struct tls_session *t)
 	t->early_len = t->early_room = t->early_read = 0;
 }
 
-static void session_free(struct tls_session *t)
+void tls_session_free(struct tls_session *t)
 {
 	if (t->ssl) {
 		if (t->state == SESSION_OPEN)
@@ -256,17 +304,17 @@ static void layer_close(struct stream *stream, void *layer)
 
 	(void)stream;
 	ASSERT(!t->busy);
-	session_free(t);
+	tls_session_free(t);
 }
 
-static const struct stream_layer_ops layer_ops = {
+const struct stream_layer_ops session_layer = {
     .pump = layer_pump,
     .writev = layer_writev,
     .write_now = layer_write_now,
     .close = layer_close,
 };
 
-static struct tls_session *session_new(struct stream *stream)
+struct tls_session *tls_session_new(struct stream *stream)
 {
 	struct tls_shard *here = tls_shard_here(stream_shard(stream));
 	struct tls_session *t = here ? calloc(1, sizeof(*t)) : NULL; /* as long as its connection */
@@ -345,18 +393,18 @@ static bool early_gather(struct tls_session *t)
 bool tls_server_begin(struct stream *stream, const struct tls_server *server,
 		      struct tls_session **session_ret)
 {
-	struct tls_session *t = session_new(stream);
+	struct tls_session *t = tls_session_new(stream);
 
 	*session_ret = t;
 	if (!t)
 		return true;
 	t->server = *server;
 	if (server->on_connect && !early_gather(t)) {
-		session_free(t);
+		tls_session_free(t);
 		*session_ret = NULL;
 		return true;
 	}
-	return !stream_set_layer(stream, &layer_ops, t);
+	return !stream_set_layer(stream, &session_layer, t);
 }
 
 enum rc tls_server_check(struct task *task, const struct tls_settings *settings, const struct conf *conf,
@@ -368,6 +416,45 @@ enum rc tls_server_check(struct task *task, const struct tls_settings *settings,
 	if (rc == OK)
 		context_unref(context);
 	return rc;
+}
+
+bool session_library(struct tls_session *t, struct err *err)
+{
+	t->ssl = wolfSSL_new(t->cert->ctx);
+	if (!t->ssl) {
+		(void)err_memory(err);
+		return false;
+	}
+	wolfSSL_SetIOReadCtx(t->ssl, t);
+	wolfSSL_SetIOWriteCtx(t->ssl, t);
+	wolfSSL_SetCertCbCtx(t->ssl, t);
+	return true;
+}
+
+void session_use_alpn(struct task *task, struct tls_session *t, struct tls_list protocols, int mismatch)
+{
+	struct str list = str_make(task->arena);
+
+	for (unsigned i = 0; i < protocols.count; i++) {
+		if (i)
+			str_addc(&list, ',');
+		str_add(&list, protocols.items[i]);
+	}
+	if (list.len && !list.failed)
+		(void)wolfSSL_UseALPN(t->ssl, list.ptr, list.len, (unsigned char)mismatch);
+}
+
+static bool bind_tickets(struct tls_session *t)
+{
+	wc_Sha256 sha;
+
+	if (wc_InitSha256(&sha) != 0)
+		return false;
+	(void)wc_Sha256Update(&sha, t->context->binding, sizeof(t->context->binding));
+	(void)wc_Sha256Update(&sha, (const byte *)t->facts.sni.ptr, t->facts.sni.len);
+	(void)wc_Sha256Final(&sha, t->binding);
+	wc_Sha256Free(&sha);
+	return true;
 }
 
 /* The hello is there: the context it asks for, and the library's object. Parks. */
@@ -382,32 +469,24 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 		rc = context_get(task, &settings, true, t->server.conf, &t->context, err);
 	if (rc != OK)
 		return false;
-	t->resumption = settings.resumption && settings.verify == TLS_VERIFY_NONE;
+	/* A ticket does not say who the client was, so those who have to show it show it each time. */
+	t->resumption = settings.resumption && settings.verify == TLS_VERIFY_NONE &&
+			tickets_attached(t->here->shard) && bind_tickets(t);
 	t->cert = context_choose(t->context, &t->hello);
-	t->ssl = wolfSSL_new(t->cert->ctx);
-	if (!t->ssl) {
-		(void)err_memory(err);
+	if (!session_library(t, err))
 		return false;
-	}
-	wolfSSL_SetIOReadCtx(t->ssl, t);
-	wolfSSL_SetIOWriteCtx(t->ssl, t);
-	wolfSSL_SetCertCbCtx(t->ssl, t);
 	(void)wolfSSL_UseClientSuites(t->ssl);
 	if (!t->resumption) {
 		(void)wolfSSL_NoTicketTLSv12(t->ssl);
 		(void)wolfSSL_no_ticket_TLSv13(t->ssl);
 	}
-	if (settings.alpn.count && t->hello.alpn.len) {
-		struct str list = str_make(task->arena);
-
-		for (unsigned i = 0; i < settings.alpn.count; i++) {
-			if (i)
-				str_addc(&list, ',');
-			str_add(&list, settings.alpn.items[i]);
-		}
-		if (!list.failed)
-			(void)wolfSSL_UseALPN(t->ssl, list.ptr, list.len, WOLFSSL_ALPN_FAILED_ON_MISMATCH);
+	if (t->cert->proof.len) {
+		(void)wolfSSL_SetOCSP_Cb(t->ssl, session_proof, NULL, t);
+		t->ocsp_sent =
+		    t->hello.ocsp && t->cert->proof_until >= (int64_t)(shard_wall(task->shard) / NS_PER_S);
 	}
+	if (t->hello.alpn.len)
+		session_use_alpn(task, t, settings.alpn, WOLFSSL_ALPN_FAILED_ON_MISMATCH);
 	return true;
 }
 
@@ -444,7 +523,7 @@ static enum tls_progress hello(struct task *task, struct tls_session *t, struct 
 }
 
 /* What the handshake leaves behind and nobody needs any more. */
-static void handshake_over(struct tls_session *t)
+void session_opened(struct tls_session *t)
 {
 	t->state = SESSION_OPEN;
 	facts_fill(t);
@@ -471,7 +550,7 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 	turn_end(t->here, began);
 	if (result == WOLFSSL_SUCCESS) {
 		t->here->stats.accepted++;
-		handshake_over(t);
+		session_opened(t);
 		return TLS_DONE;
 	}
 	result = wolfSSL_get_error(t->ssl, result);
@@ -505,7 +584,7 @@ enum tls_progress tls_handshake(struct task *task, struct tls_session *t, struct
 		progress = step(task, t, err);
 	}
 	t->looked_at |= progress == TLS_DONE;
-	unbusy(t);
+	session_unbusy(t);
 	return progress;
 }
 
@@ -533,23 +612,4 @@ enum rc tls_accept(struct task *task, struct stream *stream, const struct tls_se
 		if (rc == DEFER || rc == CANCELLED)
 			return rc;
 	}
-}
-
-/* ---- The handshake of a client ---- */
-
-enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_client *client,
-		    struct tls_session **session_ret, struct err *err)
-{
-	(void)task;
-	(void)stream;
-	(void)client;
-	(void)session_ret;
-	return err_set(err, FAIL, "TLS is not available");
-}
-
-struct slice tls_session_export(struct tls_session *session, struct arena *arena)
-{
-	(void)session;
-	(void)arena;
-	return SLICE_EMPTY;
 }

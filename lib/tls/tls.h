@@ -150,6 +150,16 @@ NODISCARD enum rc tls_certificate_field(struct arena *arena, struct slice pem, s
 NODISCARD enum rc tls_certificate_der(struct arena *arena, struct slice pem, struct slice *der_ret,
 				      struct err *err);
 
+/* ---- Keys of tickets ------------------------------------------------------------------------------------- */
+
+/* One set for the process, attached by each shard that gives tickets: see tickets.h. directory: on a file system in memory, made
+ * if it is missing, shared by all processes of the host that name it; empty: the process keeps its keys for itself. When
+ * the directory can't be used, that is so too, and err says why, with OK. May block. */
+struct tls_tickets;
+NODISCARD enum rc tls_tickets_open(struct slice directory, struct tls_tickets **ret, struct err *err);
+void tls_tickets_close(struct tls_tickets *tickets); /* NULL is fine; after the shards have ended */
+NODISCARD bool tls_tickets_attach(struct tls_tickets *tickets, struct shard *shard);
+
 /* ---- Shard and process ------------------------------------------------------------------------------------ */
 
 /* Gives back what the shard keeps: contexts, keys. */

@@ -353,12 +353,12 @@ class Printing(CommandLine):
     def test_macros_claim_what_is_there(self):
         macros = self.run_it("-bP", "macro_list", check=0).out.split("\n")
         for macro in ("_HAVE_IPV6", "_HAVE_LOOKUP_LSEARCH", "_HAVE_LOOKUP_LMDB", "_HAVE_I18N", "_HAVE_CRYPTEQ", "_DRIVER_ROUTER_ACCEPT",
-                      "_OPT_MAIN_SPOOL_DIRECTORY", "_LOG_ALL", "WORD"):
+                      "_OPT_MAIN_SPOOL_DIRECTORY", "_LOG_ALL", "WORD", "_HAVE_TLS", "_HAVE_OCSP", "_HAVE_TLS_RESUME"):
             self.assertIn(macro, macros)
-        for macro in ("_HAVE_TLS", "_HAVE_DKIM", "_HAVE_SPF", "_HAVE_DMARC", "_HAVE_ARC", "_HAVE_SRS", "_HAVE_PRDR", "_HAVE_PROXY",
-                      "_HAVE_LOOKUP_LDAP", "_HAVE_CONTENT_SCANNING", "_HAVE_OCSP", "_HAVE_DANE"):
+        for macro in ("_HAVE_DKIM", "_HAVE_SPF", "_HAVE_DMARC", "_HAVE_ARC", "_HAVE_SRS", "_HAVE_PRDR", "_HAVE_PROXY",
+                      "_HAVE_LOOKUP_LDAP", "_HAVE_CONTENT_SCANNING", "_HAVE_DANE"):
             self.assertNotIn(macro, macros)
-        self.box.write_config(".ifdef _HAVE_TLS\nnosuch_option = x\n.endif\n" + CONF)
+        self.box.write_config(".ifdef _HAVE_DANE\nnosuch_option = x\n.endif\n" + CONF)
         self.run_it("-bV", check=0)
 
     def test_options(self):

@@ -1,0 +1,728 @@
+"""TLS with clients: STARTTLS and TLS from the first byte; certificates, names, proofs, tickets; and what must not work."""
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import SluiceTest, Client, configuration, peer, until
+from pki import Authority
+
+MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
+MAIL = "MAIL FROM:<s@client.test>"
+
+
+def context(ca=None, version=None, certificate=None, ciphers=None):
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ctx.check_hostname = False
+    ctx.verify_mode = ssl.CERT_NONE
+    if ca:
+        ctx.verify_mode = ssl.CERT_REQUIRED
+        ctx.load_verify_locations(ca)
+    if version:
+        ctx.minimum_version = ctx.maximum_version = version
+    if certificate:
+        ctx.load_cert_chain(*certificate)
+    if ciphers:
+        ctx.set_ciphers(ciphers)
+    return ctx
+
+
+def starttls(client, ctx, name=None, session=None):
+    """EHLO, STARTTLS, the handshake, EHLO; the second EHLO's reply."""
+    client.ehlo()
+    client.expect("STARTTLS", 220, "TLS go ahead")
+    client.sock = ctx.wrap_socket(client.sock, server_hostname=name, session=session)
+    return client.ehlo()
+
+
+def deliver(client, rcpt="alice@test"):
+    client.expect(MAIL, 250)
+    client.expect(f"RCPT TO:<{rcpt}>", 250)
+    client.data(MESSAGE)
+
+
+class TlsTest(SluiceTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.pki_dir = tempfile.mkdtemp(prefix="sluice-pki-")
+        os.chmod(cls.pki_dir, 0o755)
+        cls.ca = Authority(cls.pki_dir)
+        cls.ec = cls.ca.certificate("ec")
+        cls.rsa = cls.ca.certificate("rsa", kind="rsa")
+        cls.client_certificate = cls.ca.certificate("client", name="client.test")
+        cls.set_up()
+
+    @classmethod
+    def set_up(cls):
+        pass
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            super().tearDownClass()
+        finally:
+            shutil.rmtree(cls.pki_dir)
+
+    def tls_main(self, *lines, certificate=None):
+        pem, key = certificate or self.ec
+        return f"tls_certificate = {pem}\ntls_privatekey = {key}\n" + "".join(f"{line}\n" for line in lines)
+
+    def copy(self, name, to):
+        """Replaced as an administrator should: by rename."""
+        shutil.copy(self.ca.path(name), self.ca.path(to + ".new"))
+        os.chmod(self.ca.path(to + ".new"), 0o644)
+        os.rename(self.ca.path(to + ".new"), self.ca.path(to))
+
+    def serial(self, client):
+        return client.sock.getpeercert()["serialNumber"]
+
+
+class Session(TlsTest):
+    """One server with both kinds of certificates."""
+
+    @classmethod
+    def set_up(cls):
+        cls.config = configuration(main=f"""
+tls_certificate = {cls.rsa[0]} : {cls.ec[0]}
+tls_privatekey = {cls.rsa[1]} : {cls.ec[1]}
+tls_try_verify_hosts = *
+tls_verify_certificates = {cls.ca.pem}
+log_selector = +tls_peerdn +tls_sni +tls_certificate_verified +tls_resumption
+acl_smtp_mail = mail_acl
+""").replace("begin acl", """begin acl
+mail_acl:
+  accept encrypted = *
+         logwrite = V=$tls_in_ver C=$tls_in_cipher S=$tls_in_cipher_std B=$tls_in_bits P=$tls_in_peerdn SNI=$tls_in_sni \\
+                    CV=$tls_in_certificate_verified O=$tls_in_ocsp R=$tls_in_resumption \\
+                    W=${listextract{$tls_in_resumption}{_RESUME_DECODE}}
+  accept logwrite = clear text
+""")
+
+    def test_every_version_and_kind(self):
+        for version, cipher, x in (
+                (ssl.TLSVersion.TLSv1_3, None, "TLS1.3:ECDHE_X25519__ECDSA_SECP256R1_SHA256__AES_256_GCM:256"),
+                (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256", "TLS1.2:ECDHE_X25519__ECDSA_SHA256__AES_128_GCM:128"),
+                (ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-AES256-GCM-SHA384", "TLS1.2:ECDHE_X25519__RSA_SHA256__AES_256_GCM:256"),
+                (ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-CHACHA20-POLY1305", "TLS1.2:ECDHE_X25519__RSA_SHA256__CHACHA20_POLY1305:256"),
+                (ssl.TLSVersion.TLSv1_2, "DHE-RSA-AES128-GCM-SHA256", "TLS1.2:DHE_CUSTOM__RSA_SHA256__AES_128_GCM:128")):
+            with self.subTest(x=x), self.shared().client() as client:
+                self.shared().log_at = 0
+                reply = starttls(client, context(self.ca.pem, version, ciphers=cipher), "mx.test")
+                self.assertNotIn("STARTTLS", reply.text)
+                deliver(client)
+                client.quit()
+                log = self.shared().wait_log(re.escape(f" P=esmtps X={x} CV=no SNI=\"mx.test\""))
+                self.assertIn("B=256" if "256" in x.split("__")[-1] or "CHACHA" in x else "B=128", log)
+
+    def test_client_certificate(self):
+        with self.shared().client() as client:
+            starttls(client, context(certificate=self.client_certificate))
+            deliver(client)
+        self.shared().wait_log('CV=yes DN="O=Test,CN=client.test"')
+
+    def test_client_certificate_of_another_authority(self):
+        other = Authority(self.ca.path("other"), "Other")
+        certificate = other.certificate("x", name="stranger.test")
+        with self.shared().client() as client:
+            starttls(client, context(certificate=certificate))
+            deliver(client)
+        self.shared().wait_log('CV=no DN="O=Test,CN=stranger.test"')
+        self.shared().wait_log("SSL verify error: certificate of the client")
+
+    def test_nothing_of_before_counts(self):
+        with self.shared().client() as client:
+            starttls_reply = starttls(client, context())
+            self.assertIn("Hello", starttls_reply.text)
+        with self.shared().client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 220)
+            client.sock = context().wrap_socket(client.sock)
+            client.expect(MAIL, 503, "HELO or EHLO required")
+            client.expect("STARTTLS", 554, "Already in TLS")
+            client.ehlo()
+            deliver(client)
+
+    def test_injected_commands(self):
+        for first in (b"STARTTLS\r\nMAIL FROM:<x@y>\r\n", b"STARTTLS\r\nEHLO x\r\n"):
+            with self.shared().client() as client:
+                client.ehlo()
+                client.send(first)
+                client.wait(554, "synchronization")
+                client.closed()
+
+    def test_injected_commands_without_sync(self):
+        server = self.sluice(configuration(main=self.tls_main("smtp_enforce_sync = no")))
+        with server.client() as client:
+            client.ehlo()
+            client.send(b"STARTTLS\r\nEHLO x\r\n")
+            client.wait(554, "synchronization")
+            client.closed()
+
+    def test_not_advertised(self):
+        with self.shared().client() as client:
+            client.expect("STARTTLS", 503, "not advertised")
+            client.cmd("HELO x")
+            client.expect("STARTTLS", 503, "not advertised")
+
+    def test_pipelined_under_tls(self):
+        with self.shared().client() as client:
+            starttls(client, context())
+            client.send(b"MAIL FROM:<s@client.test>\r\nRCPT TO:<alice@test>\r\nRCPT TO:<nobody@test>\r\nRSET\r\n")
+            for code in (250, 250, 550, 250):
+                client.wait(code)
+            client.send(b"NOOP")
+            client.send(b"\r")
+            client.send(b"\n")
+            client.wait(250)
+
+    def test_large_message(self):
+        body = b"Subject: large\r\n\r\n" + b"".join(b"%07d %s\r\n" % (n, b"x" * 60) for n in range(60000))
+        with self.shared().client() as client:
+            starttls(client, context())
+            client.expect(MAIL, 250)
+            client.expect("RCPT TO:<carol@test>", 250)
+            client.data(body)
+        mail = self.shared().wait_mail(user="carol")
+        self.assertTrue(mail[-1].endswith(body[-4000:].replace(b"\r\n", b"\n")))
+        self.assertGreater(len(mail[-1]), len(body) - 60010)
+
+    def test_tls_ends_in_a_body(self):
+        """Whatever comes after the end of TLS is nothing, least of all clear text (CVE-2026-45185)."""
+        for verb in ("BDAT 1000 LAST", "DATA"):
+            with self.shared().client() as client:
+                starttls(client, context())
+                client.expect(MAIL, 250)
+                client.expect("RCPT TO:<bob@test>", 250)
+                if verb == "DATA":
+                    client.expect(verb, 354)
+                    client.send(b"Subject: x\r\n\r\npart\r\n")
+                else:
+                    client.send(verb.encode() + b"\r\nSubject: x\r\n\r\npart\r\n")
+                raw = socket.socket(fileno=os.dup(client.sock.fileno()))
+                try:
+                    client.sock.setblocking(False)
+                    try:
+                        client.sock.unwrap()
+                    except (ssl.SSLError, OSError):
+                        pass
+                    raw.setblocking(True)
+                    raw.settimeout(30)
+                    try:
+                        raw.sendall(b"injected\r\n.\r\nQUIT\r\n" + b"x" * 1000)
+                        rest = b""
+                        while chunk := raw.recv(1000):
+                            rest += chunk
+                    except (ConnectionError, BrokenPipeError):
+                        rest = rest if "rest" in dir() else b""
+                    for clear in (b"250", b"221", b"354", b"500"):
+                        self.assertNotIn(clear, rest)
+                finally:
+                    raw.close()
+        self.assertEqual([], self.shared().maildir("bob"))
+
+    def test_fragments(self):
+        """A handshake whose bytes come one by one."""
+        with self.shared().client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 220)
+            inc, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context(self.ca.pem).wrap_bio(inc, out, server_hostname="mx.test")
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    for byte in out.read():
+                        client.sock.sendall(bytes([byte]))
+                    inc.write(client.sock.recv(65536))
+            for byte in out.read():
+                client.sock.sendall(bytes([byte]))
+            tls.write(b"EHLO x\r\n")
+            client.sock.sendall(out.read())
+            text = b""
+            while b"250 HELP" not in text:
+                inc.write(client.sock.recv(65536))
+                try:
+                    while True:
+                        text += tls.read()
+                except ssl.SSLWantReadError:
+                    pass
+
+
+class BadInput(TlsTest):
+    @classmethod
+    def set_up(cls):
+        cls.config = configuration(main=f"tls_certificate = {cls.ec[0]}\ntls_privatekey = {cls.ec[1]}\n")
+
+    def after_starttls(self, data, shut=False):
+        """What the server says to these bytes in the place of a ClientHello, up to the end."""
+        with self.shared().client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 220)
+            client.sock.sendall(data)
+            if shut:
+                client.sock.shutdown(socket.SHUT_WR)
+            rest = b""
+            try:
+                while chunk := client.sock.recv(1000):
+                    rest += chunk
+            except ConnectionError:
+                pass
+            return rest
+
+    def hello(self):
+        inc, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context().wrap_bio(inc, out, server_hostname="mx.test")
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        return out.read()
+
+    def test_garbage(self):
+        for data, why, alert in (
+                (b"EHLO x\r\n", "no ClientHello", 10),
+                (b"\x80\x2e\x01\x03\x01", "no ClientHello", 10),  # an SSL 2 hello
+                (b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", "no ClientHello", 10),
+                (b"\x16\x03\x01\x00\x00", "malformed", 50),
+                (b"\x16\x03\x01\xff\xff" + b"\x01" * 100, "malformed", 50),
+                (b"\x16\x03\x01\x00\x04\x01\xff\xff\xff", "malformed", 50),
+                (b"\x16\x03\x01\x00\x08\x01\x00\x00\x04\x03\x03\x00\x00", "malformed", 50),
+                (b"\x16\x03\x01\x00\x01\x01" * 70, "malformed", 50)):
+            with self.subTest(data=data[:20]):
+                before = len(re.findall(why, self.shared().log()))
+                self.assertEqual(b"\x15\x03\x01\x00\x02\x02" + bytes([alert]), self.after_starttls(data))
+                self.shared().wait_log(f"TLS error on connection from .*{why}", count=before + 1)
+
+    def test_cut_hello(self):
+        hello = self.hello()
+        for length in (1, 4, 5, 6, 50, len(hello) - 1):
+            self.assertEqual(b"", self.after_starttls(hello[:length], shut=True))
+        self.shared().wait_log("closed before the ClientHello", count=6)
+
+    def test_flipped_hello(self):
+        """Each of these is some kind of mistake; none of them is our end."""
+        hello = self.hello()
+        for at in range(9, len(hello), 7):
+            self.after_starttls(hello[:at] + bytes([hello[at] ^ 0xff]) + hello[at + 1:] + b"\x15\x03\x03\x00\x02\x02\x00", shut=True)
+
+    def test_vanishes_in_the_middle(self):
+        for _ in range(5):
+            with self.shared().client() as client:
+                client.ehlo()
+                client.expect("STARTTLS", 220)
+                client.sock.sendall(self.hello())
+                self.assertEqual(b"\x16", client.sock.recv(1))  # the server's flight
+                client.reset()
+        self.shared().wait_log("in the middle of the handshake", count=5)
+
+    def test_oversized_record_and_garbage_behind_the_handshake(self):
+        for junk in (b"\x17\x03\x03\xff\xff" + b"x" * 70000, b"\x17\x03\x03\x00\x20" + b"x" * 32, b"QUIT\r\n" * 10):
+            with self.shared().client() as client:
+                starttls(client, context())
+                raw = socket.socket(fileno=os.dup(client.sock.fileno()))
+                with raw:
+                    raw.setblocking(True)
+                    raw.settimeout(30)
+                    try:
+                        raw.sendall(junk)
+                        rest = b""
+                        while chunk := raw.recv(1000):
+                            rest += chunk
+                    except ConnectionError:
+                        pass
+                    self.assertNotIn(b"221", rest)
+
+    def test_old_versions(self):
+        for flag in ("-tls1", "-tls1_1"):
+            done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.shared().port}", "-starttls", "smtp", flag,
+                                   "-cipher", "ALL:@SECLEVEL=0"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+            self.assertIn(b"alert", done.stderr + done.stdout)
+            self.assertNotIn(b"\nVerify return code", done.stdout.split(b"Cipher is (NONE)")[0])
+
+    def test_renegotiation(self):
+        p = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{self.shared().port}", "-starttls", "smtp", "-tls1_2",
+                              "-legacy_renegotiation"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            p.stdin.write(b"R\n")
+            p.stdin.flush()
+            text = b""
+            while chunk := os.read(p.stdout.fileno(), 65536):
+                text += chunk
+                if b"RENEGOTIATING" in text and (b"error" in text.split(b"RENEGOTIATING")[1] or b"250" in text.split(b"RENEGOTIATING")[1]):
+                    break
+            self.assertRegex(text.split(b"RENEGOTIATING")[1], rb"no renegotiation|handshake failure|unexpected|error")
+        finally:
+            p.stdin.close()
+            p.kill()
+            p.wait()
+            p.stdout.close()
+
+    def test_alpn(self):
+        for protocols, fine in ((["smtp"], True), (["h2"], False), (["h2", "esmtp"], True)):
+            ctx = context()
+            ctx.set_alpn_protocols(protocols)
+            with self.subTest(protocols=protocols), self.shared().client() as client:
+                if fine:
+                    starttls(client, ctx)
+                    self.assertEqual(protocols[-1], client.sock.selected_alpn_protocol())
+                else:
+                    with self.assertRaisesRegex(ssl.SSLError, "(?i)alert no application|no_application"):
+                        starttls(client, ctx)
+
+
+class Certificates(TlsTest):
+    def refused(self, *lines, pattern, **options):
+        server = self.sluice(configuration(main=self.tls_main(*lines, **options)))
+        with server.client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 454, "TLS currently unavailable")
+            # In the clear it goes on.
+            client.expect(MAIL, 250)
+        server.wait_log(pattern)
+
+    def test_missing(self):
+        self.refused(certificate=("/nonexistent.pem", self.ec[1]), pattern="/nonexistent.pem: No such file")
+
+    def test_wrong_key(self):
+        self.refused(certificate=(self.ec[0], self.client_certificate[1]), pattern="the key is not that of the certificate")
+
+    def test_unreadable(self):
+        path = self.ca.path("garbage.pem")
+        for text, pattern in ((b"\x00\x01garbage" * 100, "no certificate in it"), (b"", "the file is empty"),
+                              (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate in it")):
+            with open(path, "wb") as f:
+                f.write(text)
+            self.refused(certificate=(path, self.ec[1]), pattern=pattern)
+
+    def test_expansion_fails(self):
+        self.refused(certificate=("${nosuch{x}}", self.ec[1]), pattern="expansion of tls_certificate failed")
+
+    def test_unknown_ciphers(self):
+        self.refused("tls_require_ciphers = NO-SUCH-CIPHER", pattern="tls_require_ciphers")
+
+    def test_self_signed_when_unset(self):
+        server = self.sluice(configuration())
+        with server.client() as client:
+            starttls(client, context())
+            der = client.sock.getpeercert(True)
+            deliver(client)
+        text = self.ca.openssl("x509", "-inform", "DER", "-noout", "-subject", "-issuer", stdin=der).decode()
+        self.assertEqual(2, text.count("CN = mx.test"), text)
+
+    def test_renewed_without_a_restart_and_a_bad_one_is_left_out(self):
+        self.ca.certificate("next")
+        for name in ("pem", "key"):
+            self.copy(f"ec.{name}", f"live.{name}")
+        live = self.ca.path("live.pem"), self.ca.path("live.key")
+        server = self.sluice(configuration(main=self.tls_main(certificate=live)))
+
+        def serial():
+            with server.client() as client:
+                starttls(client, context(self.ca.pem))
+                return self.serial(client)
+        first = serial()
+        with open(self.ca.path("broken.pem"), "w") as f:
+            f.write("broken\n")
+        self.copy("broken.pem", "live.pem")
+        until(lambda: serial() == first and "stays in use" in server.log(), "a line about the broken file")
+        self.copy("next.key", "live.key")
+        self.copy("next.pem", "live.pem")
+        until(lambda: serial() != first, "the new certificate")
+        self.assertEqual(1, server.log().count("no certificate in it"))
+
+    def test_names_that_clients_ask_for(self):
+        self.ca.certificate("a.test", name="a.test")
+        self.ca.certificate("b.test", name="b.test", kind="rsa")
+        base = self.ca.dir
+        server = self.sluice(configuration(main=f"""
+tls_certificate = {base}/${{lookup{{$tls_in_sni.pem}}dsearch{{{base}}}{{$value}}{{ec.pem}}}}
+tls_privatekey = {base}/${{lookup{{$tls_in_sni.key}}dsearch{{{base}}}{{$value}}{{ec.key}}}}
+"""))
+        for asked, expected in (("a.test", "a.test"), ("b.test", "b.test"), ("c.test", "mx.test"), (None, "mx.test")):
+            with self.subTest(asked=asked), server.client() as client:
+                starttls(client, context(self.ca.pem), asked)
+                self.assertEqual(expected, dict(x[0] for x in client.sock.getpeercert()["subject"])["commonName"])
+
+    def test_require_ciphers(self):
+        server = self.sluice(configuration(main=self.tls_main("tls_require_ciphers = ECDHE-ECDSA-AES256-GCM-SHA384")))
+        with server.client() as client:
+            starttls(client, context(version=ssl.TLSVersion.TLSv1_2))
+            self.assertEqual("ECDHE-ECDSA-AES256-GCM-SHA384", client.sock.cipher()[0])
+        with server.client() as client:
+            with self.assertRaises(ssl.SSLError):
+                starttls(client, context(version=ssl.TLSVersion.TLSv1_2, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256"))
+        server.wait_log("TLS error on connection from")
+
+
+class ClientCertificates(TlsTest):
+    def test_required_and_revoked(self):
+        bad = self.ca.certificate("bad", name="bad.test")
+        expired = self.ca.certificate("expired", name="old.test", end="20210101000000Z")
+        self.ca.revoke("bad")
+        crl = self.ca.crl()
+        server = self.sluice(configuration(main=self.tls_main("tls_verify_hosts = *", f"tls_verify_certificates = {self.ca.pem}",
+                                                              f"tls_crl = {crl}", "log_selector = +tls_certificate_verified")))
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with server.client() as client:
+                starttls(client, context(version=version, certificate=self.client_certificate))
+                deliver(client)
+            server.wait_log("CV=yes")
+            for certificate in (None, bad, expired):
+                with self.subTest(certificate=certificate, version=version), server.client() as client:
+                    with self.assertRaises((ssl.SSLError, ConnectionError, Exception)):
+                        starttls(client, context(version=version, certificate=certificate))
+                        client.expect("NOOP", 250)
+        log = server.wait_log("TLS error on connection from", count=6)
+        self.assertRegex(log, "(?i)revoked")
+
+    def test_tls_authenticator(self):
+        policy = configuration(main=self.tls_main("tls_try_verify_hosts = *", f"tls_verify_certificates = {self.ca.pem}")) + """
+begin authenticators
+cert:
+  driver = tls
+  server_param1 = ${certextract{subject,CN}{$tls_in_peercert}}
+  server_condition = ${if bool{$tls_in_certificate_verified}}
+  server_set_id = $auth1
+"""
+        server = self.sluice(policy)
+        with server.client() as client:
+            starttls(client, context(certificate=self.client_certificate))
+            deliver(client)
+        server.wait_log("P=esmtpsa .*A=cert")
+        with server.client() as client:
+            starttls(client, context())
+            deliver(client)
+        server.wait_log("P=esmtps X")
+
+
+class OnConnect(TlsTest):
+    def test_from_the_first_byte(self):
+        server = self.sluice(configuration(main=self.tls_main()), start=False)
+        server.start("-tls-on-connect", wait=False)
+        until(server.has_started, "the daemon")
+
+        def open_it():
+            client = Client(server.port, banner=False)
+            client.sock = context(self.ca.pem).wrap_socket(client.sock, server_hostname="mx.test")
+            client.wait(220)
+            return client
+        with open_it() as client:
+            self.assertNotIn("STARTTLS", client.ehlo().text)
+            deliver(client)
+            client.quit()
+        server.wait_log("P=esmtps X=TLS1.3")
+        # No clear text, however long one waits for a banner or speaks.
+        with socket.create_connection(("127.0.0.1", server.port), 30) as sock:
+            sock.sendall(b"EHLO x\r\n")
+            self.assertEqual(b"\x15\x03\x01\x00\x02\x02\x0a", sock.recv(1000))
+            self.assertEqual(b"", sock.recv(1000))
+        server.wait_log("TLS error on connection from .*no ClientHello")
+
+
+class Proofs(TlsTest):
+    """OCSP stapling."""
+
+    def status(self, server, *arguments):
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-starttls", "smtp", "-status", "-crlf", "-ign_eof",
+                               *arguments], input=b"QUIT\n", capture_output=True, timeout=60)
+        return done.stdout.decode(errors="replace")
+
+    def main_with(self, *lines):
+        return configuration(main=self.tls_main("acl_smtp_quit = quit_acl", *lines)).replace("begin acl", """begin acl
+quit_acl:
+  accept logwrite = ocsp=$tls_in_ocsp
+""")
+
+    def test_good_and_replaced(self):
+        self.ca.proof("ec", "ec.ocsp")
+        server = self.sluice(self.main_with(f"tls_ocsp_file = {self.ca.path('ec.ocsp')}"))
+        for version in ("-tls1_3", "-tls1_2"):
+            text = self.status(server, version)
+            self.assertIn("Cert Status: good", text, server.log())
+        server.wait_log("ocsp=4", count=2)
+        before = re.search("Next Update: (.*)", text).group(1)
+        self.ca.proof("ec", "later.ocsp", days=20)
+        self.copy("later.ocsp", "ec.ocsp")
+        until(lambda: re.search("Next Update: (.*)", self.status(server)).group(1) != before, "the new proof")
+        with server.client() as client:
+            starttls(client, context())
+            client.quit()
+        server.wait_log("ocsp=0")
+
+    def test_bad_ones_are_left_out(self):
+        revoked = self.ca.certificate("revoked")
+        self.ca.revoke("revoked")
+        self.ca.proof("revoked", "revoked.ocsp")
+        self.ca.proof("ec", "forever.ocsp", days=None)
+        self.ca.proof("rsa", "foreign.ocsp")
+        good = self.ca.proof("ec", "cut.ocsp")
+        with open(good, "rb") as f:
+            der = f.read()
+        with open(good, "wb") as f:
+            f.write(der[:-5])
+        with open(self.ca.path("empty.ocsp"), "wb"):
+            pass
+        for file, certificate in (("revoked", revoked), ("forever", self.ec), ("foreign", self.ec), ("cut", self.ec),
+                                  ("empty", self.ec), ("missing", self.ec)):
+            with self.subTest(file=file):
+                pem, key = certificate
+                server = self.sluice(self.main_with(f"tls_ocsp_file = {self.ca.path(file + '.ocsp')}").replace(
+                    self.ec[0], pem).replace(self.ec[1], key))
+                self.assertIn("OCSP response: no response sent", self.status(server))
+                server.wait_log("ocsp=1")
+                server.wait_log(rf"tls_ocsp_file.*{file}\.ocsp")
+
+
+class Resumption(TlsTest):
+    main_lines = "tls_resumption_hosts = 127.0.0.1\nlog_selector = +tls_resumption\nshards = 2\n"
+
+    def connect(self, server, ctx, session=None, name="mx.test"):
+        with server.client() as client:
+            starttls(client, ctx, name, session)
+            reused = client.sock.session_reused
+            client.cmd("NOOP")
+            session = client.sock.session
+            deliver(client)
+            client.quit()
+            return reused, session
+
+    def server_with(self, lines):
+        text = configuration(main=self.tls_main()).replace("shards = 1\n", lines)
+        return self.sluice(text)
+
+    def test_across_shards_and_a_restart(self):
+        server = self.server_with(self.main_lines)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with self.subTest(version=version):
+                ctx = context(version=version)
+                reused, session = self.connect(server, ctx)
+                self.assertFalse(reused)
+                self.assertTrue(session.has_ticket)
+                for _ in range(8):  # of two shards
+                    reused, session = self.connect(server, ctx, session)
+                    self.assertTrue(reused)
+                server.wait_log(r"X=TLS1\.[23]:\S+\*")
+                self.assertEqual(0, server.stop())
+                server.start()
+                reused, session = self.connect(server, ctx, session)
+                self.assertTrue(reused)
+
+    def test_tampered_and_foreign_tickets(self):
+        server = self.server_with(self.main_lines + "tls_ticket_directory = none\n")
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            ctx = context(version=version)
+            _, session = self.connect(server, ctx)
+            # Another name is another service.
+            reused, _ = self.connect(server, ctx, session, name="other.test")
+            self.assertFalse(reused)
+            reused, session = self.connect(server, ctx, session)
+            self.assertTrue(reused)
+            # Keys that end with the process.
+            server.stop()
+            server.start()
+            reused, _ = self.connect(server, ctx, session)
+            self.assertFalse(reused)
+
+    def test_tampered(self):
+        server = self.server_with(self.main_lines)
+        pem = self.ca.path("session.pem")
+        arguments = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-starttls", "smtp", "-crlf", "-tls1_2"]
+        subprocess.run([*arguments, "-sess_out", pem], input=b"QUIT\n", capture_output=True, timeout=60, check=True)
+        again = subprocess.run([*arguments, "-sess_in", pem], input=b"QUIT\n", capture_output=True, timeout=60)
+        self.assertIn(b"Reused,", again.stdout)
+        der = bytearray(self.ca.openssl("sess_id", "-in", pem, "-outform", "DER"))
+        ticket = re.search(rb"TLS session ticket:\n(.*?)\n\n", again.stdout, re.S)
+        first = bytes.fromhex(re.search(rb"0000 - ([0-9a-f -]{47})", ticket.group(1)).group(1).decode().replace("-", " "))
+        at = bytes(der).find(first)
+        self.assertGreater(at, 0)
+        for offset in (0, 20, 40, 100):
+            changed = bytearray(der)
+            changed[at + offset] ^= 1
+            with open(pem, "wb") as f:
+                f.write(self.ca.openssl("sess_id", "-inform", "DER", stdin=bytes(changed)))
+            again = subprocess.run([*arguments, "-sess_in", pem], input=b"QUIT\n", capture_output=True, timeout=60)
+            self.assertIn(b"New,", again.stdout)
+
+    def test_others_get_no_ticket(self):
+        server = self.server_with("tls_resumption_hosts = 192.0.2.1\nshards = 1\n")
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            reused, session = self.connect(server, context(version=version))
+            self.assertFalse(reused)
+            self.assertFalse(session and session.has_ticket)
+
+
+class Peers(TlsTest):
+    """Other programs at the other end."""
+
+    @classmethod
+    def set_up(cls):
+        cls.config = configuration(main=f"""
+tls_certificate = {cls.rsa[0]} : {cls.ec[0]}
+tls_privatekey = {cls.rsa[1]} : {cls.ec[1]}
+tls_resumption_hosts = *
+log_selector = +tls_resumption +tls_certificate_verified
+""")
+
+    def test_gnutls_with_resumption(self):
+        done = subprocess.run(["gnutls-cli", "--starttls-proto=smtp", "--port", str(self.shared().port), f"--x509cafile={self.ca.pem}",
+                               "--verify-hostname=mx.test", "-r", "127.0.0.1"], input=b"QUIT\n", capture_output=True, timeout=60)
+        self.assertIn(b"Handshake was completed", done.stdout)
+        self.assertIn(b"The certificate is trusted", done.stdout)
+        self.assertIn(b"This is a resumed session", done.stdout)
+
+    @unittest.skipUnless(peer("swaks"), "swaks")
+    def test_swaks(self):
+        for flag in ("--tls", "--tls-protocol=tlsv1_2"):
+            done = subprocess.run(["swaks", "--server", f"127.0.0.1:{self.shared().port}", "--from", "sw@client.test", "--to", "alice@test",
+                                   "--tls", *([flag] if flag != "--tls" else [])], capture_output=True, timeout=60)
+            self.assertEqual(0, done.returncode, done.stdout.decode())
+        self.shared().wait_log("<= sw@client.test .*X=TLS1.3")
+        self.shared().wait_log("<= sw@client.test .*X=TLS1.2")
+
+    @unittest.skipUnless(peer("exim"), "exim")
+    def test_exim_sends(self):
+        box = tempfile.mkdtemp(prefix="sluice-exim-")
+        self.addCleanup(shutil.rmtree, box)
+        os.chmod(box, 0o777)
+        conf = os.path.join(box, "conf")
+        with open(conf, "w") as f:
+            f.write(f"""spool_directory = {box}
+log_file_path = {box}/log_%s
+primary_hostname = exim.test
+keep_environment =
+add_environment = PATH=/usr/bin
+begin routers
+r:
+  driver = manualroute
+  route_list = * 127.0.0.1
+  transport = t
+  self = send
+begin transports
+t:
+  driver = smtp
+  port = {self.shared().port}
+  allow_localhost
+  hosts_require_tls = *
+  tls_verify_certificates = {self.ca.pem}
+  tls_verify_hosts = *
+  tls_verify_cert_hostnames =
+  tls_resumption_hosts = *
+""")
+        for _ in range(2):
+            done = subprocess.run([peer("exim"), "-C", conf, "-odf", "-f", "ex@client.test", "alice@test"], input=MESSAGE,
+                                  capture_output=True, timeout=60)
+            with open(os.path.join(box, "log_main")) as f:
+                log = f.read()
+            self.assertIn("CV=yes", log, (done.stderr, self.shared().log()[-2000:]))
+        self.shared().wait_log("<= ex@client.test .*X=TLS1.3", count=2)
+
+
+if __name__ == "__main__":
+    unittest.main()
