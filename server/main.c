@@ -227,6 +227,7 @@ int main(int argc, char **argv)
 		fputs("sluice: cannot give up the rights that -C or -D must not have\n", stderr);
 		return 1;
 	}
+	route_use_command_runner(&transport_command_runner);
 	conf = load_or_exit(&cl);
 	caller_self(&caller);
 	caller_judge(&caller, conf, caller_owns_spool(&caller, spool_directory(conf)));

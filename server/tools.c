@@ -160,7 +160,8 @@ static int trace_address(struct once *o, struct slice text, enum route_mode mode
 	struct scope sc;
 	int status = 0, one;
 	unsigned count = 0;
-	struct address *first = address_new(&o->arena, text);
+	struct address *first =
+	    address_new(&o->arena, slice_tainted(text)); /* as one that came from outside */
 
 	if (!first)
 		return 1;

@@ -51,7 +51,12 @@ const struct conf_section auth_conf_section = {
     .check = check,
 };
 
-const struct conf_feature auth_features[] = {{NULL, NULL}};
+const struct conf_feature auth_features[] = {
+#ifdef SLUICE_GSASL
+    {"_HAVE_AUTH_GSASL_SCRAM_S_KEY", NULL},
+#endif
+    {NULL, NULL},
+};
 
 const struct authenticator *auth_find_server(const struct conf *conf, struct slice mechanism)
 {

@@ -15,6 +15,7 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 }
 
 #define KEPT(name) OPT_NO_EFFECT(name, "the driver is not available in this version")
+#ifndef SLUICE_GSASL
 static const struct conf_option gsasl[] = {
     KEPT("client_authz"),      KEPT("client_channelbinding"),
     KEPT("client_password"),   KEPT("client_spassword"),
@@ -25,6 +26,7 @@ static const struct conf_option gsasl[] = {
     KEPT("server_scram_salt"), KEPT("server_service"),
     KEPT("server_skey"),
 };
+#endif
 static const struct conf_option cyrus_sasl[] = {
     KEPT("server_hostname"),
     KEPT("server_mech"),
@@ -50,7 +52,9 @@ static const struct auth_ops ops = {.server = NULL};
 	    .check = check,                               \
 	    .ops = &ops,                                  \
 	}
+#ifndef SLUICE_GSASL
 DRIVER(gsasl);
+#endif
 DRIVER(cyrus_sasl);
 DRIVER(heimdal_gssapi);
 DRIVER(spa);

@@ -28,7 +28,8 @@ enum rc get_certificate(struct scope *sc, const struct variable *variable, struc
 	struct slice pem = pem_of(sc, variable->arg);
 
 	(void)err;
-	*ret = pem.ptr && pem.len ? slice_make(marks[variable->arg], sizeof(marks[0]) - 1, CLEAN) : SLICE_EMPTY;
+	*ret =
+	    pem.ptr && pem.len ? slice_make(marks[variable->arg], sizeof(marks[0]) - 1, CLEAN) : SLICE_EMPTY;
 	return OK;
 }
 
@@ -46,7 +47,8 @@ enum rc certificate_bytes(const struct scope *sc, struct slice *subject, struct 
 {
 	struct slice pem;
 
-	return certificate_in(sc, *subject, &pem) ? tls_certificate_der(sc->task->arena, pem, subject, err) : OK;
+	return certificate_in(sc, *subject, &pem) ? tls_certificate_der(sc->task->arena, pem, subject, err)
+						  : OK;
 }
 
 /* The argument has to be a variable by itself: "$name" or "${name}". What it is called; empty: it is not. */
@@ -73,7 +75,8 @@ static enum rc certextract_eval(struct scope *sc, const struct expand_call *call
 	enum rc rc;
 
 	if (!name.len)
-		return err_set(err, FAIL, "second argument of \"certextract\" must be a certificate variable");
+		return err_set(err, FAIL,
+			       "second argument of \"certextract\" must be a certificate variable");
 	rc = expand(sc, call->args[0], &selector, err);
 	if (rc == OK)
 		rc = expand(sc, call->args[1], &certificate, err);

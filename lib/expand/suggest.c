@@ -40,8 +40,9 @@ static struct slice use_text(struct arena *arena, const char *use, struct slice 
 struct slice name_hint(const struct language *language, struct arena *arena, char kind, struct slice name)
 {
 	/* What the compiler knows by itself. */
-	static const char *const words[] = {"and",	   "or",	  "def",	  "forany",	 "forall",
-					    "forany_json", "forall_json", "forany_jsons", "forall_jsons"};
+	static const char *const words[] = {"and",         "or",           "def",
+					    "forany",      "forall",       "forany_json",
+					    "forall_json", "forany_jsons", "forall_jsons"};
 	const char **names, *nearest, *use = other_use(language, kind, name);
 	struct map_entry *entry;
 	struct slice hint;

@@ -3,8 +3,8 @@
 #include "mailauth/mailauth.h"
 #include "types.h"
 
-static enum rc spf_find(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			struct slice *ret, struct err *err)
+static enum rc spf_find(struct scope *sc, const struct lookup_type *type,
+			const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct spf_query query = {
 	    .sender = request->key,

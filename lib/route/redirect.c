@@ -501,6 +501,27 @@ void redirect_report_skipped(struct interpretation *in)
 		in->r->out->syntax_errors_text = text;
 }
 
+enum route_result redirect_to_list(struct routing *r, struct slice text)
+{
+	struct redirect *d = arena_make(routing_arena(r), struct redirect);
+	struct interpretation in = {.r = r, .d = d, .skipped = str_make(routing_arena(r))};
+	enum route_result result;
+
+	if (!d)
+		return route_say(r, ROUTE_DEFER, "out of memory");
+	d->router = *r->router;
+	d->data = r->router->transport; /* only said to be data and not a file */
+	d->forbid_file = d->forbid_pipe = d->forbid_include = d->forbid_blackhole = true;
+	d->allow_fail = d->allow_defer = d->forbid_smtp_code = true;
+	list_init(&in.made);
+	if (!router_set_errors_to(r, &r->address->errors_to) || !router_set_headers(r, r->address))
+		return ROUTE_DEFER;
+	result = conclude(&in, interpret(&in, text));
+	if (result == ROUTE_DECLINE)
+		return route_say(r, ROUTE_DEFER, "error in redirect data: no addresses supplied");
+	return result;
+}
+
 static enum route_result redirect_route(struct routing *r)
 {
 	const D *d = (const D *)r->router;

@@ -53,6 +53,8 @@ struct address *redirect_delivery_child(struct interpretation *in, struct slice 
 					const struct expansion *option, const char *option_name);
 /* What was left out, for the log and syntax_errors_to. */
 void redirect_report_skipped(struct interpretation *in);
+/* A plain list of addresses, as queryprogram has them: no files, pipes or includes. Parks. */
+enum route_result redirect_to_list(struct routing *r, struct slice text);
 /* redirect_filter.c: the data is a filter. Parks. */
 enum route_result redirect_run_filter(struct interpretation *in, enum filter_language language,
 				      struct slice text);

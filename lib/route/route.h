@@ -180,6 +180,25 @@ struct user_files {
 };
 void route_use_user_files(const struct user_files *files);
 
+/* How queryprogram runs its command: given by lib/transport, once, before any shard runs. */
+struct runner_command {
+	const char *const *argv; /* NULL-terminated; argv[0] absolute */
+	const char *directory;
+	uint32_t uid, gid;  /* who it is to be, if this process can do that; otherwise it runs as ourselves */
+	int64_t timeout_ms; /* 0: none */
+	size_t output_max;  /* bytes that are kept */
+};
+struct command_runner {
+	/* Words of a command line; false: a quote is not closed, or more than max. */
+	bool (*split)(struct arena *arena, struct slice text, struct slice *words, unsigned max,
+		      unsigned *count_ret);
+	/* OK: it has ended, as *status_ret (of waitpid()) says; *output_ret is in the arena, tainted. DEFER: it could not be run, or,
+	 * with *timed_out_ret, was killed. Parks. */
+	enum rc (*run)(struct scope *sc, const struct runner_command *command, struct slice *output_ret,
+		       int *status_ret, bool *timed_out_ret, struct err *err);
+};
+void route_use_command_runner(const struct command_runner *runner);
+
 /* MX and address records for a domain, as dnslookup and the smtp transport need them (RFC 5321 section 5.1): */
 enum {
 	HOSTS_MX = 1,

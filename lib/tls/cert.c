@@ -260,8 +260,10 @@ static bool field_alt_names(struct str *str, const struct selector *s, const str
 		one |= slice_eq(s->tag, slice_of(kinds[k].modifier));
 	while (der_next(&rest, &item))
 		for (unsigned k = 0; k < ARRAY_COUNT(kinds); k++)
-			if (item.tag == kinds[k].tag && (!one || slice_eq(s->tag, slice_of(kinds[k].modifier))))
-				add_item(str, &first, s->separator, one ? SLICE_EMPTY : kinds[k].prefix, item.body);
+			if (item.tag == kinds[k].tag &&
+			    (!one || slice_eq(s->tag, slice_of(kinds[k].modifier))))
+				add_item(str, &first, s->separator, one ? SLICE_EMPTY : kinds[k].prefix,
+					 item.body);
 	return !first;
 }
 

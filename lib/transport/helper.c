@@ -434,8 +434,9 @@ static struct start *start_new(const struct command *command, struct slice text,
 	return start;
 }
 
-static enum rc spawn_ourselves(struct task *task, const struct command *command, struct slice text, int input,
-			       int output, struct running *running, struct err *err)
+static enum rc spawn_ourselves(struct task *task, const struct identity *who, const struct command *command,
+			       struct slice text, int input, int output, struct running *running,
+			       struct err *err)
 {
 	struct start *start = start_new(command, text, input, output);
 	enum rc rc;
@@ -444,6 +445,12 @@ static enum rc spawn_ourselves(struct task *task, const struct command *command,
 		close(input);
 		close(output);
 		return err_memory(err);
+	}
+	/* A command of root's that tests an address, and has no helper. */
+	if (geteuid() == 0 && who->uid != 0) {
+		start->spawn.switch_ids = true;
+		start->spawn.uid = who->uid;
+		start->spawn.gid = who->gid;
 	}
 	rc = offload_call(task, start_run, start, start_free, err);
 	if (rc != OK)
@@ -514,7 +521,7 @@ enum rc user_spawn(struct task *task, const struct identity *who, const struct c
 		return err_os(err, DEFER, os, "pipe");
 	}
 	rc = who->switched ? spawn_by_helper(task, who, command, text, in[0], out[1], &running, err)
-			   : spawn_ourselves(task, command, text, in[0], out[1], &running, err);
+			   : spawn_ourselves(task, who, command, text, in[0], out[1], &running, err);
 	if (rc != OK) {
 		close(in[1]);
 		close(out[0]);

@@ -137,6 +137,7 @@ void transport_set_submit(struct shard *shard, const struct transport_submit *su
  * before any thread or shard exists; a no-op otherwise (deliveries under other users' ids are then deferred). */
 NODISCARD enum rc transport_helper_start(struct err *err);
 void transport_helper_stop(void);
+extern const struct command_runner transport_command_runner; /* for route_use_command_runner() */
 void transport_done(struct shard *shard);
 
 /* A DSCP value: a name of RFC 2474, 2597, 3246, or one of the older types of service (RFC 1349), or a number up to 0x3f.

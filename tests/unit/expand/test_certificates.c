@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-#define DN	                                                                                                             \
+#define DN \
 	"C=DE,ST=Some State,L=Town,DC=org,DC=example,O=Test\\, \\\"Inc.\\\" \\+ more\\;\\<x\\>,OU=Unit 1,OU=Unit 2,CN=\\#leaf \xc3\xbcn\xc3\xaf,EMAIL=a@b.example"
 
 static const struct {
@@ -39,7 +39,8 @@ static const struct {
     {"${certextract{subj_altname,dns,>:}{$tls_in_peercert}}", "leaf.example.org:*.wild.example.org"},
     {"${certextract{subj_altname,uri,>:}{$tls_in_peercert}}", "https:://example.org/a::b"},
     {"${certextract {subj_altname,mail,>:} {$tls_in_peercert}}", "post@example.org"},
-    {"${certextract{ocsp_uri}{$tls_in_peercert}}", "http://ocsp.example.org/one\nhttp://ocsp.example.org/two"},
+    {"${certextract{ocsp_uri}{$tls_in_peercert}}",
+     "http://ocsp.example.org/one\nhttp://ocsp.example.org/two"},
     {"${certextract{ocsp_uri,>:}{$tls_in_peercert}}",
      "http:://ocsp.example.org/one:http:://ocsp.example.org/two"},
     {"${certextract{crl_uri}{$tls_in_peercert}}", "http://crl.example.org/ca.crl\nldap://x/y"},
@@ -75,7 +76,8 @@ static void ask(struct harness *h)
 			if (rc != FAIL || !slice_eq(err.text, slice_of(rows[i].expected + 1)))
 				fail_msg("%s: %s \"%.*s\"", rows[i].text, rc_name(rc), SLICE_ARG(err.text));
 		} else if (rc != OK || !slice_eq(got, slice_of(rows[i].expected))) {
-			fail_msg("%s: %s \"%.*s\"", rows[i].text, rc_name(rc), SLICE_ARG(rc == OK ? got : err.text));
+			fail_msg("%s: %s \"%.*s\"", rows[i].text, rc_name(rc),
+				 SLICE_ARG(rc == OK ? got : err.text));
 		}
 	}
 }
@@ -96,7 +98,6 @@ static void test_table(void **state)
 	setenv("TZ", "CET-1", 1);
 	tzset();
 	harness_run(HARNESS_CONF, ask);
-
 }
 
 static void ask_broken(struct harness *h)
@@ -105,7 +106,8 @@ static void ask_broken(struct harness *h)
 	struct slice got;
 
 	h->client.tls_peercert = SLICE("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-	assert_int_equal(expand_text(&h->scope, SLICE("${certextract{subject}{$tls_in_peercert}}"), &got, &err), FAIL);
+	assert_int_equal(
+	    expand_text(&h->scope, SLICE("${certextract{subject}{$tls_in_peercert}}"), &got, &err), FAIL);
 	h->client.tls_peercert = SLICE("nothing");
 	assert_int_equal(expand_text(&h->scope, SLICE("${md5:$tls_in_peercert}"), &got, &err), FAIL);
 }
