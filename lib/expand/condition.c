@@ -337,6 +337,8 @@ enum rc condition_eval(struct scope *sc, const struct condition *condition, bool
 	if (rc != OK)
 		return rc;
 	rc = eval_plain(sc, condition, &value, err);
+	if (rc == OK)
+		rc = work_add(sc, 1, err);
 	sc->depth--;
 	if (rc == OK)
 		*ret = value != condition->negate;

@@ -85,6 +85,7 @@ static enum rc match_eval(struct scope *sc, const struct expand_call *call, bool
 {
 	struct slice args[2], numbers[sizeof(sc->numeric) / sizeof(*sc->numeric)];
 	const struct regex *regex;
+	uint64_t start;
 	unsigned count;
 	enum rc rc = args_eval(sc, call, 2, args, err);
 
@@ -92,6 +93,7 @@ static enum rc match_eval(struct scope *sc, const struct expand_call *call, bool
 		rc = regex_for(sc, args[1], 0, &regex, err);
 	if (rc != OK)
 		return rc;
+	start = work_clock(sc);
 	rc = regex_match(regex, args[0], numbers, sizeof(numbers) / sizeof(*numbers), &count, err);
 	if (rc == DEFER)
 		return rc;
@@ -100,7 +102,7 @@ static enum rc match_eval(struct scope *sc, const struct expand_call *call, bool
 		memcpy(sc->numeric, numbers, count * sizeof(*numbers));
 		sc->numeric_count = count;
 	}
-	return OK;
+	return work_since(sc, start, err);
 }
 
 /* ---- Truth ------------------------------------------------------------------------------------------------

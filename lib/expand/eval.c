@@ -1,6 +1,8 @@
 /* eval: walks the tree of an expansion. One value needs no copy; several are built into the task's arena, and
  * their taint adds up. */
 
+#include <time.h>
+
 #include "tree.h"
 
 enum rc str_result(const struct str *str, struct slice *ret, struct err *err)
@@ -45,8 +47,63 @@ enum rc depth_enter(struct scope *sc, struct err *err)
 {
 	if (sc->depth >= EXPAND_DEPTH_MAX || fiber_stack_left() < EXPAND_STACK_MIN)
 		return err_set(err, FAIL, "expansion is nested too deeply");
+	if (!sc->depth) {
+		sc->work = 0;
+		sc->work_next = EXPAND_WORK_TURN;
+		sc->memory_start = sc->task->arena->used;
+	}
 	sc->depth++;
 	return OK;
+}
+
+/* ---- Work -------------------------------------------------------------------------------------------------
+ */
+
+static __attribute__((noinline)) enum rc work_look(struct scope *sc, struct err *err)
+{
+	const struct arena *arena = sc->task->arena;
+	enum rc rc;
+
+	if (sc->work > EXPAND_WORK_MAX)
+		return err_set(err, FAIL, "the expansion takes too much work");
+	if (arena->used > sc->memory_start && arena->used - sc->memory_start > EXPAND_MEMORY_MAX)
+		return err_set(err, FAIL, "the expansion takes too much memory");
+	sc->work_next = sc->work + EXPAND_WORK_TURN;
+	if (sc->work_next > EXPAND_WORK_MAX)
+		sc->work_next = EXPAND_WORK_MAX + 1;
+	if (!sc->task->shard || !fiber_running())
+		return OK;
+	rc = task_yield(sc->task);
+	if (rc == OK && shard_now(sc->task->shard) > sc->task->until)
+		return err_set(err, DEFER, "no time left for the expansion");
+	return rc;
+}
+
+enum rc work_add(struct scope *sc, uint64_t units, struct err *err)
+{
+	sc->work = units < EXPAND_WORK_MAX && sc->work <= EXPAND_WORK_MAX ? sc->work + (uint32_t)units
+									  : EXPAND_WORK_MAX + 1;
+	return sc->work < sc->work_next ? OK : work_look(sc, err);
+}
+
+#define WORK_LITTLE	 1000
+#define WORK_NS_PER_UNIT 50
+
+uint64_t work_clock(const struct scope *sc)
+{
+	struct timespec ts;
+
+	if (sc->work < WORK_LITTLE)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+enum rc work_since(struct scope *sc, uint64_t start, struct err *err)
+{
+	uint64_t now = start ? work_clock(sc) : 0;
+
+	return now > start ? work_add(sc, (now - start) / WORK_NS_PER_UNIT, err) : OK;
 }
 
 /* ---- Calls ------------------------------------------------------------------------------------------------
@@ -157,12 +214,14 @@ enum rc expand(struct scope *sc, const struct expansion *expansion, struct slice
 
 	if (expansion->literal) {
 		*ret = expansion->count ? expansion->nodes[0].text : SLICE_EMPTY;
-		return OK;
+		return sc->depth ? work_add(sc, 1, err) : OK;
 	}
 	rc = depth_enter(sc, err);
 	if (rc != OK)
 		return rc;
 	rc = nodes_eval(sc, expansion, ret, err);
+	if (rc == OK)
+		rc = work_add(sc, 1 + ret->len / EXPAND_WORK_BYTES, err);
 	sc->depth--;
 	return rc;
 }

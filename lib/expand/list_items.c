@@ -170,9 +170,14 @@ static enum rc sort_entries(struct scope *sc, struct sort *sort, struct err *err
 {
 	struct sort_entry *other = arena_array(sc->task->arena, struct sort_entry, sort->count + 1),
 			  *from = sort->entries;
+	enum rc rc = OK;
 
 	if (!other)
 		return err_memory(err);
+	for (uint32_t width = 1; width < sort->count && rc == OK; width *= 2)
+		rc = work_add(sc, sort->count / 16, err);
+	if (rc != OK)
+		return rc;
 	for (uint32_t width = 1; width < sort->count; width *= 2) {
 		struct sort_entry *to = from == other ? sort->entries : other;
 

@@ -355,17 +355,22 @@ static enum rc sg_loop(struct scope *sc, struct sg *sg, struct err *err)
 	const struct regex *regex;
 	size_t at = 0, copied = 0;
 	bool behind_empty = false;
+	uint64_t start;
 	unsigned count;
-	enum rc rc;
+	enum rc rc, worked;
 
 	for (;;) {
 		/* Asked for anew each time: the replacement may have used other patterns, and parked. */
 		rc = regex_for(sc, sg->pattern, 0, &regex, err);
 		if (rc != OK)
 			return rc;
+		start = work_clock(sc);
 		rc = regex_match_at(regex, sg->subject, at, behind_empty, numbers, NUMBERS_MAX, &count, err);
-		if (rc == DEFER)
-			return rc;
+		worked = rc == DEFER ? rc : work_since(sc, start, err);
+		if (worked == OK)
+			worked = work_add(sc, 1, err);
+		if (worked != OK)
+			return worked;
 		if (rc == FAIL) {
 			if (!behind_empty || at >= sg->subject.len)
 				break;

@@ -8,6 +8,13 @@
  * stack, and EXPAND_STACK_MIN is kept free for what the innermost one calls. */
 #define EXPAND_DEPTH_MAX 400
 #define EXPAND_STACK_MIN (24u * 1024)
+/* What one outermost expansion may do before it is given up: a loop in a loop in a loop, over lists that a stranger may
+ * have made long. A unit is a string that was evaluated, or 256 bytes of it: some fifty nanoseconds. Each turn the others
+ * of the shard get theirs. Memory: what lies in the task's arena until it ends, which loops cannot give back. */
+#define EXPAND_WORK_MAX   5000000u
+#define EXPAND_WORK_TURN  20000u
+#define EXPAND_WORK_BYTES 256u
+#define EXPAND_MEMORY_MAX (256u * 1024 * 1024)
 /* Of one result. Larger ones are a mistake or an attack, and would be copied at each level. */
 #define EXPAND_RESULT_MAX (16u * 1024 * 1024)
 
@@ -114,6 +121,11 @@ enum rc shard_needed(const struct scope *sc, const char *what, struct err *err);
 enum rc not_forbidden(const struct scope *sc, const char *name, struct err *err);
 /* The limits of depth, asked for at each level. OK, or FAIL with the reason. */
 enum rc depth_enter(struct scope *sc, struct err *err);
+/* Counts so many units of work. May park. FAIL: they are too many; DEFER, CANCELLED: the task has no time left. */
+enum rc work_add(struct scope *sc, uint64_t units, struct err *err);
+/* For what has no length that tells its cost: the time now, 0 while little was done, and the units since then. */
+uint64_t work_clock(const struct scope *sc);
+enum rc work_since(struct scope *sc, uint64_t start, struct err *err);
 
 /* ---- known.c ----------------------------------------------------------------------------------------------
  */

@@ -471,6 +471,8 @@ struct scope {
 	bool no_callouts;          /* -bh: other hosts are not asked about addresses */
 	bool queue_running;        /* a queue runner's delivery */
 	unsigned depth;            /* of nested ACLs and expansions */
+	uint32_t work, work_next;  /* of the outermost expansion: what was done, and when that is looked at */
+	size_t memory_start;       /* what the task's arena had when it began */
 	unsigned expand_forbidden; /* EXPAND_NO_...: what a user's filter may not do */
 	int32_t filter_n[10];      /* $n0 ... $n9 of the filter that runs */
 	struct slice this_address; /* $thisaddress; ptr NULL: not set */

@@ -637,6 +637,129 @@ static void test_waiting(void **state)
 	harness_run(HARNESS_CONF, waiting_run);
 }
 
+/* ---- Work -------------------------------------------------------------------------------------------------
+ */
+
+/* A list of so many elements, each the text. */
+static struct slice list_of(struct harness *h, const char *element, unsigned count)
+{
+	struct str str = str_make(&h->arena);
+
+	for (unsigned i = 0; i < count; i++) {
+		if (i)
+			str_addc(&str, ':');
+		str_addz(&str, element);
+	}
+	return str_slice(&str);
+}
+
+struct worker {
+	struct harness *h;
+	struct arena arena;
+	const char *text;
+	uint64_t limit_ms;
+	enum rc rc;
+	char error[200];
+	bool done;
+};
+
+static void work_in_expansion(struct task *task, void *arg)
+{
+	struct worker *worker = arg;
+	struct scope sc;
+	struct slice value;
+	struct err err = err_make(&worker->arena);
+
+	task->arena = &worker->arena;
+	if (worker->limit_ms)
+		task->until = task_until(task, worker->limit_ms);
+	scope_init(&sc, task, worker->h->conf);
+	sc.client = &worker->h->client;
+	worker->rc = expand_text(&sc, slice_of(worker->text), &value, &err);
+	snprintf(worker->error, sizeof(worker->error), "%.*s", SLICE_ARG(err.text));
+	assert_int_equal(sc.depth, 0);
+	worker->done = true;
+}
+
+/* Runs the text on a fiber of its own; *turns_ret: how often this one had its turn meanwhile. */
+static void work(struct harness *h, struct worker *worker, bool cancel, unsigned *turns_ret)
+{
+	struct group group;
+
+	worker->h = h;
+	arena_init(&worker->arena, 0);
+	group_init(&group);
+	assert_int_equal(group_spawn(&h->task, &group, work_in_expansion, worker), OK);
+	for (*turns_ret = 0; !worker->done; ++*turns_ret) {
+		if (cancel && *turns_ret == 2)
+			group_cancel(&group);
+		assert_int_equal(task_yield(&h->task), OK);
+	}
+	assert_int_equal(group_wait(&h->task, &group), OK);
+	arena_done(&worker->arena);
+}
+
+#define LOOPS                                                                                             \
+	"${strlen:${map{$acl_c0}{${map{$acl_c0}{${map{$acl_c0}{${map{$acl_c0}{${if match{$item}{(.)}{$1}}" \
+	"}}}}}}}}}"
+
+static void work_run(struct harness *h)
+{
+	static const struct {
+		const char *text, *error;
+		unsigned elements;
+	} cases[] = {
+	    {LOOPS, "the expansion takes too much work", 100},
+	    {"${if forall{$acl_c0}{forall{$acl_c0}{forall{$acl_c0}{forall{$acl_c0}{eq{$item}{x}}}}}{y}{n}}",
+	     "the expansion takes too much work", 200},
+	    {"${filter{$acl_c0}{forany{$acl_c0}{forany{$acl_c0}{eq{}{x}}}}}",
+	     "the expansion takes too much work", 500},
+	    /* A literal costs as well; so do strings that are long and the same each time. */
+	    {"${reduce{$acl_c0}{}{${reduce{$acl_c0}{}{x}}}}", "the expansion takes too much work", 6000},
+	    {"${reduce{$acl_c0}{}{${strlen:$acl_c0}}}", "the expansion takes too much work",
+	     300000},
+	    {"${sort{$acl_c0}{<}{${sort{$acl_c0}{<}{$item}}}}", "the expansion takes too much memory", 4000},
+	    {"${sg{$acl_c0}{x}{\\${sg{\\$acl_c0\\}\\{x\\}\\{y\\}\\}}}", "the expansion takes too much work",
+	     3000},
+	    /* Each result grows by the list: the sum of all is what counts. */
+	    {"${reduce{$acl_c0}{}{$value$item,$item}}", "the expansion takes too much memory", 100000},
+	};
+	unsigned turns;
+
+	assert_true(acl_variable_set(&h->err_arena, &h->client.acl_c, SLICE("0"), SLICE("x")));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct worker worker = {.text = cases[i].text};
+
+		h->client.acl_c->value = list_of(h, "x", cases[i].elements);
+		work(h, &worker, false, &turns);
+		if (worker.rc != FAIL || strcmp(worker.error, cases[i].error) != 0)
+			fail_msg("%s: %d %s", cases[i].text, (int)worker.rc, worker.error);
+		assert_true(turns > 10);
+		arena_clear(&h->arena);
+	}
+	/* Much, and not too much: the elements of a long list are all there. */
+	h->client.acl_c->value = list_of(h, "x", 1000000);
+	assert_string_equal(expand_shown(h, SLICE("${listcount:${map{$acl_c0}{y}}}")), "1000000");
+	assert_string_equal(expand_shown(h, SLICE("${length_3:${sort{$acl_c0}{lt}{$item}}}")), "x:x");
+	/* A deadline and a client who went away end it sooner. */
+	h->client.acl_c->value = list_of(h, "x", 100);
+	{
+		struct worker late = {.text = LOOPS, .limit_ms = 20}, gone = {.text = LOOPS};
+
+		work(h, &late, false, &turns);
+		assert_int_equal(late.rc, DEFER);
+		assert_string_equal(late.error, "no time left for the expansion");
+		work(h, &gone, true, &turns);
+		assert_int_equal(gone.rc, CANCELLED);
+	}
+}
+
+static void test_work(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, work_run);
+}
+
 /* -be: for tests/e2e/differential_be.py, where the whole server is not at hand. */
 static void lines_run(struct harness *h)
 {
@@ -659,6 +782,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(test_size),    cmocka_unit_test(test_memory),   cmocka_unit_test(test_regex),
 	    cmocka_unit_test(test_taint),   cmocka_unit_test(test_options),  cmocka_unit_test(test_strict),
 	    cmocka_unit_test(test_effects), cmocka_unit_test(test_deadline), cmocka_unit_test(test_waiting),
+	    cmocka_unit_test(test_work),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "-be") == 0) {
