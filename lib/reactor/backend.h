@@ -76,6 +76,8 @@ struct backend {
 	/* What never waits. Results as the system call, or -errno. */
 	bool (*is_socket)(struct shard *shard, int fd);
 	ssize_t (*send_now)(struct shard *shard, int fd, const struct iovec *iov, unsigned iov_count);
+	/* -EAGAIN: it would have to be fetched from a disk, or is another machine's. */
+	int (*stat_now)(struct shard *shard, const char *path, bool follow, struct stat *stat_ret);
 	int (*socket)(struct shard *shard, int family);
 	int (*bind)(struct shard *shard, int fd, const struct sockaddr *sa, socklen_t len);
 	void (*prepare_listener)(struct shard *shard, int fd);

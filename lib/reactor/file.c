@@ -222,6 +222,11 @@ enum rc file_stat(struct task *task, const char *path, bool follow, struct stat 
 	struct statx sx;
 	enum rc rc;
 
+	if (!task->cancelled) {
+		int now = task->shard->backend->stat_now(task->shard, path, follow, stat_ret);
+		if (now != -EAGAIN)
+			return now ? file_failed(err, OK, now, "stat", path) : OK;
+	}
 	op_init(&w.op, OP_STAT, -1, NULL);
 	w.op.path = path;
 	w.op.statx = &sx;
