@@ -554,12 +554,30 @@ static void drop_session(struct smtp_session *s, const char *why)
 	s->over = true;
 }
 
+/* A line after which there is nothing to be said but goodbye. */
+static void line_ends_session(struct smtp_session *s, enum line what)
+{
+	if (what == LINE_ENDLESS) {
+		drop_session(s, "endless command line");
+		reply(s, 500, "5.5.2", SLICE("command line too long"));
+	} else if (what == LINE_BARE_LF) {
+		/* Taken as a line end it would let one server smuggle commands past another. */
+		drop_session(s, "bare LF in a command");
+		reply(s, 521, "5.5.2", SLICE("bare LF received: lines end in CRLF"));
+	} else {
+		reply(s, 421, "4.3.2", SLICE("out of memory, please try again later"));
+		s->over = true;
+	}
+}
+
 static void serve_input(struct smtp_session *s)
 {
 	struct slice line;
 
 	while (!s->over && !s->tls_pending) {
-		switch (line_next(s, &line)) {
+		enum line what = line_next(s, &line);
+
+		switch (what) {
 		case LINE_HAVE:
 			command_run(s, line);
 			break;
@@ -570,17 +588,9 @@ static void serve_input(struct smtp_session *s)
 			reply_error(s, 500, "5.5.2", "command line too long");
 			break;
 		case LINE_ENDLESS:
-			drop_session(s, "endless command line");
-			reply(s, 500, "5.5.2", SLICE("command line too long"));
-			break;
 		case LINE_BARE_LF:
-			/* Taken as a line end it would let one server smuggle commands past another. */
-			drop_session(s, "bare LF in a command");
-			reply(s, 521, "5.5.2", SLICE("bare LF received: lines end in CRLF"));
-			break;
 		case LINE_NO_MEMORY:
-			reply(s, 421, "4.3.2", SLICE("out of memory, please try again later"));
-			s->over = true;
+			line_ends_session(s, what);
 			break;
 		}
 		if (s->serving->out.len && (s->over || s->serving->out.len >= REPLY_FLUSH_BYTES ||
@@ -651,9 +661,10 @@ bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret)
 
 	reply_flush(s);
 	while (!s->over) {
+		enum line what = line_next(s, line_ret);
 		enum rc rc = OK;
 
-		switch (line_next(s, line_ret)) {
+		switch (what) {
 		case LINE_HAVE:
 			if (line_ret->len <= max)
 				return true;
@@ -667,16 +678,9 @@ bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret)
 			rc = stream_fill(&s->task, s->stream, &err);
 			break;
 		case LINE_ENDLESS:
-			drop_session(s, "endless command line");
-			reply(s, 500, "5.5.2", SLICE("command line too long"));
-			break;
 		case LINE_BARE_LF:
-			drop_session(s, "bare LF in a command");
-			reply(s, 521, "5.5.2", SLICE("bare LF received: lines end in CRLF"));
-			break;
 		case LINE_NO_MEMORY:
-			reply(s, 421, "4.3.2", SLICE("out of memory, please try again later"));
-			s->over = true;
+			line_ends_session(s, what);
 			break;
 		}
 		if (rc == DEFER) {
