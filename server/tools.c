@@ -127,6 +127,8 @@ static int route_one(struct once *o, struct scope *sc, struct address *a, enum r
 	case ROUTE_REROUTED:
 		return 0;
 	case ROUTE_DISCARDED:
+		while (a->parent)
+			a = a->parent;
 		printf("mail to %.*s is discarded\n", SLICE_ARG(a->full));
 		return 0;
 	case ROUTE_FAIL:

@@ -171,6 +171,9 @@ static struct slice untainted(struct scope *sc, struct slice text)
 	return copy.ptr ? copy : SLICE_EMPTY;
 }
 
+/* What a router says to the client of an address that it defers (":defer: text"), in the place of a failure's name. */
+static const struct slice told_by_router = SLICE_INIT("told");
+
 /* An address routed, and asked for at the host it was routed to where that is wanted. */
 static enum rc check_address(struct acl_run *run, struct slice address, bool sender,
 			     const struct verify_words *words, struct slice *user_ret,
@@ -214,6 +217,8 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 		*user_ret = out.user_message.len ? out.user_message
 			    : out.message.len    ? out.message
 						 : run->err->text;
+		if (rc == DEFER && !sender && out.user_message.len)
+			*failure_ret = told_by_router;
 	}
 	if (rc == OK && answer.failure) /* "random": true, and yet worth to be told */
 		*(sender ? &sc->sender_verify_failure : &sc->recipient_verify_failure) =
@@ -255,8 +260,9 @@ static enum acl_test verify_recipient(struct acl_run *run, const struct verify_w
 		if (words->options.no_details)
 			run->user_text = SLICE("Unrouteable address");
 	} else if (rc == DEFER) {
-		run->user_text =
-		    failure_of_callout(user) ? user : SLICE("Could not complete recipient verify");
+		run->user_text = failure_of_callout(user) || failure.ptr == told_by_router.ptr
+				     ? user
+				     : SLICE("Could not complete recipient verify");
 		run->log_text = failure_of_callout(user) || slice_eq(failure, SLICE("quota")) ? run->err->text
 				: user.ptr                                                    ? user
 					   : run->user_text;

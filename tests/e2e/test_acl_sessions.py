@@ -116,10 +116,10 @@ def plain_reply(lines):
     return " | ".join(lines).rstrip()
 
 
-def run_session(command, conf):
+def run_session(command, conf, steps=None, ip="10.1.2.3", macros=()):
     """{step: reply}; a session that was closed has no more."""
     said = {}
-    with subprocess.Popen([command, "-C", conf, "-bh", "10.1.2.3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    with subprocess.Popen([command, "-C", conf, *macros, "-bh", ip], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True) as run:
         def reply():
             lines = []
@@ -132,7 +132,7 @@ def run_session(command, conf):
             return None
 
         try:
-            for step in STEPS:
+            for step in steps or STEPS:
                 if step == ".":
                     if not said.get("DATA", "").startswith("354"):
                         continue

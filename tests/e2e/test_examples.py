@@ -187,7 +187,10 @@ class Examples(SluiceTest):
             "domains": "shop.example: account=joe max_size=20K max_rate=2\nother.example: account=ann\nempty.example: account=ann\n",
             "valiases/shop.example": "sales: info@shop.example, ann@other.example\nold: :fail: moved to new@shop.example\n"
                                      "*: info@shop.example\n",
-            "valiases/other.example": "away: far@elsewhere.test\n", "valiases/empty.example": "", "home/.keep": ""})
+            "valiases/other.example": "away: far@elsewhere.test\n", "valiases/empty.example": "", "home/.keep": "",
+            "localdomains": "shop.example\nother.example\nempty.example\n", "remotedomains": "far.example\n",
+            "secondarymx": "friend.example\n", "vdomainaliases": "old.example: shop.example\n", "dkim/.keep": "",
+            "vfilters/.keep": "", "lists/users@shop.example/.keep": ""})
         cdb(os.path.join(server.dir, "users.cdb"),
             {"info@shop.example": "joe/mail/shop.example/info", "ann@other.example": "ann/mail/other.example/ann"})
         self.owned(os.path.join(server.dir, "home"))
@@ -206,7 +209,7 @@ class Examples(SluiceTest):
     def test_virtual_hosting(self):
         server = self.virtual()
         self.as_exim_has_it(server, "info@shop.example", "info+tag@shop.example", "old@shop.example", "ann@other.example",
-                            "x@other.example", "x@empty.example")
+                            "x@other.example", "x@empty.example", "info@old.example", "users-request@shop.example")
         server.start()
         with Client(server.port) as c:
             c.ehlo()
