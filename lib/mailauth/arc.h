@@ -37,5 +37,8 @@ struct arc_state {
 struct arc_state *arc_state_of(const struct message *message); /* NULL: no ARC fields */
 /* As dkim_header_done(), whose work it goes on with: body hashes are begun. */
 NODISCARD enum rc arc_header_done(struct message *message, struct dkim_state *dkim, struct err *err);
+/* The chain, by its form and its signatures; the message's ARC state has the result. work->index is made here. Parks. As
+ * arc_verify(), which calls it. */
+NODISCARD enum rc arc_evaluate(struct dkim_work *work, struct message *message, struct err *err);
 
 #endif

@@ -169,30 +169,23 @@ static void prefetch_all(struct dkim_work *work, const struct arc_state *arc)
 	}
 }
 
-static enum rc evaluate(struct scope *sc, struct arc_state *arc, const struct mailauth_resolver *resolver,
-			struct err *err)
+enum rc arc_evaluate(struct dkim_work *work, struct message *message, struct err *err)
 {
-	struct dkim_state *dkim = dkim_state_of(sc->message);
-	struct dkim_limits limits;
-	struct dkim_work work = {
-	    .task = sc->task, .arena = &sc->message->arena, .resolver = resolver, .limits = &limits};
+	struct arc_state *arc = arc_state_of(message);
 	bool good = false;
 	enum rc rc;
 
-	arc->domains = list_domains(work.arena, arc);
-	if (!form_is_good(work.arena, arc))
+	arc->domains = list_domains(work->arena, arc);
+	if (!form_is_good(work->arena, arc))
 		return OK;
-	rc = dkim_limits_get(sc, &limits, err);
-	work.index = dkim_fields(sc->message);
-	if (rc != OK)
-		return rc;
-	if (!work.index)
+	work->index = dkim_fields(message);
+	if (!work->index)
 		return err_memory(err);
-	body_hashes_end(&dkim->body);
-	prefetch_all(&work, arc);
-	rc = verify_messages(&work, arc, &good, err);
+	body_hashes_end(&dkim_state_of(message)->body);
+	prefetch_all(work, arc);
+	rc = verify_messages(work, arc, &good, err);
 	if (rc == OK && good)
-		rc = verify_seals(&work, arc, &good, err);
+		rc = verify_seals(work, arc, &good, err);
 	if (rc == OK && good)
 		arc->result = MAILAUTH_PASS;
 	return rc;
@@ -217,7 +210,13 @@ enum rc arc_verify(struct scope *sc, const struct mailauth_resolver *resolver, s
 		auth->arc = arc;
 	}
 	if (!arc->evaluated) {
-		rc = evaluate(sc, arc, resolver, err);
+		struct dkim_limits limits;
+		struct dkim_work work = {
+		    .task = sc->task, .arena = &sc->message->arena, .resolver = resolver, .limits = &limits};
+
+		rc = dkim_limits_get(sc, &limits, err);
+		if (rc == OK)
+			rc = arc_evaluate(&work, sc->message, err);
 		arc->evaluated = rc == OK;
 	}
 	if (rc == OK)
