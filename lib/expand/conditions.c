@@ -248,7 +248,6 @@ const struct expand_condition *const expand_conditions[] = {
     PURE0("queue_running", queue_running_eval),
     PURE1("pam", unsupported_eval),
     PURE1("radius", unsupported_eval),
-    PURE1("ldapauth", unsupported_eval),
     PURE1("pwcheck", unsupported_eval),
     &(const struct expand_condition){"saslauthd", 2, 4, CONDITION_BRACED | CONDITION_PURE, saslauthd_eval},
     NULL,

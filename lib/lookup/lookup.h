@@ -17,7 +17,8 @@ struct lookup_request {
 };
 struct lookup_type {
 	const char *name;
-	bool query; /* query style: no file; otherwise single-key */
+	bool query;  /* query style: no file; otherwise single-key */
+	bool echoes; /* what it returns is the key or a part of it, and as tainted */
 	/* OK: *ret in the task's arena. FAIL: not there. DEFER: could not find out, err says why. May park.
 	 */
 	enum rc (*find)(struct scope *sc, const struct lookup_type *type,
@@ -44,12 +45,14 @@ struct lookup_spec {
 NODISCARD enum rc lookup_spec_parse(struct slice text, struct lookup_spec *spec_ret, struct err *err);
 /* With partial matching and defaults, as the language defines them. In partial matches *wild_ret and
  * *fixed_ret (if not NULL) are the wild and the fixed part of the key: $1 and $2; ptr NULL: unset. file is
- * empty for query types, whose key is the whole query. OK: *ret is clean, in the task's arena. Parks. */
+ * empty for query types, whose key is the whole query. OK: *ret is clean (unless the type echoes), in the task's arena.
+ * Parks. */
 NODISCARD enum rc lookup_find(struct scope *sc, const struct lookup_spec *spec, struct slice file,
 			      struct slice key, struct slice *ret, struct slice *wild_ret,
 			      struct slice *fixed_ret, struct err *err);
 
-extern const struct expand_item *const lookup_items[]; /* ${lookup */
+extern const struct expand_item *const lookup_items[];           /* ${lookup */
+extern const struct expand_condition *const lookup_conditions[]; /* ldapauth */
 extern const struct conf_feature lookup_features[];
 extern const struct conf_group dns_conf_group; /* dns_retrans, dns_retry, dns_use_edns0, dns_dnssec_ok */
 /* The shard's questions to the DNS are asked as this snapshot says: at its start, and after a reload. */

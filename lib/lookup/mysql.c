@@ -170,7 +170,7 @@ static bool is_broken(MYSQL *my)
 	return number >= 2000 && number < 3000;
 }
 
-static enum rc mysql_query_run(struct task *task, void *handle, const char *query, struct sql_text *text,
+static enum rc mysql_query_run(struct task *task, void *handle, const void *query, struct sql_text *text,
 			       bool *broken_ret, struct err *err)
 {
 	int error = 0, status;

@@ -174,7 +174,7 @@ static enum rc take_result(PGresult *result, struct sql_text *text, struct err *
 	}
 }
 
-static enum rc pgsql_query(struct task *task, void *handle, const char *query, struct sql_text *text,
+static enum rc pgsql_query(struct task *task, void *handle, const void *query, struct sql_text *text,
 			   bool *broken_ret, struct err *err)
 {
 	enum rc rc, answer = FAIL;

@@ -108,7 +108,8 @@ static enum rc find(struct finding *f, struct slice key)
 
 	rc = type->find(f->sc, type, &request, f->ret, f->err);
 	if (rc == OK)
-		f->ret->taint = CLEAN; /* the administrator chose what is in there */
+		f->ret->taint =
+		    type->echoes ? key.taint : CLEAN; /* the administrator chose what is in there */
 	return rc;
 }
 

@@ -205,7 +205,7 @@ static bool parse_server(struct slice text, struct sql_server *server)
 }
 
 /* Libraries resolve names by waiting. */
-static enum rc find_address(struct task *task, struct sql_server *server, struct err *err)
+enum rc sql_find_address(struct task *task, struct sql_server *server, struct err *err)
 {
 	struct dns_answer answer = {.count = 0};
 	struct ip_addr ip;
@@ -230,19 +230,25 @@ static enum rc find_address(struct task *task, struct sql_server *server, struct
 
 /* ---- Queries --------------------------------------------------------------------------------- */
 
-static enum rc ask_on(struct task *task, struct connections *all, const struct sql_driver *driver,
-		      struct slice key, struct sql_server *server, const char *query, struct sql_text *text,
-		      bool *next_ret, struct err *err)
+enum rc sql_ask(struct task *task, const struct sql_driver *driver, struct slice key,
+		struct sql_server *server, const void *query, struct sql_text *text, bool *next_ret,
+		bool *used_ret, struct err *err)
 {
-	struct connection *c = idle_take(all, driver, key);
-	bool fresh = !c, broken = false;
+	struct connections *all = connections_of(task->shard);
 	uint64_t saved = task->until;
+	struct connection *c;
+	bool broken = false;
 	enum rc rc = OK;
 
-	*next_ret = false;
-	if (fresh) {
+	*next_ret = *used_ret = false;
+	if (!all)
+		return err_memory(err);
+	close_stale(task->shard, all);
+	c = idle_take(all, driver, key);
+	*used_ret = c;
+	if (!c) {
 		task->until = task_until(task, SQL_CONNECT_TIMEOUT_MS);
-		rc = find_address(task, server, err);
+		rc = sql_find_address(task, server, err);
 		if (rc == OK)
 			rc = connection_open(task, all, driver, key, server, &c, err);
 		task->until = saved;
@@ -267,12 +273,11 @@ enum rc sql_find(struct scope *sc, const struct sql_driver *driver, struct slice
 {
 	struct servers servers = {
 	    .name = driver->name, .form = "host/database/user/password", .configured = configured};
-	struct connections *all = connections_of(sc->task->shard);
 	struct slice query, item;
 	const char *text;
 	enum rc rc;
 
-	rc = all ? servers_choose(&servers, request, &query, err) : err_memory(err);
+	rc = servers_choose(&servers, request, &query, err);
 	if (rc != OK)
 		return rc;
 	text = arena_cstr(sc->task->arena, query);
@@ -280,16 +285,15 @@ enum rc sql_find(struct scope *sc, const struct sql_driver *driver, struct slice
 		return err_memory(err);
 	if (slice_find(query, '\0') >= 0)
 		return err_set(err, DEFER, "%s: a NUL in the query", driver->name);
-	close_stale(sc->task->shard, all);
 	while ((rc = servers_next(sc, &servers, &item, err)) == OK) {
 		struct sql_text rows = {.out = str_make(sc->task->arena)};
 		struct sql_server server;
-		bool next;
+		bool next, used;
 
 		if (!parse_server(item, &server))
 			return err_set(err, DEFER, "%s: item %u of the servers is not %s", driver->name,
 				       servers.count, servers.form);
-		rc = ask_on(sc->task, all, driver, item, &server, text, &rows, &next, err);
+		rc = sql_ask(sc->task, driver, item, &server, text, &rows, &next, &used, err);
 		if (rc == OK) {
 			*ret = str_slice(&rows.out);
 			return ret->ptr ? OK : err_memory(err);

@@ -15,6 +15,7 @@ struct sql_server {
 	struct slice database, user, password;
 	struct slice
 	    address; /* the host's, found without waiting for a resolver inside the library; empty: none is needed */
+	const void *more; /* the driver's */
 };
 
 /* Longest wait for a connection and for a query. */
@@ -26,9 +27,9 @@ struct sql_driver {
 	/* Connects. The handle is the driver's. DEFER: err says why, without the password. Parks. */
 	enum rc (*open)(struct task *task, const struct sql_server *server, void **handle_ret,
 			struct err *err);
-	/* One query. OK: text->out has what is to be returned; FAIL: no row. DEFER: err says why; *broken_ret: the
+	/* One query (SQL: a text). OK: text->out has what is to be returned; FAIL: no row. DEFER: err says why; *broken_ret: the
 	 * connection cannot be used again, and another server may be tried. Parks. */
-	enum rc (*query)(struct task *task, void *handle, const char *query, struct sql_text *text,
+	enum rc (*query)(struct task *task, void *handle, const void *query, struct sql_text *text,
 			 bool *broken_ret, struct err *err);
 	void (*close)(void *handle); /* does not wait */
 };
@@ -36,6 +37,14 @@ struct sql_driver {
 /* The find() of an SQL type. */
 NODISCARD enum rc sql_find(struct scope *sc, const struct sql_driver *driver, struct slice configured,
 			   const struct lookup_request *request, struct slice *ret, struct err *err);
+/* One query to one server, over a connection that was opened for the same key or a new one. *next_ret: another server may be
+ * tried; *used_ret: the connection had served before (so a server that has gone and come back is worth a second try). For
+ * SQL, query is a text that ends with a NUL. Parks. */
+NODISCARD enum rc sql_ask(struct task *task, const struct sql_driver *driver, struct slice key,
+			  struct sql_server *server, const void *query, struct sql_text *text, bool *next_ret,
+			  bool *used_ret, struct err *err);
+/* Fills in server->address, by the system's means. Parks. */
+NODISCARD enum rc sql_find_address(struct task *task, struct sql_server *server, struct err *err);
 /* Waits until the descriptor can be read or written, as wanted (WATCH_READ | WATCH_WRITE). DEFER: deadline. Parks. */
 NODISCARD enum rc sql_wait(struct task *task, int fd, unsigned events, unsigned *events_ret, struct err *err);
 void sql_done(struct shard *shard);

@@ -29,18 +29,33 @@ REFUSED_FILE(dbmnz);
 REFUSED_FILE(nis);
 REFUSED_FILE(nis0);
 REFUSED_QUERY(ibase);
-REFUSED_QUOTED(ldap, quote_ldap);
 REFUSED_QUERY(ldapauth);
-REFUSED_QUOTED(ldapdn, quote_ldap);
-REFUSED_QUOTED(ldapm, quote_ldap);
 REFUSED_QUOTED(nisplus, quote_nisplus);
 REFUSED_QUERY(nmh);
 REFUSED_QUOTED(oracle, quote_oracle);
-REFUSED_QUERY(psl);
 REFUSED_QUERY(readsock);
-REFUSED_QUERY(regdom);
 REFUSED_QUERY(whoson);
 /* Of a build without the library. */
+#ifndef SLUICE_LDAP
+REFUSED_QUOTED(ldap, quote_ldap);
+REFUSED_QUOTED(ldapdn, quote_ldap);
+REFUSED_QUOTED(ldapm, quote_ldap);
+#define lookup_ldap   refused_ldap
+#define lookup_ldapdn refused_ldapdn
+#define lookup_ldapm  refused_ldapm
+
+static enum rc ldapauth_eval(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)
+{
+	(void)sc;
+	(void)call;
+	(void)ret;
+	return err_set(err, FAIL, "support for \"ldapauth\" not compiled");
+}
+
+static const struct expand_condition condition_ldapauth = {
+    .name = "ldapauth", .arg_min = 1, .arg_max = 1, .eval = ldapauth_eval};
+const struct expand_condition *const lookup_conditions[] = {&condition_ldapauth, NULL};
+#endif
 #ifndef SLUICE_MYSQL
 REFUSED_QUOTED(mysql, quote_mysql);
 #define lookup_mysql refused_mysql
@@ -51,17 +66,23 @@ REFUSED_QUOTED(pgsql, quote_pgsql);
 #endif
 
 const struct lookup_type *const lookup_types[] = {
-    &lookup_cdb,      &refused_dbm,        &refused_dbmjz,
-    &refused_dbmnz,   &lookup_dnsdb,       &lookup_dsearch,
-    &refused_ibase,   &lookup_iplsearch,   &lookup_json,
-    &refused_ldap,    &refused_ldapauth,   &refused_ldapdn,
-    &refused_ldapm,   &lookup_lmdb,        &lookup_lsearch,
-    &lookup_mysql,    &refused_nis,        &refused_nis0,
-    &refused_nisplus, &refused_nmh,        &lookup_nwildlsearch,
-    &refused_oracle,  &lookup_passwd,      &lookup_pgsql,
-    &refused_psl,     &refused_readsock,   &lookup_redis,
-    &refused_regdom,  &lookup_spf,         &lookup_sqlite,
-    &refused_whoson,  &lookup_wildlsearch, NULL,
+    &lookup_cdb,          &refused_dbm,
+    &refused_dbmjz,       &refused_dbmnz,
+    &lookup_dnsdb,        &lookup_dsearch,
+    &refused_ibase,       &lookup_iplsearch,
+    &lookup_json,         &lookup_ldap,
+    &refused_ldapauth,    &lookup_ldapdn,
+    &lookup_ldapm,        &lookup_lmdb,
+    &lookup_lsearch,      &lookup_mysql,
+    &refused_nis,         &refused_nis0,
+    &refused_nisplus,     &refused_nmh,
+    &lookup_nwildlsearch, &refused_oracle,
+    &lookup_passwd,       &lookup_pgsql,
+    &lookup_psl,          &refused_readsock,
+    &lookup_redis,        &lookup_regdom,
+    &lookup_spf,          &lookup_sqlite,
+    &lookup_testdb,       &refused_whoson,
+    &lookup_wildlsearch,  NULL,
 };
 
 const struct lookup_type *lookup_type_find(struct slice name)

@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 import dns_world
-from differential_be import answers, explained, failed
+from differential_be import answers, failed
 
 ZONE = {
     # client addresses
@@ -230,6 +230,12 @@ def cdb_bytes(rows):
         tail += b"".join(h.to_bytes(4, "little") + p.to_bytes(4, "little") for h, p in slots)
         at += 8 * size
     return head + records + tail
+
+
+def explained():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "differences.md")
+    with open(path, encoding="utf-8", errors="surrogateescape") as f:
+        return {line[4:].rstrip("\n") for line in f if line.startswith("    ")}
 
 
 class World:

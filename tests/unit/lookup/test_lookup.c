@@ -13,6 +13,8 @@ static void prepare(struct harness *h)
 		  "\"q k\\\"x\\t\" : qv\n\"unterminated: zz\nkey5 :: colon\nKEY6:v6\n: emptykey\nkey7:  \n"
 		  "key8:a\r\n key9 : b\n\tt\nempty:\n  rest\ndup: first\ndup: second\n#no: x\n\"#yes\": y\n"
 		  "\"a:b\": c\n  d\n\"\\x41\\102\" oct\nlast: end");
+	text_make(h, "psl", "// a comment\ncom\nco.uk\nuk\n*.ck\n!www.ck\n");
+	text_make(h, "notpsl", "// nothing but words in a comment\n");
 	text_make(h, "comments", "k: a\n\n# not data\n  b\n");
 	text_make(h, "partial",
 		  "*.a.b: pab\n*: def\nx.y: exact\n.d.e: dot\nf.g: bare\n*@m.n: at\nu@m.n: full\n*.z: one\n");
@@ -197,6 +199,45 @@ static void check_patterns(struct harness *h)
 	rows_check(h, rows, ARRAY_COUNT(rows));
 }
 
+static void check_domains(struct harness *h)
+{
+	static const struct row rows[] = {
+	    OURS("${lookup{www.example.com}regdom{@D/psl}{<$value>}{no}}", "<example.com>"),
+	    OURS("${lookup{A.B.Example.CO.UK.}regdom{@D/psl}{<$value>}{no}}", "<example.co.uk>"),
+	    OURS("${lookup{co.uk}regdom{@D/psl}{<$value>}{no}}", "no"),
+	    OURS("${lookup{a.b.c.ck}regdom{@D/psl}{<$value>}{no}}", "<b.c.ck>"),
+	    OURS("${lookup{a.www.ck}regdom{@D/psl}{<$value>}{no}}", "<www.ck>"),
+	    OURS("${lookup{www.example.com}psl{@D/psl}{<$value>}{no}}", "<com>"),
+	    OURS("${lookup{example.co.uk}psl{@D/psl}{<$value>}{no}}", "<co.uk>"),
+	    OURS("${lookup{a.unlisted}psl{@D/psl}{<$value>}{no}}", "<unlisted>"),
+	    OURS("${lookup{}psl{@D/psl}{<$value>}{no}}", "no"),
+	    OURS("${lookup{...}regdom{@D/psl}{<$value>}{no}}", "no"),
+	    OURS("${lookup{a\\0b.com}regdom{@D/psl}{<$value>}{no}}", "no"),
+	    OURS("${lookup{a.com}regdom{@D/notpsl}}", "DEFER: "),
+	    OURS("${lookup{a.com}regdom{@D/none}}", "DEFER: failed to open"),
+	    OURS("${lookup testdb{some key}{<$value>}{no}}", "<some key>"),
+	    OURS("${lookup testdb{fail}{<$value>}{no}}", "no"),
+	    OURS("${lookup testdb{nocache}}", "nocache"),
+	    OURS("${lookup testdb{defer}}",
+		 "DEFER: lookup of \"defer\" gave DEFER: testdb lookup forced DEFER"),
+	    OURS("${lookup{a}dbm{@D/ls}}",
+		 "DEFER: lookup of \"a\" gave DEFER: lookup type \"dbm\" is not built into this server"),
+	    OURS("${lookup whoson{a}}", "DEFER: lookup of \"a\" gave DEFER: lookup type \"whoson\" is not"),
+	    /* Keys that no file has, and none that ends anything. */
+	    OURS("${lookup{key\\0}lsearch{@D/ls}{<$value>}{no}}", "no"),
+	    ROW("${lookup{key\\nkey2}lsearch{@D/ls}{<$value>}{no}}", "no"),
+	    ROW("${lookup{key\"}lsearch{@D/ls}{<$value>}{no}}", "no"),
+	};
+
+	rows_check(h, rows, ARRAY_COUNT(rows));
+}
+
+static void test_domains(void **state)
+{
+	(void)state;
+	harness_run(HARNESS_CONF, prepare, check_domains);
+}
+
 static void test_files(void **state)
 {
 	(void)state;
@@ -231,6 +272,13 @@ static void check_taint(struct harness *h)
 	    lookup_find(&h->scope, &spec, slice_tainted(file), SLICE("key2"), &value, NULL, NULL, &err),
 	    DEFER);
 	assert_true(slice_starts(err.text, SLICE("Tainted filename for search: '")));
+	/* What comes back is a stranger's text: no file is named by it. */
+	assert_int_equal(lookup_spec_parse(SLICE("regdom"), &spec, &err), OK);
+	assert_int_equal(lookup_find(&h->scope, &spec, with_dir(h, "@D/psl"), slice_tainted(SLICE("x.a.com")),
+				     &value, NULL, NULL, &err),
+			 OK);
+	assert_true(slice_eq(value, SLICE("a.com")));
+	assert_int_equal(value.taint, TAINTED);
 	assert_int_equal(lookup_spec_parse(SLICE("dsearch"), &spec, &err), OK);
 	assert_int_equal(
 	    lookup_find(&h->scope, &spec, slice_tainted(file), SLICE("key2"), &value, NULL, NULL, &err),
@@ -399,9 +447,9 @@ static void test_together(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_files),    cmocka_unit_test(test_defaults), cmocka_unit_test(test_patterns),
-	    cmocka_unit_test(test_quotes),   cmocka_unit_test(test_taint),    cmocka_unit_test(test_change),
-	    cmocka_unit_test(test_versions), cmocka_unit_test(test_together),
+	    cmocka_unit_test(test_files),    cmocka_unit_test(test_domains),  cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_patterns), cmocka_unit_test(test_quotes),   cmocka_unit_test(test_taint),
+	    cmocka_unit_test(test_change),   cmocka_unit_test(test_versions), cmocka_unit_test(test_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
