@@ -408,6 +408,10 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 			return rc;
 		if (rc == RC_UNKNOWN && flags->ignore_unknown)
 			continue;
+		/* The flags are for what the DNS does not tell; a mistake, or what became of another list, is none
+		 * of that. */
+		if (rc == DEFER && (entry->kind == ENTRY_BAD || entry->kind == ENTRY_NAMED))
+			return rc;
 		if (rc == DEFER && flags->ignore_defer)
 			continue;
 		/* Lines of a file leave it to the list that they stand in: the answer is for all of it. */
