@@ -128,16 +128,14 @@ static struct slice downconvert(struct arena *arena, struct slice address)
 static enum rc wants_downconvert(struct scope *sc, const struct transport *transport, unsigned extensions,
 				 bool *ret, struct err *err)
 {
-	int64_t value = 0;
+	struct slice text = SLICE_EMPTY;
+	int64_t value = sc->message->utf8_downconvert, number;
 	enum rc rc = OK;
 
-	if (sc->message->smtputf8 || sc->message->utf8_downconvert) {
-		value = sc->message->utf8_downconvert;
-		if (transport_is_smtp(transport))
-			rc = expand_option_int(sc,
-					       ((const struct smtp_transport *)transport)->utf8_downconvert,
-					       value, &value, err);
-	}
+	if ((sc->message->smtputf8 || value) && transport_is_smtp(transport))
+		rc = expand_option(sc, ((const struct smtp_transport *)transport)->utf8_downconvert, &text, err);
+	if (rc == OK && parse_i64(slice_trim(text), &number))
+		value = number;
 	*ret = value == 1 || (value == -1 && !(extensions & SMTP_EXT_UTF8));
 	return rc == FAIL ? DEFER : rc;
 }
