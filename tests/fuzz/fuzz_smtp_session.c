@@ -100,8 +100,17 @@ static struct language words = {
     .lookup_quote = lookup_quote,
 };
 static const struct conf_group *const groups[] = {
-    &log_conf_group,   &message_conf_group,   &expand_conf_group, &lookup_conf_group,  &match_conf_group,
-    &route_conf_group, &transport_conf_group, &smtp_conf_group,   &deliver_conf_group, NULL,
+    &log_conf_group,
+    &message_conf_group,
+    &expand_conf_group,
+    &lookup_conf_group,
+    &match_conf_group,
+    &route_conf_group,
+    &transport_conf_group,
+    &smtp_conf_group,
+    &smtp_tls_conf_group,
+    &deliver_conf_group,
+    NULL,
 };
 static const struct conf_section *const sections[] = {
     &acl_conf_section, &route_conf_section, &transport_conf_section, &retry_conf_section, NULL,
