@@ -189,6 +189,36 @@ static void bench_small(struct bench *b)
 	    QUESTIONS);
 }
 
+/* The same items as lines of files that lists name. */
+static void bench_list_file(struct bench *b, const char *what, enum conf_list_kind kind, question *f)
+{
+	double before = heap_mib(), start;
+	const struct match_list *list;
+	char line[100];
+	FILE *out = fopen(b->path, "w");
+
+	check(out != NULL, "no temporary file");
+	for (uint32_t i = 0; i < (kind == LIST_HOST ? NETS : NAMES); i++) {
+		if (kind == LIST_HOST)
+			net_make(line, i);
+		else
+			name_make(line, i, true);
+		fprintf(out, "%s\n", line);
+	}
+	check(fclose(out) == 0, "no temporary file");
+	usleep(50 * 1000); /* so that its time is not that of now: then it would be read once more */
+	list = match_compile(NULL, &b->lists, kind, slice_of(b->path));
+	check(list != NULL, "out of memory");
+	start = seconds();
+	check(f(b, list, 1, true) == OK, "an item that is not found");
+	printf("%-34s %9.0f ms to read      %6.1f MiB\n", what, (seconds() - start) * 1e3,
+	       heap_mib() - before);
+	ask(b, "  in it", f, list, true, QUESTIONS / 4);
+	ask(b, "  not in it", f, list, false, QUESTIONS / 4);
+	arena_clear(&b->arena);
+	unlink(b->path);
+}
+
 static void bench_file(struct bench *b)
 {
 	FILE *f = fopen(b->path, "w");
@@ -250,6 +280,8 @@ static void bench_run(void *arg)
 
 	bench_small(b);
 	bench_lists(b);
+	bench_list_file(b, "domain list, a file of 1,000,000", LIST_DOMAIN, ask_domain);
+	bench_list_file(b, "host list, a file of 100,000", LIST_HOST, ask_host);
 	bench_file(b);
 	bench_lmdb(b);
 	shard_stop(b->shard);
