@@ -60,7 +60,7 @@ static struct {
 	"smtp_max_synprot_errors = 30\nsmtp_max_unknown_commands = 20\ncheck_spool_space = 0\ncheck_spool_inodes = 0\n"        \
 	"acl_smtp_helo = helo\nacl_smtp_mail = mail\nacl_smtp_rcpt = rcpt\nacl_smtp_predata = predata\nacl_smtp_data = data\n" \
 	"acl_smtp_vrfy = accept\nacl_smtp_notquit = accept\nacl_smtp_quit = accept\ndsn_advertise_hosts = *\n"                 \
-	"smtp_accept_max_nonmail = 50\n"
+	"smtp_accept_max_nonmail = 50\ntls_advertise_hosts =\n"
 #define POLICY                                                                                                                 \
 	"begin acl\n"                                                                                                          \
 	"helo:\n deny condition = ${if eq{$sender_helo_name}{refused}}\n message = no $sender_helo_name\n accept\n"            \
