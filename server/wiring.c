@@ -49,8 +49,8 @@ static const struct conf_section *const sections[] = {
 };
 
 static const struct conf_feature *const features[] = {
-    expand_features, lookup_features,  route_features, transport_features,
-    smtp_features,   message_features, NULL,
+    expand_features, lookup_features,  route_features,    transport_features,
+    smtp_features,   message_features, mailauth_features, NULL,
 };
 
 static void macros(struct conf *conf)

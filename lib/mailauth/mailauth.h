@@ -263,6 +263,7 @@ struct dkim_signer {
 /* The usual list: _DKIM_SIGN_HEADERS, and with "+" before each name _DKIM_OVERSIGN_HEADERS. */
 extern const char dkim_sign_headers[];
 void mailauth_macros(struct conf *conf);
+extern const struct conf_feature mailauth_features[];
 /* Asks for the body hash that the signature needs; all are asked for before mailauth_text_read() goes through the body. Does not
  * park. DEFER: no memory. */
 NODISCARD enum rc dkim_sign_prepare(struct mailauth_text *text, const struct dkim_signer *signer,

@@ -29,3 +29,8 @@ const struct conf_group mailauth_conf_group = {
     .options = rows,
     .option_count = sizeof(rows) / sizeof(*rows),
 };
+
+const struct conf_feature mailauth_features[] = {
+    {"_HAVE_DKIM", "DKIM"}, {"_CRYPTO_SIGN_ED25519", NULL}, {"_HAVE_SPF", "SPF"}, {"_HAVE_ARC", "ARC"},
+    {NULL, NULL},
+};

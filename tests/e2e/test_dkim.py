@@ -52,7 +52,7 @@ def ed25519_key():
     private = subprocess.run(["openssl", "pkey", "-outform", "DER"], input=pem, capture_output=True, check=True).stdout
     public = subprocess.run(["openssl", "pkey", "-pubout", "-outform", "DER"], input=pem, capture_output=True,
                             check=True).stdout
-    return base64.b64encode(private[-32:]), base64.b64encode(public[-32:]).decode()
+    return base64.b64encode(private[-32:]), base64.b64encode(public[-32:]).decode(), pem
 
 
 MESSAGE = (b"From: Joe <joe@football.test>\r\nTo: alice@test\r\nSubject: Is dinner  ready?\r\n"
@@ -70,7 +70,7 @@ class DkimTest(SluiceTest):
         cls.program = harness.SLUICE
         harness.SLUICE = cls.dns.wrap(os.path.abspath(cls.program))
         cls.rsa, cls.rsa_public = rsa_key()
-        cls.ed, cls.ed_public = ed25519_key()
+        cls.ed, cls.ed_public, cls.ed_pem = ed25519_key()
         cls.short, cls.short_public = rsa_key(768)
         cls.dns.zone.update({
             ("rsa._domainkey.football.test", "TXT"): [f"v=DKIM1; k=rsa; p={cls.rsa_public}"],
@@ -283,6 +283,83 @@ class DkimTest(SluiceTest):
             client.message(MESSAGE, rcpts=["x@elsewhere.test"])
         server.wait_log("== x@elsewhere.test .*dkim_strict is set")
         self.assertEqual(sink.messages, [])
+
+    def test_sign_from_disk(self):
+        """A message that was queued, and read back from the spool by another process, is signed as well as one in memory."""
+        server, sink = self.relay(self.SIGN, extra="queue_only\n")
+        message = MESSAGE + b"line  of text\t \r\n" * 60000
+        with server.client() as client:
+            client.ehlo()
+            client.message(message, rcpts=["x@elsewhere.test"])
+        server.wait_log(" <= ")
+        server.stop()
+        server.start()
+        server.run("-qf", check=0)
+        wire = sink.wait(1)[-1][2]
+        self.assertTrue(dkim.verify(wire, dnsfunc=self.lookup))
+
+    # ---- Exim ------------------------------------------------------------------------------------------------------
+
+    ORACLE = """
+exim_path = ORACLE
+primary_hostname = exim.test
+spool_directory = FOLDER
+log_file_path = FOLDER/log-%s
+log_selector = +dkim_verbose
+keep_environment =
+tls_advertise_hosts =
+acl_smtp_rcpt = accept
+begin routers
+all:
+  driver = manualroute
+  transport = out
+  route_list = * 127.0.0.1
+  self = send
+begin transports
+out:
+  driver = smtp
+  port = SINKPORT
+  allow_localhost
+  hosts_try_fastopen = :
+OPTIONS
+"""
+
+    @unittest.skipUnless(os.environ.get("SLUICE_ORACLE") and os.getuid() == 0, "needs Exim and root")
+    def test_exim(self):
+        """Exim verifies what is signed here, and we what Exim signs: header and body forms, both algorithms, its lists of names."""
+        oracle = os.environ["SLUICE_ORACLE"]
+        run = self.dns.wrap(os.path.abspath(oracle))
+        exim_sink = self.sink()
+        receiver = self.serve()
+        for options in (self.SIGN, self.SIGN + "  dkim_canon = simple\n", self.SIGN + "  dkim_timestamps = 1000\n",
+                        self.SIGN + "  dkim_sign_headers = +From:=Received:Subject:X-None\n",
+                        self.SIGN.replace("= rsa", "= ed").replace("KEYFILE", self.folder + "/ed.pem"),
+                        self.SIGN + "  dkim_identity = @football.test\n"):
+            with self.subTest(options):
+                with open(os.path.join(self.folder, "ed.pem"), "wb") as f:
+                    f.write(self.ed_pem)
+                os.chmod(os.path.join(self.folder, "ed.pem"), 0o644)
+                server, sink = self.relay(options)
+                wire = self.passed(server, sink, b"Received: by x\r\nReceived: by y\r\n" + MESSAGE)
+                folder = tempfile.mkdtemp(prefix="sluice-exim-")
+                self.addCleanup(shutil.rmtree, folder, True)
+                os.chmod(folder, 0o777)
+                config = os.path.join(folder, "config")
+                key = os.path.join(self.folder, "rsa.pem")
+                with open(config, "w") as f:
+                    f.write(self.ORACLE.replace("ORACLE", oracle).replace("FOLDER", folder)
+                            .replace("SINKPORT", str(exim_sink.port)).replace("OPTIONS", options.replace("KEYFILE", key)))
+                before = len(exim_sink.messages)
+                stuffed = re.sub(rb"(?m)^\.", b"..", wire)
+                subprocess.run([run, "-C", config, "-bs", "-odf", "-oMa", "127.0.0.1"], capture_output=True, timeout=60,
+                               input=b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n" + stuffed +
+                               b".\r\nQUIT\r\n")
+                with open(os.path.join(folder, "log-main")) as f:
+                    log = f.read()
+                self.assertIn("[verification succeeded]", log)
+                theirs = exim_sink.wait(before + 1)[-1][2]
+                self.assertEqual(len(self.signatures(theirs)), 2)
+                self.assertIn("status=pass:pass", self.lines(receiver, theirs))
 
     def test_key_file_changes(self):
         """A key file is read again once it has changed."""
