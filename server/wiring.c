@@ -13,13 +13,15 @@ static const struct variable_table *const variables[] = {
     &smtp_variables,      &smtp_auth_variables,
     &deliver_variables,   &filter_variables,
     &dkim_variables,      &spf_variables,
-    &arc_variables,       NULL,
+    &arc_variables,       &srs_variables,
+    NULL,
 };
 static const struct expand_item *const *const items[] = {expand_items, lookup_items, acl_items,
-							 mailauth_items, NULL};
+							 mailauth_items, srs_items,     NULL};
 static const struct expand_operator *const *const operators[] = {expand_operators, NULL};
 static const struct expand_condition *const *const conditions[] = {expand_conditions, lookup_conditions,
-								   match_conditions, acl_conditions, NULL};
+								   match_conditions, acl_conditions,
+								   srs_conditions, NULL};
 
 struct language server_language = {
     .variables = variables,

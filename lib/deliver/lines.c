@@ -90,6 +90,11 @@ static void add_envelope(struct str *line, struct attempt *a, const struct addre
 		str_add(line, address->errors_to.ptr ? address->errors_to : a->m->sender);
 		str_addc(line, '>');
 	}
+	if (address->srs_sender.ptr) {
+		str_addz(line, " SRS=<");
+		str_add(line, address->srs_sender);
+		str_addc(line, '>');
+	}
 }
 
 static void add_drivers(struct str *line, struct address *address)

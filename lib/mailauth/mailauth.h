@@ -291,6 +291,106 @@ NODISCARD enum rc arc_sign(struct mailauth_text *text, const struct arc_signer *
 /* Frees what the shard keeps for this room, when it ends. */
 void mailauth_done(struct shard *shard);
 
+/* ---- DMARC ------------------------------------------------------------------------------------------------------ */
+
+enum { DMARC_FO_ANY = 1, DMARC_FO_DKIM = 2, DMARC_FO_SPF = 4 };
+/* A policy record (RFC 9989, section 4.7). Letters: n(one), q(uarantine), r(eject); 0: not given. */
+struct dmarc_record {
+	char p, sp, np;
+	char adkim, aspf; /* r, s */
+	char psd;	  /* y, n, u */
+	bool testing;	  /* t=y */
+	bool unusable;	  /* no valid request, and nobody to tell: as if it were not there */
+	unsigned pct;	  /* gone from RFC 9989; kept for reports */
+	unsigned fo;	  /* DMARC_FO_...; 0: when both fail */
+	struct slice rua, ruf;
+};
+enum dmarc_status {
+	DMARC_UNCHECKED,
+	DMARC_ACCEPT,
+	DMARC_NONE,
+	DMARC_NORECORD,
+	DMARC_NOFROM,
+	DMARC_TEMPERROR,
+	DMARC_QUARANTINE,
+	DMARC_REJECT,
+	DMARC_OFF
+};
+struct slice dmarc_status_word(enum dmarc_status status);
+#define DMARC_FROM_MAX 10
+/* What has been found out about a message. Domains in lower-case ASCII. */
+struct dmarc_query {
+	const struct slice *from; /* of From:, each once */
+	unsigned from_count;
+	enum mailauth_result spf;
+	struct slice spf_domain; /* of MAIL FROM, or HELO */
+	const struct dkim_result *dkim;
+	unsigned dkim_count;
+	/* Policies by RFC 7489, with organisational domains of a public suffix list; NULL: by RFC 9989, up the tree. Asked after
+	 * parks: it may not keep what it points to. */
+	struct slice (*org)(void *arg, struct arena *arena, struct slice domain);
+	void *arg;
+};
+struct dmarc_result {
+	enum dmarc_status status;
+	struct slice from;	  /* the domain that decided */
+	struct slice used_domain; /* where its record is; empty: nowhere */
+	struct dmarc_record record;
+	char policy; /* n, q, r as published for this domain; 0: none */
+	bool align_spf, align_dkim;
+	struct slice problem; /* with TEMPERROR, or a status that needs a reason */
+};
+/* OK, whatever the result is; CANCELLED. With several From: domains (which RFC 9989 leaves to us) the strictest result of RFC 7489
+ * section 6.6.1. At most 8 questions a domain and walk. Strings live in the query's strings or in task->arena. Parks. */
+NODISCARD enum rc dmarc_check(struct task *task, const struct mailauth_resolver *resolver,
+			      const struct dmarc_query *query, struct dmarc_result *ret);
+
+/* Checks the scope's message once, its header complete; writes the history file, if there is one. OK; DEFER: no memory; CANCELLED.
+ * Parks. */
+NODISCARD enum rc dmarc_evaluate(struct scope *sc, const struct mailauth_resolver *resolver, struct err *err);
+/* NULL: not checked. Strings live as long as the message. */
+const struct dmarc_result *dmarc_result_get(const struct message *message);
+/* "dmarc_disable_verify" and "dmarc_enable_forensic". */
+void dmarc_control(struct message *message, bool disable, bool forensic);
+/* A failure report that somebody is to be sent: asked after the ACL that checked, again and again. false: no more. The text is a whole
+ * message with LF line ends, in sc->task->arena. Parks. */
+struct dmarc_report {
+	struct slice sender, recipient, text;
+};
+NODISCARD bool dmarc_report_next(struct scope *sc, const struct mailauth_resolver *resolver,
+				 struct dmarc_report *ret);
+extern const struct variable_table dmarc_variables;
+/* Frees what the shard keeps. */
+void dmarc_done(struct shard *shard);
+
+/* ---- SRS ------------------------------------------------------------------------------------------------------ */
+
+extern const struct expand_item *const srs_items[];	      /* ${srs_encode */
+extern const struct expand_condition *const srs_conditions[]; /* inbound_srs */
+extern const struct variable_table srs_variables;
+
+/* Senders rewritten by redirect routers (option srs), as libsrs_alt did it. */
+#define SRS_SECRETS_MAX 10
+struct srs_settings {
+	struct slice secrets[SRS_SECRETS_MAX]; /* the first signs, all verify */
+	unsigned secret_count;
+	int64_t maxage, hashlength, hashmin; /* days, characters; hashmin -1: as hashlength */
+	bool usehash, usetimestamp;
+};
+/* What the main options say. DEFER: they do not fit together (the panic log knows), or could not be expanded. May park. */
+NODISCARD enum rc srs_settings(struct scope *sc, struct srs_settings *ret, struct err *err);
+/* The sender with the alias' domain; today is days since the epoch. key: of a database, in the place of the sender; ptr NULL:
+ * none. FAIL: no sender that could be; DEFER: no memory. */
+NODISCARD enum rc srs_forward(struct arena *arena, const struct srs_settings *settings, uint64_t today,
+			      struct slice sender, struct slice alias, struct slice key, struct slice *ret);
+/* The key under which a database keeps a sender. */
+NODISCARD enum rc srs_key(struct arena *arena, const struct srs_settings *settings, struct slice sender,
+			  struct slice *ret);
+enum srs_verdict { SRS_OK, SRS_NOT /* or malformed */, SRS_BAD /* hash, stamp */, SRS_TROUBLE };
+/* The way back: the address that the rewritten one stands for, or, with database, its key. */
+enum srs_verdict srs_reverse(struct arena *arena, const struct srs_settings *settings, uint64_t today,
+			     struct slice address, bool database, struct slice *ret);
+
 /* Main options of this room. */
 extern const struct conf_group mailauth_conf_group;
 struct mailauth_options {

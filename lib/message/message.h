@@ -404,6 +404,7 @@ struct address {
 	struct slice local_part_data, domain_data; /* of list matches; ptr NULL: unset */
 	struct slice address_data, self_hostname, home, current_directory;
 	struct slice errors_to;                /* ptr NULL: the message's sender */
+	struct slice srs_sender;               /* what SRS made of the sender, for the log; ptr NULL: nothing */
 	struct slice file, pipe;               /* ptr NULL; made by redirection: "/path" or "|command" */
 	struct acl_variable *router_variables; /* $r_x */
 	struct address *parent;
@@ -457,6 +458,7 @@ struct scope {
 	    lookup_dnssec_authenticated; /* "yes", "no": by the last question to the DNS that wanted to know */
 	int run_code;                    /* $runrc */
 	struct slice prvscheck_address, prvscheck_keynum, prvscheck_result;
+	struct slice srs_recipient, srs_orig_recipient, srs_orig_sender, srs_db_address, srs_db_key;
 	/* Results that conditions leave behind: */
 	struct slice host_data, domain_data, local_part_data, sender_data, recipient_data, acl_verify_message;
 	struct slice dnslist_domain, dnslist_matched, dnslist_text, dnslist_value;

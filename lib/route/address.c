@@ -61,6 +61,7 @@ struct address *address_child(struct arena *arena, struct address *parent, struc
 	child->address_data = parent->address_data;
 	child->router_variables = parent->router_variables;
 	child->errors_to = parent->errors_to;
+	child->srs_sender = parent->srs_sender;
 	child->dsn_flags = parent->dsn_flags;
 	child->orcpt = parent->orcpt;
 	child->ignore_errors = parent->ignore_errors;

@@ -58,6 +58,11 @@ static const struct conf_option redirect_options[] = {
     OPT_EXPAND(D, sieve_useraddress, NULL, NULL),
     OPT_EXPAND(D, sieve_vacation_directory, NULL, NULL),
     OPT_BOOL(D, skip_syntax_errors, "no", "malformed items are left out"),
+    OPT_STRING(D, srs, NULL, "forward, reverse or reverseandforward: senders rewritten, and back"),
+    OPT_EXPAND(D, srs_alias, NULL, "the domain of rewritten senders; unset: the address's own"),
+    OPT_EXPAND(D, srs_condition, NULL, "whether srs is done"),
+    OPT_EXPAND(D, srs_dbinsert, NULL, "expanded to keep $srs_db_address under $srs_db_key"),
+    OPT_EXPAND(D, srs_dbselect, NULL, "the sender that is kept under $srs_db_key"),
     OPT_EXPAND(D, syntax_errors_text, NULL, "begins the message to syntax_errors_to"),
     OPT_STRING(D, syntax_errors_to, NULL, "who is told of malformed items"),
 };
@@ -90,6 +95,9 @@ static enum rc redirect_check(struct conf *conf, void *instance, struct err *err
 		    !slice_eq(expansion_text(d->router.unseen), SLICE("false")))
 			return err_set(err, FAIL, "\"unseen\" may not be used with \"one_time\"");
 	}
+	if (d->srs.len && !slice_eq(d->srs, SLICE("forward")) && !slice_eq(d->srs, SLICE("reverse")) &&
+	    !slice_eq(d->srs, SLICE("reverseandforward")))
+		return err_set(err, FAIL, "\"srs\" is to be \"forward\", \"reverse\" or \"reverseandforward\"");
 	if (d->qualify_preserve_domain && d->qualify_domain)
 		return err_set(err, FAIL,
 			       "only one of \"qualify_domain\" or \"qualify_preserve_domain\" may be set");
@@ -528,11 +536,14 @@ static enum route_result redirect_route(struct routing *r)
 	struct interpretation in = {.r = r, .d = d, .skipped = str_make(routing_arena(r))};
 	enum filter_language filter;
 	enum verdict verdict;
-	struct slice text;
+	struct slice text, srs_sender = {NULL, 0, 0};
+	enum route_result result;
 
 	list_init(&in.made);
 	if (file_reader_init(r, &in.reader) != OK)
 		return ROUTE_DEFER;
+	if (d->srs.len && (result = redirect_srs(r, d, &srs_sender)) != ROUTE_ACCEPT)
+		return result;
 	switch (read_data(r, d, &in.reader, &text)) {
 	case OK:
 		break;
@@ -547,6 +558,8 @@ static enum route_result redirect_route(struct routing *r)
 				 d->data ? "data" : "file");
 	if (!router_set_errors_to(r, &r->address->errors_to) || !router_set_headers(r, r->address))
 		return ROUTE_DEFER;
+	if (srs_sender.ptr && !r->router->errors_to)
+		r->address->errors_to = r->address->srs_sender = srs_sender;
 	if (filter != FILTER_NONE)
 		return redirect_run_filter(&in, filter, text);
 	verdict = interpret(&in, text);

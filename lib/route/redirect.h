@@ -24,6 +24,8 @@ struct redirect {
 	struct slice include_directory, syntax_errors_to;
 	struct conf_id_list owners, owngroups;
 	int64_t modemask;
+	struct slice srs; /* "forward", "reverse", "reverseandforward"; empty: none */
+	const struct expansion *srs_alias, *srs_condition, *srs_dbinsert, *srs_dbselect;
 };
 
 /* What the whole list comes to. */
@@ -55,6 +57,10 @@ struct address *redirect_delivery_child(struct interpretation *in, struct slice 
 void redirect_report_skipped(struct interpretation *in);
 /* A plain list of addresses, as queryprogram has them: no files, pipes or includes. Parks. */
 enum route_result redirect_to_list(struct routing *r, struct slice text);
+/* redirect_srs.c: the address being routed taken for a rewritten sender, and the sender rewritten, as the option srs says. Before
+ * the data is expanded. *sender_ret: the new return path; ptr NULL: as it was. ROUTE_ACCEPT: go on; else what the router
+ * answers. Parks. */
+enum route_result redirect_srs(struct routing *r, const struct redirect *d, struct slice *sender_ret);
 /* redirect_filter.c: the data is a filter. Parks. */
 enum route_result redirect_run_filter(struct interpretation *in, enum filter_language language,
 				      struct slice text);
