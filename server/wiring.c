@@ -7,17 +7,13 @@
 #include "tls/tls.h"
 
 static const struct variable_table *const variables[] = {
-    &expand_variables,    &message_variables,
-    &match_variables,     &route_variables,
-    &transport_variables, &acl_variables,
-    &smtp_variables,      &smtp_auth_variables,
-    &deliver_variables,   &filter_variables,
-    &dkim_variables,      &spf_variables,
-    &arc_variables,       &srs_variables,
-    NULL,
+    &expand_variables,    &message_variables, &match_variables, &route_variables,
+    &transport_variables, &acl_variables,     &smtp_variables,  &smtp_auth_variables,
+    &deliver_variables,   &filter_variables,  &dkim_variables,  &spf_variables,
+    &arc_variables,       &srs_variables,     &dmarc_variables, NULL,
 };
-static const struct expand_item *const *const items[] = {expand_items, lookup_items, acl_items,
-							 mailauth_items, srs_items,     NULL};
+static const struct expand_item *const *const items[] = {expand_items,   lookup_items, acl_items,
+							 mailauth_items, srs_items,    NULL};
 static const struct expand_operator *const *const operators[] = {expand_operators, NULL};
 static const struct expand_condition *const *const conditions[] = {expand_conditions, lookup_conditions,
 								   match_conditions, acl_conditions,
@@ -85,6 +81,7 @@ void rooms_leave(struct shard *shard)
 	lookup_done(shard);
 	redis_done(shard);
 	mailauth_done(shard);
+	dmarc_done(shard);
 	expand_done(shard);
 	tls_done(shard);
 	dns_done(shard);

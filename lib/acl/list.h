@@ -173,6 +173,7 @@ extern const struct acl_word acl_word_dnslists;                           /* dns
 extern const struct acl_word acl_word_ratelimit;                          /* ratelimit.c */
 extern const struct acl_word acl_word_seen;                               /* seen.c */
 extern const struct acl_word acl_word_dkim_signers, acl_word_dkim_status; /* mailauth.c */
+extern const struct acl_word acl_word_dmarc_status;                       /* dmarc.c */
 extern const struct acl_word acl_word_spf, acl_word_spf_guess;            /* spf.c */
 extern const struct acl_word acl_words_unavailable[]; /* words.c: conditions whose systems are not there */
 

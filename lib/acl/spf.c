@@ -53,8 +53,8 @@ static enum acl_test run_spf_guess(struct acl_run *run, const struct acl_item *i
 	return spf_test(run, value, true);
 }
 
-#define NO_SENDER                                                                                              \
-	(AT(CONNECT) | AT(HELO) | AT(AUTH) | AT(MAILAUTH) | AT(ETRN) | AT(EXPN) | AT(VRFY) | AT(STARTTLS) |   \
+#define NO_SENDER                                                                                           \
+	(AT(CONNECT) | AT(HELO) | AT(AUTH) | AT(MAILAUTH) | AT(ETRN) | AT(EXPN) | AT(VRFY) | AT(STARTTLS) | \
 	 AT(NOT_SMTP) | AT(NOT_SMTP_START) | AT(ATRN) | AT(WELLKNOWN) | AT(DELIVERY))
 const struct acl_word acl_word_spf = {"spf", CONDITION, VALUE_EXPAND, NO_SENDER, run_spf};
 const struct acl_word acl_word_spf_guess = {"spf_guess", CONDITION, VALUE_EXPAND, NO_SENDER, run_spf_guess};

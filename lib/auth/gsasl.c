@@ -10,8 +10,8 @@
 struct gsasl {
 	struct authenticator a;
 	const struct expansion *client_authz, *client_password, *client_spassword, *client_username;
-	const struct expansion *server_hostname, *server_key, *server_password, *server_realm, *server_scram_iter,
-	    *server_scram_salt, *server_skey;
+	const struct expansion *server_hostname, *server_key, *server_password, *server_realm,
+	    *server_scram_iter, *server_scram_salt, *server_skey;
 	struct slice server_mech, server_service;
 	bool client_channelbinding, server_channelbinding;
 	const char *mechanism;
@@ -88,8 +88,8 @@ static void derive(void *arg)
 	d->rc = gsasl_saslprep(d->password, 0, &prepared, NULL);
 	if (d->rc != GSASL_OK)
 		return;
-	d->rc = gsasl_scram_secrets_from_password(d->hash, prepared, d->iterations, d->salt, d->salt_len, d->salted,
-						  d->client, d->server, d->stored);
+	d->rc = gsasl_scram_secrets_from_password(d->hash, prepared, d->iterations, d->salt, d->salt_len,
+						  d->salted, d->client, d->server, d->stored);
 	explicit_bzero(prepared, strlen(prepared));
 	gsasl_free(prepared);
 }
@@ -192,9 +192,11 @@ static int server_iterations(struct exchange *x, Gsasl_session *session)
 	enum auth_result result = auth_expand(x->server, x->g->server_scram_iter, &value);
 	uint64_t number;
 
-	if (result == AUTH_OK && (!parse_u64(slice_trim(value), &number) || !number || number > ITERATIONS_MAX))
+	if (result == AUTH_OK &&
+	    (!parse_u64(slice_trim(value), &number) || !number || number > ITERATIONS_MAX))
 		result = auth_defer(x->server, "server_scram_iter is not between 1 and %u", ITERATIONS_MAX);
-	return result == AUTH_OK ? set_property(session, GSASL_SCRAM_ITER, slice_trim(value)) : give_up(x, result);
+	return result == AUTH_OK ? set_property(session, GSASL_SCRAM_ITER, slice_trim(value))
+				 : give_up(x, result);
 }
 
 static int server_salt(struct exchange *x, Gsasl_session *session)
@@ -231,7 +233,8 @@ static bool stored_keys(struct exchange *x, Gsasl_session *session)
 	return x->g->server_key && x->g->server_skey &&
 	       auth_expand(x->server, x->g->server_key, &server_key) == AUTH_OK &&
 	       auth_expand(x->server, x->g->server_skey, &stored_key) == AUTH_OK && server_key.len == size &&
-	       stored_key.len == size && set_property(session, GSASL_SCRAM_SERVERKEY, server_key) == GSASL_OK &&
+	       stored_key.len == size &&
+	       set_property(session, GSASL_SCRAM_SERVERKEY, server_key) == GSASL_OK &&
 	       set_property(session, GSASL_SCRAM_STOREDKEY, stored_key) == GSASL_OK;
 }
 
@@ -297,7 +300,8 @@ static int on_server(struct exchange *x, Gsasl_session *session, Gsasl_property 
 	case GSASL_REALM:
 		return set_expanded(x, session, name, x->g->server_realm);
 	case GSASL_PASSWORD:
-		return x->g->scram ? GSASL_NO_CALLBACK : set_expanded(x, session, name, x->g->server_password);
+		return x->g->scram ? GSASL_NO_CALLBACK
+				   : set_expanded(x, session, name, x->g->server_password);
 	case GSASL_SCRAM_ITER:
 		return server_iterations(x, session);
 	case GSASL_SCRAM_SALT:
@@ -573,7 +577,8 @@ static enum rc find_mechanism(struct conf *conf, G *g, struct err *err)
 			g->mechanism = by_password[i];
 	(void)conf;
 	if (slice_ends_nocase(name, SLICE("-PLUS")))
-		return err_set(err, FAIL, "mechanism %.*s needs channel binding, which this version does not have",
+		return err_set(err, FAIL,
+			       "mechanism %.*s needs channel binding, which this version does not have",
 			       SLICE_ARG(name));
 	if (!g->mechanism)
 		return err_set(err, FAIL, "mechanism %.*s is not available", SLICE_ARG(name));
@@ -594,12 +599,13 @@ static enum rc check(struct conf *conf, void *instance, struct err *err)
 	if ((g->server_key || g->server_skey) && !keys)
 		return err_set(err, FAIL, "server_key and server_skey go together");
 	if (g->server_channelbinding || g->client_channelbinding)
-		conf_warn(conf, &g->a.instance.place, "channel binding has no effect: logins are not bound to TLS");
-	g->a.is_server = g->judges_by_condition ? g->a.server_condition != NULL
-						: g->server_password || (g->scram && keys);
-	g->a.is_client = g->client_username && (g->client_password || g->client_spassword ||
-						strcmp(g->mechanism, "EXTERNAL") == 0 ||
-						strcmp(g->mechanism, "ANONYMOUS") == 0);
+		conf_warn(conf, &g->a.instance.place,
+			  "channel binding has no effect: logins are not bound to TLS");
+	g->a.is_server =
+	    g->judges_by_condition ? g->a.server_condition != NULL : g->server_password || (g->scram && keys);
+	g->a.is_client = g->client_username &&
+			 (g->client_password || g->client_spassword ||
+			  strcmp(g->mechanism, "EXTERNAL") == 0 || strcmp(g->mechanism, "ANONYMOUS") == 0);
 	g->a.client_fixed = auth_text_fixed(expansion_text(g->client_username)) &&
 			    auth_text_fixed(expansion_text(g->client_password)) &&
 			    auth_text_fixed(expansion_text(g->client_spassword)) &&

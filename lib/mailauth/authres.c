@@ -3,6 +3,8 @@
 #include "base/codec.h"
 #include "mailauth/mailauth.h"
 
+#include "dmarc_state.h"
+
 #define LINE_MAX_BYTES  900 /* RFC 5322 section 2.1.1: no line above 998 */
 #define VALUE_MAX_BYTES 600 /* what is longer is nobody's domain */
 
@@ -145,6 +147,18 @@ static void add_spf(struct scope *sc, struct authres_maker *maker)
 		authres_property(maker, "smtp.mailfrom", r->domain);
 }
 
+/* RFC 9989 section 9.6. */
+static void add_dmarc(struct scope *sc, struct authres_maker *maker)
+{
+	const struct dmarc_result *r = dmarc_result_get(sc->message);
+
+	if (!r)
+		return;
+	authres_method(maker, "dmarc", dmarc_authres_word(r), r->problem);
+	if (r->from.len)
+		authres_property(maker, "header.from", r->from);
+}
+
 static void add_dkim(struct scope *sc, struct authres_maker *maker)
 {
 	struct dkim_result r;
@@ -221,6 +235,7 @@ static enum rc authresults_eval(struct scope *sc, const struct expand_call *call
 	if (sc->message) {
 		add_spf(sc, &maker);
 		add_dkim(sc, &maker);
+		add_dmarc(sc, &maker);
 		add_arc(sc, &maker);
 	}
 	if (!maker.count)

@@ -298,11 +298,11 @@ enum { DMARC_FO_ANY = 1, DMARC_FO_DKIM = 2, DMARC_FO_SPF = 4 };
 struct dmarc_record {
 	char p, sp, np;
 	char adkim, aspf; /* r, s */
-	char psd;	  /* y, n, u */
-	bool testing;	  /* t=y */
-	bool unusable;	  /* no valid request, and nobody to tell: as if it were not there */
-	unsigned pct;	  /* gone from RFC 9989; kept for reports */
-	unsigned fo;	  /* DMARC_FO_...; 0: when both fail */
+	char psd;         /* y, n, u */
+	bool testing;     /* t=y */
+	bool unusable;    /* no valid request, and nobody to tell: as if it were not there */
+	unsigned pct;     /* gone from RFC 9989; kept for reports */
+	unsigned fo;      /* DMARC_FO_...; 0: when both fail */
 	struct slice rua, ruf;
 };
 enum dmarc_status {
@@ -333,7 +333,7 @@ struct dmarc_query {
 };
 struct dmarc_result {
 	enum dmarc_status status;
-	struct slice from;	  /* the domain that decided */
+	struct slice from;        /* the domain that decided */
 	struct slice used_domain; /* where its record is; empty: nowhere */
 	struct dmarc_record record;
 	char policy; /* n, q, r as published for this domain; 0: none */
@@ -365,7 +365,7 @@ void dmarc_done(struct shard *shard);
 
 /* ---- SRS ------------------------------------------------------------------------------------------------------ */
 
-extern const struct expand_item *const srs_items[];	      /* ${srs_encode */
+extern const struct expand_item *const srs_items[];           /* ${srs_encode */
 extern const struct expand_condition *const srs_conditions[]; /* inbound_srs */
 extern const struct variable_table srs_variables;
 

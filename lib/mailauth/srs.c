@@ -41,7 +41,8 @@ unsigned srs_hmac(bool sha1, struct slice secret, struct arena *arena, struct sl
 	for (uint32_t i = 0; i < lower.len; i++)
 		bytes[i] = ascii_lower(bytes[i]);
 	failed = wc_HmacSetKey(&hmac, sha1 ? WC_SHA : WC_MD5, (const byte *)secret.ptr, secret.len) != 0 ||
-		 wc_HmacUpdate(&hmac, (const byte *)lower.ptr, lower.len) != 0 || wc_HmacFinal(&hmac, out) != 0;
+		 wc_HmacUpdate(&hmac, (const byte *)lower.ptr, lower.len) != 0 ||
+		 wc_HmacFinal(&hmac, out) != 0;
 	wc_HmacFree(&hmac);
 	return failed ? 0 : sha1 ? 20 : 16;
 }
@@ -68,7 +69,8 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 }
 
 /* Nothing ever set it. */
-static enum rc get_status(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
+static enum rc get_status(struct scope *sc, const struct variable *variable, struct slice *ret,
+			  struct err *err)
 {
 	(void)sc;
 	(void)variable;

@@ -14,7 +14,8 @@ static bool is_separator(char c)
 /* "SRS0=" and its kin. */
 static bool tagged(struct slice local_part, const char *tag)
 {
-	return local_part.len > 5 && slice_starts_nocase(local_part, slice_of(tag)) && is_separator(local_part.ptr[4]);
+	return local_part.len > 5 && slice_starts_nocase(local_part, slice_of(tag)) &&
+	       is_separator(local_part.ptr[4]);
 }
 
 static bool hash_make(struct arena *arena, struct slice secret, struct slice text, struct slice *ret)
@@ -49,8 +50,8 @@ static bool hash_good(struct arena *arena, const struct srs_settings *s, struct 
 	return false;
 }
 
-static enum rc write_hashed(struct arena *arena, const struct srs_settings *s, const char *tag, struct slice text,
-			    struct slice fields, struct slice alias, struct slice *ret)
+static enum rc write_hashed(struct arena *arena, const struct srs_settings *s, const char *tag,
+			    struct slice text, struct slice fields, struct slice alias, struct slice *ret)
 {
 	struct str out = str_make(arena);
 	struct slice hash;
@@ -106,13 +107,14 @@ enum rc srs_forward(struct arena *arena, const struct srs_settings *s, uint64_t 
 	    shortcut_parts(s, local_part, domain, &hash, &first, &rest)) {
 		text = arena_printf(arena, "%.*s%.*s", SLICE_ARG(first), SLICE_ARG(rest));
 		fields = arena_printf(arena, "%.*s=%.*s", SLICE_ARG(first), SLICE_ARG(rest));
-		return text.ptr && fields.ptr ? write_hashed(arena, s, "SRS1=", text, fields, alias, ret) : DEFER;
+		return text.ptr && fields.ptr ? write_hashed(arena, s, "SRS1=", text, fields, alias, ret)
+					      : DEFER;
 	}
 	srs_stamp(today, true, stamp);
 	if (key.ptr) {
 		text = arena_printf(arena, "%.*s%.*s", s->usetimestamp ? 2 : 0, stamp, SLICE_ARG(key));
-		fields = arena_printf(arena, "%.*s%s%.*s", s->usetimestamp ? 2 : 0, stamp, s->usetimestamp ? "=" : "",
-				      SLICE_ARG(key));
+		fields = arena_printf(arena, "%.*s%s%.*s", s->usetimestamp ? 2 : 0, stamp,
+				      s->usetimestamp ? "=" : "", SLICE_ARG(key));
 	} else {
 		text = arena_printf(arena, "%.*s%.*s%.*s", s->usetimestamp ? 2 : 0, stamp, SLICE_ARG(domain),
 				    SLICE_ARG(local_part));
@@ -135,7 +137,8 @@ enum rc srs_key(struct arena *arena, const struct srs_settings *s, struct slice 
 static enum srs_verdict reverse_first(struct arena *arena, const struct srs_settings *s, uint64_t today,
 				      struct slice local_part, bool database, struct slice *ret)
 {
-	struct slice rest = slice_from(local_part, 5), hash = SLICE_EMPTY, stamp = SLICE_EMPTY, domain = SLICE_EMPTY;
+	struct slice rest = slice_from(local_part, 5), hash = SLICE_EMPTY, stamp = SLICE_EMPTY,
+		     domain = SLICE_EMPTY;
 	struct slice text;
 	int day = 0;
 
@@ -152,14 +155,15 @@ static enum srs_verdict reverse_first(struct arena *arena, const struct srs_sett
 		return SRS_TROUBLE;
 	if (s->usehash && !hash_good(arena, s, hash, text))
 		return SRS_BAD;
-	if (s->usetimestamp && ((day = srs_stamp_read(stamp)) < 0 || srs_age(today, day) > (uint64_t)s->maxage))
+	if (s->usetimestamp &&
+	    ((day = srs_stamp_read(stamp)) < 0 || srs_age(today, day) > (uint64_t)s->maxage))
 		return SRS_BAD;
 	*ret = database ? rest : arena_printf(arena, "%.*s@%.*s", SLICE_ARG(rest), SLICE_ARG(domain));
 	return ret->ptr ? SRS_OK : SRS_TROUBLE;
 }
 
-enum srs_verdict srs_reverse(struct arena *arena, const struct srs_settings *s, uint64_t today, struct slice address,
-			     bool database, struct slice *ret)
+enum srs_verdict srs_reverse(struct arena *arena, const struct srs_settings *s, uint64_t today,
+			     struct slice address, bool database, struct slice *ret)
 {
 	ptrdiff_t at = slice_rfind(address, '@');
 	struct slice local_part = at < 0 ? address : slice_sub(address, 0, (size_t)at);
@@ -254,6 +258,7 @@ enum rc srs_settings(struct scope *sc, struct srs_settings *ret, struct err *err
 		why = "srs_hashmin is to be between 1 and 20";
 	if (!why)
 		return OK;
-	log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL, "SRS Configuration Error: %s", why);
+	log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL, "SRS Configuration Error: %s",
+		   why);
 	return err_set(err, DEFER, "SRS Configuration Error: %s", why);
 }

@@ -49,7 +49,8 @@ static enum rc encode(struct scope *sc, const struct expand_call *call, struct s
 		return OK; /* bounces stay bounces */
 	if (!sc->task->shard)
 		return err_set(err, FAIL, "srs_encode cannot be used while the configuration is read");
-	if (address_parse(arena, args[1], ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
+	if (address_parse(arena, args[1],
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
 			  err) != OK)
 		return FAIL;
 	if (slice_find(args[1], '<') >= 0 || slice_find(args[1], '(') >= 0)
@@ -61,8 +62,8 @@ static enum rc encode(struct scope *sc, const struct expand_call *call, struct s
 	quoted = local_part.len >= 2 && local_part.ptr[0] == '"';
 	if (quoted)
 		local_part = slice_sub(local_part, 1, local_part.len - 2);
-	*ret = arena_printf(arena, "%sSRS0=%s=%.2s=%.*s=%.*s%s@%.*s", quoted ? "\"" : "", hash, stamp, SLICE_ARG(domain),
-			    SLICE_ARG(local_part), quoted ? "\"" : "", SLICE_ARG(args[2]));
+	*ret = arena_printf(arena, "%sSRS0=%s=%.2s=%.*s=%.*s%s@%.*s", quoted ? "\"" : "", hash, stamp,
+			    SLICE_ARG(domain), SLICE_ARG(local_part), quoted ? "\"" : "", SLICE_ARG(args[2]));
 	if (!ret->ptr)
 		return err_memory(err);
 	ret->taint = args[0].taint | args[1].taint | args[2].taint;
@@ -105,10 +106,11 @@ static struct slice lower(struct arena *arena, struct slice text)
 }
 
 /* The hash may be that of the address as it is, or of one whose local part came in quotes that it does not need. */
-static bool hash_good(struct arena *arena, struct slice secret, const struct inbound *in, struct slice address,
-		      bool *good_ret)
+static bool hash_good(struct arena *arena, struct slice secret, const struct inbound *in,
+		      struct slice address, bool *good_ret)
 {
-	struct slice quoted = arena_printf(arena, "\"%.*s\"@%.*s", SLICE_ARG(in->local_part), SLICE_ARG(in->domain));
+	struct slice quoted =
+	    arena_printf(arena, "\"%.*s\"@%.*s", SLICE_ARG(in->local_part), SLICE_ARG(in->domain));
 	char hash[HASH_LEN + 1];
 
 	if (!in->domain.len && address.len)

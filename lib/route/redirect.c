@@ -97,7 +97,8 @@ static enum rc redirect_check(struct conf *conf, void *instance, struct err *err
 	}
 	if (d->srs.len && !slice_eq(d->srs, SLICE("forward")) && !slice_eq(d->srs, SLICE("reverse")) &&
 	    !slice_eq(d->srs, SLICE("reverseandforward")))
-		return err_set(err, FAIL, "\"srs\" is to be \"forward\", \"reverse\" or \"reverseandforward\"");
+		return err_set(err, FAIL,
+			       "\"srs\" is to be \"forward\", \"reverse\" or \"reverseandforward\"");
 	if (d->qualify_preserve_domain && d->qualify_domain)
 		return err_set(err, FAIL,
 			       "only one of \"qualify_domain\" or \"qualify_preserve_domain\" may be set");

@@ -35,10 +35,13 @@ static enum route_result select_sender(struct routing *r, const struct redirect 
 }
 
 /* ROUTE_DECLINE: it is no rewritten sender. */
-static enum route_result reverse(struct routing *r, const struct redirect *d, const struct srs_settings *settings)
+static enum route_result reverse(struct routing *r, const struct redirect *d,
+				 const struct srs_settings *settings)
 {
-	struct slice local_part = r->address->cased_local_part.ptr ? r->address->cased_local_part : r->address->local_part;
-	struct slice coded = arena_printf(routing_arena(r), "%.*s@%.*s", SLICE_ARG(local_part), SLICE_ARG(r->address->domain));
+	struct slice local_part =
+	    r->address->cased_local_part.ptr ? r->address->cased_local_part : r->address->local_part;
+	struct slice coded =
+	    arena_printf(routing_arena(r), "%.*s@%.*s", SLICE_ARG(local_part), SLICE_ARG(r->address->domain));
 	struct slice address;
 	enum route_result result;
 
@@ -66,8 +69,8 @@ static enum route_result reverse(struct routing *r, const struct redirect *d, co
 	return ROUTE_ACCEPT;
 }
 
-static enum route_result forward(struct routing *r, const struct redirect *d, const struct srs_settings *settings,
-				 struct slice *sender_ret)
+static enum route_result forward(struct routing *r, const struct redirect *d,
+				 const struct srs_settings *settings, struct slice *sender_ret)
 {
 	struct slice sender = scope_sender(r->sc), alias = SLICE_EMPTY, key = {NULL, 0, 0}, ignored;
 	enum rc rc = OK;

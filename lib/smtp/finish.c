@@ -466,6 +466,7 @@ void message_finish(struct smtp_session *s, struct receive *r)
 	headers_apply(s, m, t);
 	if (!verify_signatures(s, m))
 		return;
+	dmarc_control(m, t->controls & ACL_CONTROL_DMARC_OFF, t->controls & ACL_CONTROL_DMARC_FORENSIC);
 	acl_outcome_init(&outcome);
 	if (s->options->acl[ACL_WHERE_DATA]) {
 		(void)session_scope(s);

@@ -130,12 +130,19 @@ static void add_recipients(struct str *line, const struct message *m)
 void log_senders(struct str *line, const struct smtp_session *s, const struct message *m)
 {
 	const struct spf_result *spf = spf_result_get(m);
+	const struct dmarc_result *dmarc = dmarc_result_get(m);
 
 	if (spf && log_wants(s->conf, LOG_SPF_VERBOSE)) {
 		str_addz(line, " SPF=");
 		str_add(line, mailauth_result_word(spf->result));
 	} else if (spf && spf->result == MAILAUTH_PASS && log_wants(s->conf, LOG_SPF)) {
 		str_addz(line, " SPF");
+	}
+	if (dmarc && log_wants(s->conf, LOG_DMARC_VERBOSE)) {
+		str_addz(line, " DMARC=");
+		str_add(line, dmarc_status_word(dmarc->status));
+	} else if (dmarc && dmarc->status == DMARC_ACCEPT && log_wants(s->conf, LOG_DMARC)) {
+		str_addz(line, " DMARC");
 	}
 }
 

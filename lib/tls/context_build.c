@@ -366,8 +366,8 @@ static bool ec_key_fits(struct context_job *job, struct slice text, const struct
 		if (pem_next(&job->arena, &rest, &label, &der, &err) != OK)
 			return true; /* the library has read it, in whatever form it is */
 	} while (slice_search(label, SLICE("PRIVATE KEY")) < 0);
-	if (pem_next(&job->arena, &cert_rest, &label, &cert_der, &err) != OK || !x509_parse(cert_der, &x509) ||
-	    wc_ecc_init(&key) != 0)
+	if (pem_next(&job->arena, &cert_rest, &label, &cert_der, &err) != OK ||
+	    !x509_parse(cert_der, &x509) || wc_ecc_init(&key) != 0)
 		return true;
 	if (wc_EccPrivateKeyDecode((const byte *)der.ptr, &at, &key, der.len) != 0)
 		fits = true;

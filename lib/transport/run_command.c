@@ -4,7 +4,8 @@
 #include "command_line.h"
 #include "talk.h"
 
-static bool split(struct arena *arena, struct slice text, struct slice *words, unsigned max, unsigned *count_ret)
+static bool split(struct arena *arena, struct slice text, struct slice *words, unsigned max,
+		  unsigned *count_ret)
 {
 	struct slice *all = arena_array(arena, struct slice, COMMAND_ARGS_MAX);
 
@@ -34,7 +35,8 @@ static enum rc run(struct scope *sc, const struct runner_command *wanted, struct
 {
 	static const char *const environment[] = {"PATH=/bin:/usr/bin", NULL};
 	struct task *task = sc->task;
-	struct identity who = {.uid = wanted->uid, .gid = wanted->gid, .name = SLICE_EMPTY, .home = SLICE_EMPTY};
+	struct identity who = {
+	    .uid = wanted->uid, .gid = wanted->gid, .name = SLICE_EMPTY, .home = SLICE_EMPTY};
 	struct output output = {.text = str_make(task->arena), .max = wanted->output_max};
 	struct talk talk = {.who = &who,
 			    .command = {.argv = wanted->argv,
@@ -43,14 +45,14 @@ static enum rc run(struct scope *sc, const struct runner_command *wanted, struct
 					.umask = 077},
 			    .take = take,
 			    .arg = &output};
-	uint64_t saved = task->until, until = shard_now(task->shard) + (uint64_t)wanted->timeout_ms * NS_PER_MS;
+	uint64_t saved = task->until,
+		 until = shard_now(task->shard) + (uint64_t)wanted->timeout_ms * NS_PER_MS;
 	enum rc rc;
 
 	who.switched = helper_present() && wanted->uid != geteuid();
 	task->until = wanted->timeout_ms ? until : UNTIL_NEVER;
 	rc = command_talk(task, &talk, err);
-	*timed_out_ret =
-	    rc == DEFER && talk.started && wanted->timeout_ms && shard_now(task->shard) >= until;
+	*timed_out_ret = rc == DEFER && talk.started && wanted->timeout_ms && shard_now(task->shard) >= until;
 	task->until = saved;
 	*status_ret = talk.status;
 	*output_ret = output.text.len ? slice_tainted(str_slice(&output.text)) : SLICE_EMPTY;

@@ -175,6 +175,15 @@ void transport_set_submit(struct shard *shard, const struct transport_submit *su
 		state->submit = *submit;
 }
 
+enum rc transport_submit_message(struct scope *sc, const struct submission *submission, struct err *err)
+{
+	struct transport_shard *state = transport_shard(sc->task->shard);
+
+	if (!state || !state->submit.submit)
+		return err_set(err, DEFER, "this process cannot submit messages");
+	return state->submit.submit(state->submit.arg, sc, submission, err);
+}
+
 void transport_done(struct shard *shard)
 {
 	struct transport_shard *state;

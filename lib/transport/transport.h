@@ -131,6 +131,9 @@ struct transport_submit {
 	enum rc (*submit)(void *arg, struct scope *sc, const struct submission *submission, struct err *err);
 	void *arg;
 };
+/* By that, for others who make messages. FAIL, DEFER: it was not taken; err says why. Parks. */
+NODISCARD enum rc transport_submit_message(struct scope *sc, const struct submission *submission,
+					   struct err *err);
 void transport_set_submit(struct shard *shard, const struct transport_submit *submit);
 
 /* At the start of a process that may become another user: forks the helper that does so on our behalf. Called as root,

@@ -19,11 +19,13 @@ static struct srs_settings settings(const char *secret)
 				     .usetimestamp = true};
 }
 
-static struct slice forward(struct arena *arena, const struct srs_settings *s, uint64_t day, const char *sender)
+static struct slice forward(struct arena *arena, const struct srs_settings *s, uint64_t day,
+			    const char *sender)
 {
 	struct slice made;
 
-	assert_int_equal(srs_forward(arena, s, day, slice_of(sender), SLICE("fwd.example"), (struct slice){NULL, 0, 0}, &made),
+	assert_int_equal(srs_forward(arena, s, day, slice_of(sender), SLICE("fwd.example"),
+				     (struct slice){NULL, 0, 0}, &made),
 			 OK);
 	return made;
 }
@@ -44,7 +46,8 @@ static void test_there_and_back(void **state)
 			assert_true(slice_eq(back, slice_of(senders[i])));
 			assert_int_equal(srs_reverse(&arena, &s, day + 31, made, false, &back), SRS_OK);
 			assert_int_equal(srs_reverse(&arena, &s, day + 32, made, false, &back), SRS_BAD);
-			assert_int_equal(srs_reverse(&arena, &s, day - 1, made, false, &back), SRS_BAD); /* from tomorrow */
+			assert_int_equal(srs_reverse(&arena, &s, day - 1, made, false, &back),
+					 SRS_BAD); /* from tomorrow */
 		}
 	arena_done(&arena);
 }
@@ -134,10 +137,14 @@ static void test_bad(void **state)
 	(void)state;
 	arena_init(&arena, 0);
 	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++)
-		if (srs_reverse(&arena, &s, 20000, slice_of(rows[i].address), false, &back) != rows[i].verdict)
+		if (srs_reverse(&arena, &s, 20000, slice_of(rows[i].address), false, &back) !=
+		    rows[i].verdict)
 			fail_msg("%s", rows[i].address);
-	assert_int_equal(srs_forward(&arena, &s, 1, SLICE("nodomain"), SLICE("a"), (struct slice){NULL, 0, 0}, &back), FAIL);
-	assert_int_equal(srs_forward(&arena, &s, 1, SLICE("@x"), SLICE("a"), (struct slice){NULL, 0, 0}, &back), FAIL);
+	assert_int_equal(
+	    srs_forward(&arena, &s, 1, SLICE("nodomain"), SLICE("a"), (struct slice){NULL, 0, 0}, &back),
+	    FAIL);
+	assert_int_equal(
+	    srs_forward(&arena, &s, 1, SLICE("@x"), SLICE("a"), (struct slice){NULL, 0, 0}, &back), FAIL);
 	arena_done(&arena);
 }
 
@@ -151,7 +158,8 @@ static void test_database(void **state)
 	arena_init(&arena, 0);
 	assert_int_equal(srs_key(&arena, &s, SLICE("user@orig.example"), &key), OK);
 	assert_int_equal(key.len, 16);
-	assert_int_equal(srs_forward(&arena, &s, 20000, SLICE("user@orig.example"), SLICE("fwd.example"), key, &made), OK);
+	assert_int_equal(
+	    srs_forward(&arena, &s, 20000, SLICE("user@orig.example"), SLICE("fwd.example"), key, &made), OK);
 	assert_int_equal(srs_reverse(&arena, &s, 20000, made, true, &back), SRS_OK);
 	assert_true(slice_eq(back, key));
 	s.usehash = s.usetimestamp = false;
@@ -165,8 +173,11 @@ static void test_database(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_shortcut), cmocka_unit_test(test_secrets_and_letters),
-	    cmocka_unit_test(test_bad),		   cmocka_unit_test(test_database),
+	    cmocka_unit_test(test_there_and_back),
+	    cmocka_unit_test(test_shortcut),
+	    cmocka_unit_test(test_secrets_and_letters),
+	    cmocka_unit_test(test_bad),
+	    cmocka_unit_test(test_database),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

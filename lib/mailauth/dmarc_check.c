@@ -1,0 +1,350 @@
+/* dmarc_check: the policy that holds for a From: domain, and whether what was authenticated is aligned with it. RFC 9989, section
+ * 4.10: up the tree of names, at most eight questions; or, with a public suffix list, RFC 7489, section 6.6.3. */
+#include "dmarc.h"
+
+struct found {
+	struct slice domain;
+	struct dmarc_record record;
+};
+struct walk {
+	struct found found[DMARC_QUERIES_MAX]; /* from the longest name to the shortest */
+	unsigned count;
+};
+struct work {
+	struct task *task;
+	const struct mailauth_resolver *resolver;
+	const struct dmarc_query *query;
+	struct slice problem;
+};
+
+static bool below_or_same(struct slice name, struct slice domain)
+{
+	return slice_eq_nocase(name, domain) || (name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
+						 slice_ends_nocase(name, domain));
+}
+
+static unsigned labels_of(struct slice domain)
+{
+	unsigned count = domain.len > 0;
+
+	for (uint32_t i = 0; i < domain.len; i++)
+		count += domain.ptr[i] == '.';
+	return count;
+}
+
+static struct slice parent(struct slice domain)
+{
+	ptrdiff_t dot = slice_find(domain, '.');
+
+	return dot < 0 ? SLICE_EMPTY : slice_from(domain, (size_t)dot + 1);
+}
+
+static struct slice policy_name(struct work *w, struct slice domain)
+{
+	return arena_printf(w->task->arena, "_dmarc.%.*s", SLICE_ARG(domain));
+}
+
+/* The one record of a domain. FAIL: none, or several. */
+static enum rc fetch(struct work *w, struct slice domain, struct found *ret)
+{
+	struct slice name = policy_name(w, domain);
+	struct dns_answer answer;
+	struct err err = err_make(w->task->arena);
+	unsigned count = 0;
+	enum rc rc;
+
+	if (!name.ptr)
+		return DEFER;
+	if (name.len > 253)
+		return FAIL;
+	rc = w->resolver->query(w->task, w->resolver->arg, name, DNS_TXT, &answer, &err);
+	if (rc == DEFER)
+		w->problem = err.text;
+	if (rc != OK)
+		return rc;
+	for (unsigned i = 0; i < answer.count; i++)
+		count += dmarc_record_parse(answer.records[i].text, w->query->org != NULL, &ret->record);
+	if (count > 1)
+		return FAIL;
+	for (unsigned i = 0; count && i < answer.count; i++)
+		if (dmarc_record_parse(answer.records[i].text, w->query->org != NULL, &ret->record))
+			break;
+	ret->domain = domain;
+	return count ? OK : FAIL;
+}
+
+/* Where the walk goes from here: one label less, or a great step where there are many. */
+static struct slice shorter(struct slice domain, bool first)
+{
+	unsigned labels = labels_of(domain);
+
+	if (!first || labels < DMARC_QUERIES_MAX)
+		return parent(domain);
+	for (; labels >= DMARC_QUERIES_MAX; labels--)
+		domain = parent(domain);
+	return domain;
+}
+
+static void walk_ahead(struct work *w, struct slice domain)
+{
+	bool first = true;
+
+	for (domain = shorter(domain, true); w->resolver->prefetch && domain.len; domain = shorter(domain, first)) {
+		struct slice name = policy_name(w, domain);
+		first = false;
+		if (name.ptr)
+			w->resolver->prefetch(w->task, w->resolver->arg, name, DNS_TXT);
+	}
+}
+
+static enum rc tree_walk(struct work *w, struct slice domain, struct walk *walk)
+{
+	bool first = true;
+
+	walk->count = 0;
+	walk_ahead(w, domain);
+	for (unsigned i = 0; i < DMARC_QUERIES_MAX && domain.len; i++) {
+		struct found *f = &walk->found[walk->count];
+		enum rc rc = fetch(w, domain, f);
+
+		if (rc != OK && rc != FAIL)
+			return rc;
+		if (rc == OK) {
+			walk->count++;
+			if (f->record.psd == 'n' || (f->record.psd == 'y' && !first))
+				break;
+		}
+		domain = shorter(domain, first);
+		first = false;
+	}
+	return OK;
+}
+
+/* Section 4.10.2. */
+static struct slice walk_org(const struct walk *walk, struct slice start)
+{
+	struct slice child = start;
+
+	for (unsigned i = 0; i < walk->count; i++) {
+		const struct found *f = &walk->found[i];
+		if (f->record.psd == 'n')
+			return f->domain;
+		if (f->record.psd != 'y' || slice_eq(f->domain, start))
+			continue;
+		while (labels_of(child) > labels_of(f->domain) + 1)
+			child = parent(child);
+		return child;
+	}
+	return walk->count ? walk->found[walk->count - 1].domain : start;
+}
+
+static enum rc org_of(struct work *w, struct slice domain, struct slice *ret)
+{
+	struct walk *walk;
+	enum rc rc;
+
+	if (w->query->org) {
+		*ret = w->query->org(w->query->arg, w->task->arena, domain);
+		return OK;
+	}
+	walk = arena_make(w->task->arena, struct walk);
+	if (!walk)
+		return DEFER;
+	rc = tree_walk(w, domain, walk);
+	if (rc == OK)
+		*ret = walk_org(walk, domain);
+	return rc;
+}
+
+/* The record that holds for the domain. *org_ret: its organisational domain. */
+static enum rc discover(struct work *w, struct slice domain, struct found *ret, struct slice *org_ret)
+{
+	struct walk *walk;
+	enum rc rc;
+
+	if (w->query->org) {
+		*org_ret = w->query->org(w->query->arg, w->task->arena, domain);
+		rc = fetch(w, domain, ret);
+		if (rc == FAIL && !slice_eq(*org_ret, domain))
+			rc = fetch(w, *org_ret, ret);
+		return rc;
+	}
+	walk = arena_make(w->task->arena, struct walk);
+	if (!walk)
+		return DEFER;
+	rc = tree_walk(w, domain, walk);
+	if (rc != OK)
+		return rc;
+	*org_ret = walk_org(walk, domain);
+	for (unsigned i = 0; i < walk->count; i++)
+		if (slice_eq(walk->found[i].domain, domain)) {
+			*ret = walk->found[i];
+			return OK;
+		}
+	for (unsigned i = 0; i < walk->count; i++)
+		if (slice_eq(walk->found[i].domain, *org_ret)) {
+			*ret = walk->found[i];
+			return OK;
+		}
+	/* Of a public suffix domain, when the organisation itself has none. */
+	if (!walk->count)
+		return FAIL;
+	*ret = walk->found[walk->count - 1];
+	return OK;
+}
+
+/* No A, no AAAA, no MX. What cannot be found out counts as there. CANCELLED. */
+static enum rc exists(struct work *w, struct slice domain, bool *ret)
+{
+	static const enum dns_type types[] = {DNS_A, DNS_AAAA, DNS_MX};
+
+	*ret = true;
+	for (unsigned i = 0; i < ARRAY_COUNT(types); i++) {
+		struct dns_answer answer;
+		struct err err = err_make(w->task->arena);
+		enum rc rc = w->resolver->query(w->task, w->resolver->arg, domain, types[i], &answer, &err);
+
+		if (rc == CANCELLED)
+			return rc;
+		if (rc != FAIL)
+			return OK;
+	}
+	*ret = false;
+	return OK;
+}
+
+/* An organisational domain is never longer than the name itself: only names below ours have to be asked about. */
+static enum rc aligned(struct work *w, struct slice name, struct slice from, struct slice org, bool strict, bool *ret)
+{
+	struct slice other;
+	enum rc rc;
+
+	*ret = slice_eq_nocase(name, from);
+	if (*ret || strict || !below_or_same(name, org))
+		return OK;
+	if (slice_eq_nocase(name, org)) {
+		*ret = w->query->org != NULL;
+		if (*ret)
+			return OK;
+	}
+	rc = org_of(w, name, &other);
+	if (rc == OK)
+		*ret = slice_eq_nocase(other, org);
+	return rc;
+}
+
+static enum rc align(struct work *w, struct slice org, struct dmarc_result *r)
+{
+	const struct dmarc_query *q = w->query;
+	enum rc rc = OK, trouble = OK;
+
+	if (q->spf == MAILAUTH_PASS && q->spf_domain.len)
+		rc = aligned(w, q->spf_domain, r->from, org, r->record.aspf == 's', &r->align_spf);
+	if (rc == CANCELLED)
+		return rc;
+	trouble = rc;
+	for (unsigned i = 0; i < q->dkim_count && !r->align_dkim; i++) {
+		if (q->dkim[i].result != MAILAUTH_PASS)
+			continue;
+		rc = aligned(w, q->dkim[i].domain, r->from, org, r->record.adkim == 's', &r->align_dkim);
+		if (rc == CANCELLED)
+			return rc;
+		if (rc != OK)
+			trouble = rc;
+	}
+	return r->align_spf || r->align_dkim ? OK : trouble;
+}
+
+/* A signature whose key could not be had may have been the one. */
+static bool was_temporary(const struct work *w)
+{
+	const struct dmarc_query *q = w->query;
+
+	for (unsigned i = 0; i < q->dkim_count; i++)
+		if (q->dkim[i].result == MAILAUTH_TEMPERROR && slice_eq_nocase(q->dkim[i].domain, w->query->from[0]))
+			return true;
+	return false;
+}
+
+static enum rc policy_of(struct work *w, const struct found *f, struct dmarc_result *r)
+{
+	bool there = true;
+
+	r->policy = f->record.p;
+	if (slice_eq(f->domain, r->from))
+		return OK;
+	if (f->record.np && !w->query->org) {
+		enum rc rc = exists(w, r->from, &there);
+		if (rc != OK)
+			return rc;
+	}
+	if (!there)
+		r->policy = f->record.np;
+	else if (f->record.sp)
+		r->policy = f->record.sp;
+	return OK;
+}
+
+static enum rc check_domain(struct work *w, struct slice from, struct dmarc_result *r)
+{
+	struct found f;
+	struct slice org;
+	enum rc rc;
+
+	*r = (struct dmarc_result){.from = from, .used_domain = SLICE_EMPTY, .problem = SLICE_EMPTY};
+	r->record.rua = r->record.ruf = SLICE_EMPTY;
+	w->problem = SLICE_EMPTY;
+	rc = discover(w, from, &f, &org);
+	if (rc == OK && f.record.unusable)
+		rc = FAIL;
+	r->status = rc == FAIL ? DMARC_NORECORD : DMARC_TEMPERROR;
+	if (rc == OK) {
+		r->record = f.record;
+		r->used_domain = f.domain;
+		rc = policy_of(w, &f, r);
+		if (rc == OK)
+			rc = align(w, org, r);
+		if (rc == OK && !r->align_spf && !r->align_dkim && was_temporary(w)) {
+			rc = DEFER;
+			w->problem = SLICE("a DKIM key could not be had");
+		}
+	}
+	if (rc == CANCELLED)
+		return rc;
+	r->problem = rc == DEFER ? w->problem : SLICE_EMPTY;
+	if (rc != OK)
+		return OK;
+	if (r->align_spf || r->align_dkim)
+		r->status = DMARC_ACCEPT;
+	else if (r->policy == 'n' || r->record.testing)
+		r->status = DMARC_NONE;
+	else
+		r->status = r->policy == 'r' ? DMARC_REJECT : DMARC_QUARANTINE;
+	return OK;
+}
+
+static unsigned strictness(enum dmarc_status status)
+{
+	static const unsigned char order[] = {[DMARC_REJECT] = 4, [DMARC_QUARANTINE] = 3, [DMARC_TEMPERROR] = 2, [DMARC_NONE] = 1};
+
+	return status < ARRAY_COUNT(order) ? order[status] : 0;
+}
+
+enum rc dmarc_check(struct task *task, const struct mailauth_resolver *resolver, const struct dmarc_query *query,
+		    struct dmarc_result *ret)
+{
+	struct work w = {.task = task, .resolver = resolver, .query = query, .problem = SLICE_EMPTY};
+	struct dmarc_result r;
+
+	*ret = (struct dmarc_result){
+	    .status = DMARC_NOFROM, .from = SLICE_EMPTY, .used_domain = SLICE_EMPTY, .problem = SLICE_EMPTY};
+	ret->record.rua = ret->record.ruf = SLICE_EMPTY;
+	for (unsigned i = 0; i < query->from_count; i++) {
+		enum rc rc = check_domain(&w, query->from[i], &r);
+		if (rc != OK)
+			return rc;
+		if (i == 0 || strictness(r.status) > strictness(ret->status))
+			*ret = r;
+	}
+	return OK;
+}

@@ -1,0 +1,54 @@
+/* dmarc_from: whose message it claims to be. All From: fields and all addresses in them count: that is what a forger hopes is
+ * overlooked. */
+#include "dmarc.h"
+
+static bool add(struct arena *arena, struct slice domain, struct slice *domains, unsigned *count)
+{
+	struct err err = err_make(NULL);
+	struct slice copy;
+
+	if (domain.len && domain.ptr[domain.len - 1] == '.')
+		domain.len--;
+	if (!domain.len || domain.ptr[0] == '[')
+		return true;
+	if (!ascii_only(domain) && domain_to_ascii(arena, domain, &domain, &err) != OK)
+		return true;
+	copy = arena_copy(arena, domain);
+	if (!copy.ptr)
+		return false;
+	for (uint32_t i = 0; i < copy.len; i++)
+		((char *)copy.ptr)[i] = ascii_lower(copy.ptr[i]);
+	for (unsigned i = 0; i < *count && i < DMARC_FROM_MAX; i++)
+		if (slice_eq(domains[i], copy))
+			return true;
+	if (*count < DMARC_FROM_MAX)
+		domains[*count] = copy;
+	++*count;
+	return true;
+}
+
+bool dmarc_from(struct arena *arena, const struct message *message, struct slice domains[DMARC_FROM_MAX],
+		unsigned *count_ret)
+{
+	unsigned count = 0;
+
+	for (struct header *h = NULL; (h = header_find(&message->headers, SLICE("from"), h));) {
+		struct slice rest = header_body(h);
+
+		while (count <= DMARC_FROM_MAX) {
+			struct address_parts parts;
+			struct err err = err_make(arena);
+			enum rc rc = address_next(arena, &rest, ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_UNQUALIFIED |
+								    ADDRESS_ALLOW_LITERAL | ADDRESS_STRIP_DOT,
+						  &parts, &err);
+			if (rc == FAIL && !err.text.len)
+				break;
+			if (rc == OK && !add(arena, parts.domain, domains, &count))
+				return false;
+			if (rc != OK && rc != FAIL)
+				return false;
+		}
+	}
+	*count_ret = count <= DMARC_FROM_MAX ? count : 0;
+	return true;
+}

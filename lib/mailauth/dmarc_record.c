@@ -1,0 +1,148 @@
+/* dmarc_record: policy records (RFC 9989, section 4.7, 4.8; RFC 7489, section 6.3). Only the version is strict: a mistake
+ * behind it costs the tag that it stands in. */
+#include "dmarc.h"
+
+static struct slice trim(struct slice s)
+{
+	while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
+		s = slice_from(s, 1);
+	while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
+static bool tag_split(struct slice part, struct slice *name, struct slice *value)
+{
+	ptrdiff_t equal = slice_find(part, '=');
+
+	if (equal <= 0)
+		return false;
+	*name = trim(slice_sub(part, 0, (size_t)equal));
+	*value = trim(slice_from(part, (size_t)equal + 1));
+	return name->len;
+}
+
+/* n, q, r; '?': none of these. */
+static char request(struct slice value)
+{
+	static const char *const words[] = {"none", "quarantine", "reject"};
+
+	for (unsigned i = 0; i < ARRAY_COUNT(words); i++)
+		if (slice_eq_nocase(value, slice_of(words[i])))
+			return words[i][0];
+	return '?';
+}
+
+/* One letter of those allowed; otherwise what it is without the tag. */
+static char letter(struct slice value, const char *allowed, char otherwise)
+{
+	char c = value.len == 1 ? ascii_lower(value.ptr[0]) : 0;
+
+	return c && strchr(allowed, c) ? c : otherwise;
+}
+
+static void fo_parse(struct slice value, struct dmarc_record *r)
+{
+	struct slice word;
+
+	r->fo = 0;
+	while (slice_split(&value, ':', &word)) {
+		char c = letter(trim(word), "01ds", 0);
+		r->fo |= c == '1' ? DMARC_FO_ANY : c == 'd' ? DMARC_FO_DKIM : c == 's' ? DMARC_FO_SPF : 0;
+	}
+}
+
+static void tag_take(struct dmarc_record *r, struct slice name, struct slice value)
+{
+	uint64_t number;
+
+	if (slice_eq_nocase(name, SLICE("p")) && !r->p)
+		r->p = request(value);
+	else if (slice_eq_nocase(name, SLICE("sp")) && !r->sp)
+		r->sp = request(value);
+	else if (slice_eq_nocase(name, SLICE("np")) && !r->np)
+		r->np = request(value);
+	else if (slice_eq_nocase(name, SLICE("adkim")))
+		r->adkim = letter(value, "rs", 'r');
+	else if (slice_eq_nocase(name, SLICE("aspf")))
+		r->aspf = letter(value, "rs", 'r');
+	else if (slice_eq_nocase(name, SLICE("psd")))
+		r->psd = letter(value, "ynu", 'u');
+	else if (slice_eq_nocase(name, SLICE("t")))
+		r->testing = letter(value, "yn", 'n') == 'y';
+	else if (slice_eq_nocase(name, SLICE("pct")) && parse_u64(value, &number) && number <= 100)
+		r->pct = (unsigned)number;
+	else if (slice_eq_nocase(name, SLICE("fo")))
+		fo_parse(value, r);
+	else if (slice_eq_nocase(name, SLICE("rua")))
+		r->rua = value;
+	else if (slice_eq_nocase(name, SLICE("ruf")))
+		r->ruf = value;
+}
+
+static bool has_uri(struct slice list)
+{
+	struct slice item;
+
+	while (slice_split(&list, ',', &item)) {
+		ptrdiff_t colon = slice_find(trim(item), ':');
+		if (colon > 0 && (size_t)colon + 1 < trim(item).len)
+			return true;
+	}
+	return false;
+}
+
+bool dmarc_record_parse(struct slice text, bool legacy, struct dmarc_record *ret)
+{
+	struct dmarc_record r = {.adkim = 'r', .aspf = 'r', .psd = 'u', .pct = 100, .rua = SLICE_EMPTY, .ruf = SLICE_EMPTY};
+	struct slice part, name, value;
+
+	if (!text.len || !slice_split(&text, ';', &part) || !tag_split(part, &name, &value))
+		return false;
+	if (!slice_eq_nocase(name, SLICE("v")) || !slice_eq(value, SLICE("DMARC1")) || part.ptr[0] != name.ptr[0])
+		return false;
+	while (text.ptr && slice_split(&text, ';', &part))
+		if (tag_split(part, &name, &value))
+			tag_take(&r, name, value);
+	if (!r.p && !legacy)
+		r.p = 'n';
+	/* Section 4.10.1: a request that nobody understands is none; who wants to hear of it is told. */
+	if (!r.p || r.p == '?' || r.sp == '?' || r.np == '?') {
+		r.unusable = !has_uri(r.rua);
+		r.p = 'n';
+		r.sp = r.np = 0;
+	}
+	*ret = r;
+	return true;
+}
+
+bool dmarc_uri_next(struct arena *arena, struct slice *rest, struct slice *address_ret)
+{
+	struct slice item;
+
+	while (rest->ptr && slice_split(rest, ',', &item)) {
+		struct str out = str_make(arena);
+		ptrdiff_t limit;
+
+		item = trim(item);
+		if (!slice_starts_nocase(item, SLICE("mailto:")))
+			continue;
+		item = slice_from(item, 7);
+		limit = slice_rfind(item, '!');
+		if (limit >= 0)
+			item = slice_sub(item, 0, (size_t)limit);
+		limit = slice_find(item, '?');
+		if (limit >= 0)
+			item = slice_sub(item, 0, (size_t)limit);
+		for (uint32_t i = 0; i < item.len; i++) {
+			int high = item.ptr[i] == '%' && i + 2 < item.len ? hex_digit(item.ptr[i + 1]) : -1;
+			int low = high >= 0 ? hex_digit(item.ptr[i + 2]) : -1;
+			str_addc(&out, low >= 0 ? (char)(high * 16 + low) : item.ptr[i]);
+			i += low >= 0 ? 2 : 0;
+		}
+		*address_ret = slice_tainted(str_slice(&out));
+		if (address_ret->ptr && slice_rfind(*address_ret, '@') > 0 && address_ret->len < 320)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,23 @@
+/* dmarc_state: what is kept with a message. Private to the room. */
+#ifndef MAILAUTH_DMARC_STATE_H
+#define MAILAUTH_DMARC_STATE_H
+
+#include "mailauth/mailauth.h"
+
+struct dmarc_state {
+	struct dmarc_result result;
+	enum mailauth_result spf;
+	struct slice spf_domain;
+	struct dkim_result dkim[DKIM_SIGNATURES_MAX];
+	unsigned dkim_count;
+	bool forensic;
+	struct slice reports_left; /* of ruf= */
+	unsigned reports;
+};
+struct dmarc_state *dmarc_state_of(const struct message *message);
+/* "pass", "fail"... (RFC 9989 section 9.6) */
+struct slice dmarc_authres_word(const struct dmarc_result *result);
+/* One block, in one write, for opendmarc-importstats. Trouble is logged, and mail goes on. CANCELLED. Parks. */
+NODISCARD enum rc dmarc_history_write(struct scope *sc, const struct dmarc_state *state, struct err *err);
+
+#endif

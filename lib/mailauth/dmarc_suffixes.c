@@ -1,0 +1,133 @@
+/* dmarc_suffixes: the public suffix list, for those who name one (dmarc_tld_file): libpsl's, read on a helper thread. */
+#include <libpsl.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "dmarc.h"
+
+#define LOOK_AGAIN_NS (2 * NS_PER_S)
+
+struct dmarc_suffixes {
+	psl_ctx_t *psl;
+	char *path;
+	struct stat st;
+	uint64_t looked_at;
+	bool loaded;
+};
+
+static unsigned slot_number;
+static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
+
+static void make_slot(void)
+{
+	slot_number = shard_slot_new();
+}
+__attribute__((constructor)) static void take_slot(void)
+{
+	(void)pthread_once(&slot_once, make_slot);
+}
+
+struct loading {
+	char *path;
+	psl_ctx_t *psl;
+};
+
+static void load(void *arg)
+{
+	struct loading *l = arg;
+
+	l->psl = psl_load_file(l->path);
+}
+
+static void loading_free(void *arg)
+{
+	struct loading *l = arg;
+
+	psl_free(l->psl);
+	free(l->path);
+	free(l);
+}
+
+void dmarc_done(struct shard *shard)
+{
+	struct dmarc_suffixes *s = shard_slot(shard, slot_number);
+
+	if (!s)
+		return;
+	psl_free(s->psl);
+	free(s->path);
+	free(s);
+	shard_slot_set(shard, slot_number, NULL);
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Heap memory: it lives as long as the shard, and there is one. */
+static enum rc reload(struct task *task, struct dmarc_suffixes *s, const char *path, const struct stat *st,
+		      struct err *err)
+{
+	struct loading *l = calloc(1, sizeof(*l));
+	enum rc rc;
+
+	if (!l || !(l->path = strdup(path))) {
+		free(l);
+		return err_memory(err);
+	}
+	rc = offload_call(task, load, l, loading_free, err);
+	if (rc != OK)
+		return rc;
+	/* Others may have done the same meanwhile: theirs is dropped. What they use, they do not keep. */
+	psl_free(s->psl);
+	free(s->path);
+	s->psl = l->psl;
+	s->path = l->path;
+	s->st = *st;
+	s->loaded = true;
+	s->looked_at = shard_now(task->shard);
+	free(l);
+	return OK;
+}
+
+enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dmarc_suffixes **ret, struct err *err)
+{
+	struct dmarc_suffixes *s = shard_slot(task->shard, slot_number);
+	char *name = arena_cstr(task->arena, path);
+	struct stat st;
+	enum rc rc;
+
+	if (!name)
+		return err_memory(err);
+	if (path.taint)
+		return err_set(err, FAIL, "Tainted '%s' (file name for dmarc_tld_file) not permitted", name);
+	if (!s) {
+		s = calloc(1, sizeof(*s));
+		if (!s)
+			return err_memory(err);
+		shard_slot_set(task->shard, slot_number, s);
+	}
+	if (!s->loaded || strcmp(s->path, name) != 0 || shard_now(task->shard) - s->looked_at > LOOK_AGAIN_NS) {
+		rc = file_stat(task, name, true, &st, err);
+		if (rc == OK && s->loaded && strcmp(s->path, name) == 0 && same_file(&st, &s->st))
+			s->looked_at = shard_now(task->shard);
+		else if (rc == OK)
+			rc = reload(task, s, name, &st, err);
+		if (rc != OK)
+			return rc;
+	}
+	if (!s->psl)
+		return err_set(err, FAIL, "%s is no public suffix list", name);
+	*ret = s;
+	return OK;
+}
+
+struct slice dmarc_suffixes_org(struct arena *arena, const struct dmarc_suffixes *suffixes, struct slice domain)
+{
+	char *name = arena_cstr(arena, domain);
+	const char *org = name ? psl_registrable_domain(suffixes->psl, name) : NULL;
+
+	return org ? slice_make(org, strlen(org), TAINTED) : domain;
+}

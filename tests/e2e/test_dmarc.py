@@ -1,0 +1,158 @@
+"""DMARC end to end: statuses, variables, the history file, failure reports; with and without a suffix list."""
+import os
+import re
+import subprocess
+import threading
+import unittest
+
+from fake_dns import FakeDns
+from harness import SluiceTest, configuration
+
+ZONE = {
+    "reject.test": [("TXT", "v=spf1 ip4:192.0.2.1 -all")],
+    "_dmarc.reject.test": [("TXT", "v=DMARC1; p=reject; ruf=mailto:forensic@reject.test,mailto:spy@elsewhere.example,mailto:yes@agrees.example; rua=mailto:a@reject.test")],
+    "reject.test._report._dmarc.agrees.example": [("TXT", "v=DMARC1")],
+    "_dmarc.quarantine.test": [("TXT", "v=DMARC1; p=quarantine")],
+    "_dmarc.none.test": [("TXT", "v=DMARC1; p=none")],
+    "_dmarc.sub.test": [("TXT", "v=DMARC1; p=none; sp=reject")],
+    "_dmarc.trouble.test": "SERVFAIL",
+    "_dmarc.xn--bcher-kva.test": [("TXT", "v=DMARC1; p=reject")],
+    "_dmarc.two.test": [("TXT", "v=DMARC1; p=none"), ("TXT", "v=DMARC1; p=reject")],
+}
+ACL = """
+begin acl
+rcpt:
+  warn spf = *
+  accept CONTROL
+data:
+  warn dmarc_status = *
+  deny dmarc_status = reject
+       message = no: $dmarc_status/$dmarc_status_text/$dmarc_used_domain/$dmarc_domain_policy/$dmarc_alignment_spf/$dmarc_alignment_dkim/${authresults{mx.test}}
+  accept logwrite = got: $dmarc_status/$dmarc_status_text/$dmarc_used_domain/$dmarc_domain_policy/$dmarc_alignment_spf/$dmarc_alignment_dkim/$dmarc_ar_header
+
+begin routers
+all:
+  driver = accept
+  transport = file
+
+begin transports
+file:
+  driver = appendfile
+  file = DIR/mail/${sg{$local_part}{\\N[^a-z]\\N}{_}}
+  create_directory
+  user = USER
+"""
+
+
+class Dmarc(SluiceTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dns = FakeDns(ZONE)
+        cls.addClassCleanup(cls.dns.close)
+
+    def box(self, main="", control="", **options):
+        text = f"acl_smtp_rcpt = rcpt\nacl_smtp_data = data\ndns_servers = 127.0.0.1:{self.dns.port}\ndns_retrans = 1s\ndns_retry = 1\n{main}"
+        return self.sluice(configuration(text, ACL.replace("CONTROL", control), acl_rcpt=False), start=False, **options)
+
+    def check(self, box, header, sender="x@reject.test", ip="192.0.2.1"):
+        done = box.run("-bh", ip, stdin=f"EHLO h.test\r\nMAIL FROM:<{sender}>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\n{header}\r\nSubject: x\r\n\r\nhi\r\n.\r\nQUIT\r\n")
+        text = re.sub(r"\n550[ -]", " ", done.out + done.err)
+        found = re.search(r"(?:no|got): ([^\n]*)", text)
+        self.assertTrue(found, done.out + done.err)
+        return found.group(1)
+
+    def test_statuses(self):
+        box = self.box()
+        for header, sender, ip, wanted in (
+                ("From: <a@reject.test>", "x@reject.test", "192.0.2.1", "accept/Accept/reject.test/reject/yes/no/"),
+                ("From: <a@reject.test>", "x@reject.test", "192.0.2.2", "reject/Reject/reject.test/reject/no/no/"),
+                ("From: <a@reject.test>", "x@none.test", "192.0.2.1", "reject/Reject/"),
+                ("From: \"b@none.test\" <a@REJECT.test>", "x@none.test", "192.0.2.1", "reject/Reject/"),
+                ("From: <a@quarantine.test>", "x@none.test", "192.0.2.1", "quarantine/Quarantine/quarantine.test/quarantine/no/no/"),
+                ("From: <a@none.test>", "x@none.test", "192.0.2.1", "none/None, Accept/none.test/none/no/no/"),
+                ("From: <a@x.sub.test>", "x@none.test", "192.0.2.1", "reject/Reject/sub.test/reject/no/no/"),
+                ("From: <a@norecord.test>", "x@none.test", "192.0.2.1", "norecord/No DMARC record///no/no/"),
+                ("From: <a@two.test>", "x@none.test", "192.0.2.1", "norecord/"),
+                ("From: <a@trouble.test>", "x@none.test", "192.0.2.1", "temperror/Internal Policy Error/"),
+                ("X-From: <a@reject.test>", "x@none.test", "192.0.2.1", "nofrom/No From: domain found///no/no/"),
+                ("From: nobody", "x@none.test", "192.0.2.1", "nofrom/"),
+                ("From: <a@[192.0.2.1]>", "x@none.test", "192.0.2.1", "nofrom/"),
+                ("From: undisclosed:;", "x@none.test", "192.0.2.1", "nofrom/"),
+                ("From: group: <a@reject.test>, <b@none.test>;", "x@none.test", "192.0.2.1", "reject/"),
+                ("Resent-From: <a@none.test>\r\nFrom: <a@reject.test>", "x@none.test", "192.0.2.1", "reject/"),
+                # several addresses, several fields: the strictest, whichever stands first (RFC 7489, 6.6.1)
+                ("From: <a@none.test>, <b@reject.test>", "x@none.test", "192.0.2.1", "reject/"),
+                ("From: <a@reject.test>, <b@none.test>", "x@none.test", "192.0.2.1", "reject/"),
+                ("From: <a@none.test>\r\nFrom: <b@reject.test>", "x@none.test", "192.0.2.1", "reject/"),
+                ("From: a@none.test <b@reject.test>", "x@none.test", "192.0.2.1", "reject/"),
+                ("From: b\u00fccher <a@b\u00fccher.test>", "x@none.test", "192.0.2.1", "reject/Reject/xn--bcher-kva.test/"),
+                ("From: " + ", ".join(f"<a@d{n}.test>" for n in range(40)), "x@none.test", "192.0.2.1", "nofrom/")):
+            with self.subTest(header=header, sender=sender):
+                self.assertIn(wanted, self.check(box, header, sender, ip))
+
+    def test_authentication_results(self):
+        box = self.box()
+        self.assertIn("dmarc=fail", self.check(box, "From: <a@reject.test>", ip="192.0.2.9"))
+        text = self.check(box, "From: <a@reject.test>")
+        self.assertIn("Authentication-Results: mx.test", text)
+        done = box.run("-bh", "192.0.2.1", stdin="EHLO h.test\r\nMAIL FROM:<x@reject.test>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\nFrom: a@reject.test\r\n\r\nhi\r\n.\r\nQUIT\r\n")
+        self.assertRegex(done.out + done.err, r"dmarc=pass\s+header.from=reject.test")
+
+    def test_controls(self):
+        self.assertIn("off/", self.check(self.box(control="control = dmarc_disable_verify"), "From: <a@reject.test>", ip="192.0.2.9"))
+
+    def test_suffix_list(self):
+        box = self.box("dmarc_tld_file = DIR/suffixes\n")
+        with open(os.path.join(box.dir, "suffixes"), "w") as f:
+            f.write("// list\ntest\nexample\n")
+        os.chmod(os.path.join(box.dir, "suffixes"), 0o644)
+        self.assertIn("reject/Reject/sub.test/reject", self.check(box, "From: <a@a.b.sub.test>"))
+        self.assertIn("accept/", self.check(box, "From: <a@x.reject.test>"))
+        box = self.box("dmarc_tld_file = DIR/nosuchfile\n")
+        self.assertIn("none/", self.check(box, "From: <a@reject.test>", ip="192.0.2.9"))
+
+    def session(self, box, header, ip="192.0.2.9", sender="x@reject.test"):
+        return box.run("-oMa", ip, "-bs", stdin=f"EHLO h.test\r\nMAIL FROM:<{sender}>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\n{header}\r\n\r\nhi\r\n.\r\nQUIT\r\n").out
+
+    def test_history(self):
+        box = self.box("dmarc_history_file = DIR/history\n")
+        os.chmod(box.dir, 0o777)
+        self.assertIn("\n550", self.session(box, "From: <a@reject.test>"))
+        self.session(box, "From: <a@norecord.test>")
+        with open(os.path.join(box.dir, "history")) as f:
+            lines = f.read().splitlines()
+        names = [line.split()[0] for line in lines]
+        self.assertEqual(names, ["job", "reporter", "received", "ipaddr", "from", "mfrom", "spf", "pdomain", "policy", "rua", "pct", "adkim", "aspf",
+                                 "p", "sp", "align_dkim", "align_spf", "action", "arc", "arc_policy"])
+        values = dict(line.split(" ", 1) for line in lines)
+        for name, value in (("reporter", "mx.test"), ("ipaddr", "192.0.2.9"), ("from", "reject.test"), ("mfrom", "reject.test"), ("spf", "7"),
+                            ("policy", "16"), ("rua", "mailto:a@reject.test"), ("pct", "100"), ("adkim", "114"), ("p", "114"), ("sp", "0"),
+                            ("align_dkim", "5"), ("align_spf", "5"), ("action", "0")):
+            self.assertEqual(values[name], value, name)
+        # many at once: whole blocks
+        threads = [threading.Thread(target=self.session, args=(box, "From: <a@reject.test>")) for _ in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        with open(os.path.join(box.dir, "history")) as f:
+            all_names = [line.split()[0] for line in f.read().splitlines()]
+        self.assertEqual(all_names, names * 7)
+
+    def test_failure_reports(self):
+        for control, wanted in (("", 0), ("control = dmarc_enable_forensic", 2)):
+            box = self.box("dmarc_forensic_sender = DMARC at us <dmarc@mx.test>\nqualify_domain = mx.test\n", control)
+            os.chmod(box.dir, 0o777)
+            self.assertIn("\n550", self.session(box, "From: <a@reject.test>\r\nSubject: secret\r\nX-Evil: a"))
+            self.assertNotIn("failed", self.session(box, "From: <a@none.test>"))  # no ruf
+            box.start("-q1h") if False else None
+            queued = box.run("-bp").out
+            with self.subTest(control=control):
+                log = box.log()
+                self.assertEqual(len(re.findall(r"<= dmarc@mx.test ", log)), wanted, log + queued)
+                self.assertNotIn("spy@elsewhere.example", log + queued)
+
+
+if __name__ == "__main__":
+    unittest.main()
