@@ -82,6 +82,14 @@ void turn_end(struct tls_shard *here, uint64_t began);
 
 /* The library is ready: allocators, tables. Once, any thread. */
 void library_init(void);
+/* The last large block that the library took on this thread since this was asked last. And: pages of it that are zero go back to
+ * the system. */
+struct large_block {
+	char *bytes;
+	size_t size;
+};
+struct large_block library_last_large(void);
+void library_give_back(struct large_block block);
 /* Gives back what the library keeps for this thread. */
 void library_thread_done(void);
 /* What the library says about a failed call. */
@@ -99,8 +107,9 @@ struct tls_session {
 	struct slice stored_certificate;    /* client: DER of the peer's, of the session that was resumed */
 	uint8_t stored_ocsp;
 	bool stored_verified;
-	uint8_t binding[32]; /* of tickets: the context's, and the name that the client asked for */
-	struct task *task;   /* whose call is under way; NULL: nothing may park */
+	uint8_t binding[32];      /* of tickets: the context's, and the name that the client asked for */
+	struct large_block large; /* the library's session object, if it is one */
+	struct task *task;        /* whose call is under way; NULL: nothing may park */
 	enum { SESSION_HELLO, SESSION_HANDSHAKE, SESSION_OPEN, SESSION_OVER } state;
 	bool client;
 	bool busy;       /* inside a call of the library that may have parked */

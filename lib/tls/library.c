@@ -5,6 +5,7 @@
 #include <wolfssl/wolfcrypt/ecc.h>
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,9 +13,50 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static unsigned slot;
 
+/* The library's session object has room for two chains of certificates, 37 KiB with Debian's build, nearly all of which stays
+ * zero. Blocks of that size begin at a page, and the last one is remembered until the caller of wolfSSL_new() asks. */
+#define LARGE_MIN 16384u
+#define PAGE      4096u
+static _Thread_local struct large_block last_large;
+
 static void *library_malloc(size_t size)
 {
-	return malloc(size);
+	size_t whole = (size + PAGE - 1) / PAGE * PAGE;
+	void *block;
+
+	if (size < LARGE_MIN)
+		return malloc(size);
+	block = aligned_alloc(PAGE, whole);
+	last_large = (struct large_block){block, block ? whole : 0};
+	return block;
+}
+
+struct large_block library_last_large(void)
+{
+	struct large_block block = last_large;
+
+	last_large = (struct large_block){NULL, 0};
+	return block;
+}
+
+/* What is zero stays zero when its page is given back; the block is its owner's, who does not write now. */
+void library_give_back(struct large_block block)
+{
+#ifndef SLUICE_SANITIZE
+	static const char zeros[PAGE];
+
+	for (size_t at = 0; at < block.size; at += PAGE) {
+		size_t end = at;
+
+		while (end < block.size && memcmp(block.bytes + end, zeros, PAGE) == 0)
+			end += PAGE;
+		if (end > at)
+			(void)madvise(block.bytes + at, end - at, MADV_DONTNEED);
+		at = end;
+	}
+#else
+	(void)block;
+#endif
 }
 
 static void library_free(void *ptr)

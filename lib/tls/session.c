@@ -420,7 +420,9 @@ enum rc tls_server_check(struct task *task, const struct tls_settings *settings,
 
 bool session_library(struct tls_session *t, struct err *err)
 {
+	(void)library_last_large();
 	t->ssl = wolfSSL_new(t->cert->ctx);
+	t->large = library_last_large();
 	if (!t->ssl) {
 		(void)err_memory(err);
 		return false;
@@ -530,6 +532,9 @@ void session_opened(struct tls_session *t)
 	if (t->early_read == t->early_len)
 		early_free(t);
 	wolfSSL_FreeArrays(t->ssl);
+	/* Only if it is what we take it for; a client may have another by now. */
+	if (!t->client && (char *)wolfSSL_SSL_get0_session(t->ssl) == t->large.bytes)
+		library_give_back(t->large);
 }
 
 static enum tls_progress step(struct task *task, struct tls_session *t, struct err *err)
