@@ -397,7 +397,7 @@ def acls(c, world, rng):
 
     lists = [separated(text, rng) for text in lists_of([item for item in HOST_ITEMS if item not in ALONE], rng, c.options.count)]
     conf = world.conf("hosts.conf", MAIN + "acl_smtp_mail = check\n" + acl("hosts", "$sender_address_local_part", lists, "Y <$host_data>"))
-    for ip in IPS:
+    for ip in IPS if c.options.count >= 20 else rng.sample(IPS, 7):  # few, for the run of every day
         theirs, ours = session(c, conf, ip, [[f"MAIL FROM:<q{number}@x.example>"] for number in range(len(lists))])
         for text, a, b in zip(lists, theirs, ours):
             c.add(f"-bh {ip}: hosts = {text}", a and world.shown(a), b and world.shown(b))

@@ -22,10 +22,10 @@ class DifferentialLists(unittest.TestCase):
         self.assertEqual(run.returncode, 0, out[-4000:])
 
     def test_conditions(self):
-        self.compare("conditions", 15)
+        self.compare("conditions", 8)
 
     def test_acls(self):
-        self.compare("acls", 5)
+        self.compare("acls", 3)
 
     def test_routing(self):
         self.compare("routing", 20)
