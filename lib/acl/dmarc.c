@@ -40,9 +40,9 @@ static enum acl_test run_dmarc_status(struct acl_run *run, const struct acl_item
 	result = dmarc_result_get(run->sc->message);
 	if (first && result)
 		send_reports(run);
-	return acl_test_of(match_string(run->sc, value, dmarc_status_word(result ? result->status : DMARC_NONE), false,
-					NULL, run->err));
+	return acl_test_of(match_string(
+	    run->sc, value, dmarc_status_word(result ? result->status : DMARC_NONE), false, NULL, run->err));
 }
 
-const struct acl_word acl_word_dmarc_status = {"dmarc_status", CONDITION, VALUE_EXPAND, ~(AT(DATA) | AT(PRDR)),
-					       run_dmarc_status};
+const struct acl_word acl_word_dmarc_status = {"dmarc_status", CONDITION, VALUE_EXPAND,
+					       ~(AT(DATA) | AT(PRDR)), run_dmarc_status};

@@ -7,9 +7,9 @@
 struct slice dmarc_status_word(enum dmarc_status status)
 {
 	static const char *const words[] = {
-	    [DMARC_UNCHECKED] = "none",	      [DMARC_ACCEPT] = "accept",	 [DMARC_NONE] = "none",
-	    [DMARC_NORECORD] = "norecord",    [DMARC_NOFROM] = "nofrom",	 [DMARC_TEMPERROR] = "temperror",
-	    [DMARC_QUARANTINE] = "quarantine", [DMARC_REJECT] = "reject",	 [DMARC_OFF] = "off"};
+	    [DMARC_UNCHECKED] = "none",        [DMARC_ACCEPT] = "accept", [DMARC_NONE] = "none",
+	    [DMARC_NORECORD] = "norecord",     [DMARC_NOFROM] = "nofrom", [DMARC_TEMPERROR] = "temperror",
+	    [DMARC_QUARANTINE] = "quarantine", [DMARC_REJECT] = "reject", [DMARC_OFF] = "off"};
 
 	return slice_of(words[status]);
 }
@@ -139,7 +139,8 @@ enum rc dmarc_evaluate(struct scope *sc, const struct mailauth_resolver *resolve
 	struct dmarc_state *state;
 	enum rc rc;
 
-	if (!mailauth || (!mailauth->dmarc && !(mailauth->dmarc = arena_make(&sc->message->arena, struct dmarc_state))))
+	if (!mailauth ||
+	    (!mailauth->dmarc && !(mailauth->dmarc = arena_make(&sc->message->arena, struct dmarc_state))))
 		return err_memory(err);
 	state = mailauth->dmarc;
 	if (state->result.status != DMARC_UNCHECKED)
@@ -210,7 +211,8 @@ static struct slice policy_word(char policy)
 			       : SLICE_EMPTY;
 }
 
-static enum rc get_ar_header(struct scope *sc, const struct dmarc_result *r, struct slice *ret, struct err *err)
+static enum rc get_ar_header(struct scope *sc, const struct dmarc_result *r, struct slice *ret,
+			     struct err *err)
 {
 	struct str out = str_make(sc->task->arena);
 	struct authres_maker maker = {.out = &out};
@@ -248,7 +250,8 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 	case AR_HEADER:
 		return get_ar_header(sc, r, ret, err);
 	default:
-		*ret = (variable->arg == ALIGN_SPF ? r->align_spf : r->align_dkim) ? SLICE("yes") : SLICE("no");
+		*ret =
+		    (variable->arg == ALIGN_SPF ? r->align_spf : r->align_dkim) ? SLICE("yes") : SLICE("no");
 		break;
 	}
 	return OK;

@@ -17,7 +17,8 @@ struct dmarc_suffixes;
 NODISCARD enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dmarc_suffixes **ret,
 				     struct err *err);
 /* Lower-case ASCII in and out; the domain itself when it has no such. The list may not be used after a park. */
-struct slice dmarc_suffixes_org(struct arena *arena, const struct dmarc_suffixes *suffixes, struct slice domain);
+struct slice dmarc_suffixes_org(struct arena *arena, const struct dmarc_suffixes *suffixes,
+				struct slice domain);
 
 /* The domains of the From: fields, in lower-case ASCII, each once; at most DMARC_FROM_MAX, and more are none at all. false: no
  * memory. */

@@ -19,8 +19,9 @@ struct work {
 
 static bool below_or_same(struct slice name, struct slice domain)
 {
-	return slice_eq_nocase(name, domain) || (name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
-						 slice_ends_nocase(name, domain));
+	return slice_eq_nocase(name, domain) ||
+	       (name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
+		slice_ends_nocase(name, domain));
 }
 
 static unsigned labels_of(struct slice domain)
@@ -89,7 +90,8 @@ static void walk_ahead(struct work *w, struct slice domain)
 {
 	bool first = true;
 
-	for (domain = shorter(domain, true); w->resolver->prefetch && domain.len; domain = shorter(domain, first)) {
+	for (domain = shorter(domain, true); w->resolver->prefetch && domain.len;
+	     domain = shorter(domain, first)) {
 		struct slice name = policy_name(w, domain);
 		first = false;
 		if (name.ptr)
@@ -214,7 +216,8 @@ static enum rc exists(struct work *w, struct slice domain, bool *ret)
 }
 
 /* An organisational domain is never longer than the name itself: only names below ours have to be asked about. */
-static enum rc aligned(struct work *w, struct slice name, struct slice from, struct slice org, bool strict, bool *ret)
+static enum rc aligned(struct work *w, struct slice name, struct slice from, struct slice org, bool strict,
+		       bool *ret)
 {
 	struct slice other;
 	enum rc rc;
@@ -261,7 +264,8 @@ static bool was_temporary(const struct work *w)
 	const struct dmarc_query *q = w->query;
 
 	for (unsigned i = 0; i < q->dkim_count; i++)
-		if (q->dkim[i].result == MAILAUTH_TEMPERROR && slice_eq_nocase(q->dkim[i].domain, w->query->from[0]))
+		if (q->dkim[i].result == MAILAUTH_TEMPERROR &&
+		    slice_eq_nocase(q->dkim[i].domain, w->query->from[0]))
 			return true;
 	return false;
 }
@@ -325,13 +329,14 @@ static enum rc check_domain(struct work *w, struct slice from, struct dmarc_resu
 
 static unsigned strictness(enum dmarc_status status)
 {
-	static const unsigned char order[] = {[DMARC_REJECT] = 4, [DMARC_QUARANTINE] = 3, [DMARC_TEMPERROR] = 2, [DMARC_NONE] = 1};
+	static const unsigned char order[] = {
+	    [DMARC_REJECT] = 4, [DMARC_QUARANTINE] = 3, [DMARC_TEMPERROR] = 2, [DMARC_NONE] = 1};
 
 	return status < ARRAY_COUNT(order) ? order[status] : 0;
 }
 
-enum rc dmarc_check(struct task *task, const struct mailauth_resolver *resolver, const struct dmarc_query *query,
-		    struct dmarc_result *ret)
+enum rc dmarc_check(struct task *task, const struct mailauth_resolver *resolver,
+		    const struct dmarc_query *query, struct dmarc_result *ret)
 {
 	struct work w = {.task = task, .resolver = resolver, .query = query, .problem = SLICE_EMPTY};
 	struct dmarc_result r;

@@ -38,8 +38,9 @@ bool dmarc_from(struct arena *arena, const struct message *message, struct slice
 		while (count <= DMARC_FROM_MAX) {
 			struct address_parts parts;
 			struct err err = err_make(arena);
-			enum rc rc = address_next(arena, &rest, ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_UNQUALIFIED |
-								    ADDRESS_ALLOW_LITERAL | ADDRESS_STRIP_DOT,
+			enum rc rc = address_next(arena, &rest,
+						  ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_UNQUALIFIED |
+						      ADDRESS_ALLOW_LITERAL | ADDRESS_STRIP_DOT,
 						  &parts, &err);
 			if (rc == FAIL && !err.text.len)
 				break;

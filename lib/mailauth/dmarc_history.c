@@ -89,7 +89,12 @@ static void add_policy(struct str *out, const struct dmarc_result *r)
 	bool pass = r->align_spf || r->align_dkim;
 
 	add(out, "pdomain", r->used_domain);
-	add_number(out, "policy", pass ? 15 : r->policy == 'r' ? 16 : r->policy == 'q' ? 17 : r->policy == 'n' ? 18 : 14);
+	add_number(out, "policy",
+		   pass               ? 15
+		   : r->policy == 'r' ? 16
+		   : r->policy == 'q' ? 17
+		   : r->policy == 'n' ? 18
+				      : 14);
 	add_addresses(out, r->record.rua);
 	add_number(out, "pct", r->record.pct);
 	add_number(out, "adkim", (unsigned char)r->record.adkim);
@@ -99,7 +104,7 @@ static void add_policy(struct str *out, const struct dmarc_result *r)
 	add_number(out, "align_dkim", r->align_dkim ? 4 : 5);
 	add_number(out, "align_spf", r->align_spf ? 4 : 5);
 	add_number(out, "action",
-		   r->status == DMARC_REJECT	   ? 0
+		   r->status == DMARC_REJECT       ? 0
 		   : r->status == DMARC_QUARANTINE ? 4
 		   : r->status == DMARC_TEMPERROR  ? 3
 						   : 2);
@@ -112,13 +117,14 @@ static void add_arc(struct str *out, const struct scope *sc)
 	unsigned i = 0;
 
 	if (!arc_result_get(sc->message, &arc) || !arc.count) {
-		str_addz(out, "arc 6\narc_policy 1 json[]\n");
+		str_addz(out, "arc 6\narc_policy 1 json:[]\n");
 		return;
 	}
-	str_printf(out, "arc %u\narc_policy %d json[", auth_number(arc.result), arc.result == MAILAUTH_PASS ? 0 : 2);
+	str_printf(out, "arc %u\narc_policy %d json:[", auth_number(arc.result),
+		   arc.result == MAILAUTH_PASS ? 0 : 2);
 	domains = arc.domains;
 	while (domains.len && slice_split(&domains, ':', &domain))
-		str_printf(out, "%s(\"i\":%u, \"d\":\"%.*s\", \"s\":\"\", \"ip\":\"\")", i ? ", " : "", i + 1,
+		str_printf(out, "%s{\"i\":%u,\"d\":\"%.*s\",\"s\":\"\",\"ip\":\"\"}", i ? "," : "", i + 1,
 			   SLICE_ARG(domain)),
 		    i++;
 	str_addz(out, "]\n");

@@ -94,12 +94,14 @@ static bool has_uri(struct slice list)
 
 bool dmarc_record_parse(struct slice text, bool legacy, struct dmarc_record *ret)
 {
-	struct dmarc_record r = {.adkim = 'r', .aspf = 'r', .psd = 'u', .pct = 100, .rua = SLICE_EMPTY, .ruf = SLICE_EMPTY};
+	struct dmarc_record r = {
+	    .adkim = 'r', .aspf = 'r', .psd = 'u', .pct = 100, .rua = SLICE_EMPTY, .ruf = SLICE_EMPTY};
 	struct slice part, name, value;
 
 	if (!text.len || !slice_split(&text, ';', &part) || !tag_split(part, &name, &value))
 		return false;
-	if (!slice_eq_nocase(name, SLICE("v")) || !slice_eq(value, SLICE("DMARC1")) || part.ptr[0] != name.ptr[0])
+	if (!slice_eq_nocase(name, SLICE("v")) || !slice_eq(value, SLICE("DMARC1")) ||
+	    part.ptr[0] != name.ptr[0])
 		return false;
 	while (text.ptr && slice_split(&text, ';', &part))
 		if (tag_split(part, &name, &value))

@@ -28,13 +28,14 @@ static bool wanted(const struct dmarc_state *state)
 
 static bool below_or_same(struct slice name, struct slice domain)
 {
-	return slice_eq_nocase(name, domain) || (name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
-						 slice_ends_nocase(name, domain));
+	return slice_eq_nocase(name, domain) ||
+	       (name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
+		slice_ends_nocase(name, domain));
 }
 
 /* Somebody else's mailbox has to want the reports (RFC 9990, section 4): or anybody could have them sent anywhere. */
-static bool destination_agrees(struct scope *sc, const struct mailauth_resolver *resolver, struct slice address,
-			       struct slice used)
+static bool destination_agrees(struct scope *sc, const struct mailauth_resolver *resolver,
+			       struct slice address, struct slice used)
 {
 	struct slice domain = slice_from(address, (size_t)slice_rfind(address, '@') + 1), name;
 	struct err err = err_make(sc->task->arena);
@@ -60,8 +61,8 @@ static void add_line(struct str *out, const char *name, struct slice value)
 	str_addc(out, '\n');
 }
 
-static void add_statement(struct str *out, struct scope *sc, const struct dmarc_state *state, struct slice sender,
-			  struct slice ip)
+static void add_statement(struct str *out, struct scope *sc, const struct dmarc_state *state,
+			  struct slice sender, struct slice ip)
 {
 	const struct dmarc_result *r = &state->result;
 
@@ -76,8 +77,8 @@ static void add_statement(struct str *out, struct scope *sc, const struct dmarc_
 	add_line(out, "  DMARC Results: ", dmarc_status_word(r->status));
 }
 
-static void add_feedback(struct str *out, struct scope *sc, const struct dmarc_state *state, struct slice sender,
-			 struct slice ip)
+static void add_feedback(struct str *out, struct scope *sc, const struct dmarc_state *state,
+			 struct slice sender, struct slice ip)
 {
 	const struct dmarc_result *r = &state->result;
 
@@ -95,14 +96,20 @@ static void add_feedback(struct str *out, struct scope *sc, const struct dmarc_s
 	add_line(out, " header.from=", r->from);
 	str_addz(out, "Auth-Failure: dmarc\n");
 	str_printf(out, "Identity-Alignment: %s\n",
-		   r->align_spf && r->align_dkim ? "spf,dkim" : r->align_spf ? "spf" : r->align_dkim ? "dkim" : "none");
+		   r->align_spf && r->align_dkim ? "spf,dkim"
+		   : r->align_spf                ? "spf"
+		   : r->align_dkim               ? "dkim"
+						 : "none");
 	add_line(out, "Delivery-Result: ",
-		 r->status == DMARC_REJECT ? SLICE("reject") : r->status == DMARC_QUARANTINE ? SLICE("policy") : SLICE("delivered"));
+		 r->status == DMARC_REJECT       ? SLICE("reject")
+		 : r->status == DMARC_QUARANTINE ? SLICE("policy")
+						 : SLICE("delivered"));
 }
 
 static void add_headers(struct str *out, const struct message *m)
 {
-	for (struct header *h = header_next(&m->headers, NULL); h && out->len < 64 * 1024; h = header_next(&m->headers, h))
+	for (struct header *h = header_next(&m->headers, NULL); h && out->len < 64 * 1024;
+	     h = header_next(&m->headers, h))
 		str_add(out, h->text);
 }
 
@@ -141,7 +148,9 @@ static bool compose(struct scope *sc, const struct dmarc_state *state, struct dm
 	str_add(&out, state->result.used_domain);
 	add_line(&out, " from IP ", ip);
 	str_addz(&out, "Auto-Submitted: auto-generated\nMIME-Version: 1.0\n");
-	str_printf(&out, "Content-Type: multipart/report; report-type=feedback-report;\n\tboundary=\"%s\"\n\n", boundary);
+	str_printf(&out,
+		   "Content-Type: multipart/report; report-type=feedback-report;\n\tboundary=\"%s\"\n\n",
+		   boundary);
 	str_printf(&out, "--%s\nContent-Type: text/plain; charset=us-ascii\n\n", boundary);
 	add_statement(&out, sc, state, sender, ip);
 	str_printf(&out, "\n--%s\nContent-Type: message/feedback-report\n\n", boundary);

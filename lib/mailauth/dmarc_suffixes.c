@@ -92,7 +92,8 @@ static enum rc reload(struct task *task, struct dmarc_suffixes *s, const char *p
 	return OK;
 }
 
-enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dmarc_suffixes **ret, struct err *err)
+enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dmarc_suffixes **ret,
+			   struct err *err)
 {
 	struct dmarc_suffixes *s = shard_slot(task->shard, slot_number);
 	char *name = arena_cstr(task->arena, path);
@@ -109,7 +110,8 @@ enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dm
 			return err_memory(err);
 		shard_slot_set(task->shard, slot_number, s);
 	}
-	if (!s->loaded || strcmp(s->path, name) != 0 || shard_now(task->shard) - s->looked_at > LOOK_AGAIN_NS) {
+	if (!s->loaded || strcmp(s->path, name) != 0 ||
+	    shard_now(task->shard) - s->looked_at > LOOK_AGAIN_NS) {
 		rc = file_stat(task, name, true, &st, err);
 		if (rc == OK && s->loaded && strcmp(s->path, name) == 0 && same_file(&st, &s->st))
 			s->looked_at = shard_now(task->shard);
@@ -124,7 +126,8 @@ enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dm
 	return OK;
 }
 
-struct slice dmarc_suffixes_org(struct arena *arena, const struct dmarc_suffixes *suffixes, struct slice domain)
+struct slice dmarc_suffixes_org(struct arena *arena, const struct dmarc_suffixes *suffixes,
+				struct slice domain)
 {
 	char *name = arena_cstr(arena, domain);
 	const char *org = name ? psl_registrable_domain(suffixes->psl, name) : NULL;

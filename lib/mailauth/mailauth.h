@@ -391,6 +391,7 @@ enum srs_verdict { SRS_OK, SRS_NOT /* or malformed */, SRS_BAD /* hash, stamp */
 enum srs_verdict srs_reverse(struct arena *arena, const struct srs_settings *settings, uint64_t today,
 			     struct slice address, bool database, struct slice *ret);
 
+extern const struct conf_feature mailauth_features[];
 /* Main options of this room. */
 extern const struct conf_group mailauth_conf_group;
 struct mailauth_options {

@@ -6,7 +6,7 @@ import threading
 import unittest
 
 from fake_dns import FakeDns
-from harness import SluiceTest, configuration
+from harness import PEERS, SluiceTest, configuration
 
 ZONE = {
     "reject.test": [("TXT", "v=spf1 ip4:192.0.2.1 -all")],
@@ -41,6 +41,18 @@ file:
   file = DIR/mail/${sg{$local_part}{\\N[^a-z]\\N}{_}}
   create_directory
   user = USER
+"""
+
+DBI_STUB = """
+package DBI; our $errstr = ''; sub connect { return bless {}, 'DBI::db' }
+package DBI::db;
+sub prepare { my ($s, $q) = @_; $q =~ s/\\s+/ /g; $q =~ s/^ //; return bless {q => $q}, 'DBI::st' }
+sub errstr { '' } sub disconnect { 1 } sub do { 1 } sub rollback { 1 } sub commit { 1 } sub begin_work { 1 }
+package DBI::st;
+sub execute { my $s = shift; print "$s->{q} |", join('|', map { defined $_ ? $_ : 'undef' } @_), "|\\n"; $s->{n} = 1; return 1 }
+sub fetchrow_arrayref { my $s = shift; return undef unless $s->{n}--; return [1] }
+sub fetchrow_hashref { undef } sub finish { 1 } sub rows { 1 }
+1;
 """
 
 
@@ -130,6 +142,7 @@ class Dmarc(SluiceTest):
                             ("policy", "16"), ("rua", "mailto:a@reject.test"), ("pct", "100"), ("adkim", "114"), ("p", "114"), ("sp", "0"),
                             ("align_dkim", "5"), ("align_spf", "5"), ("action", "0")):
             self.assertEqual(values[name], value, name)
+        self.imported(box, 1)
         # many at once: whole blocks
         threads = [threading.Thread(target=self.session, args=(box, "From: <a@reject.test>")) for _ in range(6)]
         for t in threads:
@@ -139,6 +152,23 @@ class Dmarc(SluiceTest):
         with open(os.path.join(box.dir, "history")) as f:
             all_names = [line.split()[0] for line in f.read().splitlines()]
         self.assertEqual(all_names, names * 7)
+        self.imported(box, 7)
+
+    def imported(self, box, count):
+        """opendmarc-import reads the file, with a database that only notes what it is told."""
+        tool = next((t for t in (os.path.join(PEERS, "opendmarc/usr/sbin/opendmarc-import"), "/usr/sbin/opendmarc-import") if os.path.exists(t)), None)
+        if not tool:
+            return
+        with open(os.path.join(box.dir, "DBI.pm"), "w") as f:
+            f.write(DBI_STUB)
+        done = subprocess.run(["perl", "-I", box.dir, tool, "--input", os.path.join(box.dir, "history")], capture_output=True, text=True)
+        if "Can't locate" in done.stderr:
+            return
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("uninitialized", done.stderr)
+        messages = [line for line in done.stdout.splitlines() if line.startswith("INSERT INTO messages")]
+        self.assertEqual(len(messages), count, done.stdout + done.stderr)
+        self.assertIn("|7|5|5|", messages[0])  # spf, align_spf, align_dkim
 
     def test_failure_reports(self):
         for control, wanted in (("", 0), ("control = dmarc_enable_forensic", 2)):

@@ -103,7 +103,8 @@ static struct dmarc_result run(struct fixture *f, const char *const *from, unsig
 {
 	struct mailauth_resolver resolver = zone_resolver(&f->zone);
 	struct slice domains[DMARC_FROM_MAX];
-	struct dkim_result signature = {.domain = slice_of(dkim), .result = *dkim ? MAILAUTH_PASS : MAILAUTH_FAIL};
+	struct dkim_result signature = {.domain = slice_of(dkim),
+					.result = *dkim ? MAILAUTH_PASS : MAILAUTH_FAIL};
 	struct dmarc_query query = {.from = domains,
 				    .from_count = count,
 				    .spf = *spf ? MAILAUTH_PASS : MAILAUTH_FAIL,
@@ -136,8 +137,9 @@ static void test_tree(void **state)
 			strcat(align, "d");
 		if (!slice_eq(dmarc_status_word(r.status), slice_of(row->status)) ||
 		    !slice_eq(r.used_domain, slice_of(row->used)) || strcmp(align, row->align) != 0)
-			fail_msg("%s spf=%s dkim=%s: %.*s at \"%.*s\" aligned \"%s\"", row->from, row->spf, row->dkim,
-				 SLICE_ARG(dmarc_status_word(r.status)), SLICE_ARG(r.used_domain), align);
+			fail_msg("%s spf=%s dkim=%s: %.*s at \"%.*s\" aligned \"%s\"", row->from, row->spf,
+				 row->dkim, SLICE_ARG(dmarc_status_word(r.status)), SLICE_ARG(r.used_domain),
+				 align);
 		assert_true(f.zone.questions <= 8 + 3 + 8 + 8);
 		arena_done(&f.arena);
 	}
@@ -235,8 +237,8 @@ static void test_records(void **state)
 			fail_msg("%s", records[i].text);
 		if (!records[i].good)
 			continue;
-		if (r.p != records[i].p || r.sp != records[i].sp || r.adkim != records[i].adkim || r.psd != records[i].psd ||
-		    r.fo != records[i].fo)
+		if (r.p != records[i].p || r.sp != records[i].sp || r.adkim != records[i].adkim ||
+		    r.psd != records[i].psd || r.fo != records[i].fo)
 			fail_msg("%s: %c %d %c %c %u", records[i].text, r.p, r.sp, r.adkim, r.psd, r.fo);
 	}
 }
@@ -244,7 +246,8 @@ static void test_records(void **state)
 static void test_uris(void **state)
 {
 	struct arena arena;
-	struct slice rest = SLICE("https://x.example/, mailto:a@b.example!10m , MAILTO:c%2Cd@e.example?subject=x,mailto:nodomain,mailto:");
+	struct slice rest = SLICE(
+	    "https://x.example/, mailto:a@b.example!10m , MAILTO:c%2Cd@e.example?subject=x,mailto:nodomain,mailto:");
 	struct slice address;
 
 	(void)state;
@@ -260,8 +263,9 @@ static void test_uris(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_tree),    cmocka_unit_test(test_suffix_list), cmocka_unit_test(test_several),
-	    cmocka_unit_test(test_records), cmocka_unit_test(test_uris),
+	    cmocka_unit_test(test_tree),    cmocka_unit_test(test_suffix_list),
+	    cmocka_unit_test(test_several), cmocka_unit_test(test_records),
+	    cmocka_unit_test(test_uris),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
