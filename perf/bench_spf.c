@@ -42,8 +42,11 @@ static double seconds(void)
 
 static void check(struct bench *b, struct arena *arena, struct spf_result *result)
 {
-	struct spf_query query = {.sender = slice_of(b->argv[2]), .helo = SLICE("helo.example"), .receiver = SLICE("mx.example"),
-				  .guess = SLICE_EMPTY, .explanation = SLICE("Please%_see%_http://www.open-spf.org/Why")};
+	struct spf_query query = {.sender = slice_of(b->argv[2]),
+				  .helo = SLICE("helo.example"),
+				  .receiver = SLICE("mx.example"),
+				  .guess = SLICE_EMPTY,
+				  .explanation = SLICE("Please%_see%_http://www.open-spf.org/Why")};
 	struct task task;
 
 	if (!ip_parse(slice_of(b->argv[3]), &query.ip))

@@ -86,7 +86,7 @@ enum rc work_add(struct scope *sc, uint64_t units, struct err *err)
 	return sc->work < sc->work_next ? OK : work_look(sc, err);
 }
 
-#define WORK_LITTLE	 1000
+#define WORK_LITTLE      1000
 #define WORK_NS_PER_UNIT 50
 
 uint64_t work_clock(const struct scope *sc)

@@ -27,6 +27,23 @@ static bool add(struct arena *arena, struct slice domain, struct slice *domains,
 	return true;
 }
 
+/* What is no address by the book may still be shown as one: the domain behind the last "@" counts. */
+static bool add_malformed(struct arena *arena, struct slice item, struct slice *domains, unsigned *count)
+{
+	ptrdiff_t at = slice_rfind(item, '@');
+	struct slice domain;
+	uint32_t len = 0;
+
+	if (at < 0)
+		return true;
+	domain = slice_from(item, (size_t)at + 1);
+	while (len < domain.len &&
+	       (ascii_is_alnum(domain.ptr[len]) || (domain.ptr[len] && strchr("-._", domain.ptr[len])) ||
+		(unsigned char)domain.ptr[len] >= 0x80))
+		len++;
+	return add(arena, slice_sub(domain, 0, len), domains, count);
+}
+
 bool dmarc_from(struct arena *arena, const struct message *message, struct slice domains[DMARC_FROM_MAX],
 		unsigned *count_ret)
 {
@@ -37,6 +54,7 @@ bool dmarc_from(struct arena *arena, const struct message *message, struct slice
 
 		while (count <= DMARC_FROM_MAX) {
 			struct address_parts parts;
+			struct slice before = rest;
 			struct err err = err_make(arena);
 			enum rc rc = address_next(arena, &rest,
 						  ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_UNQUALIFIED |
@@ -45,6 +63,11 @@ bool dmarc_from(struct arena *arena, const struct message *message, struct slice
 			if (rc == FAIL && !err.text.len)
 				break;
 			if (rc == OK && !add(arena, parts.domain, domains, &count))
+				return false;
+			if (rc == FAIL &&
+			    !add_malformed(arena,
+					   slice_sub(before, 0, before.len - (rest.ptr ? rest.len : 0)),
+					   domains, &count))
 				return false;
 			if (rc != OK && rc != FAIL)
 				return false;

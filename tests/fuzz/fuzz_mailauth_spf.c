@@ -17,13 +17,14 @@ static bool next_word(struct slice *rest, struct slice *word)
 	return rest->ptr && slice_split(rest, ' ', word);
 }
 
-static enum rc ask(struct task *task, void *arg, struct slice name, enum dns_type type, struct dns_answer *ret,
-		   struct err *err)
+static enum rc ask(struct task *task, void *arg, struct slice name, enum dns_type type,
+		   struct dns_answer *ret, struct err *err)
 {
 	struct world *w = arg;
 
 	w->questions++;
-	*ret = (struct dns_answer){.records = arena_array(task->arena, struct dns_record, LINES_MAX), .canonical = SLICE_EMPTY};
+	*ret = (struct dns_answer){.records = arena_array(task->arena, struct dns_record, LINES_MAX),
+				   .canonical = SLICE_EMPTY};
 	if (!ret->records)
 		return DEFER;
 	for (unsigned i = 2; i < w->count; i++) {
@@ -37,10 +38,11 @@ static enum rc ask(struct task *task, void *arg, struct slice name, enum dns_typ
 		if (slice_eq(kind, SLICE("!")))
 			return err_set(err, DEFER, "trouble");
 		*r = (struct dns_record){.name = rest, .text = rest};
-		if (slice_eq(kind, SLICE("TXT")) ? type == DNS_TXT
+		if (slice_eq(kind, SLICE("TXT"))  ? type == DNS_TXT
 		    : slice_eq(kind, SLICE("MX")) ? type == DNS_MX
-		    : slice_eq(kind, SLICE("PTR")) ? type == DNS_PTR
-						   : (type == DNS_A || type == DNS_AAAA) && ip_parse(rest, &r->ip))
+		    : slice_eq(kind, SLICE("PTR"))
+			? type == DNS_PTR
+			: (type == DNS_A || type == DNS_AAAA) && ip_parse(rest, &r->ip))
 			ret->count++;
 	}
 	return ret->count ? OK : FAIL;
@@ -51,7 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct world world = {.count = 0};
 	struct mailauth_resolver resolver = {.query = ask, .arg = &world};
 	struct slice text = slice_make((const char *)data, size < 65536 ? size : 65536, TAINTED), line;
-	struct spf_query query = {.helo = SLICE_EMPTY, .receiver = SLICE("mx.test"), .guess = SLICE_EMPTY,
+	struct spf_query query = {.helo = SLICE_EMPTY,
+				  .receiver = SLICE("mx.test"),
+				  .guess = SLICE_EMPTY,
 				  .explanation = SLICE("see%_%{s}%_%{c}")};
 	struct spf_result result;
 	struct arena arena;

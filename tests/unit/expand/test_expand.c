@@ -699,7 +699,7 @@ static void work(struct harness *h, struct worker *worker, bool cancel, unsigned
 	arena_done(&worker->arena);
 }
 
-#define LOOPS                                                                                             \
+#define LOOPS                                                                                              \
 	"${strlen:${map{$acl_c0}{${map{$acl_c0}{${map{$acl_c0}{${map{$acl_c0}{${if match{$item}{(.)}{$1}}" \
 	"}}}}}}}}}"
 
@@ -716,8 +716,7 @@ static void work_run(struct harness *h)
 	     "the expansion takes too much work", 500},
 	    /* A literal costs as well; so do strings that are long and the same each time. */
 	    {"${reduce{$acl_c0}{}{${reduce{$acl_c0}{}{x}}}}", "the expansion takes too much work", 6000},
-	    {"${reduce{$acl_c0}{}{${strlen:$acl_c0}}}", "the expansion takes too much work",
-	     300000},
+	    {"${reduce{$acl_c0}{}{${strlen:$acl_c0}}}", "the expansion takes too much work", 300000},
 	    {"${sort{$acl_c0}{<}{${sort{$acl_c0}{<}{$item}}}}", "the expansion takes too much memory", 4000},
 	    {"${sg{$acl_c0}{x}{\\${sg{\\$acl_c0\\}\\{x\\}\\{y\\}\\}}}", "the expansion takes too much work",
 	     3000},
