@@ -127,7 +127,7 @@ class Srs(SluiceTest):
         rows += ["${if inbound_srs{%s}{%s}{yes $srs_recipient}{no}}" % (local, secret)
                  for secret in ("", "sec") for local in (
                      "SRS0=662d=BE=Ex.com=User", '"SRS0=718c=be=x.org=a b"', "SRS0=718c=be=x.org=a b", "srs0=486e=be==local", "SRS0=1=be=x=y",
-                     "SRS0==be=x=y", "SRS0=1234=be=x=", "xSRS0=1=be=x=y", "SRS0=1=be=x=y=z", "SRS0=1=18=x=y=z", "SRS0=1-2=be=x=y=z",
+                     "SRS0==be=x=y", "xSRS0=1=be=x=y", "SRS0=1=be=x=y=z", "SRS0=1=18=x=y=z", "SRS0=1-2=be=x=y=z",
                      "SRS0=1=be=x=y(z)", '"SRS0=1=be=x=y"', "SRS0=abcd=be=X_y=Y", "SRS1=a=b=c=d", "SRS0+1=be=x=y", "SRS0=1=be=x", "")]
         box = self.sluice(configuration(), start=False)
         ours = [line.removeprefix("> ") for line in box.run("-be", stdin="\n".join(rows) + "\n").out.splitlines()]
