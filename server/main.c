@@ -229,6 +229,10 @@ int main(int argc, char **argv)
 	}
 	route_use_command_runner(&transport_command_runner);
 	conf = load_or_exit(&cl);
+	if (!environment_apply(conf)) {
+		fputs("sluice: keep_environment cannot be obeyed: out of memory\n", stderr);
+		return 1;
+	}
 	caller_self(&caller);
 	caller_judge(&caller, conf, caller_owns_spool(&caller, spool_directory(conf)));
 	status = command(&cl, &caller, conf);

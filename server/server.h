@@ -136,6 +136,8 @@ NODISCARD enum rc spool_take(const struct conf *conf, unsigned wait_ms, int *loc
 bool daemon_answers(const struct conf *conf); /* main.c */
 
 int tool_expand(struct once *once); /* expand_tools.c */
+/* What keep_environment and add_environment say. Before there are threads. false: no memory. */
+bool environment_apply(const struct conf *conf);
 /* tools.c */
 int tool_test_address(struct once *once);
 int tool_verify_address(struct once *once);

@@ -170,6 +170,7 @@ extern const struct conf_feature expand_features[];
 extern const struct conf_group expand_conf_group;
 struct expand_options {
 	bool strict_acl_vars;
+	struct slice saslauthd_socket;
 };
 static inline const struct expand_options *expand_options(const struct conf *conf)
 {

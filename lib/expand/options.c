@@ -110,6 +110,8 @@ enum rc expand_early(struct conf *conf, struct slice text, struct slice *ret, st
 }
 
 static const struct conf_option rows[] = {
+    OPT_STRING(struct expand_options, saslauthd_socket, "/var/run/saslauthd/mux",
+	       "where the condition saslauthd asks; an option of sluice's"),
     OPT_BOOL(struct expand_options, strict_acl_vars, "no", "an ACL variable that is not set is an error"),
 };
 

@@ -10,7 +10,6 @@
 
 #define READSOCKET_TIMEOUT_MS 5000
 #define READSOCKET_SIZE_MAX   (1024u * 1024)
-#define SASLAUTHD_SOCKET      "/var/run/saslauthd/mux"
 #define SASLAUTHD_TIMEOUT_MS  30000
 
 /* ---- Name service -----------------------------------------------------------------------------------------
@@ -258,6 +257,7 @@ enum rc saslauthd_eval(struct scope *sc, const struct expand_call *call, bool *r
 {
 	struct str request = str_make(sc->task->arena), answer = str_make(sc->task->arena);
 	struct slice args[4] = {SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY};
+	struct slice path = expand_options(sc->conf)->saslauthd_socket;
 	struct err why = err_make(NULL);
 	uint64_t saved = sc->task->until;
 	enum rc rc = shard_needed(sc, "saslauthd", err);
@@ -277,17 +277,21 @@ enum rc saslauthd_eval(struct scope *sc, const struct expand_call *call, bool *r
 	if (request.failed)
 		return err_memory(err);
 	sc->task->until = task_until(sc->task, SASLAUTHD_TIMEOUT_MS);
-	rc = connect_unix(sc->task, SLICE(SASLAUTHD_SOCKET), &fd, &why);
+	rc = connect_unix(sc->task, path, &fd, &why);
 	if (rc == OK)
 		rc = ask(sc, fd, str_slice(&request), false, 4, &answer, err);
 	else if (rc != CANCELLED)
 		rc = err_os(err, DEFER, why.os ? why.os : ETIMEDOUT,
-			    "cannot connect to saslauthd daemon at %s", SASLAUTHD_SOCKET);
+			    "cannot connect to saslauthd daemon at %.*s", SLICE_ARG(path));
 	sc->task->until = saved;
+	/* A broken conversation is no wrong password. */
+	if (rc == FAIL)
+		rc = DEFER;
 	if (rc != OK)
 		return rc;
-	if (answer.len < 4)
+	*ret = answer.len >= 4 && memcmp(str_slice(&answer).ptr + 2, "OK", 2) == 0;
+	/* Whoever says neither knows nothing about the password. */
+	if (!*ret && !(answer.len >= 4 && memcmp(str_slice(&answer).ptr + 2, "NO", 2) == 0))
 		return err_set(err, DEFER, "saslauthd gave no answer");
-	*ret = memcmp(answer.ptr + 2, "OK", 2) == 0;
 	return OK;
 }

@@ -173,6 +173,63 @@ static void test_rude(void **state)
 	harness_run(HARNESS_CONF, rude_run);
 }
 
+/* ---- saslauthd --------------------------------------------------------------------------------------------
+ */
+
+/* What the peer says to a user and his password: OK, DEFER, or FAIL for "no". The realm ends in a line end, where the peer
+ * stops reading; its request would be cut by the zeros of the lengths. */
+static enum rc saslauthd_says(struct harness *h, struct slice answer, struct err *err)
+{
+	struct peer peer = {.connections = 1, .repeat = 1};
+	struct slice value = SLICE_EMPTY;
+	char path[108], text[64];
+	enum rc rc;
+
+	memcpy(text, answer.ptr, answer.len);
+	text[answer.len] = 0;
+	peer.answer = text;
+	peer.fd = listen_unix(path);
+	peer_start(&peer);
+	*err = err_make(&h->arena);
+	rc = expand_text(&h->scope, SLICE("${if saslauthd{{user}{pass word}{smtp}{realm\\n}}{yes}{no}}"),
+			 &value, err);
+	peer_stop(h, &peer);
+	unlink(path);
+	assert_memory_equal(peer.request, "\0\4user\0\11pass word\0\4smtp\0\6realm\n", 31);
+	return rc != OK ? rc : slice_eq(value, SLICE("yes")) ? OK : FAIL;
+}
+
+static void saslauthd_run(struct harness *h)
+{
+	struct err err;
+	struct slice value;
+
+	assert_int_equal(saslauthd_says(h, SLICE("xxOK fine"), &err), OK);
+	assert_int_equal(saslauthd_says(h, SLICE("xxNO"), &err), FAIL);
+	assert_int_equal(err.text.len, 0);
+	/* Neither is an answer. */
+	assert_int_equal(saslauthd_says(h, SLICE("xxMAYBE"), &err), DEFER);
+	assert_int_equal(saslauthd_says(h, SLICE("xxO"), &err), DEFER);
+	assert_int_equal(saslauthd_says(h, SLICE(""), &err), DEFER);
+	assert_string_equal(arena_cstr(&h->arena, err.text), "saslauthd gave no answer");
+	/* Nobody is there. */
+	assert_int_equal(expand_text(&h->scope, SLICE("${if saslauthd{{user}{pass}}}"), &value, &err), DEFER);
+	assert_non_null(strstr(arena_cstr(&h->arena, err.text), "cannot connect to saslauthd daemon"));
+	h->scope.value = arena_printf(&h->arena, "%05000d", 1);
+	assert_int_equal(expand_text(&h->scope, SLICE("${if saslauthd{{$value}{pass}}}"), &value, &err),
+			 FAIL);
+}
+
+static void test_saslauthd(void **state)
+{
+	char conf[1024];
+
+	(void)state;
+	snprintf(conf, sizeof(conf), "%ssaslauthd_socket = /tmp/sluice-expand-%d.sock\n", HARNESS_CONF,
+		 (int)getpid());
+	harness_run(conf, saslauthd_run);
+}
+
 /* ---- Header fields ----------------------------------------------------------------------------------------
  */
 
@@ -225,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_readsocket),
 	    cmocka_unit_test(test_rude),
+	    cmocka_unit_test(test_saslauthd),
 	    cmocka_unit_test(test_headers),
 	};
 
