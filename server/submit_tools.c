@@ -2,12 +2,35 @@
  * (or the whole session: its descriptors are handed over); without one, this process opens the spool itself. */
 #include "server.h"
 
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define SUBMISSION_MAX (256ul * 1024 * 1024)
+
+/* receive_timeout: in the handler only what may be done there. */
+static void on_alarm(int signal_number)
+{
+	static const char words[] = "sluice: timed out while reading - message abandoned\n";
+
+	(void)signal_number;
+	if (write(2, words, sizeof(words) - 1) < 0)
+		_exit(2);
+	_exit(1);
+}
+
+static void limit_reading(int64_t seconds)
+{
+	struct sigaction action = {.sa_handler = on_alarm};
+
+	if (seconds > 0 && sigaction(SIGALRM, &action, NULL) == 0)
+		alarm(seconds < UINT_MAX ? (unsigned)seconds : UINT_MAX);
+	else
+		alarm(0);
+}
 
 /* Standard input up to its end, or to a line that is a lone dot. */
 static bool read_message(const struct command_line *cl, char **text_ret, size_t *len_ret)
@@ -233,8 +256,10 @@ int submit_command(const struct command_line *cl, const struct caller *caller, s
 			fprintf(stderr, "sluice: no recipients: give addresses, or -t\n");
 			return 1;
 		}
+		limit_reading(smtp_stdin_timeout(conf));
 		if (!read_message(cl, &handed.text, &handed.len))
 			return 1;
+		limit_reading(0);
 	}
 	do {
 		if (control_connect(spool_directory(conf), &fd, NULL) == OK)

@@ -85,6 +85,8 @@ extern const struct conf_type conf_bool; /* bool */
 extern const struct conf_type conf_int;  /* int64_t, with K M G; within 32 bits, shown as a plain number */
 extern const struct conf_type
     conf_size; /* int64_t, the same without that bound, shown with K M G where even */
+extern const struct conf_type
+    conf_space; /* as conf_size, but a number without a letter counts units of 1024 */
 extern const struct conf_type conf_octal;    /* int64_t */
 extern const struct conf_type conf_time;     /* int64_t, seconds: 1w2d3h4m5s */
 extern const struct conf_type conf_timelist; /* struct conf_timelist */
@@ -99,6 +101,7 @@ extern const struct conf_type conf_gid_list;
 #define OPT_BOOL(st, f, d, h)     CONF_ROW(st, f, bool, &conf_bool, d, h, 0)
 #define OPT_INT(st, f, d, h)      CONF_ROW(st, f, int64_t, &conf_int, d, h, 0)
 #define OPT_SIZE(st, f, d, h)     CONF_ROW(st, f, int64_t, &conf_size, d, h, 0)
+#define OPT_SPACE(st, f, d, h)    CONF_ROW(st, f, int64_t, &conf_space, d, h, 0)
 #define OPT_OCTAL(st, f, d, h)    CONF_ROW(st, f, int64_t, &conf_octal, d, h, 0)
 #define OPT_TIME(st, f, d, h)     CONF_ROW(st, f, int64_t, &conf_time, d, h, 0)
 #define OPT_TIMELIST(st, f, d, h) CONF_ROW(st, f, struct conf_timelist, &conf_timelist, d, h, 0)

@@ -253,11 +253,28 @@ static bool fixed_print(const struct conf_option *option, const void *field, str
 	return true;
 }
 
+/* A plain number of these options counts units of 1024. */
+static enum rc space_read(struct conf *conf, const struct conf_option *option, struct slice text, void *field,
+			  struct err *err)
+{
+	enum rc rc = size_read(conf, option, text, field, err);
+	int64_t *value = field;
+
+	if (rc != OK || !text.len || !ascii_is_digit(text.ptr[text.len - 1]))
+		return rc;
+	if (*value > INT64_MAX / 1024)
+		return err_set(err, FAIL, "absolute value of integer \"%.*s\" is too large (overflow)", SLICE_ARG(text));
+	*value *= 1024;
+	return OK;
+}
+
 static const int64_t fixed_unset = -1;
 const struct conf_type conf_int = {
     .name = "an integer", .size = sizeof(int64_t), .read = int_read, .print = int_print};
 const struct conf_type conf_size = {
     .name = "an integer", .size = sizeof(int64_t), .read = size_read, .print = size_print};
+const struct conf_type conf_space = {
+    .name = "an integer", .size = sizeof(int64_t), .read = space_read, .print = size_print};
 const struct conf_type conf_octal = {
     .name = "an octal integer", .size = sizeof(int64_t), .read = octal_read, .print = octal_print};
 const struct conf_type conf_fixed = {.name = "a fixed-point number",

@@ -460,6 +460,20 @@ static bool report_write(struct report *r, struct message *m)
 	return true;
 }
 
+/* bounce_sender_authentication: as whom we send a report, for hosts that want to know. */
+static void set_auth_sender(struct attempt *a, struct message *m)
+{
+	struct err err = err_make(&a->arena);
+	struct slice sender;
+
+	if (!a->options->bounce_sender_authentication ||
+	    expand(&a->scope, a->options->bounce_sender_authentication, &sender, &err) != OK)
+		return;
+	sender = arena_copy(&m->arena, slice_trim(sender));
+	if (sender.ptr)
+		m->auth_sender = sender;
+}
+
 static enum rc report_send(struct report *r, struct err *err)
 {
 	struct attempt *a = r->a;
@@ -476,6 +490,7 @@ static enum rc report_send(struct report *r, struct err *err)
 	list_append(&a->d->reports, &r->facts.link);
 	m->about = a->m->id;
 	m->sender = m->sender_original = SLICE_EMPTY;
+	set_auth_sender(a, m);
 	m->sender_local = true;
 	m->client = arena_make(&m->arena, struct client);
 	if (m->client)

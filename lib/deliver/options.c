@@ -12,7 +12,7 @@ static const struct conf_option rows[] = {
     OPT_TIME(struct deliver_options, ignore_bounce_errors_after, "10w",
 	     "bounces that fail are kept so long, frozen"),
     OPT_TIME(struct deliver_options, timeout_frozen_after, "0s", "frozen messages are removed after this"),
-    OPT_INT(struct deliver_options, remote_max_parallel, "6", "remote deliveries of one message at a time"),
+    OPT_INT(struct deliver_options, remote_max_parallel, "4", "remote deliveries of one message at a time"),
     OPT_FIXED(struct deliver_options, queue_only_load, NULL,
 	      "with more load than this new messages wait for a queue run"),
     OPT_FIXED(struct deliver_options, deliver_queue_load_max, NULL,
@@ -30,6 +30,8 @@ static const struct conf_option rows[] = {
 	"${if or {{ !eq{$h_list-id:$h_list-post:$h_list-subscribe:}{} }"
 	"{ match{$h_precedence:}{(?i)bulk|list|junk} }{ match{$h_auto-submitted:}{(?i)auto-generated|auto-replied} }} {no}{yes}}",
 	"whether to"),
+    OPT_EXPAND(struct deliver_options, bounce_sender_authentication, NULL,
+	       "AUTH= of reports, to hosts that are logged in to"),
     OPT_EXPAND(struct deliver_options, dsn_from, "Mail Delivery System <Mailer-Daemon@$qualify_domain>",
 	       "From: of reports"),
     OPT_STRING(struct deliver_options, errors_copy, NULL,

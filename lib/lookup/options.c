@@ -19,7 +19,6 @@ static const struct conf_option options[] = {
     OPT_INT(struct lookup_options, ldap_version, "3", "LDAP protocol version"),
     OPT_INT(struct lookup_options, lookup_open_max, "25", "database files kept open on each shard"),
     OPT_STRING(struct lookup_options, mysql_servers, NULL, "servers, tried in turn"),
-    OPT_STRING(struct lookup_options, oracle_servers, NULL, "servers, tried in turn"),
     OPT_STRING(struct lookup_options, pgsql_servers, NULL, "servers, tried in turn"),
     OPT_STRING(struct lookup_options, redis_servers, NULL, "servers, tried in turn"),
     OPT_STRING(struct lookup_options, sqlite_dbfile, NULL, "database of queries that name none"),

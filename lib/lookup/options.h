@@ -6,7 +6,7 @@
 
 struct lookup_options {
 	int64_t lookup_open_max;
-	struct slice mysql_servers, pgsql_servers, oracle_servers, redis_servers;
+	struct slice mysql_servers, pgsql_servers, redis_servers;
 	struct slice sqlite_dbfile;
 	int64_t sqlite_lock_timeout;
 	struct slice ldap_default_servers, ldap_ca_cert_dir, ldap_ca_cert_file, ldap_cert_file, ldap_cert_key;

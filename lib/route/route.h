@@ -134,13 +134,13 @@ NODISCARD enum rc verify_address(struct scope *sc, struct slice address, bool se
 				 struct route_output *out, struct err *err);
 
 extern const struct conf_section route_conf_section; /* begin routers */
-/* percent_hack_domains, allow_mx_to_ip, dns_again_means_nonexist, dns_ipv4_lookup, finduser_retries, unknown_login ... */
+/* percent_hack_domains, allow_mx_to_ip, dns_again_means_nonexist, dns_ipv4_lookup, max_username_length */
 extern const struct conf_feature route_features[];
 extern const struct conf_group route_conf_group;
 struct route_options {
 	const struct match_list *percent_hack_domains, *dns_again_means_nonexist, *dns_ipv4_lookup;
 	bool allow_mx_to_ip;
-	int64_t finduser_retries, max_username_length;
+	int64_t max_username_length;
 };
 void route_done(struct shard *shard); /* the shard's cache of user names */
 extern const struct variable_table

@@ -191,7 +191,10 @@ static bool room_for(struct smtp_session *s, uint64_t size)
 	if (s->dry_run)
 		return true;
 	spool_space(s->server->spool, &space, &inodes);
-	if ((space >= 0 && o->check_spool_space > 0 && space < o->check_spool_space + (int64_t)size) ||
+	if (!o->smtp_check_spool_space)
+		size = 0;
+	if ((space >= 0 && (o->check_spool_space > 0 || size) &&
+	     space < o->check_spool_space + (int64_t)size) ||
 	    (inodes >= 0 && o->check_spool_inodes > 0 && inodes < o->check_spool_inodes) ||
 	    !log_has_room(s->server, o) || !log_healthy(s->server->shard)) {
 		log_session(s, LOG_TO_MAIN, "temporarily rejected %.*s: not enough spool or log space",

@@ -57,7 +57,7 @@ static const struct conf_option rows[] = {
     OPT_INT(struct smtp_options, smtp_max_unknown_commands, "3", "unknown commands, a connection"),
     OPT_TIME(struct smtp_options, smtp_receive_timeout, "5m", "wait for a command or for data"),
     OPT_TIME(struct smtp_options, receive_timeout, "0s", "the same on standard input; 0: forever"),
-    OPT_SIZE(struct smtp_options, check_spool_space, "10M",
+    OPT_SPACE(struct smtp_options, check_spool_space, "10M",
 	     "bytes to be kept free on the spool's file system"),
     OPT_INT(struct smtp_options, check_spool_inodes, "100", "inodes to be kept free there"),
     OPT_EXPAND(struct smtp_options, smtp_accept_max_per_connection, "1000", "messages, a connection"),
@@ -68,7 +68,8 @@ static const struct conf_option rows[] = {
     OPT_EXPAND(struct smtp_options, smtp_banner,
 	       "$smtp_active_hostname ESMTP sluice $version_number $tod_full", "the greeting"),
     OPT_EXPAND(struct smtp_options, smtp_active_hostname, NULL, "the name we go by on this connection"),
-    OPT_EXPAND(struct smtp_options, smtp_etrn_command, NULL, "command for ETRN; unset: a queue run"),
+    OPT_LATER(struct smtp_options, smtp_etrn_command, const struct expansion *, &conf_expansion, NULL,
+	      "the queue run behind an ETRN is the server's own, and no command is run"),
     OPT_EXPAND(struct smtp_options, received_header_text, NULL,
 	       "the Received: header line; unset: the usual one"),
     OPT_HOSTS(struct smtp_options, smtp_accept_max_nonmail_hosts, "*",
@@ -110,7 +111,7 @@ static const struct conf_option rows[] = {
     OPT_FIXED(struct smtp_options, smtp_load_reserve, NULL,
 	      "with more load only smtp_reserve_hosts may connect"),
     OPT_INT(struct smtp_options, smtp_backlog_monitor, "0", "log a longer listen backlog; 0: never"),
-    OPT_SIZE(struct smtp_options, check_log_space, "10M", "bytes to be kept free on the logs' file system"),
+    OPT_SPACE(struct smtp_options, check_log_space, "10M", "bytes to be kept free on the logs' file system"),
     OPT_INT(struct smtp_options, check_log_inodes, "100", "inodes to be kept free there"),
     OPT_BOOL(struct smtp_options, smtp_etrn_serialize, "yes", "one queue run of the same ETRN at a time"),
     OPT_STRING(struct smtp_options, helo_allow_chars, NULL,
@@ -180,3 +181,10 @@ const struct conf_feature smtp_features[] = {
     {"_HAVE_TLS_OCSP_LIST", NULL},
     {NULL, NULL},
 };
+
+int64_t smtp_stdin_timeout(const struct conf *conf)
+{
+	const struct smtp_options *o = conf_group(conf, CONF_SMTP);
+
+	return o->receive_timeout;
+}

@@ -212,6 +212,8 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 	if (outcome->unverified.ptr && log_wants(s->conf, LOG_SENDER_VERIFY_FAIL))
 		log_unverified(s, outcome);
 	log_refusal(s, where, temporary, outcome, verb, argument, log);
+	if (!user.len && result == ACL_DEFER && s->options->smtp_return_error_details)
+		user = log;
 	if (!user.len)
 		user = temporary ? SLICE("Temporary local problem - please try later")
 				 : SLICE("Administrative prohibition");

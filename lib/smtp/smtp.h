@@ -90,6 +90,8 @@ NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server,
 /* Where to listen: local_interfaces, daemon_smtp_ports; and smtp_connect_backlog. */
 void smtp_listen_options(const struct conf *conf, struct slice *interfaces_ret, struct slice *ports_ret);
 int smtp_listen_backlog(const struct conf *conf);
+/* receive_timeout, in seconds: how long a message on standard input may take; 0: as long as it likes. */
+int64_t smtp_stdin_timeout(const struct conf *conf);
 /* tls_ticket_directory, or where it is when that says nothing; empty: nowhere. */
 struct slice smtp_ticket_directory(const struct conf *conf, struct arena *arena);
 

@@ -41,7 +41,7 @@ static const struct conf_option pipe_options[] = {
     OPT_EXPAND(P, message_prefix, NULL, "before the message"),
     OPT_EXPAND(P, message_suffix, NULL, "behind it"),
     OPT_EXPAND(P, path, "/bin:/usr/bin", "where commands are looked for"),
-    OPT_BOOL(P, permit_coredump, "no", "accepted: limits are the process's own"),
+    OPT_LATER(P, permit_coredump, bool, &conf_bool, "no", "the system decides on core files"),
     OPT_BOOL(P, pipe_as_creator, "no", "as the user who submitted the message"),
     OPT_BOOL(P, restrict_to_path, "no", "no commands with a slash"),
     OPT_BOOL(P, return_fail_output, "no", "output of a failed command goes into the bounce"),
@@ -51,7 +51,7 @@ static const struct conf_option pipe_options[] = {
     OPT_BOOL(P, timeout_defer, "no", "a timeout defers"),
     OPT_OCTAL(P, umask, "022", "of the command"),
     OPT_BOOL(P, use_bsmtp, "no", "as batch SMTP"),
-    OPT_BOOL(P, use_classresources, "no", "accepted: limits are the process's own"),
+    OPT_LATER(P, use_classresources, bool, &conf_bool, "no", "login classes are BSD's"),
     OPT_BOOL(P, use_crlf, "no", "lines end in CRLF"),
     OPT_BOOL(P, use_shell, "no", "run by /bin/sh"),
 };

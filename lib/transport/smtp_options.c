@@ -62,7 +62,7 @@ static const struct conf_option smtp_options[] = {
     OPT_HOSTS(S, hosts_try_auth, NULL, "log in if it can be done"),
     OPT_HOSTS(S, hosts_try_chunking, "*", "BDAT, where offered"),
     LATER_HOSTS(hosts_try_dane, "*", "DANE comes later"),
-    OPT_HOSTS(S, hosts_try_fastopen, "*", "accepted: connections are kept and used again instead"),
+    LATER_HOSTS(hosts_try_fastopen, "*", "connections are made without TCP Fast Open"),
     LATER_HOSTS(hosts_try_prdr, "*", "per-recipient data responses come later"),
     OPT_HOSTS(S, hosts_verify_avoid_tls, NULL, "accepted: nothing is sent over TLS yet"),
     OPT_EXPAND(S, interface, NULL, "the source address"),

@@ -9,7 +9,8 @@
 const struct conf_option transport_generic_options[] = {
     OPT_BOOL(T, body_only, "no", "deliver the body only"),
     OPT_EXPAND(T, current_directory, NULL, "current directory of the delivery"),
-    OPT_EXPAND(T, debug_print, NULL, "text for -d"),
+    OPT_LATER(T, debug_print, const struct expansion *, &conf_expansion, NULL,
+	      "deliveries write no debugging output"),
     OPT_BOOL(T, delivery_date_add, "no", "add Delivery-date:"),
     OPT_BOOL(T, disable_logging, "no", "do not log deliveries"),
     OPT_BOOL(T, envelope_to_add, "no", "add Envelope-to:"),

@@ -247,7 +247,7 @@ class AsClient(SluiceTest):
             c.message("Subject: x\r\n\r\nhello\r\n", rcpts=["x@elsewhere.test"])
         return box
 
-    def scripted(self, scram, lie=None):
+    def scripted(self, scram, lie=None, **options):
         """lie(what, text): what is said instead of the challenge ("first") and the proof ("final")."""
         def script(verb, argument, session):
             if verb == "AUTH":
@@ -269,7 +269,7 @@ class AsClient(SluiceTest):
                 session.step = 3
                 return "235 fine" if session.commands[-1] == "" else "501 cancelled"
             return None
-        return self.sink(script, extensions=("PIPELINING", "AUTH SCRAM-SHA-1 SCRAM-SHA-256"))
+        return self.sink(script, extensions=("PIPELINING", "AUTH SCRAM-SHA-1 SCRAM-SHA-256"), **options)
 
     def test_scram(self):
         for mechanism, name in (("SCRAM-SHA-1", "sha1"), ("SCRAM-SHA-256", "sha256")):

@@ -4,9 +4,10 @@ import grp
 import os
 import pwd
 import re
+import subprocess
 import unittest
 
-from harness import SluiceTest, configuration, until
+from harness import SLUICE, SluiceTest, configuration, until
 
 POLICY = """
 begin acl
@@ -95,6 +96,37 @@ class Groups(SluiceTest):
                     found = re.search(rf"(?ms)^From MAILER-DAEMON[^\n]*\n(?:(?!^From ).)*s-{local_part}@.*?^\s*([\d ]+)$", text)
                     return found and found.group(1)
                 self.assertEqual(sorted(set(map(int, until(told, "what id said").split()))), sorted(set(wanted)))
+
+
+class Standard(SluiceTest):
+    def test_receive_timeout(self):
+        box = self.sluice(configuration("receive_timeout = 1s\n"), start=False)
+        process = subprocess.Popen([SLUICE, "-C", box.config_file, "alice@test"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(b"Subject: x\n")
+        process.stdin.flush()
+        self.assertEqual(process.wait(30), 1)
+        self.assertIn(b"timed out while reading", process.stderr.read())
+        process.stdin.close()
+        process.stderr.close()
+
+    def test_check_spool_space_of_size(self):
+        """A message that is announced larger than the disk is not taken, unless nobody looks."""
+        for main, code in (("", 452), ("no_smtp_check_spool_space\n", 250)):
+            box = self.sluice(configuration("message_size_limit = 0\n" + main))
+            with box.client() as c:
+                c.ehlo()
+                c.expect("MAIL FROM:<s@client.test> SIZE=9000000000000000", code)
+            box.stop()
+
+    def test_return_error_details(self):
+        policy = POLICY.replace("rcpt_acl:\n  accept", "rcpt_acl:\n  defer log_message = the cause of it").replace("MEMBER", "nobody")
+        for main, says in (("", "Temporary local problem"), ("smtp_return_error_details\n", "the cause of it")):
+            box = self.sluice(configuration(main, policy.replace("OPTIONS", "")))
+            with box.client() as c:
+                c.ehlo()
+                c.expect("MAIL FROM:<s@client.test>", 250)
+                c.expect("RCPT TO:<x@test>", 451, says)
+            box.stop()
 
 
 class Autoreply(SluiceTest):
