@@ -150,6 +150,25 @@ static void add_quoted(struct str *line, struct slice text)
 	}
 }
 
+static void add_tls(struct str *line, const struct attempt *a, const struct delivery_outcome *o)
+{
+	if (!o->tls_cipher.len)
+		return;
+	if (log_wants(a->d->conf, LOG_TLS_CIPHER)) {
+		str_addz(line, " X=");
+		str_add(line, o->tls_cipher);
+		if (o->tls_resumed && log_wants(a->d->conf, LOG_TLS_RESUMPTION))
+			str_addc(line, '*');
+	}
+	if (log_wants(a->d->conf, LOG_TLS_CERTIFICATE_VERIFIED))
+		str_addz(line, o->tls_verified ? " CV=yes" : " CV=no");
+	if (o->tls_peerdn.len && log_wants(a->d->conf, LOG_TLS_PEERDN)) {
+		str_addz(line, " DN=\"");
+		add_quoted(line, o->tls_peerdn);
+		str_addc(line, '"');
+	}
+}
+
 /* ---- Lines ------------------------------------------------------------------------------------------------------------ */
 
 static void write_line(struct attempt *a, struct str *line)
@@ -178,10 +197,7 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 	add_host(&line, a, o);
 	add_interface(&line, a, o);
 	str_add(&line, o->special_log);
-	if (o->tls_cipher.len && log_wants(a->d->conf, LOG_TLS_CIPHER)) {
-		str_addz(&line, " X=");
-		str_add(&line, o->tls_cipher);
-	}
+	add_tls(&line, a, o);
 	if (o->authenticator.len) {
 		str_addz(&line, " A=");
 		str_add(&line, o->authenticator);
@@ -234,6 +250,7 @@ void log_failed(struct attempt *a, struct address *address)
 		add_envelope(&line, a, address);
 		add_drivers(&line, address);
 		add_host(&line, a, &fate->outcome);
+		add_tls(&line, a, &fate->outcome);
 	}
 	str_addz(&line, ": ");
 	str_add(&line, fate->timed_out ? SLICE("retry timeout exceeded") : fate_text(address));

@@ -104,6 +104,9 @@ static bool thread_start(struct offload *pool)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are for the threads that expect them */
 	rc = pthread_create(&thread, &attr, thread_run, pool);
+	/* Thread-local memory of libraries comes out of the stack, too, and one may want more of it than that. */
+	if (rc == EINVAL && pthread_attr_setstacksize(&attr, 16 * THREAD_STACK) == 0)
+		rc = pthread_create(&thread, &attr, thread_run, pool);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return !rc;

@@ -276,6 +276,13 @@ static enum rc hello(struct task *task, struct smtp_connection *c, const struct 
 	return rc == OK ? judge(reply) : rc;
 }
 
+static void tell_reply(enum rc rc, const struct smtp_reply *reply, struct err *err)
+{
+	if ((rc == FAIL || rc == DEFER) && reply->code)
+		(void)err_set(err, rc, "SMTP error from remote mail server after %.*s: %.*s",
+			      SLICE_ARG(reply->command), SLICE_ARG(reply->text));
+}
+
 static enum rc greet(struct task *task, struct smtp_connection *c, const struct smtp_connect_options *options,
 		     struct smtp_reply *reply, struct err *err)
 {
@@ -285,9 +292,34 @@ static enum rc greet(struct task *task, struct smtp_connection *c, const struct 
 		rc = judge(reply);
 	if (rc == OK)
 		rc = hello(task, c, options, reply, err);
-	if ((rc == FAIL || rc == DEFER) && reply->code)
-		(void)err_set(err, rc, "SMTP error from remote mail server after %.*s: %.*s",
-			      SLICE_ARG(reply->command), SLICE_ARG(reply->text));
+	tell_reply(rc, reply, err);
+	return rc;
+}
+
+/* From a fresh connection to one that takes messages. */
+static enum rc introduce(struct scope *sc, struct smtp_connection *c,
+			 const struct smtp_connect_options *options, struct smtp_reply *reply,
+			 struct err *err)
+{
+	const struct smtp_tls *tls = options->tls;
+	bool secured = false;
+	enum rc rc = OK;
+
+	if (tls && tls->on_connect) {
+		reply->command = SLICE("STARTTLS");
+		rc = connection_handshake(sc, c, tls, SLICE_EMPTY, err);
+	}
+	if (rc == OK)
+		rc = greet(sc->task, c, options, reply, err);
+	if (rc != OK || !tls || tls->on_connect)
+		return rc;
+	rc = connection_starttls(sc, c, tls, reply->text, &secured, reply, err);
+	if (rc != OK || !secured)
+		return rc;
+	/* What was said in the clear may have been anybody's (RFC 3207 section 4.2). */
+	c->offer = (struct ehlo_offer){.extensions = 0, .auth = SLICE_EMPTY};
+	rc = hello(sc->task, c, options, reply, err);
+	tell_reply(rc, reply, err);
 	return rc;
 }
 
@@ -300,60 +332,100 @@ static bool word_is_safe(struct slice word)
 	return word.len > 0;
 }
 
-static bool may_open(const struct smtp_connect_options *options, struct err *err)
+static struct smtp_connection *from_pool(struct task *task, const struct smtp_connect_options *options)
 {
-	if (options->tls_required)
-		(void)err_set(err, DEFER, "TLS is required for %.*s, but this version cannot use TLS to send",
-			      SLICE_ARG(options->host_name));
-	else if (!word_is_safe(options->helo))
-		(void)err_set(err, DEFER, "the name for HELO is empty or malformed: \"%.*s\"",
-			      SLICE_ARG(options->helo));
-	else
-		return true;
-	return false;
+	struct slice key = options->reuse ? make_key(task->arena, options) : (struct slice){.ptr = NULL};
+	struct smtp_connection *c = key.ptr ? pool_take(task->shard, key) : NULL;
+
+	if (c) {
+		set_timeouts(c, options);
+		c->reused = true;
+	}
+	return c;
 }
 
-enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
-		  struct smtp_reply *reply_ret, struct err *err)
+static enum rc open_fresh(struct scope *sc, const struct smtp_connect_options *options,
+			  struct smtp_connection **ret, struct smtp_reply *reply_ret, struct err *err)
 {
-	struct task *task = sc->task;
-	struct smtp_connection *c;
-	struct slice key;
+	struct smtp_connection *c = connection_new(sc->task->shard, options);
 	enum rc rc;
 
 	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
-	if (!may_open(options, err)) {
-		if (options->tls_required)
-			reply_ret->command = SLICE("STARTTLS");
-		drop_pipes(options);
-		return DEFER;
-	}
-	if (options->reuse) {
-		key = make_key(task->arena, options);
-		c = key.ptr ? pool_take(task->shard, key) : NULL;
-		if (c) {
-			set_timeouts(c, options);
-			c->reused = true;
-			*ret = c;
-			return OK;
-		}
-	}
-	c = connection_new(task->shard, options);
 	if (!c) {
 		drop_pipes(options);
 		return err_memory(err);
 	}
 	set_timeouts(c, options);
-	rc = dial(task, c, options, err);
+	rc = dial(sc->task, c, options, err);
 	reply_ret->connecting = rc != OK;
 	if (rc == OK)
-		rc = greet(task, c, options, reply_ret, err);
+		rc = introduce(sc, c, options, reply_ret, err);
 	if (rc != OK) {
 		smtp_close(c);
 		return rc;
 	}
 	*ret = c;
 	return OK;
+}
+
+/* TLS was tried and failed; is the message to go in the clear? That is told. */
+static bool try_clear(struct scope *sc, const struct smtp_connect_options *options, enum rc rc,
+		      const struct err *err)
+{
+	struct str line = str_make(sc->task->arena);
+
+	if (rc != DEFER || !options->tls || options->tls->required || options->tls->on_connect ||
+	    !options->tls->tempfail_tryclear || !err || err->os != SMTP_TLS_FAILURE)
+		return false;
+	str_add(&line, err->text);
+	str_addz(&line, ": delivering unencrypted to H=");
+	str_add(&line, options->host_name);
+	str_addz(&line, " [");
+	str_add_ip(&line, &options->to);
+	str_addz(&line, "] (not in hosts_require_tls)");
+	if (!line.failed)
+		log_write(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
+			  str_slice(&line));
+	return true;
+}
+
+enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
+		  struct smtp_reply *reply_ret, struct err *err)
+{
+	struct smtp_connect_options again = *options;
+	struct tls_client client;
+	struct smtp_tls tls;
+	enum rc rc;
+
+	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
+	sc->tls_out = NULL;
+	if (!word_is_safe(options->helo)) {
+		drop_pipes(options);
+		return err_set(err, DEFER, "the name for HELO is empty or malformed: \"%.*s\"",
+			       SLICE_ARG(options->helo));
+	}
+	*ret = from_pool(sc->task, options);
+	rc = *ret ? OK : open_fresh(sc, options, ret, reply_ret, err);
+	if (rc == DEFER && err && err->os == SMTP_TLS_PROOF) {
+		err->os = SMTP_TLS_FAILURE;
+		/* A proof that was only requested, and is not good, does not stand in the way. */
+		if (!options->tls->client->ocsp_require) {
+			client = *options->tls->client;
+			client.ocsp_request = false;
+			client.ocsp_failed = true;
+			tls = *options->tls;
+			tls.client = &client;
+			again.tls = &tls;
+			rc = open_fresh(sc, &again, ret, reply_ret, err);
+		}
+	}
+	if (try_clear(sc, options, rc, err)) {
+		again.tls = NULL;
+		rc = open_fresh(sc, &again, ret, reply_ret, err);
+	}
+	if (rc == OK)
+		sc->tls_out = smtp_tls_facts(*ret);
+	return rc;
 }
 
 enum rc smtp_command_shown(struct scope *sc, struct smtp_connection *c, struct slice line, struct slice shown,
@@ -425,6 +497,11 @@ const struct ip_addr *smtp_peer_address(const struct smtp_connection *c)
 	return &c->to;
 }
 
+const struct tls_facts *smtp_tls_facts(const struct smtp_connection *c)
+{
+	return c->tls ? tls_session_facts(c->tls) : NULL;
+}
+
 bool smtp_was_reused(const struct smtp_connection *c)
 {
 	return c->reused;
@@ -434,6 +511,7 @@ void smtp_release(struct smtp_connection *c, unsigned messages_max)
 {
 	bool usable = !c->dead && stream_pending(c->stream) == 0 && !stream_at_end(c->stream);
 
+	connection_keep_session(c);
 	if (messages_max == 0 || (c->offer.mail_max && c->offer.mail_max < messages_max))
 		messages_max = c->offer.mail_max ? c->offer.mail_max : messages_max;
 	if (!usable || (messages_max && c->messages >= messages_max) || !pool_put(c))
@@ -442,6 +520,7 @@ void smtp_release(struct smtp_connection *c, unsigned messages_max)
 
 void smtp_close(struct smtp_connection *c)
 {
+	connection_keep_session(c);
 	if (c->stream && !c->dead)
 		(void)stream_write_now(c->stream,
 				       SLICE("QUIT\r\n")); /* politeness: the peer sees the end anyway */

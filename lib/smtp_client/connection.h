@@ -12,6 +12,9 @@ struct smtp_connection {
 	struct slice host_name;
 	struct ip_addr to, local;
 	struct ehlo_offer offer;
+	struct tls_session *tls; /* NULL: clear text */
+	struct slice session_key;
+	bool session_kept;
 	struct slice authenticator, authenticated_id;
 	int64_t command_timeout_ms, data_timeout_ms, final_timeout_ms;
 	unsigned messages; /* transactions so far */
@@ -35,6 +38,20 @@ NODISCARD enum rc connection_write(struct task *task, struct smtp_connection *c,
 NODISCARD enum rc connection_command(struct task *task, struct smtp_connection *c, struct slice line,
 				     struct slice shown, struct smtp_reply *reply_ret, struct err *err);
 void connection_free(struct smtp_connection *c, bool reset);
+
+/* err->os of a handshake that failed for the proof (OCSP) that came in it; smtp_open() makes SMTP_TLS_FAILURE of it. */
+#define SMTP_TLS_PROOF (-1037)
+
+/* starttls.c. The handshake, now. OK; DEFER: it failed, the connection is dead. Parks. */
+NODISCARD enum rc connection_handshake(struct scope *sc, struct smtp_connection *c,
+				       const struct smtp_tls *tls, struct slice ehlo_reply, struct err *err);
+/* STARTTLS, if the server offers it, and the handshake. OK: *secured_ret says whether to say EHLO again. DEFER: not where it has to
+ * be (then reply_ret->command is "STARTTLS"), or it failed: err->os says which. Parks. */
+NODISCARD enum rc connection_starttls(struct scope *sc, struct smtp_connection *c, const struct smtp_tls *tls,
+				      struct slice ehlo_reply, bool *secured_ret,
+				      struct smtp_reply *reply_ret, struct err *err);
+/* The dialogue has a pause or an end: what the server gave us to come back with is kept. */
+void connection_keep_session(struct smtp_connection *c);
 
 /* pool.c */
 struct smtp_connection *pool_take(struct shard *shard, struct slice key);

@@ -4,8 +4,27 @@
 #define SMTP_CLIENT_SMTP_CLIENT_H
 
 #include "match/match.h"
+#include "tls/tls.h"
 
 struct smtp_connection;
+
+/* How TLS is used with a host. Borrowed for smtp_open(), but for session_key, which is copied. */
+struct smtp_tls {
+	const struct tls_client *client;
+	bool on_connect; /* TLS before anything is said (RFC 8314) */
+	bool required;   /* no message in clear text */
+	bool
+	    tempfail_tryclear; /* not required: a 4xx to STARTTLS, or a handshake that fails, leads to clear text */
+	bool alpn_required; /* the server has to choose one of the protocols offered */
+	/* Under which sessions are kept in hints; all that makes one unfit for another is in it. Empty: they are not. */
+	struct slice session_key;
+	/* More for that key, from the reply to EHLO (host_name_extract); NULL: nothing. May park. The text is in the task's arena. */
+	struct slice (*server_name)(struct scope *sc, void *arg, struct slice ehlo_reply);
+	void *server_name_arg;
+};
+/* err->os when there was no TLS where it had to be, or the handshake failed: the numbers that logs show. */
+#define SMTP_TLS_REQUIRED (-38)
+#define SMTP_TLS_FAILURE  (-37)
 
 struct smtp_connect_options {
 	struct ip_addr to; /* with port; family 0: unix_path */
@@ -16,8 +35,8 @@ struct smtp_connect_options {
 	struct slice host_name; /* for errors, TLS and the pool */
 	struct slice helo;
 	bool lmtp, use_ehlo;
-	bool tls_wanted, tls_required;
-	bool auth_wanted; /* the caller logs in, and says so in pool_key */
+	const struct smtp_tls *tls; /* NULL: clear text, and no STARTTLS */
+	bool auth_wanted;           /* the caller logs in, and says so in pool_key */
 	int64_t connect_timeout_ms, command_timeout_ms, data_timeout_ms, final_timeout_ms;
 	bool keepalive;
 	unsigned tos;          /* of the packets' headers; 0: as the system has it */
@@ -52,6 +71,9 @@ enum {
  * FAIL: 5xx greeting or HELO. DEFER: no connection, timeout, 4xx. reply_ret tells. */
 NODISCARD enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options,
 			    struct smtp_connection **ret, struct smtp_reply *reply_ret, struct err *err);
+/* The facts of its TLS session, as long as the connection; NULL: clear text. smtp_open() sets sc->tls_out to it, which the caller
+ * sets back before the connection goes. */
+const struct tls_facts *smtp_tls_facts(const struct smtp_connection *connection);
 /* Came from the pool: when the first transaction then finds it dead before any reply, a fresh one is worth a try. */
 bool smtp_was_reused(const struct smtp_connection *connection);
 unsigned smtp_extensions(const struct smtp_connection *connection);

@@ -165,7 +165,12 @@ static enum tls_progress step(struct task *task, struct tls_session *t, enum rc 
 		return TLS_MORE;
 	}
 	*rc_ret = task->cancelled ? CANCELLED : FAIL;
-	if (t->verify_error)
+	if (code == OCSP_CERT_REVOKED)
+		(void)err_set(err, FAIL, "Server certificate revoked, in OCSP stapling");
+	else if (code == BAD_CERTIFICATE_STATUS_ERROR)
+		(void)err_set(err, FAIL,
+			      "Received TLS cert status response, itself unverifiable or not good");
+	else if (t->verify_error)
 		(void)err_set(err, FAIL, "certificate verification failed: %s",
 			      verify_words(t->verify_error));
 	else
@@ -222,7 +227,7 @@ enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_c
 		rc = check_names(t, err);
 	}
 	if (rc == OK && client->ocsp_require && t->facts.ocsp != TLS_OCSP_VERIFIED)
-		rc = err_set(err, FAIL, "no OCSP proof from the server, which is required");
+		rc = err_set(err, FAIL, "Required TLS certificate status not received");
 	t->as_client = NULL;
 	if (rc != OK) {
 		t->state = SESSION_OVER;

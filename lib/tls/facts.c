@@ -3,11 +3,28 @@
 #include "tls/cert.h"
 #include "tls/x509.h"
 
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/wolfcrypt/error-crypt.h>
+
+/* What goes wrong with certificates most, in plain words; the library has two sets of numbers for it, and names neither whole. */
 const char *verify_words(int error)
 {
-	const char *words = wolfSSL_X509_verify_cert_error_string(error < 0 ? -error : error);
+	const char *words;
 
-	return words ? words : "certificate invalid";
+	switch (error < 0 ? error : -error) {
+	case ASN_AFTER_DATE_E:
+	case -X509_V_ERR_CERT_HAS_EXPIRED:
+		return "certificate has expired";
+	case ASN_BEFORE_DATE_E:
+	case -X509_V_ERR_CERT_NOT_YET_VALID:
+		return "certificate is not yet valid";
+	case CRL_CERT_REVOKED:
+		return "certificate is revoked";
+	}
+	words = wolfSSL_ERR_reason_error_string((unsigned long)(error < 0 ? -error : error));
+	if (!words || strncmp(words, "unknown", 7) == 0)
+		words = wolfSSL_X509_verify_cert_error_string(error);
+	return words && strncmp(words, "unknown", 7) ? words : "certificate invalid";
 }
 
 /* The names of the groups as GnuTLS has them, which is what Debian's Exim logs. */
@@ -146,7 +163,7 @@ static void fill_as_client(struct tls_session *t)
 	if (wolfSSL_session_reused(t->ssl))
 		f->ocsp = t->stored_ocsp;
 	else if (!t->ocsp_asked)
-		f->ocsp = TLS_OCSP_NOT_REQUESTED;
+		f->ocsp = client->ocsp_failed ? TLS_OCSP_FAILED : TLS_OCSP_NOT_REQUESTED;
 	else /* A proof that does not verify has ended the handshake. */
 		f->ocsp = wolfSSL_get_ocsp_producedDate(t->ssl, date, sizeof(date), &format) == 0
 			      ? TLS_OCSP_VERIFIED

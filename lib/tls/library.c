@@ -257,7 +257,7 @@ void tls_done(struct shard *shard)
 		return;
 	shard_slot_set(shard, slot, NULL);
 	contexts_done(here);
-	wc_ecc_fp_free();
+	library_thread_done();
 	free(here);
 }
 

@@ -130,9 +130,11 @@ struct tls_client {
 	unsigned name_count;
 	struct slice session; /* to be offered, as tls_session_export() gave it; empty: none */
 	bool ocsp_request, ocsp_require;
+	bool ocsp_failed; /* a proof that came the time before did not verify: facts.ocsp is to say so */
 	const struct conf *conf;
 };
-/* The handshake of a client. Parks. FAIL: no TLS with this peer (err says why: alert, certificate, name, protocol);
+/* The handshake of a client. Parks. FAIL: no TLS with this peer (err says why: alert, certificate, name, protocol; err->os is
+ * EKEYREJECTED when it was the proof: the library ends the handshake then, but who has only requested one can try again without);
  * DEFER: task->until has passed. Either way the stream is over. */
 NODISCARD enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_client *client,
 			      struct tls_session **session_ret, struct err *err);

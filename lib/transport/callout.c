@@ -265,7 +265,7 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 
 	a->sc->host = host;
 	a->answer->host = host->ip;
-	rc = smtp_host_options(a->sc, a->s, host, &options, a->err);
+	rc = smtp_host_options(a->sc, a->s, host, true, &options, a->err);
 	if (rc != OK)
 		return rc;
 	options.command_timeout_ms = a->options->timeout_s * 1000;
@@ -279,6 +279,7 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 	rc = smtp_log_in(a->sc, smtp_auth_need(a->sc, a->s, host), host, connection, a->reply, a->err);
 	if (rc == OK)
 		rc = ask_all(a, connection);
+	a->sc->tls_out = NULL;
 	smtp_close(connection);
 	return rc;
 }

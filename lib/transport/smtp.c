@@ -63,6 +63,24 @@ static void host_failed(struct relay *relay, const struct host_item *host, enum 
 		relay->left_count = 0;
 }
 
+/* Facts outlive the connection in the outcome. A text for which there is no memory is missing from the log. */
+static void note_tls(struct relay *relay, struct delivery_outcome *outcome, const struct tls_facts *facts)
+{
+	struct arena *arena = relay->sc->task->arena;
+
+	if (!facts)
+		return;
+	outcome->tls_cipher = arena_copy(arena, facts->cipher);
+	outcome->tls_peerdn = arena_copy(arena, facts->peer_dn);
+	if (!outcome->tls_cipher.ptr)
+		outcome->tls_cipher = SLICE("?");
+	if (!outcome->tls_peerdn.ptr)
+		outcome->tls_peerdn = SLICE_EMPTY;
+	outcome->tls_verified = facts->verified;
+	outcome->tls_resumed = facts->resumption & TLS_RESUME_USED;
+	outcome->tls_ocsp = facts->ocsp;
+}
+
 static void note_facts(struct relay *relay, struct delivery_outcome *outcome,
 		       const struct smtp_connection *connection, const struct smtp_transaction *t)
 {
@@ -74,7 +92,7 @@ static void note_facts(struct relay *relay, struct delivery_outcome *outcome,
 	outcome->size = t->sent;
 	outcome->authenticator = arena_copy(relay->sc->task->arena, smtp_authenticator(connection));
 	outcome->authenticated_id = arena_copy(relay->sc->task->arena, smtp_authenticated_id(connection));
-	(void)relay;
+	note_tls(relay, outcome, smtp_tls_facts(connection));
 }
 
 /* Takes the first count of those left; what got a final answer is dropped from the list. */
@@ -159,6 +177,7 @@ static enum attempt talk(struct relay *relay, const struct host_item *host,
 		rotate(relay, count - (before - relay->left_count));
 	}
 	tell_retry(relay, host, first);
+	relay->sc->tls_out = NULL; /* it goes with the connection */
 	if (usable && !relay->serial)
 		smtp_release(connection,
 			     s->connection_max_messages > 0 ? (unsigned)s->connection_max_messages : 0);
@@ -178,10 +197,19 @@ static void try_host_once(struct relay *relay, struct host_item *host)
 	if (relay->err->arena)
 		relay->err->text = SLICE_EMPTY;
 	relay->err->os = 0;
-	rc = smtp_host_options(relay->sc, relay->s, host, &options, relay->err);
+	rc = smtp_host_options(relay->sc, relay->s, host, false, &options, relay->err);
 	/* Whoever logs in as it pleases the message has a connection of its own. */
 	relay->serial |= options.auth_wanted && !auth_clients_fixed(relay->sc->conf);
 	options.reuse = !relay->serial;
+	if (rc != OK) {
+		reply = (struct smtp_reply){.text = SLICE_EMPTY,
+					    .command = relay->err->os == SMTP_TLS_REQUIRED
+							   ? SLICE("STARTTLS")
+							   : SLICE("initial connection")};
+		host_failed(relay, host, rc, &reply);
+		return;
+	}
+	relay->serial |= options.tls && smtp_host_listed(relay->sc, relay->s->hosts_nopass_tls, host, true);
 	for (unsigned tries = 0; tries < 2; tries++) {
 		reply = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
 		if (rc == OK)
@@ -193,11 +221,13 @@ static void try_host_once(struct relay *relay, struct host_item *host)
 				smtp_close(connection);
 		}
 		if (rc != OK) {
+			relay->sc->tls_out = NULL;
 			host_failed(relay, host, rc, &reply);
 			return;
 		}
 		if (talk(relay, host, connection) == ATTEMPT_DONE)
 			return;
+		relay->sc->tls_out = NULL;
 		options.reuse = false;
 	}
 }

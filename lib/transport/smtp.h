@@ -45,8 +45,13 @@ struct smtp_transport {
 /* Everything about one host that has to be known before it is talked to. Expands the transport's options with sc->host
  * set. DEFER: an option could not be expanded. Parks. */
 NODISCARD enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *transport,
-				    const struct host_item *host, struct smtp_connect_options *options_ret,
-				    struct err *err);
+				    const struct host_item *host, bool callout,
+				    struct smtp_connect_options *options_ret, struct err *err);
+/* The part of it that is about TLS: options->tls, and what may not be mixed in the pool. DEFER with err->os SMTP_TLS_...: no
+ * connection that the options allow can be made. Parks. */
+NODISCARD enum rc smtp_tls_options(struct scope *sc, const struct smtp_transport *transport,
+				   const struct host_item *host, bool callout,
+				   struct smtp_connect_options *options, struct err *err);
 /* Is this host to be logged in to (hosts_require_auth, hosts_try_auth)? A list that cannot be asked says yes. Parks. */
 enum smtp_auth_need { AUTH_NOT, AUTH_TRIED, AUTH_REQUIRED };
 enum smtp_auth_need smtp_auth_need(struct scope *sc, const struct smtp_transport *transport,

@@ -143,7 +143,7 @@ bool smtp_host_serial(struct scope *sc, const struct smtp_transport *s, const st
 }
 
 enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, const struct host_item *host,
-			  struct smtp_connect_options *ret, struct err *err)
+			  bool callout, struct smtp_connect_options *ret, struct err *err)
 {
 	struct slice helo;
 	enum rc rc;
@@ -178,9 +178,9 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 			return err_memory(err);
 	}
 	ret->helo = helo.len ? helo : conf_main(sc->conf)->primary_hostname;
-	ret->tls_required = s->smtps || smtp_host_listed(sc, s->hosts_require_tls, host, true) ||
-			    smtp_host_listed(sc, s->hosts_require_dane, host, true);
 	rc = find_dscp(sc, s, &ret->tos, err);
+	if (rc == OK)
+		rc = smtp_tls_options(sc, s, host, callout, ret, err);
 	return rc == OK ? check_needs(sc, s, err) : rc;
 }
 

@@ -64,11 +64,13 @@ struct delivery_outcome {
 	bool connecting;  /* the trouble came while the connection was made */
 	int64_t unread_s; /* over quota: nobody has looked into the mailbox for so long; 0: not known */
 	enum { DEFER_ADDRESS, DEFER_HOST, DEFER_MESSAGE } scope; /* whose retry time grows */
-	struct host_item host;                        /* the one that gave the answer; name empty: local */
-	struct slice reply_text;                      /* remote reply, for Diagnostic-Code */
-	bool dsn_aware;                               /* next hop offered DSN */
-	bool pipelining, chunking, continued;         /* log: L, K, "*" */
-	struct slice tls_cipher;                      /* empty: clear */
+	struct host_item host;                /* the one that gave the answer; name empty: local */
+	struct slice reply_text;              /* remote reply, for Diagnostic-Code */
+	bool dsn_aware;                       /* next hop offered DSN */
+	bool pipelining, chunking, continued; /* log: L, K, "*" */
+	struct slice tls_cipher, tls_peerdn;  /* cipher empty: clear */
+	bool tls_verified, tls_resumed;
+	uint8_t tls_ocsp;                             /* enum tls_ocsp */
 	struct slice authenticator, authenticated_id; /* whom we logged in as; len 0: nobody */
 	struct ip_addr local;                         /* our end */
 	uint64_t size;                                /* bytes sent */

@@ -1,5 +1,6 @@
 /* What the $ language can ask of a delivery. */
 #include "local.h"
+#include "tls/tls.h"
 
 static enum rc get_name(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
 {
@@ -41,10 +42,57 @@ static enum rc get_host_port(struct scope *sc, const struct variable *variable, 
 	return ret->ptr ? OK : err_memory(err);
 }
 
+/* Texts of the TLS session that messages are sent over. */
+static enum rc get_tls_text(struct scope *sc, const struct variable *variable, struct slice *ret,
+			    struct err *err)
+{
+	(void)err;
+	*ret = sc->tls_out ? *(const struct slice *)((const char *)sc->tls_out + variable->arg) : SLICE_EMPTY;
+	if (!ret->ptr)
+		*ret = SLICE_EMPTY;
+	return OK;
+}
+
+enum { TLS_OUT_BITS, TLS_OUT_VERIFIED, TLS_OUT_OCSP, TLS_OUT_RESUMPTION };
+
+static enum rc get_tls_number(struct scope *sc, const struct variable *variable, struct slice *ret,
+			      struct err *err)
+{
+	const struct tls_facts *facts = sc->tls_out;
+	struct slice text;
+	int number = 0;
+
+	if (facts && variable->arg == TLS_OUT_BITS)
+		number = facts->bits;
+	else if (facts && variable->arg == TLS_OUT_VERIFIED)
+		number = facts->verified;
+	else if (facts && variable->arg == TLS_OUT_OCSP)
+		number = facts->ocsp;
+	else if (facts)
+		number = facts->resumption;
+	text = arena_printf(sc->task->arena, "%d", number);
+	*ret = text;
+	return text.ptr ? OK : err_memory(err);
+}
+
+#define TLS_TEXT(name, field)                                         \
+	{                                                             \
+		name, get_tls_text, offsetof(struct tls_facts, field) \
+	}
+
 static const struct variable rows[] = {
     {"host", get_host, 0},
     {"host_address", get_host_address, 0},
     {"host_port", get_host_port, 0},
+    {"tls_out_bits", get_tls_number, TLS_OUT_BITS},
+    {"tls_out_certificate_verified", get_tls_number, TLS_OUT_VERIFIED},
+    TLS_TEXT("tls_out_cipher", cipher),
+    TLS_TEXT("tls_out_cipher_std", cipher_std),
+    {"tls_out_ocsp", get_tls_number, TLS_OUT_OCSP},
+    TLS_TEXT("tls_out_peerdn", peer_dn),
+    {"tls_out_resumption", get_tls_number, TLS_OUT_RESUMPTION},
+    TLS_TEXT("tls_out_sni", sni),
+    TLS_TEXT("tls_out_ver", version),
     {"transport_name", get_name, 0},
 };
 const struct variable_table transport_variables = {rows, ARRAY_COUNT(rows)};

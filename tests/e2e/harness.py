@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -415,7 +416,11 @@ class Sink:
     CLOSE = object()
 
     def __init__(self, script=None, extensions=("PIPELINING", "8BITMIME"), lmtp=False, unix=None,
-                 address=("127.0.0.1", 0)):
+                 address=("127.0.0.1", 0), tls=None, tls_on_connect=False):
+        # tls: an ssl.SSLContext for STARTTLS, which is offered then; or for TLS from the first byte.
+        self.tls, self.tls_on_connect = tls, tls_on_connect
+        if tls and not tls_on_connect:
+            extensions = (*extensions, "STARTTLS")
         self.script = script or (lambda verb, argument, session: None)
         self.extensions = extensions
         self.lmtp = lmtp
@@ -478,7 +483,22 @@ class SinkSession:
         self.sink, self.sock = sink, sock
         self.file = sock.makefile("rb")
         self.commands = []
+        self.tls_error = None  # of the handshake
         self.sender, self.rcpts, self.chunks = None, [], b""
+
+    @property
+    def secured(self):
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    def secure(self):
+        self.file.close()
+        try:
+            self.sock = self.sink.tls.wrap_socket(self.sock, server_side=True)
+        except (OSError, ValueError) as e:
+            self.tls_error = e
+            raise
+        self.resumed = self.sock.session_reused
+        self.file = self.sock.makefile("rb")
 
     def say(self, text):
         self.sock.sendall(text.encode() + b"\r\n")
@@ -516,6 +536,8 @@ class SinkSession:
         self.sender, self.rcpts, self.chunks = None, [], b""
 
     def dialogue(self):
+        if self.sink.tls and self.sink.tls_on_connect:
+            self.secure()
         if not self.answer("BANNER", None, "220 sink.test ESMTP"):
             pass
         while True:
@@ -527,7 +549,7 @@ class SinkSession:
             verb, _, argument = text.partition(" ")
             verb = verb.upper()
             if verb in ("EHLO", "LHLO"):
-                lines = ["sink.test"] + list(self.sink.extensions)
+                lines = ["sink.test"] + [e for e in self.sink.extensions if e != "STARTTLS" or not self.secured]
                 usual = "\r\n".join("250" + ("-" if i < len(lines) - 1 else " ") + l for i, l in enumerate(lines))
                 self.answer(verb, argument, usual)
             elif verb == "MAIL":
@@ -566,6 +588,9 @@ class SinkSession:
             elif verb == "RSET":
                 self.sender, self.rcpts, self.chunks = None, [], b""
                 self.answer(verb, argument, "250 2.0.0 reset")
+            elif verb == "STARTTLS" and self.sink.tls:
+                if self.answer(verb, argument, "220 2.0.0 go on"):
+                    self.secure()
             elif verb == "QUIT":
                 self.answer(verb, argument, "221 2.0.0 bye")
                 return

@@ -317,7 +317,7 @@ class Senders(PeerTest):
             self.skipTest("opensmtpd's smtp is not here")
         # It hands on what it reads without doubling dots.
         sent = mails("opensmtpd", [name for name in MAILS if name not in ("dots", "long")])
-        self.at_once([([program, "-s", f"smtp://{self.address}", "-F", "s@client.test", "alice@test"], unix(m)) for m in sent.values()])
+        self.at_once([([program, "-C", "-s", f"smtp://{self.address}", "-F", "s@client.test", "alice@test"], unix(m)) for m in sent.values()])
         self.check(sent)
 
     def exim(self, transport, pattern):

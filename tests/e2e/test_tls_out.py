@@ -1,0 +1,430 @@
+"""Sending over TLS: to servers that have it, that have not, that fail at it or lie; certificates, names, revocation, sessions.
+
+One daemon; each scenario is a domain with a host, a transport and a server of its own."""
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from fake_dns import FakeDns
+from harness import DEADLINE_S, Sink, SluiceTest, configuration, until
+from authority import Authority
+
+
+def server_context(certificate, key, ca=None, minimum=None, maximum=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if ca:
+        context.load_verify_locations(ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    if minimum:
+        context.minimum_version = minimum
+    if maximum:
+        context.maximum_version = maximum
+    return context
+
+
+class StapleServer:
+    """openssl s_server with a stapled response; the dialogue is spoken on its standard input and output."""
+
+    def __init__(self, certificate, key, response=None, chain=None):
+        command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-quiet", "-cert", certificate, "-key", key]
+        if chain:
+            command += ["-cert_chain", chain]
+        if response:
+            command += ["-status_file", response]
+        # Without -quiet it says where it listens, and mixes its remarks with the dialogue.
+        command.remove("-quiet")
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.messages, self.asked = 0, False
+        self.port = None
+        while self.port is None:
+            line = self.process.stdout.readline()
+            if not line:
+                raise AssertionError("openssl s_server ended")
+            found = re.match(rb"ACCEPT .*:(\d+)", line)
+            if found:
+                self.port = int(found.group(1))
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def say(self, text):
+        self.process.stdin.write(text.encode() + b"\r\n")
+        self.process.stdin.flush()
+
+    def serve(self):
+        in_data = False
+        try:
+            for raw in self.process.stdout:
+                line = raw.strip().decode("latin-1")
+                if line.startswith("-----BEGIN SSL SESSION"):
+                    self.say("220 staple.test ESMTP")
+                elif line.upper().startswith("EHLO"):
+                    self.say("250 staple.test")
+                elif in_data:
+                    if line == ".":
+                        in_data = False
+                        self.messages += 1
+                        self.say("250 kept")
+                elif re.match("MAIL|RCPT|RSET", line):
+                    self.say("250 ok")
+                elif line.startswith("DATA"):
+                    in_data = True
+                    self.say("354 go on")
+                elif line.startswith("QUIT"):
+                    self.say("221 bye")
+        except (OSError, ValueError):
+            pass
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class TlsOut(SluiceTest):
+    """Scenarios are added before the daemon starts: see setUpClass()."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dir = tempfile.mkdtemp(prefix="sluice-pki-")
+        os.chmod(cls.dir, 0o755)
+        cls.addClassCleanup(shutil.rmtree, cls.dir, True)
+        cls.ca = Authority(os.path.join(cls.dir, "pki"))
+        cls.zone, cls.routers, cls.transports, cls.sinks = {}, [], [], {}
+        cls.make_scenarios()
+        cls.dns = FakeDns(cls.zone)
+        cls.addClassCleanup(cls.dns.close)
+        policy = """
+begin acl
+rcpt_acl:
+  deny    domains = callout.test : calloutclear.test
+          ! verify = recipient/callout=30s,no_cache
+  accept
+
+begin routers
+""" + "".join(cls.routers) + "\nbegin transports\n" + "".join(cls.transports) + "\nbegin retry\n* * F,2h,15m\n"
+        cls.config = configuration(
+            f"dns_servers = 127.0.0.1:{cls.dns.port}\n"
+            "log_selector = +tls_peerdn +tls_resumption +tls_certificate_verified +tls_cipher\n", policy)
+
+    @classmethod
+    def scenario(cls, name, sink, options="", hosts=None):
+        hosts = hosts or [(f"mx.{name}.test", "127.0.0.1")]
+        for host, address in hosts:
+            cls.zone[host] = [("A", address)]
+        cls.routers.append(f"{name}:\n  driver = manualroute\n  domains = {name}.test\n  transport = t_{name}\n"
+                           f"  route_list = * {':'.join(host for host, _ in hosts)}\n  self = send\n")
+        cls.transports.append(f"t_{name}:\n  driver = smtp\n  port = {sink.port}\n  allow_localhost\n"
+                              "  hosts_try_fastopen = :\n  connection_max_messages = 1\n"
+                              + "".join(f"  {line.strip()}\n" for line in options.strip().splitlines()))
+        cls.sinks[name] = sink
+
+    @classmethod
+    def sink_for(cls, *arguments, **options):
+        sink = Sink(*arguments, **options)
+        cls.addClassCleanup(sink.close)
+        return sink
+
+    @classmethod
+    def certificate_for(cls, name, **options):
+        return server_context(*cls.ca.issue(name, names=[f"DNS:mx.{name}.test"], **options))
+
+    @classmethod
+    def make_scenarios(cls):
+        ca = f"tls_verify_certificates = {cls.ca.pem}"
+        sink = cls.sink_for
+        cls.scenario("plain", sink(tls=cls.certificate_for("plain")), ca)
+        cls.scenario("rsa", sink(tls=server_context(*cls.ca.issue("rsa", ["DNS:mx.rsa.test"], rsa=True),
+                                                    maximum=ssl.TLSVersion.TLSv1_2)), ca)
+        cls.scenario("musttls", sink(), f"{ca}\nhosts_require_tls = *")
+        cls.scenario("notls", sink(), ca)
+        cls.scenario("avoid", sink(tls=cls.certificate_for("avoid")), f"{ca}\nhosts_avoid_tls = *")
+        cls.scenario("smtps", sink(tls=cls.certificate_for("smtps"), tls_on_connect=True),
+                     f"{ca}\nprotocol = smtps\ntls_verify_hosts = *")
+
+        wrong = server_context(*cls.ca.issue("wrong", ["DNS:other.test"]))
+        cls.scenario("trywrong", sink(tls=wrong), ca)
+        cls.scenario("anyname", sink(tls=wrong), f"{ca}\ntls_verify_cert_hostnames =\ntls_verify_hosts = *")
+        # The second host has the right name, at another address and the same port.
+        first = sink(tls=wrong)
+        second = cls.sink_for(tls=cls.certificate_for("second"), address=("127.0.0.2", first.port))
+        cls.scenario("mustname", first, f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *\nhosts_override\n"
+                                        "hosts = mx.wrongname.test : mx.second.test")
+        cls.zone["mx.wrongname.test"] = [("A", "127.0.0.1")]
+        cls.zone["mx.second.test"] = [("A", "127.0.0.2")]
+        cls.second = second
+        cls.scenario("onlywrong", sink(tls=wrong), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
+        cls.scenario("wild", sink(tls=server_context(*cls.ca.issue("wild", ["DNS:*.wild.test"]))),
+                     f"{ca}\ntls_verify_hosts = *")
+        cls.scenario("cnonly", sink(tls=server_context(*cls.ca.issue("cnonly", cn="mx.cnonly.test"))),
+                     f"{ca}\ntls_verify_hosts = *")
+        cls.scenario("expired", sink(tls=server_context(*cls.ca.issue("expired", ["DNS:mx.expired.test"], days="-1"))),
+                     f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
+        other = Authority(os.path.join(cls.dir, "other"), "other")
+        stranger = server_context(*other.issue("stranger", ["DNS:mx.stranger.test"]))
+        cls.scenario("stranger", sink(tls=stranger), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
+        cls.scenario("trystranger", sink(tls=stranger), ca)
+        revoked = server_context(*cls.ca.issue("revoked", ["DNS:mx.revoked.test", "DNS:mx.norevoked.test"]))
+        cls.ca.revoked.append("revoked")
+        cls.scenario("revoked", sink(tls=revoked),
+                     f"{ca}\ntls_crl = {cls.ca.crl()}\ntls_verify_hosts = *\nhosts_require_tls = *")
+        cls.scenario("norevoked", sink(tls=revoked), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
+
+        certificate, key = cls.ca.issue("client", ["DNS:client.test"])
+        mutual = server_context(*cls.ca.issue("mutual", ["DNS:mx.mutual.test"]), ca=cls.ca.pem,
+                                maximum=ssl.TLSVersion.TLSv1_2)
+        cls.scenario("mutual", sink(tls=mutual),
+                     f"{ca}\ntls_certificate = {certificate}\ntls_privatekey = {key}\nhosts_require_tls = *")
+        cls.names = []
+        named = cls.certificate_for("sni")
+        named.sni_callback = lambda sock, name, context: cls.names.append(name)
+        cls.scenario("sni", sink(tls=named), f"{ca}\ntls_sni = name-of-$domain")
+        cls.scenario("ciphers", sink(tls=cls.certificate_for("ciphers")),
+                     f"{ca}\ntls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.2:-AES-256-GCM:-CHACHA20-POLY1305")
+        cls.scenario("nociphers", sink(tls=cls.certificate_for("nociphers")),
+                     f"{ca}\ntls_require_ciphers = NOSUCHWORD\nhosts_require_tls = *")
+
+        def refuse(code):
+            return lambda verb, argument, session: f"{code} no TLS now" if verb == "STARTTLS" else None
+
+        for name, code, options in (("later", 454, ""), ("never", 502, ""),
+                                    ("latermust", 454, "hosts_require_tls = *"),
+                                    ("nevermust", 502, "hosts_require_tls = *"),
+                                    ("laterkeep", 454, "no_tls_tempfail_tryclear"),
+                                    ("neverkeep", 502, "no_tls_tempfail_tryclear")):
+            cls.scenario(name, sink(refuse(code), tls=wrong), f"{ca}\n{options}")
+
+        def hang_up(verb, argument, session):
+            if verb == "STARTTLS":
+                session.say("220 go on")
+                return Sink.CLOSE
+
+        def babble(verb, argument, session):
+            if verb == "STARTTLS":
+                session.sock.sendall(b"220 go on\r\n")
+                session.sock.recv(1)
+                session.sock.sendall(b"what is this?\r\n" * 100)
+                return Sink.CLOSE
+
+        def inject(verb, argument, session):
+            if verb == "STARTTLS":
+                session.sock.sendall(b"220 go on\r\n250-mx.inject.test\r\n250 AUTH PLAIN\r\n")
+                return Sink.CLOSE
+
+        for name, script in (("hangup", hang_up), ("babble", babble), ("inject", inject)):
+            cls.scenario(name, sink(script, tls=wrong), ca)
+            cls.scenario(name + "must", sink(script, tls=wrong), f"{ca}\nhosts_require_tls = *")
+            cls.scenario(name + "keep", sink(script, tls=wrong), f"{ca}\nno_tls_tempfail_tryclear")
+
+        cls.scenario("callout", sink(tls=cls.certificate_for("callout")), ca)
+        cls.scenario("calloutclear", sink(tls=cls.certificate_for("calloutclear")), f"{ca}\nhosts_verify_avoid_tls = *")
+        for name, version in (("resume12", ssl.TLSVersion.TLSv1_2), ("resume13", None)):
+            context = server_context(*cls.ca.issue(name, [f"DNS:mx.{name}.test"]), maximum=version)
+            cls.scenario(name, sink(tls=context), f"{ca}\ntls_resumption_hosts = *\ntls_verify_hosts = *\n"
+                                                  "tls_sni = ${if eq{$sender_address}{other@client.test}{other}{same}}")
+        cls.scenario("noresume", sink(tls=cls.certificate_for("noresume")), ca)
+
+        cls.staples = {}
+        certificate, key = cls.ca.issue("staple", ["DNS:mx.staple.test"])
+        cls.ca.issue("staplerevoked", ["DNS:mx.staple.test"])
+        good = cls.ca.ocsp("staple", "good.der")
+        for name, response, options in (
+                ("staple", good, "hosts_require_ocsp = *"),
+                ("nostaple", None, "hosts_require_ocsp = *"),
+                ("trynostaple", None, ""),
+                ("noask", good, "hosts_request_ocsp ="),
+                ("badstaple", cls.bad_staple(certificate), "hosts_require_ocsp = *"),
+                ("trybadstaple", cls.bad_staple(certificate), "")):
+            server = StapleServer(certificate, key, response)
+            cls.addClassCleanup(server.close)
+            cls.staples[name] = server
+            cls.scenario(name, server, f"{ca}\nprotocol = smtps\ntls_verify_hosts = *\ntls_verify_cert_hostnames =\n"
+                                       "headers_add = X-Test: 1\n" + options)
+
+    @classmethod
+    def bad_staple(cls, certificate):
+        cls.ca.revoked.append("staple")
+        path = cls.ca.ocsp("staple", "revoked.der")
+        cls.ca.revoked.remove("staple")
+        return path
+
+    # ---- What tests do ----
+
+    def send(self, name, sender="s@client.test"):
+        with self.shared().client() as c:
+            c.ehlo()
+            c.message("Subject: x\r\n\r\nbody\r\n", sender, [f"u@{name}.test"])
+
+    def delivered(self, name, count=1, sender="s@client.test"):
+        """The log line of the delivery."""
+        self.send(name, sender)
+        text = self.shared().wait_log(rf"=> u@{name}\.test ", count=count, deadline_s=12)
+        return [line for line in text.split("\n") if f"=> u@{name}.test " in line][-1]
+
+    def deferred(self, name):
+        self.send(name)
+        text = self.shared().wait_log(rf"== u@{name}\.test ", deadline_s=12)
+        self.assertEqual([], getattr(self.sinks[name], "messages", []) or [])
+        return [line for line in text.split("\n") if f"== u@{name}.test " in line][-1]
+
+    # ---- Opportunistic, required, avoided ----
+
+    def test_opportunistic(self):
+        line = self.delivered("plain")
+        self.assertRegex(line, r" X=TLS1\.3:ECDHE_\w+__ECDSA_SECP256R1_SHA256__AES_256_GCM:256 CV=yes DN=\"CN=plain\" ")
+        session = self.sinks["plain"].sessions[-1]
+        self.assertTrue(session.secured)
+        # Said again under TLS: what was offered in the clear counts for nothing.
+        self.assertEqual(["EHLO mx.test", "STARTTLS", "EHLO mx.test"], session.commands[:3])
+
+    def test_tls12_with_rsa(self):
+        self.assertRegex(self.delivered("rsa"), r" X=TLS1\.2:ECDHE_\w+__RSA_\w+__AES_256_GCM:256 CV=yes ")
+
+    def test_not_offered(self):
+        self.assertNotIn(" X=", self.delivered("notls"))
+        self.assertRegex(self.deferred("musttls"), r" defer \(-38\) H=mx\.musttls\.test \[127\.0\.0\.1\]: "
+                                                   r"a TLS session is required, but the server did not offer TLS support")
+
+    def test_avoided(self):
+        self.assertNotIn(" X=", self.delivered("avoid"))
+        self.assertNotIn("STARTTLS", self.sinks["avoid"].sessions[-1].commands)
+
+    def test_on_connect(self):
+        self.assertRegex(self.delivered("smtps"), r" X=TLS1\.3:\S+ CV=yes ")
+        self.assertNotIn("STARTTLS", self.sinks["smtps"].sessions[-1].commands)
+
+    # ---- Certificates ----
+
+    def test_wrong_name_is_told(self):
+        self.assertRegex(self.delivered("trywrong"), r" X=\S+ CV=no ")
+        self.assertIn('[127.0.0.1] SSL verify error: certificate name mismatch: DN="CN=wrong" H="mx.trywrong.test"',
+                      self.shared().log())
+
+    def test_name_does_not_matter(self):
+        self.assertRegex(self.delivered("anyname"), r" X=\S+ CV=yes ")
+
+    def test_next_host_has_the_name(self):
+        self.assertRegex(self.delivered("mustname"), r" H=mx\.second\.test \[127\.0\.0\.2\] X=\S+ CV=yes ")
+        self.assertEqual([], self.sinks["mustname"].messages)
+        self.assertEqual(1, len(self.second.messages))
+        self.assertRegex(self.shared().log(), r"H=mx\.wrongname\.test \[127\.0\.0\.1\].*: TLS session: .*name mismatch")
+
+    def test_no_host_has_the_name(self):
+        self.assertRegex(self.deferred("onlywrong"), r" defer \(-37\) H=mx\.onlywrong\.test \[127\.0\.0\.1\]: TLS session: .*"
+                                                     r"certificate name mismatch: DN=\"CN=wrong\" H=\"mx\.onlywrong\.test\"")
+
+    def test_wildcard_and_common_name(self):
+        self.assertRegex(self.delivered("wild"), r" CV=yes ")
+        self.assertRegex(self.delivered("cnonly"), r" CV=yes ")
+
+    def test_expired(self):
+        self.assertRegex(self.deferred("expired"), r" defer \(-37\) .*: TLS session: .*certificate verification failed")
+
+    def test_unknown_authority(self):
+        self.assertRegex(self.deferred("stranger"), r" defer \(-37\) .*: TLS session: .*")
+        self.assertRegex(self.delivered("trystranger"), r" X=\S+ CV=no ")
+
+    def test_revoked_by_list(self):
+        self.assertRegex(self.deferred("revoked"), r" defer \(-37\) .*: TLS session: .*revoked")
+        self.assertRegex(self.delivered("norevoked"), r" CV=yes ")
+
+    def test_client_certificate(self):
+        self.delivered("mutual")
+        session = self.sinks["mutual"].sessions[-1]
+        self.assertEqual(1, len(self.sinks["mutual"].messages))
+        self.assertTrue(session.secured)
+
+    def test_server_name(self):
+        self.delivered("sni")
+        self.assertEqual("name-of-sni.test", self.names[-1])
+
+    def test_ciphers(self):
+        self.assertRegex(self.delivered("ciphers"), r" X=TLS1\.2:ECDHE_\w+__ECDSA_SHA256__AES_128_GCM:128 ")
+        self.assertRegex(self.deferred("nociphers"), r" TLS session: .*NOSUCHWORD")
+
+    # ---- When TLS fails ----
+
+    def test_starttls_refused(self):
+        for name in ("later", "never", "neverkeep"):
+            with self.subTest(name):
+                self.assertNotIn(" X=", self.delivered(name))
+                self.assertEqual(1, len(self.sinks[name].sessions), "the same connection goes on")
+        for name in ("latermust", "nevermust"):
+            with self.subTest(name):
+                self.assertRegex(self.deferred(name), r" defer \(-38\) .* a TLS session is required, but "
+                                                      r"an attempt to start TLS failed")
+        self.assertRegex(self.deferred("laterkeep"), r" defer \(-?\d+\) .* after STARTTLS: 454 no TLS now")
+
+    def test_handshake_fails(self):
+        for name in ("hangup", "babble", "inject"):
+            with self.subTest(name):
+                self.assertNotIn(" X=", self.delivered(name))
+                self.assertRegex(self.shared().log(), rf"TLS session: .*: delivering unencrypted to H=mx\.{name}\.test "
+                                                      r"\[127\.0\.0\.1\] \(not in hosts_require_tls\)")
+                self.assertEqual(2, len(self.sinks[name].sessions))
+            for kind in ("must", "keep"):
+                with self.subTest(name + kind):
+                    self.assertRegex(self.deferred(name + kind), r" defer \(-37\) .*: TLS session: ")
+                    self.assertEqual(1, len(self.sinks[name + kind].sessions))
+
+    def test_what_came_before_the_handshake_is_not_believed(self):
+        self.delivered("inject")
+        for session in self.sinks["inject"].sessions:
+            self.assertFalse([c for c in session.commands if c.startswith("AUTH")])
+
+    # ---- Callouts ----
+
+    def test_callout(self):
+        with self.shared().client() as c:
+            c.ehlo()
+            c.expect("MAIL FROM:<s@client.test>", 250)
+            c.expect("RCPT TO:<u@callout.test>", 250)
+            c.expect("RCPT TO:<u@calloutclear.test>", 250)
+        self.assertTrue(self.sinks["callout"].sessions[-1].secured)
+        self.assertFalse(self.sinks["calloutclear"].sessions[-1].secured)
+
+    # ---- Sessions ----
+
+    def test_resumption(self):
+        for name in ("resume12", "resume13"):
+            with self.subTest(name):
+                self.assertRegex(self.delivered(name), r" X=TLS\S+256 CV=yes ")
+                self.settle(name)
+                self.assertRegex(self.delivered(name, 2), r" X=TLS\S+256\* CV=yes ")
+                self.assertTrue(self.sinks[name].sessions[-1].resumed)
+                # Under another name it is not offered.
+                self.assertRegex(self.delivered(name, 3, "other@client.test"), r" X=TLS\S+256 CV=yes ")
+        self.delivered("noresume")
+        self.assertRegex(self.delivered("noresume", 2), r" X=TLS\S+256 CV=yes ")
+
+    def settle(self, name):
+        """The session of the last delivery is among the hints, which are written by the time another one is."""
+        until(lambda: self.sinks[name].sessions[-1].commands[-1:] == ["QUIT"], "the end of the session")
+
+    # ---- OCSP ----
+
+    def test_proof_required(self):
+        self.delivered("staple")
+        self.assertEqual(1, self.staples["staple"].messages)
+        self.send("nostaple")
+        self.shared().wait_log(r"== u@nostaple\.test .* TLS session: .*Required TLS certificate status not received")
+        self.send("badstaple")
+        self.shared().wait_log(r"== u@badstaple\.test .* TLS session: .*(revoked|status)")
+        self.assertEqual(0, self.staples["nostaple"].messages + self.staples["badstaple"].messages)
+
+    def test_proof_requested(self):
+        for name in ("trynostaple", "noask", "trybadstaple"):
+            with self.subTest(name):
+                self.delivered(name)
+                self.assertEqual(1, self.staples[name].messages)
+
+
+if __name__ == "__main__":
+    unittest.main()
