@@ -22,7 +22,16 @@ struct bench {
 	struct task task;
 	struct scope scope;
 	char path[64];
+	char *const *chosen; /* names of the parts to run; none: all */
 };
+
+static bool is_chosen(const struct bench *b, const char *part)
+{
+	for (char *const *name = b->chosen; *name; name++)
+		if (strcmp(*name, part) == 0)
+			return true;
+	return !*b->chosen;
+}
 
 static double seconds(void)
 {
@@ -278,12 +287,18 @@ static void bench_run(void *arg)
 {
 	struct bench *b = arg;
 
-	bench_small(b);
-	bench_lists(b);
-	bench_list_file(b, "domain list, a file of 1,000,000", LIST_DOMAIN, ask_domain);
-	bench_list_file(b, "host list, a file of 100,000", LIST_HOST, ask_host);
-	bench_file(b);
-	bench_lmdb(b);
+	if (is_chosen(b, "small"))
+		bench_small(b);
+	if (is_chosen(b, "lists"))
+		bench_lists(b);
+	if (is_chosen(b, "files")) {
+		bench_list_file(b, "domain list, a file of 1,000,000", LIST_DOMAIN, ask_domain);
+		bench_list_file(b, "host list, a file of 100,000", LIST_HOST, ask_host);
+	}
+	if (is_chosen(b, "lsearch"))
+		bench_file(b);
+	if (is_chosen(b, "lmdb"))
+		bench_lmdb(b);
 	shard_stop(b->shard);
 }
 
@@ -296,9 +311,10 @@ static void bench_start(struct shard *shard, void *arg)
 	check(fiber_spawn(shard, bench_run, b) == OK, "no fiber");
 }
 
-int main(void)
+/* Arguments: the parts to run (small, lists, files, lsearch, lmdb); none: all. */
+int main(int argc, char **argv)
 {
-	struct bench b = {.path = "/tmp/bench_match-XXXXXX"};
+	struct bench b = {.path = "/tmp/bench_match-XXXXXX", .chosen = argv + (argc > 0)};
 	struct shard_options options = {.cpu = -1, .count = 1};
 	int fd = mkstemp(b.path);
 
