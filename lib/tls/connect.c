@@ -145,16 +145,15 @@ static enum rc prepare(struct task *task, struct tls_session *t, struct err *err
 /* One call of the library, in its turn. MORE: it waits for input. */
 static enum tls_progress step(struct task *task, struct tls_session *t, enum rc *rc_ret, struct err *err)
 {
-	uint64_t began;
 	int result, code;
 
-	*rc_ret = turn_begin(task, t->here, &began);
+	*rc_ret = session_turn(task, t);
 	if (*rc_ret != OK)
 		return TLS_FAILED;
 	t->busy = true;
 	t->task = task;
 	result = wolfSSL_connect(t->ssl);
-	turn_end(t->here, began);
+	session_turn_end(t);
 	t->busy = t->looked_at = false;
 	t->task = NULL;
 	if (result == WOLFSSL_SUCCESS)

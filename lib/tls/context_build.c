@@ -220,6 +220,7 @@ static WOLFSSL_CTX *context_common(struct context_job *job)
 	}
 	wolfSSL_CTX_SetIORecv(ctx, session_receive);
 	wolfSSL_CTX_SetIOSend(ctx, session_send);
+	(void)wolfSSL_CTX_set_group_messages(ctx); /* a flight is one packet */
 	/* The library's own cache of sessions is one table with locks for the whole process; tickets need none. */
 	(void)wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
 	(void)wolfSSL_CTX_set_timeout(ctx, TICKET_LIFE_S);

@@ -107,7 +107,9 @@ struct tls_session {
 	struct slice stored_certificate;    /* client: DER of the peer's, of the session that was resumed */
 	uint8_t stored_ocsp;
 	bool stored_verified;
-	uint8_t binding[32];      /* of tickets: the context's, and the name that the client asked for */
+	uint8_t binding[32]; /* of tickets: the context's, and the name that the client asked for */
+	bool turn;           /* it is this handshake's turn to compute, since: */
+	uint64_t turn_began;
 	struct large_block large; /* the library's session object, if it is one */
 	struct task *task;        /* whose call is under way; NULL: nothing may park */
 	enum { SESSION_HELLO, SESSION_HANDSHAKE, SESSION_OPEN, SESSION_OVER } state;
@@ -135,6 +137,9 @@ void session_use_alpn(struct task *task, struct tls_session *session, struct tls
 		      int mismatch);
 void session_unbusy(struct tls_session *session); /* a call that may have parked is over */
 void session_opened(struct tls_session *session); /* the handshake is over: facts, and memory given back */
+/* The turn of this handshake: taken if it is not there, given back if it is. */
+NODISCARD enum rc session_turn(struct task *task, struct tls_session *session);
+void session_turn_end(struct tls_session *session);
 int session_receive(WOLFSSL *ssl, char *bytes, int len, void *arg);
 int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg);
 int session_ticket(WOLFSSL *ssl, unsigned char *name, unsigned char *iv, unsigned char *mac, int seal,

@@ -4,6 +4,10 @@
 
 #include <wolfssl/wolfcrypt/ecc.h>
 
+#ifdef FP_ECC
+#pragma weak wc_ecc_fp_free /* declared, but not there, where the assembler has tables of its own */
+#endif
+
 #include <pthread.h>
 #include <sys/mman.h>
 #include <stdio.h>
@@ -80,7 +84,8 @@ static void init(void)
 void library_thread_done(void)
 {
 #ifdef FP_ECC
-	wc_ecc_fp_free(); /* tables for curves, most of a megabyte */
+	if (wc_ecc_fp_free)
+		wc_ecc_fp_free(); /* tables for curves, most of a megabyte */
 #endif
 }
 

@@ -20,6 +20,23 @@ const struct tls_facts *tls_session_facts(const struct tls_session *session)
 	return &session->facts;
 }
 
+/* ---- Turns ---- */
+
+enum rc session_turn(struct task *task, struct tls_session *t)
+{
+	enum rc rc = t->turn ? OK : turn_begin(task, t->here, &t->turn_began);
+
+	t->turn = rc == OK;
+	return rc;
+}
+
+void session_turn_end(struct tls_session *t)
+{
+	if (t->turn)
+		turn_end(t->here, t->turn_began);
+	t->turn = false;
+}
+
 /* ---- The library's input and output ---- */
 
 int session_receive(WOLFSSL *ssl, char *bytes, int len, void *arg)
@@ -51,8 +68,14 @@ int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 
 	(void)ssl;
 	if (t->task) {
-		enum rc rc = stream_raw_writev(t->task, t->stream, &iov, 1, NULL);
+		bool turn = t->turn;
+		enum rc rc;
 
+		/* Nobody computes while this one waits for a receiver, and others may. */
+		session_turn_end(t);
+		rc = stream_raw_writev(t->task, t->stream, &iov, 1, NULL);
+		if (rc == OK && turn)
+			rc = session_turn(t->task, t);
 		return rc == OK ? len : WOLFSSL_CBIO_ERR_CONN_CLOSE;
 	}
 	sent = stream_raw_write_now(t->stream, bytes, (size_t)len);
@@ -349,6 +372,7 @@ static void send_alert(struct tls_session *t, int description)
 
 static enum tls_progress give_up(struct tls_session *t)
 {
+	session_turn_end(t);
 	t->state = SESSION_OVER;
 	t->here->stats.accept_failed++;
 	early_free(t);
@@ -475,7 +499,7 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 	t->resumption = settings.resumption && settings.verify == TLS_VERIFY_NONE &&
 			tickets_attached(t->here->shard) && bind_tickets(t);
 	t->cert = context_choose(t->context, &t->hello);
-	if (!session_library(t, err))
+	if (session_turn(task, t) != OK || !session_library(t, err))
 		return false;
 	(void)wolfSSL_UseClientSuites(t->ssl);
 	if (!t->resumption) {
@@ -540,19 +564,18 @@ void session_opened(struct tls_session *t)
 static enum tls_progress step(struct task *task, struct tls_session *t, struct err *err)
 {
 	enum tls_progress progress = TLS_DONE;
-	uint64_t began;
 	int result;
 
 	if (t->state == SESSION_HELLO)
 		progress = hello(task, t, err);
 	if (progress != TLS_DONE)
 		return progress;
-	if (turn_begin(task, t->here, &began) != OK) {
+	if (session_turn(task, t) != OK) {
 		(void)err_set(err, DEFER, "no time for a handshake");
 		return give_up(t);
 	}
 	result = wolfSSL_accept(t->ssl);
-	turn_end(t->here, began);
+	session_turn_end(t);
 	if (result == WOLFSSL_SUCCESS) {
 		t->here->stats.accepted++;
 		session_opened(t);
