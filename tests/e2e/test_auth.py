@@ -296,7 +296,7 @@ class AsClient(SluiceTest):
             daemon.wait_log("=> alice@elsewhere.test .* A=cram ")
             client.message(b"Subject: x\r\n\r\nhello\r\n", rcpts=("alice@elsewhere.test",))
             daemon.wait_log("=> alice@elsewhere.test .* A=cram ", count=2)
-        server.wait_log(r"<= s@client\.test .*P=esmtpa A=cram:user ", count=2)
+        server.wait_log(r"<= s@client\.test .*P=esmtpsa .*A=cram:user ", count=2)
 
 
 DOVECOT = """
