@@ -515,8 +515,9 @@ static void test_refused(void **state)
 	     "not found for \"pass_router\""},
 	    {"r:\n driver = accept\n transport = local\n self = what\n", "not valid for the self option"},
 	    {"r:\n driver = accept\n transport = local\n fallback_hosts = a::b\n", "malformed port"},
-	    {"r:\n driver = queryprogram\n command = /x\n command_user = root\n", "not supported"},
-	    {"r:\n driver = iplookup\n hosts = a\n", "not supported"},
+	    {"r:\n driver = queryprogram\n command = /x\n", "command_user must be specified"},
+	    {"r:\n driver = queryprogram\n command_user = root\n", "a command specification is required"},
+	    {"r:\n driver = iplookup\n hosts = a\n", "a port must be specified"},
 	};
 
 	(void)state;
