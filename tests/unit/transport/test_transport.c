@@ -477,7 +477,7 @@ static void smtp_rows(struct harness *h)
 		     s.outcomes[0].error == RETRY_ERROR_REFUSED);
 	sending_init(&s, h, "tls", "joe@x.example");
 	remote(&s, "127.0.0.1", server.port, NULL, 0);
-	HOLDS(h, send_it(&s) == DEFER && says(&s, "TLS is required"));
+	HOLDS(h, send_it(&s) == DEFER && says(&s, "a TLS session is required"));
 	sending_init(&s, h, "notlocal", "joe@x.example");
 	HOLDS(h, send_it(&s) == DEFER && says(&s, "allow_localhost"));
 	sending_init(&s, h, "remote", "joe@x.example");
@@ -517,6 +517,10 @@ static void test_smtp(void **state)
 					    "S 354 go",
 					    "D",
 					    "S 250 ok",
+					    "X",
+					    "S 220 test",
+					    "C EHLO me.example",
+					    "S 250 test",
 					    NULL};
 
 	(void)state;
