@@ -16,3 +16,5 @@ endif()
 pkg_check_modules(WOLFSSL REQUIRED IMPORTED_TARGET wolfssl)
 set(ENV{PKG_CONFIG_PATH} "${wolfssl_before}")
 message(STATUS "wolfSSL ${WOLFSSL_VERSION}: ${wolfssl_kind}")
+# The static library does not say that it needs pow().
+set_property(TARGET PkgConfig::WOLFSSL APPEND PROPERTY INTERFACE_LINK_LIBRARIES m)
