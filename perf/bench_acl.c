@@ -5,37 +5,10 @@
 #include <time.h>
 
 #include "../server/server.h"
+#include "allocations.h"
 
 #define WARM_UP 500u
 #define ROUNDS  20000u
-
-#ifndef SLUICE_SANITIZE
-/* Every call of the allocator goes through here; the sanitizer, where it is, has its own. */
-static unsigned long allocations;
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-
-void *malloc(size_t size)
-{
-	allocations++;
-	return __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-	allocations++;
-	return __libc_calloc(count, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-	allocations++;
-	return __libc_realloc(old, size);
-}
-#else
-static const unsigned long allocations;
-#endif
 
 struct bench {
 	struct shard *shard;

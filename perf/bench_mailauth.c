@@ -7,33 +7,7 @@
 
 #include "mailauth/arc.h"
 #include "mailauth/sign.h"
-
-#ifndef SLUICE_SANITIZE
-static unsigned long allocations;
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-
-void *malloc(size_t size)
-{
-	allocations++;
-	return __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-	allocations++;
-	return __libc_calloc(count, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-	allocations++;
-	return __libc_realloc(old, size);
-}
-#else
-static const unsigned long allocations;
-#endif
+#include "allocations.h"
 
 static double seconds(void)
 {

@@ -5,26 +5,7 @@
 #include <time.h>
 
 #include "mailauth/mailauth.h"
-
-#ifndef SLUICE_SANITIZE
-static unsigned long allocations;
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-
-void *malloc(size_t size)
-{
-	allocations++;
-	return __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-	allocations++;
-	return __libc_calloc(count, size);
-}
-#else
-static const unsigned long allocations;
-#endif
+#include "allocations.h"
 
 struct bench {
 	struct shard *shard;
