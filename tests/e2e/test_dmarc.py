@@ -5,7 +5,7 @@ import subprocess
 import threading
 import unittest
 
-from fake_dns import FakeDns
+from nameserver import SERVFAIL, Nameserver
 from harness import PEERS, SluiceTest, configuration
 
 ZONE = {
@@ -15,7 +15,7 @@ ZONE = {
     "_dmarc.quarantine.test": [("TXT", "v=DMARC1; p=quarantine")],
     "_dmarc.none.test": [("TXT", "v=DMARC1; p=none")],
     "_dmarc.sub.test": [("TXT", "v=DMARC1; p=none; sp=reject")],
-    "_dmarc.trouble.test": "SERVFAIL",
+    "_dmarc.trouble.test": SERVFAIL,
     "_dmarc.xn--bcher-kva.test": [("TXT", "v=DMARC1; p=reject")],
     "_dmarc.two.test": [("TXT", "v=DMARC1; p=none"), ("TXT", "v=DMARC1; p=reject")],
 }
@@ -60,7 +60,7 @@ class Dmarc(SluiceTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.dns = FakeDns(ZONE)
+        cls.dns = Nameserver(ZONE)
         cls.addClassCleanup(cls.dns.close)
 
     def box(self, main="", control="", **options):

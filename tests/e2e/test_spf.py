@@ -2,7 +2,7 @@
 import re
 import unittest
 
-from fake_dns import FakeDns
+from nameserver import SERVFAIL, SILENT, Nameserver
 from harness import SluiceTest, configuration
 
 ZONE = {
@@ -15,8 +15,8 @@ ZONE = {
     "none.test": [("TXT", "something else")],
     "relaxed.test": [("A", "192.0.2.77")],
     "broken.test": [("TXT", "v=spf1 nonsense")],
-    "trouble.test": "SERVFAIL",
-    "silent.test": "SILENT",
+    "trouble.test": SERVFAIL,
+    "silent.test": SILENT,
     "loop.test": [("TXT", "v=spf1 redirect=loop.test")],
     "six.test": [("TXT", "v=spf1 ip6:2001:db8::/32 -all")],
     "many.test": [("TXT", "v=spf1 " + " ".join(f"include:i{n}.test" for n in range(11)) + " -all")],
@@ -36,7 +36,7 @@ class Spf(SluiceTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.dns = FakeDns(ZONE)
+        cls.dns = Nameserver(ZONE)
         cls.addClassCleanup(cls.dns.close)
 
     def box(self, acl, main="", **options):

@@ -10,7 +10,7 @@ import time
 import unittest
 
 from harness import USER, SluiceTest, Client, configuration, peer, until
-from pki import Authority
+from authority import Authority
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 MAIL = "MAIL FROM:<s@client.test>"

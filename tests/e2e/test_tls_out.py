@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from fake_dns import FakeDns
+from nameserver import Nameserver
 from harness import DEADLINE_S, Sink, SluiceTest, configuration, until
 from authority import Authority
 
@@ -99,7 +99,7 @@ class TlsOut(SluiceTest):
         cls.ca = Authority(os.path.join(cls.dir, "pki"))
         cls.zone, cls.routers, cls.transports, cls.sinks = {}, [], [], {}
         cls.make_scenarios()
-        cls.dns = FakeDns(cls.zone)
+        cls.dns = Nameserver(cls.zone)
         cls.addClassCleanup(cls.dns.close)
         policy = """
 begin acl
@@ -134,14 +134,14 @@ begin routers
 
     @classmethod
     def certificate_for(cls, name, **options):
-        return server_context(*cls.ca.issue(name, names=[f"DNS:mx.{name}.test"], **options))
+        return server_context(*cls.ca.certificate(name, name=f"mx.{name}.test", **options))
 
     @classmethod
     def make_scenarios(cls):
         ca = f"tls_verify_certificates = {cls.ca.pem}"
         sink = cls.sink_for
         cls.scenario("plain", sink(tls=cls.certificate_for("plain")), ca)
-        cls.scenario("rsa", sink(tls=server_context(*cls.ca.issue("rsa", ["DNS:mx.rsa.test"], rsa=True),
+        cls.scenario("rsa", sink(tls=server_context(*cls.ca.certificate("rsa", alt="DNS:mx.rsa.test", kind="rsa"),
                                                     maximum=ssl.TLSVersion.TLSv1_2)), ca)
         cls.scenario("musttls", sink(), f"{ca}\nhosts_require_tls = *")
         cls.scenario("notls", sink(), ca)
@@ -149,7 +149,7 @@ begin routers
         cls.scenario("smtps", sink(tls=cls.certificate_for("smtps"), tls_on_connect=True),
                      f"{ca}\nprotocol = smtps\ntls_verify_hosts = *")
 
-        wrong = server_context(*cls.ca.issue("wrong", ["DNS:other.test"]))
+        wrong = server_context(*cls.ca.certificate("wrong", name="other.test"))
         cls.scenario("trywrong", sink(tls=wrong), ca)
         cls.scenario("anyname", sink(tls=wrong), f"{ca}\ntls_verify_cert_hostnames =\ntls_verify_hosts = *")
         # The second host has the right name, at another address and the same port.
@@ -161,24 +161,24 @@ begin routers
         cls.zone["mx.second.test"] = [("A", "127.0.0.2")]
         cls.second = second
         cls.scenario("onlywrong", sink(tls=wrong), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
-        cls.scenario("wild", sink(tls=server_context(*cls.ca.issue("wild", ["DNS:*.wild.test"]))),
+        cls.scenario("wild", sink(tls=server_context(*cls.ca.certificate("wild", alt="DNS:*.wild.test"))),
                      f"{ca}\ntls_verify_hosts = *")
-        cls.scenario("cnonly", sink(tls=server_context(*cls.ca.issue("cnonly", cn="mx.cnonly.test"))),
+        cls.scenario("cnonly", sink(tls=server_context(*cls.ca.certificate("cnonly", name="mx.cnonly.test", alt=""))),
                      f"{ca}\ntls_verify_hosts = *")
-        cls.scenario("expired", sink(tls=server_context(*cls.ca.issue("expired", ["DNS:mx.expired.test"], days="-1"))),
+        cls.scenario("expired", sink(tls=server_context(*cls.ca.certificate("expired", alt="DNS:mx.expired.test", end="20200201000000Z"))),
                      f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
         other = Authority(os.path.join(cls.dir, "other"), "other")
-        stranger = server_context(*other.issue("stranger", ["DNS:mx.stranger.test"]))
+        stranger = server_context(*other.certificate("stranger", alt="DNS:mx.stranger.test"))
         cls.scenario("stranger", sink(tls=stranger), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
         cls.scenario("trystranger", sink(tls=stranger), ca)
-        revoked = server_context(*cls.ca.issue("revoked", ["DNS:mx.revoked.test", "DNS:mx.norevoked.test"]))
-        cls.ca.revoked.append("revoked")
+        revoked = server_context(*cls.ca.certificate("revoked", alt=["DNS:mx.revoked.test", "DNS:mx.norevoked.test"]))
+        cls.ca.revoke("revoked")
         cls.scenario("revoked", sink(tls=revoked),
                      f"{ca}\ntls_crl = {cls.ca.crl()}\ntls_verify_hosts = *\nhosts_require_tls = *")
         cls.scenario("norevoked", sink(tls=revoked), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
 
-        certificate, key = cls.ca.issue("client", ["DNS:client.test"])
-        mutual = server_context(*cls.ca.issue("mutual", ["DNS:mx.mutual.test"]), ca=cls.ca.pem,
+        certificate, key = cls.ca.certificate("client", alt="DNS:client.test")
+        mutual = server_context(*cls.ca.certificate("mutual", alt="DNS:mx.mutual.test"), ca=cls.ca.pem,
                                 maximum=ssl.TLSVersion.TLSv1_2)
         cls.scenario("mutual", sink(tls=mutual),
                      f"{ca}\ntls_certificate = {certificate}\ntls_privatekey = {key}\nhosts_require_tls = *")
@@ -226,22 +226,21 @@ begin routers
         cls.scenario("callout", sink(tls=cls.certificate_for("callout")), ca)
         cls.scenario("calloutclear", sink(tls=cls.certificate_for("calloutclear")), f"{ca}\nhosts_verify_avoid_tls = *")
         for name, version in (("resume12", ssl.TLSVersion.TLSv1_2), ("resume13", None)):
-            context = server_context(*cls.ca.issue(name, [f"DNS:mx.{name}.test"]), maximum=version)
+            context = server_context(*cls.ca.certificate(name, alt=f"DNS:mx.{name}.test"), maximum=version)
             cls.scenario(name, sink(tls=context), f"{ca}\ntls_resumption_hosts = *\ntls_verify_hosts = *\n"
                                                   "tls_sni = ${if eq{$sender_address}{other@client.test}{other}{same}}")
         cls.scenario("noresume", sink(tls=cls.certificate_for("noresume")), ca)
 
         cls.staples = {}
-        certificate, key = cls.ca.issue("staple", ["DNS:mx.staple.test"])
-        cls.ca.issue("staplerevoked", ["DNS:mx.staple.test"])
-        good = cls.ca.ocsp("staple", "good.der")
+        certificate, key = cls.ca.certificate("staple", alt="DNS:mx.staple.test")
+        good = cls.ca.proof("staple", "good.der")
         for name, response, options in (
                 ("staple", good, "hosts_require_ocsp = *"),
                 ("nostaple", None, "hosts_require_ocsp = *"),
                 ("trynostaple", None, ""),
                 ("noask", good, "hosts_request_ocsp ="),
-                ("badstaple", cls.bad_staple(certificate), "hosts_require_ocsp = *"),
-                ("trybadstaple", cls.bad_staple(certificate), "")):
+                ("badstaple", cls.bad_staple(), "hosts_require_ocsp = *"),
+                ("trybadstaple", cls.bad_staple(), "")):
             server = StapleServer(certificate, key, response)
             cls.addClassCleanup(server.close)
             cls.staples[name] = server
@@ -249,11 +248,9 @@ begin routers
                                        "headers_add = X-Test: 1\n" + options)
 
     @classmethod
-    def bad_staple(cls, certificate):
-        cls.ca.revoked.append("staple")
-        path = cls.ca.ocsp("staple", "revoked.der")
-        cls.ca.revoked.remove("staple")
-        return path
+    def bad_staple(cls):
+        cls.ca.revoke("staple")
+        return cls.ca.proof("staple", "revoked.der")
 
     # ---- What tests do ----
 
@@ -278,7 +275,7 @@ begin routers
 
     def test_opportunistic(self):
         line = self.delivered("plain")
-        self.assertRegex(line, r" X=TLS1\.3:ECDHE_\w+__ECDSA_SECP256R1_SHA256__AES_256_GCM:256 CV=yes DN=\"CN=plain\" ")
+        self.assertRegex(line, r" X=TLS1\.3:ECDHE_\w+__ECDSA_SECP256R1_SHA256__AES_256_GCM:256 CV=yes DN=\"O=Test,CN=mx\.plain\.test\" ")
         session = self.sinks["plain"].sessions[-1]
         self.assertTrue(session.secured)
         # Said again under TLS: what was offered in the clear counts for nothing.
@@ -304,7 +301,7 @@ begin routers
 
     def test_wrong_name_is_told(self):
         self.assertRegex(self.delivered("trywrong"), r" X=\S+ CV=no ")
-        self.assertIn('[127.0.0.1] SSL verify error: certificate name mismatch: DN="CN=wrong" H="mx.trywrong.test"',
+        self.assertIn('[127.0.0.1] SSL verify error: certificate name mismatch: DN="O=Test,CN=other.test" H="mx.trywrong.test"',
                       self.shared().log())
 
     def test_name_does_not_matter(self):
@@ -318,7 +315,7 @@ begin routers
 
     def test_no_host_has_the_name(self):
         self.assertRegex(self.deferred("onlywrong"), r" defer \(-37\) H=mx\.onlywrong\.test \[127\.0\.0\.1\]: TLS session: .*"
-                                                     r"certificate name mismatch: DN=\"CN=wrong\" H=\"mx\.onlywrong\.test\"")
+                                                     r"certificate name mismatch: DN=\"O=Test,CN=other\.test\" H=\"mx\.onlywrong\.test\"")
 
     def test_wildcard_and_common_name(self):
         self.assertRegex(self.delivered("wild"), r" CV=yes ")
