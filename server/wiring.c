@@ -15,9 +15,8 @@ static const struct variable_table *const variables[] = {
 static const struct expand_item *const *const items[] = {expand_items,   lookup_items, acl_items,
 							 mailauth_items, srs_items,    NULL};
 static const struct expand_operator *const *const operators[] = {expand_operators, NULL};
-static const struct expand_condition *const *const conditions[] = {expand_conditions, lookup_conditions,
-								   match_conditions, acl_conditions,
-								   srs_conditions, NULL};
+static const struct expand_condition *const *const conditions[] = {
+    expand_conditions, lookup_conditions, match_conditions, acl_conditions, srs_conditions, NULL};
 
 struct language server_language = {
     .variables = variables,

@@ -263,7 +263,8 @@ static enum rc space_read(struct conf *conf, const struct conf_option *option, s
 	if (rc != OK || !text.len || !ascii_is_digit(text.ptr[text.len - 1]))
 		return rc;
 	if (*value > INT64_MAX / 1024)
-		return err_set(err, FAIL, "absolute value of integer \"%.*s\" is too large (overflow)", SLICE_ARG(text));
+		return err_set(err, FAIL, "absolute value of integer \"%.*s\" is too large (overflow)",
+			       SLICE_ARG(text));
 	*value *= 1024;
 	return OK;
 }

@@ -13,7 +13,8 @@ struct deliver_options {
 	bool bounce_return_body, bounce_return_message, queue_run_in_order, message_logs,
 	    preserve_message_logs;
 	struct conf_timelist delay_warning;
-	const struct expansion *delay_warning_condition, *bounce_sender_authentication, *dsn_from, *bounce_message_file, *warn_message_file;
+	const struct expansion *delay_warning_condition, *bounce_sender_authentication, *dsn_from,
+	    *bounce_message_file, *warn_message_file;
 	const struct expansion *system_filter, *system_filter_directory_transport,
 	    *system_filter_file_transport;
 	const struct expansion *system_filter_pipe_transport, *system_filter_reply_transport;

@@ -55,17 +55,25 @@ void dmarc_control(struct message *message, bool disable, bool forensic)
 	mailauth->dmarc_forensic |= forensic;
 }
 
-/* The list that was got before the questions may have been replaced meanwhile: it is asked for anew each time, from what the
- * shard holds, which does not park. */
-struct suffixes {
-	const struct dmarc_suffixes *list;
-};
-
 static struct slice org_by_suffixes(void *arg, struct arena *arena, struct slice domain)
 {
-	const struct suffixes *s = arg;
+	return dmarc_suffixes_org(arena, arg, domain);
+}
 
-	return dmarc_suffixes_org(arena, s->list, domain);
+enum rc dmarc_query_of(struct scope *sc, struct dmarc_query *query_ret, struct err *err)
+{
+	const struct dmarc_suffixes *list;
+	struct slice path = SLICE_EMPTY;
+	enum rc rc = expand_option(sc, mailauth_options(sc->conf)->dmarc_tld_file, &path, err);
+
+	*query_ret = (struct dmarc_query){.spf_domain = SLICE_EMPTY};
+	if (rc == OK && path.len)
+		rc = dmarc_suffixes_get(sc->task, path, &list, err);
+	if (rc != OK || !path.len)
+		return rc;
+	query_ret->org = org_by_suffixes;
+	query_ret->arg = (void *)(uintptr_t)list;
+	return OK;
 }
 
 static void gather(struct scope *sc, struct dmarc_state *state)
@@ -85,19 +93,10 @@ static void gather(struct scope *sc, struct dmarc_state *state)
 static enum rc check(struct scope *sc, const struct mailauth_resolver *resolver, struct dmarc_state *state,
 		     struct err *err)
 {
-	struct slice domains[DMARC_FROM_MAX], path = SLICE_EMPTY;
-	struct suffixes suffixes;
-	struct dmarc_query query = {
-	    .from = domains,
-	    .spf = state->spf,
-	    .spf_domain = state->spf_domain,
-	    .dkim = state->dkim,
-	    .dkim_count = state->dkim_count,
-	};
-	enum rc rc = expand_option(sc, mailauth_options(sc->conf)->dmarc_tld_file, &path, err);
+	struct slice domains[DMARC_FROM_MAX];
+	struct dmarc_query query;
+	enum rc rc = dmarc_query_of(sc, &query, err);
 
-	if (rc == OK && path.len)
-		rc = dmarc_suffixes_get(sc->task, path, &suffixes.list, err);
 	if (rc == CANCELLED)
 		return rc;
 	if (rc != OK) {
@@ -107,10 +106,11 @@ static enum rc check(struct scope *sc, const struct mailauth_resolver *resolver,
 		state->result.status = DMARC_NONE;
 		return OK;
 	}
-	if (path.len) {
-		query.org = org_by_suffixes;
-		query.arg = &suffixes;
-	}
+	query.from = domains;
+	query.spf = state->spf;
+	query.spf_domain = state->spf_domain;
+	query.dkim = state->dkim;
+	query.dkim_count = state->dkim_count;
 	if (!dmarc_from(&sc->message->arena, sc->message, domains, &query.from_count))
 		return err_memory(err);
 	return dmarc_check(sc->task, resolver, &query, &state->result);
@@ -146,7 +146,7 @@ enum rc dmarc_evaluate(struct scope *sc, const struct mailauth_resolver *resolve
 	if (state->result.status != DMARC_UNCHECKED)
 		return OK;
 	clear(&state->result, DMARC_UNCHECKED);
-	state->spf_domain = SLICE_EMPTY;
+	state->spf_domain = state->reports_left = state->reports_instead = SLICE_EMPTY;
 	if (mailauth->dmarc_disabled) {
 		state->result.status = DMARC_OFF;
 		return OK;

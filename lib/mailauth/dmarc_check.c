@@ -1,5 +1,7 @@
 /* dmarc_check: the policy that holds for a From: domain, and whether what was authenticated is aligned with it. RFC 9989, section
- * 4.10: up the tree of names, at most eight questions; or, with a public suffix list, RFC 7489, section 6.6.3. */
+ * 4.10: up the tree of names, at most eight questions; or, with a public suffix list, RFC 7489, section 6.6.3. One walk from the
+ * From: domain finds both its record and its organisational domain: the two walks of sections 4.10.1 and 4.10.2 visit the same
+ * names. */
 #include "dmarc.h"
 
 struct found {
@@ -113,7 +115,7 @@ static enum rc tree_walk(struct work *w, struct slice domain, struct walk *walk)
 			return rc;
 		if (rc == OK) {
 			walk->count++;
-			if (f->record.psd == 'n' || (f->record.psd == 'y' && !first))
+			if (f->record.psd != 'u')
 				break;
 		}
 		domain = shorter(domain, first);
@@ -195,24 +197,17 @@ static enum rc discover(struct work *w, struct slice domain, struct found *ret, 
 	return OK;
 }
 
-/* No A, no AAAA, no MX. What cannot be found out counts as there. CANCELLED. */
+/* Section 3.2.13: a name that the DNS says does not exist, whatever type was asked for (RFC 8020). */
 static enum rc exists(struct work *w, struct slice domain, bool *ret)
 {
-	static const enum dns_type types[] = {DNS_A, DNS_AAAA, DNS_MX};
+	struct dns_answer answer = {.nxdomain = false};
+	struct err err = err_make(w->task->arena);
+	enum rc rc = w->resolver->query(w->task, w->resolver->arg, domain, DNS_A, &answer, &err);
 
-	*ret = true;
-	for (unsigned i = 0; i < ARRAY_COUNT(types); i++) {
-		struct dns_answer answer;
-		struct err err = err_make(w->task->arena);
-		enum rc rc = w->resolver->query(w->task, w->resolver->arg, domain, types[i], &answer, &err);
-
-		if (rc == CANCELLED)
-			return rc;
-		if (rc != FAIL)
-			return OK;
-	}
-	*ret = false;
-	return OK;
+	if (rc == DEFER)
+		w->problem = err.text;
+	*ret = rc != FAIL || !answer.nxdomain;
+	return rc == FAIL ? OK : rc;
 }
 
 /* An organisational domain is never longer than the name itself: only names below ours have to be asked about. */
@@ -258,35 +253,73 @@ static enum rc align(struct work *w, struct slice org, struct dmarc_result *r)
 	return r->align_spf || r->align_dkim ? OK : trouble;
 }
 
-/* A signature whose key could not be had may have been the one. */
-static bool was_temporary(const struct work *w)
+/* Section 5.3.6: while a question behind it is unanswered, nobody can say that a message fails. What could not be checked may have
+ * been what would have passed. */
+static enum rc was_temporary(struct work *w, struct slice org, const struct dmarc_result *r, bool *ret)
 {
 	const struct dmarc_query *q = w->query;
+	enum rc rc = OK;
 
-	for (unsigned i = 0; i < q->dkim_count; i++)
-		if (q->dkim[i].result == MAILAUTH_TEMPERROR &&
-		    slice_eq_nocase(q->dkim[i].domain, w->query->from[0]))
-			return true;
-	return false;
+	*ret = false;
+	if (q->spf == MAILAUTH_TEMPERROR && q->spf_domain.len)
+		rc = aligned(w, q->spf_domain, r->from, org, r->record.aspf == 's', ret);
+	if (*ret)
+		w->problem = SLICE("SPF could not be checked");
+	for (unsigned i = 0; rc == OK && i < q->dkim_count && !*ret; i++) {
+		if (q->dkim[i].result != MAILAUTH_TEMPERROR)
+			continue;
+		rc = aligned(w, q->dkim[i].domain, r->from, org, r->record.adkim == 's', ret);
+		if (*ret)
+			w->problem = SLICE("a DKIM key could not be had");
+	}
+	return rc;
 }
 
+/* Section 4.7, np: for names that do not exist, or else sp, or else p. Nobody is asked when that makes no difference. */
 static enum rc policy_of(struct work *w, const struct found *f, struct dmarc_result *r)
 {
+	char below = f->record.sp ? f->record.sp : f->record.p;
 	bool there = true;
+	enum rc rc = OK;
 
 	r->policy = f->record.p;
 	if (slice_eq(f->domain, r->from))
 		return OK;
-	if (f->record.np && !w->query->org) {
-		enum rc rc = exists(w, r->from, &there);
-		if (rc != OK)
-			return rc;
-	}
-	if (!there)
+	r->policy = below;
+	if (!f->record.np || f->record.np == below || w->query->org)
+		return OK;
+	rc = exists(w, r->from, &there);
+	if (rc == OK && !there)
 		r->policy = f->record.np;
-	else if (f->record.sp)
-		r->policy = f->record.sp;
-	return OK;
+	return rc;
+}
+
+/* What a failing message gets: with t=y one step less than is published. */
+static enum dmarc_status requested(const struct dmarc_result *r, bool testing)
+{
+	if (r->policy == 'r')
+		return testing ? DMARC_QUARANTINE : DMARC_REJECT;
+	return r->policy == 'q' && !testing ? DMARC_QUARANTINE : DMARC_NONE;
+}
+
+/* The record is there: whether something is aligned, and if not, what is wanted. */
+static enum rc judge(struct work *w, const struct found *f, struct slice org, struct dmarc_result *r)
+{
+	bool temporary = false;
+	enum rc policy, rc = align(w, org, r);
+
+	if (rc == CANCELLED)
+		return rc;
+	policy = policy_of(w, f, r);
+	if (policy == CANCELLED)
+		return policy;
+	if (r->align_spf || r->align_dkim)
+		return OK;
+	if (rc == OK)
+		rc = policy;
+	if (rc == OK)
+		rc = was_temporary(w, org, r, &temporary);
+	return rc == OK && temporary ? DEFER : rc;
 }
 
 static enum rc check_domain(struct work *w, struct slice from, struct dmarc_result *r)
@@ -305,13 +338,7 @@ static enum rc check_domain(struct work *w, struct slice from, struct dmarc_resu
 	if (rc == OK) {
 		r->record = f.record;
 		r->used_domain = f.domain;
-		rc = policy_of(w, &f, r);
-		if (rc == OK)
-			rc = align(w, org, r);
-		if (rc == OK && !r->align_spf && !r->align_dkim && was_temporary(w)) {
-			rc = DEFER;
-			w->problem = SLICE("a DKIM key could not be had");
-		}
+		rc = judge(w, &f, org, r);
 	}
 	if (rc == CANCELLED)
 		return rc;
@@ -320,10 +347,8 @@ static enum rc check_domain(struct work *w, struct slice from, struct dmarc_resu
 		return OK;
 	if (r->align_spf || r->align_dkim)
 		r->status = DMARC_ACCEPT;
-	else if (r->policy == 'n' || r->record.testing)
-		r->status = DMARC_NONE;
 	else
-		r->status = r->policy == 'r' ? DMARC_REJECT : DMARC_QUARANTINE;
+		r->status = requested(r, r->record.testing && !w->query->org);
 	return OK;
 }
 
@@ -333,6 +358,14 @@ static unsigned strictness(enum dmarc_status status)
 	    [DMARC_REJECT] = 4, [DMARC_QUARANTINE] = 3, [DMARC_TEMPERROR] = 2, [DMARC_NONE] = 1};
 
 	return status < ARRAY_COUNT(order) ? order[status] : 0;
+}
+
+enum rc dmarc_org(struct task *task, const struct mailauth_resolver *resolver,
+		  const struct dmarc_query *query, struct slice domain, struct slice *ret)
+{
+	struct work w = {.task = task, .resolver = resolver, .query = query, .problem = SLICE_EMPTY};
+
+	return org_of(&w, domain, ret);
 }
 
 enum rc dmarc_check(struct task *task, const struct mailauth_resolver *resolver,

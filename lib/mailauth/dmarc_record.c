@@ -41,43 +41,87 @@ static char letter(struct slice value, const char *allowed, char otherwise)
 	return c && strchr(allowed, c) ? c : otherwise;
 }
 
-static void fo_parse(struct slice value, struct dmarc_record *r)
+/* "0" and "1" exclude each other: then it is as if nothing were said. */
+static unsigned fo_parse(struct slice value)
 {
 	struct slice word;
+	bool both_only = false;
+	unsigned fo = 0;
 
-	r->fo = 0;
 	while (slice_split(&value, ':', &word)) {
 		char c = letter(trim(word), "01ds", 0);
-		r->fo |= c == '1' ? DMARC_FO_ANY : c == 'd' ? DMARC_FO_DKIM : c == 's' ? DMARC_FO_SPF : 0;
+		fo |= c == '1' ? DMARC_FO_ANY : c == 'd' ? DMARC_FO_DKIM : c == 's' ? DMARC_FO_SPF : 0;
+		both_only |= c == '0';
 	}
+	return both_only && fo & DMARC_FO_ANY ? 0 : fo;
 }
 
-static void tag_take(struct dmarc_record *r, struct slice name, struct slice value)
+enum {
+	SEEN_P,
+	SEEN_SP,
+	SEEN_NP,
+	SEEN_ADKIM,
+	SEEN_ASPF,
+	SEEN_PSD,
+	SEEN_T,
+	SEEN_PCT,
+	SEEN_FO,
+	SEEN_RUA,
+	SEEN_RUF
+};
+static const char *const tag_names[] = {
+    [SEEN_P] = "p",       [SEEN_SP] = "sp",   [SEEN_NP] = "np",   [SEEN_ADKIM] = "adkim",
+    [SEEN_ASPF] = "aspf", [SEEN_PSD] = "psd", [SEEN_T] = "t",     [SEEN_PCT] = "pct",
+    [SEEN_FO] = "fo",     [SEEN_RUA] = "rua", [SEEN_RUF] = "ruf",
+};
+
+/* Of tags that come twice the first counts. */
+static void tag_take(struct dmarc_record *r, unsigned *seen, struct slice name, struct slice value)
 {
 	uint64_t number;
+	unsigned tag = 0;
 
-	if (slice_eq_nocase(name, SLICE("p")) && !r->p)
+	while (tag < ARRAY_COUNT(tag_names) && !slice_eq_nocase(name, slice_of(tag_names[tag])))
+		tag++;
+	if (tag == ARRAY_COUNT(tag_names) || *seen & 1u << tag)
+		return;
+	*seen |= 1u << tag;
+	switch (tag) {
+	case SEEN_P:
 		r->p = request(value);
-	else if (slice_eq_nocase(name, SLICE("sp")) && !r->sp)
+		break;
+	case SEEN_SP:
 		r->sp = request(value);
-	else if (slice_eq_nocase(name, SLICE("np")) && !r->np)
+		break;
+	case SEEN_NP:
 		r->np = request(value);
-	else if (slice_eq_nocase(name, SLICE("adkim")))
+		break;
+	case SEEN_ADKIM:
 		r->adkim = letter(value, "rs", 'r');
-	else if (slice_eq_nocase(name, SLICE("aspf")))
+		break;
+	case SEEN_ASPF:
 		r->aspf = letter(value, "rs", 'r');
-	else if (slice_eq_nocase(name, SLICE("psd")))
+		break;
+	case SEEN_PSD:
 		r->psd = letter(value, "ynu", 'u');
-	else if (slice_eq_nocase(name, SLICE("t")))
+		break;
+	case SEEN_T:
 		r->testing = letter(value, "yn", 'n') == 'y';
-	else if (slice_eq_nocase(name, SLICE("pct")) && parse_u64(value, &number) && number <= 100)
-		r->pct = (unsigned)number;
-	else if (slice_eq_nocase(name, SLICE("fo")))
-		fo_parse(value, r);
-	else if (slice_eq_nocase(name, SLICE("rua")))
+		break;
+	case SEEN_PCT:
+		if (parse_u64(value, &number) && number <= 100)
+			r->pct = (unsigned)number;
+		break;
+	case SEEN_FO:
+		r->fo = fo_parse(value);
+		break;
+	case SEEN_RUA:
 		r->rua = value;
-	else if (slice_eq_nocase(name, SLICE("ruf")))
+		break;
+	case SEEN_RUF:
 		r->ruf = value;
+		break;
+	}
 }
 
 static bool has_uri(struct slice list)
@@ -97,6 +141,7 @@ bool dmarc_record_parse(struct slice text, bool legacy, struct dmarc_record *ret
 	struct dmarc_record r = {
 	    .adkim = 'r', .aspf = 'r', .psd = 'u', .pct = 100, .rua = SLICE_EMPTY, .ruf = SLICE_EMPTY};
 	struct slice part, name, value;
+	unsigned seen = 0;
 
 	if (!text.len || !slice_split(&text, ';', &part) || !tag_split(part, &name, &value))
 		return false;
@@ -105,10 +150,11 @@ bool dmarc_record_parse(struct slice text, bool legacy, struct dmarc_record *ret
 		return false;
 	while (text.ptr && slice_split(&text, ';', &part))
 		if (tag_split(part, &name, &value))
-			tag_take(&r, name, value);
+			tag_take(&r, &seen, name, value);
 	if (!r.p && !legacy)
 		r.p = 'n';
-	/* Section 4.10.1: a request that nobody understands is none; who wants to hear of it is told. */
+	/* Section 4.10.1: a request that nobody understands is none; who wants to hear of it is told. Without any p= it is none (4.7),
+	 * and sp= and np= say what they say. */
 	if (!r.p || r.p == '?' || r.sp == '?' || r.np == '?') {
 		r.unusable = !has_uri(r.rua);
 		r.p = 'n';

@@ -12,6 +12,9 @@ static bool wanted(const struct dmarc_state *state)
 	const struct dmarc_result *r = &state->result;
 	bool spf_failed = !r->align_spf, dkim_failed = !r->align_dkim;
 
+	/* A registry hears of no single messages (RFC 9990, section 6.3). */
+	if (r->record.psd == 'y' && !slice_eq(r->from, r->used_domain))
+		return false;
 	if (!state->forensic || !r->used_domain.len || !r->record.ruf.len || state->reports >= REPORTS_MAX)
 		return false;
 	if (r->status != DMARC_REJECT && r->status != DMARC_QUARANTINE && r->status != DMARC_NONE &&
@@ -24,33 +27,6 @@ static bool wanted(const struct dmarc_state *state)
 	if (r->record.fo & DMARC_FO_SPF && state->spf != MAILAUTH_PASS)
 		return true;
 	return !r->record.fo && spf_failed && dkim_failed;
-}
-
-static bool below_or_same(struct slice name, struct slice domain)
-{
-	return slice_eq_nocase(name, domain) ||
-	       (name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
-		slice_ends_nocase(name, domain));
-}
-
-/* Somebody else's mailbox has to want the reports (RFC 9990, section 4): or anybody could have them sent anywhere. */
-static bool destination_agrees(struct scope *sc, const struct mailauth_resolver *resolver,
-			       struct slice address, struct slice used)
-{
-	struct slice domain = slice_from(address, (size_t)slice_rfind(address, '@') + 1), name;
-	struct err err = err_make(sc->task->arena);
-	struct dns_answer answer;
-	struct dmarc_record record;
-
-	if (below_or_same(domain, used) || below_or_same(used, domain))
-		return true;
-	name = arena_printf(sc->task->arena, "%.*s._report._dmarc.%.*s", SLICE_ARG(used), SLICE_ARG(domain));
-	if (!name.ptr || resolver->query(sc->task, resolver->arg, name, DNS_TXT, &answer, &err) != OK)
-		return false;
-	for (unsigned i = 0; i < answer.count; i++)
-		if (dmarc_record_parse(answer.records[i].text, false, &record))
-			return true;
-	return false;
 }
 
 static void add_line(struct str *out, const char *name, struct slice value)
@@ -162,16 +138,39 @@ static bool compose(struct scope *sc, const struct dmarc_state *state, struct dm
 	return ret->text.ptr;
 }
 
+/* The next address whose owner wants them; failures to find out are a no. */
+static bool next_recipient(struct scope *sc, const struct mailauth_resolver *resolver,
+			   struct dmarc_state *state, struct slice *ret)
+{
+	struct dmarc_query query;
+	struct err err = err_make(sc->task->arena);
+	struct slice address, instead;
+
+	if (state->reports_instead.len && dmarc_uri_next(&sc->message->arena, &state->reports_instead, ret))
+		return true;
+	while (dmarc_uri_next(&sc->message->arena, &state->reports_left, &address)) {
+		if (++state->reports_asked > REPORTS_MAX)
+			return false;
+		if (dmarc_query_of(sc, &query, &err) != OK ||
+		    dmarc_destination(sc->task, resolver, &query, state->result.used_domain, address, true,
+				      &instead) != OK)
+			continue;
+		*ret = address;
+		if (!instead.ptr)
+			return true;
+		state->reports_instead = arena_copy(&sc->message->arena, instead);
+		if (dmarc_uri_next(&sc->message->arena, &state->reports_instead, ret))
+			return true;
+	}
+	return false;
+}
+
 bool dmarc_report_next(struct scope *sc, const struct mailauth_resolver *resolver, struct dmarc_report *ret)
 {
 	struct dmarc_state *state = dmarc_state_of(sc->message);
 
-	while (state && wanted(state) &&
-	       dmarc_uri_next(&sc->message->arena, &state->reports_left, &ret->recipient)) {
-		if (!destination_agrees(sc, resolver, ret->recipient, state->result.used_domain))
-			continue;
-		state->reports++;
-		return compose(sc, state, ret);
-	}
-	return false;
+	if (!state || !wanted(state) || !next_recipient(sc, resolver, state, &ret->recipient))
+		return false;
+	state->reports++;
+	return compose(sc, state, ret);
 }

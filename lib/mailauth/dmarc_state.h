@@ -11,10 +11,14 @@ struct dmarc_state {
 	struct dkim_result dkim[DKIM_SIGNATURES_MAX];
 	unsigned dkim_count;
 	bool forensic;
-	struct slice reports_left; /* of ruf= */
-	unsigned reports;
+	struct slice reports_left;    /* of ruf= */
+	struct slice reports_instead; /* of what a destination named in the place of one */
+	unsigned reports, reports_asked;
 };
 struct dmarc_state *dmarc_state_of(const struct message *message);
+/* A query that knows the suffix list, if the configuration names one, and nothing of messages yet. OK; FAIL, DEFER: the list cannot
+ * be read; CANCELLED. Parks. The list stays the shard's, and is as new as the file was at this call. */
+NODISCARD enum rc dmarc_query_of(struct scope *sc, struct dmarc_query *query_ret, struct err *err);
 /* "pass", "fail"... (RFC 9989 section 9.6) */
 struct slice dmarc_authres_word(const struct dmarc_result *result);
 /* One block, in one write, for opendmarc-importstats. Trouble is logged, and mail goes on. CANCELLED. Parks. */

@@ -31,7 +31,13 @@ const struct conf_group mailauth_conf_group = {
 };
 
 const struct conf_feature mailauth_features[] = {
-    {"_HAVE_DKIM", "DKIM"}, {"_CRYPTO_SIGN_ED25519", NULL}, {"_HAVE_SPF", "SPF"}, {"_HAVE_ARC", "ARC"},
-    {"_HAVE_DMARC", "DMARC"}, {"_HAVE_SRS", "SRS"}, {"_HAVE_NATIVE_SRS", NULL}, {"_EXP_SRS", NULL},
+    {"_HAVE_DKIM", "DKIM"},
+    {"_CRYPTO_SIGN_ED25519", NULL},
+    {"_HAVE_SPF", "SPF"},
+    {"_HAVE_ARC", "ARC"},
+    {"_HAVE_DMARC", "DMARC"},
+    {"_HAVE_SRS", "SRS"},
+    {"_HAVE_NATIVE_SRS", NULL},
+    {"_EXP_SRS", NULL},
     {NULL, NULL},
 };

@@ -58,7 +58,7 @@ static const struct conf_option rows[] = {
     OPT_TIME(struct smtp_options, smtp_receive_timeout, "5m", "wait for a command or for data"),
     OPT_TIME(struct smtp_options, receive_timeout, "0s", "the same on standard input; 0: forever"),
     OPT_SPACE(struct smtp_options, check_spool_space, "10M",
-	     "bytes to be kept free on the spool's file system"),
+	      "bytes to be kept free on the spool's file system"),
     OPT_INT(struct smtp_options, check_spool_inodes, "100", "inodes to be kept free there"),
     OPT_EXPAND(struct smtp_options, smtp_accept_max_per_connection, "1000", "messages, a connection"),
     OPT_EXPAND(struct smtp_options, smtp_accept_max_per_host, NULL,

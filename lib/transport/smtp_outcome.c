@@ -133,7 +133,8 @@ static enum rc wants_downconvert(struct scope *sc, const struct transport *trans
 	enum rc rc = OK;
 
 	if ((sc->message->smtputf8 || value) && transport_is_smtp(transport))
-		rc = expand_option(sc, ((const struct smtp_transport *)transport)->utf8_downconvert, &text, err);
+		rc = expand_option(sc, ((const struct smtp_transport *)transport)->utf8_downconvert, &text,
+				   err);
 	if (rc == OK && parse_i64(slice_trim(text), &number))
 		value = number;
 	*ret = value == 1 || (value == -1 && !(extensions & SMTP_EXT_UTF8));

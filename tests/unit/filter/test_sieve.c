@@ -116,8 +116,8 @@ static void malformed(void **state)
 	    "if header :comparator \"i;nosuch\" \"Subject\" \"x\" { }",
 	    "if address :all :domain \"From\" \"x\" { }",
 	    "if address :user \"To\" \"a\" { }", /* not required */
-	    "if envelope \"from\" \"x\" { }",     /* not required */
-	    "vacation \"gone\";",                 /* not required */
+	    "if envelope \"from\" \"x\" { }",    /* not required */
+	    "vacation \"gone\";",                /* not required */
 	    "require \"vacation\"; vacation;",
 	    "require \"vacation\"; vacation :days \"x\" \"gone\";",
 	    "require \"vacation\"; vacation :frob \"gone\";",

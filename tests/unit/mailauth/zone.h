@@ -1,4 +1,4 @@
-/* zone: a table of records as the resolver of tests. A name that no row has does not exist; a row with the type "DEFER" makes
+/* zone: a table of records as the resolver of tests. A name that no row has, or has a name below, does not exist; a row with the type "DEFER" makes
  * every question for its name a SERVFAIL, one with "DEFER-TXT" those for TXT. CNAMEs are followed. */
 #ifndef TEST_ZONE_H
 #define TEST_ZONE_H
@@ -91,7 +91,10 @@ static inline enum rc zone_query(struct task *task, void *arg, struct slice name
 		moved = false;
 		for (unsigned i = 0; i < zone->count && !moved; i++) {
 			const struct zone_row *row = &zone->rows[i];
-			if (!slice_eq_nocase(slice_of(row->name), name))
+			struct slice owner = slice_of(row->name);
+			exists |= owner.len > name.len && owner.ptr[owner.len - name.len - 1] == '.' &&
+				  slice_ends_nocase(owner, name);
+			if (!slice_eq_nocase(owner, name))
 				continue;
 			exists = true;
 			if (strncmp(row->type, "DEFER", 5) == 0 &&

@@ -17,7 +17,8 @@ static void addresses(struct harness *h)
 		const char *address, *result;
 	} rows[] = {
 	    /* where */
-	    {"*@a.test $1@b.test", REWRITE_ENV_FROM, "x@a.test", "x@a.test"}, /* only header lists come here: see below */
+	    {"*@a.test $1@b.test", REWRITE_ENV_FROM, "x@a.test",
+	     "x@a.test"}, /* only header lists come here: see below */
 	    {"*@a.test $1@b.test", REWRITE_FROM, "x@a.test", "x@b.test"},
 	    {"*@a.test $1@b.test", REWRITE_TO, "x@a.test", "x@b.test"},
 	    {"*@a.test $1@b.test f", REWRITE_FROM, "x@a.test", "x@b.test"},
@@ -50,13 +51,16 @@ static void addresses(struct harness *h)
 	    {"*@a.test \"${if eq{$1}{x}{a@b.test}fail}\"", REWRITE_FROM, "y@a.test", "y@a.test"},
 	    {"*@a.test not-an-address", REWRITE_FROM, "x@a.test", "x@a.test"},
 	    {"<; *@a.test ${nosuch:x}", REWRITE_FROM, "x@a.test", "x@a.test"},
-	    {"*@a.test ${lookup{$1}lsearch{@D/users}{$value}fail}", REWRITE_FROM, "x@a.test", "first.last@b.test"},
-	    {"*@a.test ${lookup{$1}lsearch{@D/users}{$value}fail}", REWRITE_FROM, "nobody@a.test", "nobody@a.test"},
+	    {"*@a.test ${lookup{$1}lsearch{@D/users}{$value}fail}", REWRITE_FROM, "x@a.test",
+	     "first.last@b.test"},
+	    {"*@a.test ${lookup{$1}lsearch{@D/users}{$value}fail}", REWRITE_FROM, "nobody@a.test",
+	     "nobody@a.test"},
 	    /* several rules: one after the other, and those that stop */
 	    {"*@a.test $1@b.test : *@b.test $1@c.test", REWRITE_FROM, "x@a.test", "x@c.test"},
 	    {"*@a.test $1@b.test q : *@b.test $1@c.test", REWRITE_FROM, "x@a.test", "x@b.test"},
 	    {"*@a.test $1@a.test q : *@a.test $1@c.test", REWRITE_FROM, "x@a.test", "x@a.test"},
-	    {"*@a.test \"${if eq{$1}{x}{$1@b.test}fail}\" : *@a.test $1@c.test", REWRITE_FROM, "y@a.test", "y@c.test"},
+	    {"*@a.test \"${if eq{$1}{x}{$1@b.test}fail}\" : *@a.test $1@c.test", REWRITE_FROM, "y@a.test",
+	     "y@c.test"},
 	    /* R: again, up to ten times */
 	    {"\\N^y*x(.*)@a\\.test$\\N y$1@a.test R", REWRITE_FROM, "xxx@a.test", "y@a.test"},
 	    {"*@a.test a$1@a.test R", REWRITE_FROM, "x@a.test", "aaaaaaaaaaax@a.test"},
@@ -71,10 +75,12 @@ static void addresses(struct harness *h)
 		enum rc rc = FAIL;
 
 		if (rules)
-			rc = rewrite_address(&h->scope, rules, rows[i].where, slice_of(rows[i].address), &result, &err);
+			rc = rewrite_address(&h->scope, rules, rows[i].where, slice_of(rows[i].address),
+					     &result, &err);
 		if (rc != OK || !slice_eq(result, slice_of(rows[i].result))) {
-			print_error("%s: %s: %d \"%.*s\", wanted \"%s\" (%.*s)\n", rows[i].rule, rows[i].address, rc,
-				    SLICE_ARG(result), rows[i].result, SLICE_ARG(err.text));
+			print_error("%s: %s: %d \"%.*s\", wanted \"%s\" (%.*s)\n", rows[i].rule,
+				    rows[i].address, rc, SLICE_ARG(result), rows[i].result,
+				    SLICE_ARG(err.text));
 			h->wrong++;
 		}
 	}
@@ -116,14 +122,17 @@ static void envelopes(struct harness *h)
 	    {REWRITE_ENV_TO, "x@both.test", "x@b.test"},   {REWRITE_ENV_TO, "x@all.test", "x@b.test"},
 	    {REWRITE_SENDER, "x@all.test", "x@b.test"},    {REWRITE_ENV_FROM, "x@all.test", "x@b.test"},
 	};
-	static const char *const paths[][2] = {
-	    {"<odd!path>", "path@odd.test"}, {"<x@a.test>", "<x@a.test>"}, {"<>", "<>"}, {"odd!path", "path@odd.test"}};
+	static const char *const paths[][2] = {{"<odd!path>", "path@odd.test"},
+					       {"<x@a.test>", "<x@a.test>"},
+					       {"<>", "<>"},
+					       {"odd!path", "path@odd.test"}};
 	const struct rewrite_rules *rules = rewrite_rules(h->conf);
 	struct err err = err_make(&h->err_arena);
 	struct slice result;
 
 	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++)
-		if (rewrite_address(&h->scope, rules, rows[i].where, slice_of(rows[i].address), &result, &err) != OK ||
+		if (rewrite_address(&h->scope, rules, rows[i].where, slice_of(rows[i].address), &result,
+				    &err) != OK ||
 		    !slice_eq(result, slice_of(rows[i].result))) {
 			print_error("%u %s: \"%.*s\"\n", rows[i].where, rows[i].address, SLICE_ARG(result));
 			h->wrong++;
@@ -154,8 +163,9 @@ static void test_mistakes(void **state)
 static void test_envelopes(void **state)
 {
 	(void)state;
-	harness_run(CONF "begin rewrite\n*@from.test $1@b.test F\n*@to.test $1@b.test T\n*@both.test $1@b.test E\n"
-			 "*@all.test $1@b.test\n\\N^<?odd!(.*?)>?$\\N $1@odd.test S\n",
+	harness_run(CONF
+		    "begin rewrite\n*@from.test $1@b.test F\n*@to.test $1@b.test T\n*@both.test $1@b.test E\n"
+		    "*@all.test $1@b.test\n\\N^<?odd!(.*?)>?$\\N $1@odd.test S\n",
 		    NULL, envelopes);
 }
 
