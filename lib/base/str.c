@@ -62,6 +62,28 @@ void str_addu(struct str *str, uint64_t number)
 	str_add(str, slice_make(digits + at, sizeof(digits) - at, CLEAN));
 }
 
+void str_add_utf8(struct str *str, uint32_t c)
+{
+	if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+		c = 0xfffd;
+	if (c < 0x80) {
+		str_addc(str, (char)c);
+		return;
+	}
+	if (c < 0x800) {
+		str_addc(str, (char)(0xc0 | c >> 6));
+	} else {
+		if (c < 0x10000) {
+			str_addc(str, (char)(0xe0 | c >> 12));
+		} else {
+			str_addc(str, (char)(0xf0 | c >> 18));
+			str_addc(str, (char)(0x80 | (c >> 12 & 0x3f)));
+		}
+		str_addc(str, (char)(0x80 | (c >> 6 & 0x3f)));
+	}
+	str_addc(str, (char)(0x80 | (c & 0x3f)));
+}
+
 void str_vprintf(struct str *str, const char *format, va_list args)
 {
 	va_list again;

@@ -25,6 +25,8 @@ void str_add(struct str *str, struct slice s);
 void str_addz(struct str *str, const char *cstr);
 void str_addc(struct str *str, char c);
 void str_addu(struct str *str, uint64_t number);
+/* A code point in UTF-8 (RFC 3629); what is none (a surrogate, over U+10FFFF) becomes U+FFFD. */
+void str_add_utf8(struct str *str, uint32_t code_point);
 void str_printf(struct str *str, const char *format, ...) PRINTF_LIKE(2, 3);
 void str_vprintf(struct str *str, const char *format, __builtin_va_list args) PRINTF_LIKE(2, 0);
 static inline void str_clear(struct str *str)

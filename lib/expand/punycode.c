@@ -38,26 +38,6 @@ uint32_t utf8_character(struct slice s, unsigned len)
 	return c;
 }
 
-static void utf8_add(struct str *str, uint32_t c)
-{
-	if (c < 0x80) {
-		str_addc(str, (char)c);
-		return;
-	}
-	if (c < 0x800) {
-		str_addc(str, (char)(0xc0 | c >> 6));
-	} else {
-		if (c < 0x10000) {
-			str_addc(str, (char)(0xe0 | c >> 12));
-		} else {
-			str_addc(str, (char)(0xf0 | c >> 18));
-			str_addc(str, (char)(0x80 | (c >> 12 & 0x3f)));
-		}
-		str_addc(str, (char)(0x80 | (c >> 6 & 0x3f)));
-	}
-	str_addc(str, (char)(0x80 | (c & 0x3f)));
-}
-
 static enum rc not_converted(const char *what, struct slice subject, struct err *err)
 {
 	return err_set(err, FAIL, "error converting %s \"%.*s\"", what, SLICE_ARG(subject));
@@ -236,6 +216,6 @@ enum rc op_localpart_from_alabel(struct scope *sc, struct slice arg, struct slic
 		return not_converted("alabel to utf8:", subject, err);
 	str.taint = subject.taint;
 	for (uint32_t i = 0; i < count; i++)
-		utf8_add(&str, characters[i]);
+		str_add_utf8(&str, characters[i]);
 	return str_result(&str, ret, err);
 }

@@ -81,25 +81,6 @@ enum rc sieve_number(struct sieve *s, uint64_t *ret, bool *found_ret)
 
 /* ---- ${hex:...} and ${unicode:...} (section 2.4.2.4) -------------------------------------------------------------- */
 
-static void add_unicode(struct str *str, uint32_t c)
-{
-	if (c < 0x80) {
-		str_addc(str, (char)c);
-	} else if (c < 0x800) {
-		str_addc(str, (char)(0xc0 | c >> 6));
-		str_addc(str, (char)(0x80 | (c & 0x3f)));
-	} else {
-		if (c < 0x10000) {
-			str_addc(str, (char)(0xe0 | c >> 12));
-		} else {
-			str_addc(str, (char)(0xf0 | c >> 18));
-			str_addc(str, (char)(0x80 | (c >> 12 & 0x3f)));
-		}
-		str_addc(str, (char)(0x80 | (c >> 6 & 0x3f)));
-		str_addc(str, (char)(0x80 | (c & 0x3f)));
-	}
-}
-
 /* The numbers of one ${...}; false: it is none, and stays as it is. */
 static bool decode_one(struct slice inside, bool unicode, struct str *str, bool *bad_ret)
 {
@@ -119,7 +100,7 @@ static bool decode_one(struct slice inside, bool unicode, struct str *str, bool 
 			return false;
 		}
 		if (unicode)
-			add_unicode(str, value);
+			str_add_utf8(str, value);
 		else
 			str_addc(str, (char)value);
 	}

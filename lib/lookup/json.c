@@ -73,13 +73,23 @@ static bool value_take(struct slice *s, struct slice *value_ret)
 	return true;
 }
 
+/* The (up to four) hexadecimal digits behind a "\\u" whose 'u' is at *at; leaves *at on the last. */
+static uint32_t code_unit(struct slice inner, uint32_t *at)
+{
+	uint32_t code = 0;
+
+	for (unsigned d = 0; d < 4 && *at + 1 < inner.len && hex_digit(inner.ptr[*at + 1]) >= 0; d++)
+		code = code * 16 + (uint32_t)hex_digit(inner.ptr[++*at]);
+	return code;
+}
+
 static struct slice string_undo(struct arena *arena, struct slice inner)
 {
 	struct str out = str_make(arena);
 
 	for (uint32_t i = 0; i < inner.len; i++) {
 		char c = inner.ptr[i];
-		uint32_t code = 0;
+		uint32_t code;
 
 		if (c != '\\' || i + 1 >= inner.len) {
 			str_addc(&out, c);
@@ -93,18 +103,17 @@ static struct slice string_undo(struct arena *arena, struct slice inner)
 			str_addc(&out, at && c ? to[at - from] : c);
 			continue;
 		}
-		for (unsigned d = 0; d < 4 && i + 1 < inner.len && hex_digit(inner.ptr[i + 1]) >= 0; d++)
-			code = code * 16 + (uint32_t)hex_digit(inner.ptr[++i]);
-		if (code < 0x80) {
-			str_addc(&out, (char)code);
-		} else if (code < 0x800) {
-			str_addc(&out, (char)(0xc0 | code >> 6));
-			str_addc(&out, (char)(0x80 | (code & 63)));
-		} else {
-			str_addc(&out, (char)(0xe0 | code >> 12));
-			str_addc(&out, (char)(0x80 | (code >> 6 & 63)));
-			str_addc(&out, (char)(0x80 | (code & 63)));
+		code = code_unit(inner, &i);
+		if (code >= 0xd800 && code < 0xdc00 && i + 2 < inner.len && inner.ptr[i + 1] == '\\' &&
+		    inner.ptr[i + 2] == 'u') { /* the second half of a pair, beyond the first 65,536 */
+			uint32_t at = i + 2, low = code_unit(inner, &at);
+
+			if (low >= 0xdc00 && low < 0xe000) {
+				code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+				i = at;
+			}
 		}
+		str_add_utf8(&out, code);
 	}
 	return str_slice(&out);
 }

@@ -144,23 +144,6 @@ bool x509_name_next(struct x509_name_walk *walk, struct x509_attribute *ret)
 	return true;
 }
 
-/* UTF-8 of one code point. */
-static void add_code_point(struct str *str, uint32_t c)
-{
-	if (c < 0x80) {
-		str_addc(str, (char)c);
-	} else if (c < 0x800) {
-		str_addc(str, (char)(0xc0 | c >> 6));
-		str_addc(str, (char)(0x80 | (c & 0x3f)));
-	} else if (c < 0x10000) {
-		str_addc(str, (char)(0xe0 | c >> 12));
-		str_addc(str, (char)(0x80 | (c >> 6 & 0x3f)));
-		str_addc(str, (char)(0x80 | (c & 0x3f)));
-	} else {
-		str_addc(str, '?'); /* beyond the plane that certificates use */
-	}
-}
-
 bool x509_string(struct arena *arena, const struct der_item *value, struct slice *ret)
 {
 	unsigned width = value->tag == DER_BMP ? 2 : value->tag == DER_UNIVERSAL ? 4 : 1;
@@ -184,7 +167,7 @@ bool x509_string(struct arena *arena, const struct der_item *value, struct slice
 		uint32_t c = 0;
 		for (unsigned k = 0; k < width; k++)
 			c = c << 8 | (uint8_t)body.ptr[i + k];
-		add_code_point(&str, c);
+		str_add_utf8(&str, c);
 	}
 	*ret = slice_tainted(str_slice(&str));
 	return ret->ptr != NULL;

@@ -28,9 +28,9 @@ static void prepare(struct harness *h)
 	    h, "nets",
 	    "10.2.3.4: ip\n10.0.0.0/8: eight\n10.9.0.0/24: masked\n\"2001:db8::/32\": q\n\"2001:db8::5\" : q5\n"
 	    "192.0.2.0/24 two\n192.0.2.7: hidden\nnonsense: x\n");
-	text_make(
-	    h, "json",
-	    "{ \"a\": { \"b\" : [1, \"two\\u0041\", {\"c\": null}] }, \"s\": \"x\\ny\", \"n\": -1.5e3 }");
+	text_make(h, "json",
+		  "{ \"a\": { \"b\" : [1, \"two\\u0041\", {\"c\": null}] }, \"s\": \"x\\ny\", \"n\": -1.5e3, "
+		  "\"pair\": \"\\ud83d\\ude00|\\ud83d|\\u00e9\" }");
 	text_make(h, "badjson", "{ \"a\": { \"b\" ");
 }
 
@@ -90,6 +90,7 @@ static void check_files(struct harness *h)
 	    OURS("${lookup{a:b}json{@D/json}}", "[1, \"two\\u0041\", {\"c\": null}]"),
 	    OURS("${lookup{s}json{@D/json}}", "x\ny"),
 	    OURS("${lookup{n}json{@D/json}}", "-1.5e3"),
+	    OURS("${lookup{pair}json{@D/json}}", "\U0001f600|\ufffd|\u00e9"),
 	    OURS("${lookup{a:9}json{@D/json}{yes}{no}}", "no"),
 	    OURS("${lookup{a:b:3}json{@D/json}{yes}{no}}", "no"),
 	    OURS("${lookup{a:b}json{@D/badjson}{yes}{no}}",

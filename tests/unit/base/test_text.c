@@ -1,0 +1,171 @@
+/* Slices, growing strings, numbers and codes at their edges: what every room takes for granted. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/base.h"
+
+static void assert_slice(struct slice got, const char *want)
+{
+	assert_int_equal(got.len, strlen(want));
+	assert_memory_equal(got.ptr, want, got.len);
+}
+
+static int arena_open(void **state)
+{
+	static struct arena arena;
+
+	arena_init(&arena, 1 << 20);
+	*state = &arena;
+	return 0;
+}
+
+static int arena_close(void **state)
+{
+	arena_done(*state);
+	return 0;
+}
+
+static void numbers(void **state)
+{
+	static const char *const refused[] = {"", " 1", "1 ", "+1", "1x", "0x1", "18446744073709551616", "--1"};
+	uint64_t u = 7;
+	int64_t i = 7;
+
+	(void)state;
+	assert_true(parse_u64(SLICE("18446744073709551615"), &u) && u == UINT64_MAX);
+	assert_true(parse_u64(SLICE("000"), &u) && u == 0);
+	assert_true(parse_i64(SLICE("-9223372036854775808"), &i) && i == INT64_MIN);
+	assert_true(parse_i64(SLICE("9223372036854775807"), &i) && i == INT64_MAX);
+	u = i = 7;
+	for (unsigned n = 0; n < ARRAY_COUNT(refused); n++)
+		assert_false(parse_u64(slice_of(refused[n]), &u));
+	assert_false(parse_u64(SLICE("-1"), &u));
+	assert_false(parse_i64(SLICE("9223372036854775808"), &i));
+	assert_false(parse_i64(SLICE("-9223372036854775809"), &i));
+	assert_false(parse_i64(SLICE("-"), &i));
+	assert_int_equal(u, 7);
+	assert_int_equal(i, 7);
+}
+
+static void utf8(void **state)
+{
+	static const struct {
+		uint32_t code_point;
+		const char *want;
+	} rows[] = {
+	    {0x7f, "\x7f"},
+	    {0x80, "\xc2\x80"},
+	    {0x7ff, "\xdf\xbf"},
+	    {0x800, "\xe0\xa0\x80"},
+	    {0xd7ff, "\xed\x9f\xbf"},
+	    {0xd800, "\xef\xbf\xbd"}, /* a surrogate is no character */
+	    {0xdfff, "\xef\xbf\xbd"},
+	    {0xe000, "\xee\x80\x80"},
+	    {0xffff, "\xef\xbf\xbf"},
+	    {0x10000, "\xf0\x90\x80\x80"},
+	    {0x10ffff, "\xf4\x8f\xbf\xbf"},
+	    {0x110000, "\xef\xbf\xbd"},
+	};
+
+	for (unsigned n = 0; n < ARRAY_COUNT(rows); n++) {
+		struct str str = str_make(*state);
+
+		str_add_utf8(&str, rows[n].code_point);
+		assert_slice(str_slice(&str), rows[n].want);
+		assert_int_equal(utf8_sequence(str_slice(&str)), strlen(rows[n].want));
+	}
+	/* Overlong, a surrogate, too great, cut off, a stray continuation. */
+	assert_false(utf8_valid(SLICE("\xc0\x80")));
+	assert_false(utf8_valid(SLICE("\xe0\x9f\xbf")));
+	assert_false(utf8_valid(SLICE("\xed\xa0\x80")));
+	assert_false(utf8_valid(SLICE("\xf4\x90\x80\x80")));
+	assert_false(utf8_valid(SLICE("a\xc3")));
+	assert_false(utf8_valid(SLICE("\x80")));
+	assert_true(utf8_valid(SLICE("")));
+}
+
+static void codes(void **state)
+{
+	static const char *const base64_refused[] = {"Zg", "Zg=", "Zg==\n", "Z===", "Zm9v=", "Zm 9v"};
+	static const char *const xtext_refused[] = {"a b", "a=b", "a+4", "a+4g", "+"};
+	struct str str = str_make(*state);
+	uint64_t number;
+
+	base64_encode(&str, SLICE("foob"));
+	assert_slice(str_slice(&str), "Zm9vYg==");
+	for (unsigned n = 0; n < ARRAY_COUNT(base64_refused); n++) {
+		str_clear(&str);
+		str_addz(&str, "kept");
+		assert_false(base64_decode(&str, slice_of(base64_refused[n])));
+		assert_slice(str_slice(&str), "kept");
+	}
+	str_clear(&str);
+	xtext_encode(&str, SLICE("a+b=c d\x01\xff"));
+	assert_slice(str_slice(&str), "a+2Bb+3Dc+20d+01+FF");
+	for (unsigned n = 0; n < ARRAY_COUNT(xtext_refused); n++) {
+		str_clear(&str);
+		assert_false(xtext_decode(&str, slice_of(xtext_refused[n])));
+		assert_int_equal(str.len, 0);
+	}
+	assert_true(base62_decode(SLICE("00000z"), &number) && number == 61);
+	assert_false(base62_decode(SLICE("zzzzzzzzzzzz"), &number));
+	assert_false(base62_decode(SLICE("a-b"), &number));
+	str_clear(&str);
+	assert_false(hex_decode(&str, SLICE("abc")));
+	assert_false(hex_decode(&str, SLICE("ag")));
+	assert_true(hex_decode(&str, SLICE("aB00")));
+	assert_int_equal(str.len, 2);
+}
+
+static void slices(void **state)
+{
+	struct slice rest = SLICE("a::b"), part;
+
+	(void)state;
+	assert_true(slice_split(&rest, ':', &part));
+	assert_slice(part, "a");
+	assert_true(slice_split(&rest, ':', &part));
+	assert_slice(part, "");
+	assert_true(slice_split(&rest, ':', &part));
+	assert_slice(part, "b");
+	assert_false(slice_split(&rest, ':', &part));
+	assert_slice(slice_trim(SLICE(" \t\r\n\v\fx y ")), "x y");
+	assert_slice(slice_sub(SLICE("abc"), 2, SIZE_MAX), "c");
+	assert_slice(slice_sub(SLICE("abc"), 9, 9), "");
+	assert_true(slice_cmp(SLICE("ab"), SLICE("abc")) < 0);
+	assert_true(slice_cmp_nocase(SLICE("AB"), SLICE("ab")) == 0);
+	assert_true(slice_eq_nocase(SLICE("\xc3\x84"), SLICE("\xc3\x84")));
+	assert_false(slice_eq_nocase(SLICE("@"), SLICE("`"))); /* 32 apart, and no letters */
+	assert_int_equal(slice_search(SLICE("aab"), SLICE("ab")), 1);
+	assert_int_equal(slice_search(SLICE("aab"), SLICE("aabc")), -1);
+}
+
+static void taint(void **state)
+{
+	struct str str = str_make(*state);
+
+	str_addz(&str, "clean ");
+	assert_int_equal(str_slice(&str).taint, CLEAN);
+	str_add(&str, slice_tainted(SLICE("theirs")));
+	assert_int_equal(str_slice(&str).taint, TAINTED);
+	assert_int_equal(slice_sub(str_slice(&str), 0, 3).taint, TAINTED);
+	str_clear(&str);
+	assert_int_equal(str_slice(&str).taint, CLEAN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(numbers),
+	    cmocka_unit_test_setup_teardown(utf8, arena_open, arena_close),
+	    cmocka_unit_test_setup_teardown(codes, arena_open, arena_close),
+	    cmocka_unit_test(slices),
+	    cmocka_unit_test_setup_teardown(taint, arena_open, arena_close),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
