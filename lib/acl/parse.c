@@ -145,6 +145,21 @@ static enum rc check_value(struct conf *conf, struct acl_item *item, struct err 
 			  : rc;
 }
 
+/* What this server does not have is told when the file is read; in an ACL that is known only later, when it is asked for. */
+static enum rc check_available(const struct acl_item *item, struct err *err)
+{
+	struct err why = err_make(err ? err->arena : NULL);
+	enum rc rc = expansion_available(item->value, &why);
+
+	if (rc == OK)
+		rc = match_list_available(item->list, &why);
+	for (unsigned i = 0; rc == OK && i < item->word_count; i++)
+		rc = expansion_available(item->words[i], &why);
+	return rc == OK
+		   ? OK
+		   : conf_error(err, &item->place, "ACL \"%s\": %.*s", item->word->name, SLICE_ARG(why.text));
+}
+
 static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_line *line, struct slice rest,
 			  enum acl_verb verb, bool at_load, struct acl_item **item_ret, struct err *err)
 {
@@ -184,7 +199,9 @@ static enum rc parse_item(struct conf *conf, struct arena *arena, struct conf_li
 	if (!item->text.ptr || compile_value(conf, arena, item) != OK)
 		return err_memory(err);
 	if (at_load) {
-		enum rc rc = check_value(conf, item, err);
+		enum rc rc = check_available(item, err);
+		if (rc == OK)
+			rc = check_value(conf, item, err);
 		if (rc != OK)
 			return rc;
 	}

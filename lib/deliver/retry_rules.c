@@ -275,6 +275,8 @@ static enum rc parse_rule(struct conf *conf, const struct conf_line *line, struc
 		return err_memory(err);
 	if (rc != OK || !slice_word(&rest, &word))
 		return conf_error(err, &line->place, "missing error type in retry rule");
+	if (match_list_available(rule->pattern, &why) != OK)
+		return conf_error(err, &line->place, "%.*s", SLICE_ARG(why.text));
 	if (retry_error_read(word, &rule->cause, &why) != OK)
 		return conf_error(err, &line->place, "%.*s", SLICE_ARG(why.text));
 	if (slice_eq_nocase(word, SLICE("timeout_DNS")))
@@ -287,6 +289,8 @@ static enum rc parse_rule(struct conf *conf, const struct conf_line *line, struc
 		rule->senders = match_compile(conf, &conf->arena, LIST_ADDRESS, list);
 		if (!rule->senders)
 			return err_memory(err);
+		if (match_list_available(rule->senders, &why) != OK)
+			return conf_error(err, &line->place, "%.*s", SLICE_ARG(why.text));
 	}
 	return parse_steps(line, slice_trim(rest), rule, err); /* none: such failures are not retried */
 }

@@ -427,6 +427,12 @@ static enum rc parse_item(struct expand_parse *p, const struct expand_item *item
 	rc = item->parse ? item->parse(p, call, err) : parse_item_plain(p, call, err);
 	if (rc != OK)
 		return rc;
+	if (item->flags & ITEM_MISSING && !p->missing.len) {
+		struct err why = err_make(p->arena);
+
+		(void)item->eval(NULL, call, NULL, &why);
+		p->missing = why.text;
+	}
 	/* "${" stands before the name. */
 	call->text = slice_make(name.ptr - 2, (size_t)(p->rest.ptr - name.ptr) + 2, CLEAN);
 	node_add(list, (struct node){.kind = NODE_CALL, .call = call});
@@ -591,7 +597,7 @@ static enum rc parse_piece(struct expand_parse *p, unsigned flags, struct node_l
 	return OK;
 }
 
-static const struct expansion *expansion_make(struct node_list *list, struct slice text)
+static struct expansion *expansion_make(struct node_list *list, struct slice text)
 {
 	struct expansion *expansion = arena_make(list->arena, struct expansion);
 
@@ -634,9 +640,10 @@ enum rc compile_string(struct expand_parse *p, unsigned flags, const struct expa
 const struct expansion *expand_compile(const struct language *language, struct arena *arena,
 				       struct slice text)
 {
-	struct expand_parse p = {.language = language, .arena = arena, .rest = text};
+	struct expand_parse p = {.language = language, .arena = arena, .rest = text, .missing = SLICE_EMPTY};
 	struct node_list list = {.arena = arena, .text = str_make(arena), .run = SLICE_EMPTY};
 	struct err err = err_make(arena);
+	struct expansion *expansion;
 	enum rc rc = compile_pieces(&p, 0, &list, &err);
 
 	if (rc == DEFER || list.failed)
@@ -648,7 +655,17 @@ const struct expansion *expand_compile(const struct language *language, struct a
 			err.text = SLICE("malformed expansion");
 		node_add(&list, (struct node){.kind = NODE_ERROR, .text = err.text});
 	}
-	return expansion_make(&list, text);
+	expansion = expansion_make(&list, text);
+	if (expansion)
+		expansion->missing = p.missing;
+	return expansion;
+}
+
+enum rc expansion_available(const struct expansion *expansion, struct err *err)
+{
+	if (!expansion || !expansion->missing.len)
+		return OK;
+	return err_set(err, FAIL, "%.*s", SLICE_ARG(expansion->missing));
 }
 
 struct slice expansion_text(const struct expansion *expansion)

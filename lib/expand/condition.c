@@ -140,6 +140,12 @@ static enum rc parse_call(struct expand_parse *p, const struct expand_condition 
 	condition->condition = row;
 	condition->call = call;
 	condition->sets_numbers = !(row->flags & CONDITION_PURE);
+	if (row->flags & CONDITION_MISSING && !p->missing.len) {
+		struct err why = err_make(p->arena);
+
+		(void)row->eval(NULL, call, NULL, &why);
+		p->missing = why.text;
+	}
 	if (!(row->flags & CONDITION_BRACED))
 		return parse_call_args(p, row, call, err);
 	parse_skip_space(p);

@@ -200,7 +200,9 @@ static enum rc unsupported_eval(struct scope *sc, const struct expand_call *call
 {
 	(void)sc;
 	(void)ret;
-	return err_set(err, FAIL, "support for \"%.*s\" not compiled", SLICE_ARG(call->name));
+	return err_set(err, FAIL,
+		       "support for \"%.*s\" not compiled: the condition saslauthd can ask the same",
+		       SLICE_ARG(call->name));
 }
 
 #define PURE2(name, eval)                        \
@@ -217,6 +219,12 @@ static enum rc unsupported_eval(struct scope *sc, const struct expand_call *call
 	&(const struct expand_condition)         \
 	{                                        \
 		name, 0, 0, CONDITION_PURE, eval \
+	}
+
+#define MISSING(name)                                                            \
+	&(const struct expand_condition)                                         \
+	{                                                                        \
+		name, 1, 1, CONDITION_PURE | CONDITION_MISSING, unsupported_eval \
 	}
 
 const struct expand_condition *const expand_conditions[] = {
@@ -246,9 +254,9 @@ const struct expand_condition *const expand_conditions[] = {
     PURE2("crypteq", crypteq_eval),
     PURE0("first_delivery", first_delivery_eval),
     PURE0("queue_running", queue_running_eval),
-    PURE1("pam", unsupported_eval),
-    PURE1("radius", unsupported_eval),
-    PURE1("pwcheck", unsupported_eval),
+    MISSING("pam"),
+    MISSING("radius"),
+    MISSING("pwcheck"),
     &(const struct expand_condition){"saslauthd", 2, 4, CONDITION_BRACED | CONDITION_PURE, saslauthd_eval},
     NULL,
 };

@@ -259,7 +259,8 @@ enum rc expand_text(struct scope *sc, struct slice text, struct slice *ret, stru
 
 enum rc expand_condition(struct scope *sc, struct slice text, bool *ret, struct err *err)
 {
-	struct expand_parse p = {.language = sc->conf->language, .arena = sc->task->arena, .rest = text};
+	struct expand_parse p = {
+	    .language = sc->conf->language, .arena = sc->task->arena, .rest = text, .missing = SLICE_EMPTY};
 	const struct condition *condition;
 	enum rc rc = text_refuse_tainted(text, err);
 

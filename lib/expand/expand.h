@@ -22,6 +22,10 @@ bool expansion_is_literal(const struct expansion *expansion);
 /* What a literal one always gives: its text with backslashes and \N undone. */
 struct slice expansion_literal(const struct expansion *expansion);
 
+/* Does it ask for what this server does not have, whatever comes of it (a lookup type, a condition that needs a library)?
+ * FAIL: err says for what. For those who read configurations: better refused when it is loaded than when mail comes. */
+NODISCARD enum rc expansion_available(const struct expansion *expansion, struct err *err);
+
 /* Evaluates. May park. The result lives in sc->task->arena, or in the snapshot.
  * OK     *ret is the string.
  * FAIL   it cannot be expanded: err->text says why, in Exim's words; err->forced when the string itself said
@@ -51,6 +55,8 @@ enum {
 /* An option that is expanded before use: const struct expansion *, NULL when unset. */
 extern const struct conf_type conf_expansion;
 #define OPT_EXPAND(st, f, d, h) CONF_ROW(st, f, const struct expansion *, &conf_expansion, d, h, 0)
+/* A list whose items are expanded one by one when they are needed, in struct slice. */
+extern const struct conf_type conf_expanded_items;
 /* The value of such an option: OK with an empty slice when it is unset. A forced failure counts as unset. */
 NODISCARD enum rc expand_option(struct scope *sc, const struct expansion *option, struct slice *ret,
 				struct err *err);
@@ -83,8 +89,9 @@ struct expand_call {
 struct expand_parse {
 	const struct language *language;
 	struct arena *arena;
-	struct slice rest; /* not yet read */
-	unsigned depth;    /* of nested braces */
+	struct slice rest;    /* not yet read */
+	unsigned depth;       /* of nested braces */
+	struct slice missing; /* why what was parsed can never be evaluated by this server; empty: it can */
 	bool sets_numbers; /* something in here may set $1... or $value: the ${if around it restores them */
 };
 /* Takes "{...}" off the front, white space before it included, and compiles what is inside. FAIL: no brace
@@ -105,6 +112,8 @@ NODISCARD enum rc expand_parse_end(struct expand_parse *parse, struct expand_cal
 enum {
 	ITEM_YES_NO = 1, /* may be followed by {yes}{no} or {yes}fail */
 	ITEM_OPTION = 2, /* may have a bare word between the name and the first brace */
+	/* This server can't: eval only says why, also without a scope, and a file that names it is refused with that. */
+	ITEM_MISSING = 4,
 };
 /* ${name{arg}{arg}...}. eval decides which arguments it evaluates, and how often, with expand(). May park. */
 struct expand_item {
@@ -132,8 +141,9 @@ struct expand_operator {
 enum {
 	CONDITION_LITERAL_LAST =
 	    1, /* in the last argument $ stands for itself: the lists of match_domain and its kin */
-	CONDITION_BRACED = 2, /* all arguments stand in one more pair of braces: acl{{name}{arg}} */
-	CONDITION_PURE = 4,   /* never sets $value or numbers, so there is nothing to restore */
+	CONDITION_BRACED = 2,  /* all arguments stand in one more pair of braces: acl{{name}{arg}} */
+	CONDITION_PURE = 4,    /* never sets $value or numbers, so there is nothing to restore */
+	CONDITION_MISSING = 8, /* as ITEM_MISSING */
 };
 struct expand_condition {
 	const char *name;

@@ -21,8 +21,8 @@ static enum rc dlfunc_eval(struct scope *sc, const struct expand_call *call, str
 		       "\"${dlfunc\" is not supported: Exim's local functions cannot run in this server");
 }
 
-static const struct expand_item item_perl = {"perl", 1, 9, 0, perl_eval, NULL};
-static const struct expand_item item_dlfunc = {"dlfunc", 2, 10, 0, dlfunc_eval, NULL};
+static const struct expand_item item_perl = {"perl", 1, 9, ITEM_MISSING, perl_eval, NULL};
+static const struct expand_item item_dlfunc = {"dlfunc", 2, 10, ITEM_MISSING, dlfunc_eval, NULL};
 
 const struct expand_item *const expand_items[] = {
     &item_certextract, &item_dlfunc, &item_env,        &item_extract, &item_filter,      &item_hash,

@@ -11,7 +11,7 @@ static enum rc expansion_read(struct conf *conf, const struct conf_option *optio
 	if (!expansion)
 		return err_memory(err);
 	*(const struct expansion **)field = expansion;
-	return OK;
+	return expansion_available(expansion, err);
 }
 
 static bool expansion_print(const struct conf_option *option, const void *field, struct str *str)
@@ -30,6 +30,31 @@ const struct conf_type conf_expansion = {
     .size = sizeof(const struct expansion *),
     .read = expansion_read,
     .print = expansion_print,
+};
+
+static enum rc items_read(struct conf *conf, const struct conf_option *option, struct slice text, void *field,
+			  struct err *err)
+{
+	/* As one string, to see whether all that it asks for is there. */
+	const struct expansion *expansion = expand_compile(conf->language, &conf->arena, text);
+
+	if (!expansion)
+		return err_memory(err);
+	if (expansion_available(expansion, err) != OK)
+		return FAIL;
+	return conf_string.read(conf, option, text, field, err);
+}
+
+static bool items_print(const struct conf_option *option, const void *field, struct str *str)
+{
+	return conf_string.print(option, field, str);
+}
+
+const struct conf_type conf_expanded_items = {
+    .name = "a string",
+    .size = sizeof(struct slice),
+    .read = items_read,
+    .print = items_print,
 };
 
 /* *set_ret: false when there is no setting, or it forced a failure. */

@@ -233,8 +233,11 @@ static enum rc run_split(struct expand_parse *parse, struct expand_call *call,
 		if (!word.ptr)
 			return err_memory(err);
 		args[call->arg_count] = expand_compile(parse->language, parse->arena, word);
-		if (!args[call->arg_count++])
+		if (!args[call->arg_count])
 			return err_memory(err);
+		if (!parse->missing.len)
+			parse->missing = args[call->arg_count]->missing;
+		call->arg_count++;
 	}
 	return OK;
 }

@@ -47,7 +47,8 @@ struct expansion {
 	struct slice text;        /* as written */
 	const struct node *nodes; /* none: the empty string */
 	unsigned count;
-	bool literal; /* at most one node, and that is text */
+	bool literal;         /* at most one node, and that is text */
+	struct slice missing; /* why this server can't evaluate it; empty: it can */
 };
 
 enum condition_kind {

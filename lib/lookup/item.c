@@ -48,6 +48,12 @@ static enum rc lookup_parse(struct expand_parse *parse, struct expand_call *call
 	rc = parse_type(parse, parsed, err);
 	if (rc != OK)
 		return rc;
+	if (!parse->missing.len && !lookup_type_available(parsed->spec.type)) {
+		struct err why = err_make(parse->arena);
+
+		(void)lookup_type_missing(parsed->spec.type, FAIL, &why);
+		parse->missing = why.text;
+	}
 	if (!expand_parse_at_brace(parse))
 		return err_set(err, FAIL, "missing '{' for lookup file-or-query arg");
 	rc = expand_parse_arg(parse, &parsed->file, err);

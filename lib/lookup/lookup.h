@@ -17,6 +17,8 @@ struct lookup_request {
 };
 struct lookup_type {
 	const char *name;
+	/* Known by its name only: why, and what does instead. NULL: it is built in. */
+	const char *missing;
 	bool query;  /* query style: no file; otherwise single-key */
 	bool echoes; /* what it returns is the key or a part of it, and as tainted */
 	/* OK: *ret in the task's arena. FAIL: not there. DEFER: could not find out, err says why. May park.
@@ -27,7 +29,6 @@ struct lookup_type {
 	enum rc (*quote)(struct scope *sc, struct slice option, struct slice subject, struct slice *ret,
 			 struct err *err);
 };
-/* Types that are known by name but not built in: their find() refuses with a clear text. */
 extern const struct lookup_type *const lookup_types[]; /* NULL-terminated, in alphabetical order */
 const struct lookup_type *lookup_type_find(struct slice name);
 
@@ -60,8 +61,10 @@ void lookup_dns_configure(struct shard *shard, const struct conf *conf);
 extern const struct conf_group lookup_conf_group; /* redis_servers, mysql_servers, lookup_open_max, ... */
 enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject,
 		     struct slice *ret, struct err *err);
-/* false: known by its name only; whoever asks it gets DEFER. */
+/* false: known by its name only; a file that names it is refused, and whoever asks it all the same gets DEFER. */
 bool lookup_type_available(const struct lookup_type *type);
+/* Says why a type is not available; returns rc. */
+enum rc lookup_type_missing(const struct lookup_type *type, enum rc rc, struct err *err);
 /* The predefined macros of the types that are built in (_HAVE_LOOKUP_...); for conf_language.macros. */
 void lookup_macros(struct conf *conf);
 void lookup_done(struct shard *shard);

@@ -6,40 +6,49 @@
 
 #include "quote.h"
 
-/* Known by name, so that a configuration that names them loads, and says what is missing when it comes to
- * that. */
+/* Known by name only: a configuration that names one is refused when it is read, with its line and the reason. Where the
+ * name is the result of an expansion, the lookup defers with the same words. */
+enum rc lookup_type_missing(const struct lookup_type *type, enum rc rc, struct err *err)
+{
+	return err_set(err, rc, "lookup type \"%s\" is not built into this server: %s", type->name,
+		       type->missing);
+}
+
 static enum rc refuse(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
 		      struct slice *ret, struct err *err)
 {
 	(void)sc;
 	(void)request;
 	(void)ret;
-	return err_set(err, DEFER, "lookup type \"%s\" is not built into this server", type->name);
+	return lookup_type_missing(type, DEFER, err);
 }
 
-#define REFUSED_FILE(id) static const struct lookup_type refused_##id = {.name = #id, .find = refuse}
-#define REFUSED_QUERY(id) \
-	static const struct lookup_type refused_##id = {.name = #id, .query = true, .find = refuse}
-#define REFUSED_QUOTED(id, quoter)                       \
+#define REFUSED_FILE(id, why) \
+	static const struct lookup_type refused_##id = {.name = #id, .missing = why, .find = refuse}
+#define REFUSED_QUERY(id, quoter, why)                   \
 	static const struct lookup_type refused_##id = { \
-	    .name = #id, .query = true, .find = refuse, .quote = quoter}
-REFUSED_FILE(dbm);
-REFUSED_FILE(dbmjz);
-REFUSED_FILE(dbmnz);
-REFUSED_FILE(nis);
-REFUSED_FILE(nis0);
-REFUSED_QUERY(ibase);
-REFUSED_QUERY(ldapauth);
-REFUSED_QUOTED(nisplus, quote_nisplus);
-REFUSED_QUERY(nmh);
-REFUSED_QUOTED(oracle, quote_oracle);
-REFUSED_QUERY(readsock);
-REFUSED_QUERY(whoson);
+	    .name = #id, .missing = why, .query = true, .find = refuse, .quote = quoter}
+#define NO_DBM     "Berkeley DB files are not read; make a cdb or an LMDB file (mdb_load) of the same source"
+#define NO_NIS     "NIS is not asked; use a file (ypcat) or ldap"
+#define NO_SQL     "its client library is not free; use pgsql, mysql or sqlite"
+#define NO_LIBRARY "it was configured without the client library (SLUICE_LDAP, SLUICE_MYSQL, SLUICE_PGSQL)"
+REFUSED_FILE(dbm, NO_DBM);
+REFUSED_FILE(dbmjz, NO_DBM);
+REFUSED_FILE(dbmnz, NO_DBM);
+REFUSED_FILE(nis, NO_NIS);
+REFUSED_FILE(nis0, NO_NIS);
+REFUSED_QUERY(nisplus, quote_nisplus, NO_NIS);
+REFUSED_QUERY(ibase, NULL, "use pgsql, mysql or sqlite");
+REFUSED_QUERY(oracle, quote_oracle, NO_SQL);
+REFUSED_QUERY(nmh, NULL, "MH folders are not read; use a file");
+REFUSED_QUERY(whoson, NULL, "Whoson servers are not asked; use redis");
+REFUSED_QUERY(ldapauth, NULL, "write ${if ldapauth{...}}, which is a condition");
+REFUSED_QUERY(readsock, NULL, "write ${readsocket{...}{...}}");
 /* Of a build without the library. */
 #ifndef SLUICE_LDAP
-REFUSED_QUOTED(ldap, quote_ldap);
-REFUSED_QUOTED(ldapdn, quote_ldap);
-REFUSED_QUOTED(ldapm, quote_ldap);
+REFUSED_QUERY(ldap, quote_ldap, NO_LIBRARY);
+REFUSED_QUERY(ldapdn, quote_ldap, NO_LIBRARY);
+REFUSED_QUERY(ldapm, quote_ldap, NO_LIBRARY);
 #define lookup_ldap   refused_ldap
 #define lookup_ldapdn refused_ldapdn
 #define lookup_ldapm  refused_ldapm
@@ -49,19 +58,19 @@ static enum rc ldapauth_eval(struct scope *sc, const struct expand_call *call, b
 	(void)sc;
 	(void)call;
 	(void)ret;
-	return err_set(err, FAIL, "support for \"ldapauth\" not compiled");
+	return err_set(err, FAIL, "support for \"ldapauth\" not compiled (SLUICE_LDAP)");
 }
 
 static const struct expand_condition condition_ldapauth = {
-    .name = "ldapauth", .arg_min = 1, .arg_max = 1, .eval = ldapauth_eval};
+    .name = "ldapauth", .arg_min = 1, .arg_max = 1, .flags = CONDITION_MISSING, .eval = ldapauth_eval};
 const struct expand_condition *const lookup_conditions[] = {&condition_ldapauth, NULL};
 #endif
 #ifndef SLUICE_MYSQL
-REFUSED_QUOTED(mysql, quote_mysql);
+REFUSED_QUERY(mysql, quote_mysql, NO_LIBRARY);
 #define lookup_mysql refused_mysql
 #endif
 #ifndef SLUICE_PGSQL
-REFUSED_QUOTED(pgsql, quote_pgsql);
+REFUSED_QUERY(pgsql, quote_pgsql, NO_LIBRARY);
 #define lookup_pgsql refused_pgsql
 #endif
 
@@ -96,7 +105,7 @@ const struct lookup_type *lookup_type_find(struct slice name)
 
 bool lookup_type_available(const struct lookup_type *type)
 {
-	return type->find != refuse;
+	return !type->missing;
 }
 
 void lookup_macros(struct conf *conf)

@@ -242,6 +242,8 @@ static bool compile_lookup(struct compiling *c, struct entry *entry, struct slic
 	if (lookup_spec_parse(slice_sub(s, 0, (size_t)semicolon), &entry->lookup.spec, &err) != OK) {
 		entry->kind = ENTRY_BAD;
 		entry->text = err.text;
+	} else if (!c->list->missing && !lookup_type_available(entry->lookup.spec.type)) {
+		c->list->missing = entry->lookup.spec.type;
 	}
 	return true;
 }
@@ -432,6 +434,8 @@ static void compile_address(struct compiling *c, struct entry *entry)
 					     COMPILE_ONE | (c->flags & (COMPILE_REGEX | COMPILE_PATTERN)));
 	if (!entry->address.domain)
 		set_bad(c, entry, "no memory for \"%.*s\"", s);
+	else if (!c->list->missing)
+		c->list->missing = entry->address.domain->missing;
 }
 
 static void compile_item(struct compiling *c, const struct item *item, struct entry *entry)

@@ -77,6 +77,7 @@ struct compiled {
 	bool ends_negated; /* an implied "*" at the end */
 	bool in_file;      /* lines of a file: no value goes to "the list ends negated", no names, no files */
 	uint32_t taint;    /* of the text */
+	const struct lookup_type *missing; /* the first type in it that is not built in; NULL: none */
 };
 struct match_list {
 	unsigned kind;

@@ -45,6 +45,15 @@ struct slice match_list_text(const struct match_list *list)
 	return list ? list->text : SLICE_EMPTY;
 }
 
+enum rc match_list_available(const struct match_list *list, struct err *err)
+{
+	if (!list)
+		return OK;
+	if (list->compiled && list->compiled->missing)
+		return lookup_type_missing(list->compiled->missing, FAIL, err);
+	return expansion_available(list->expansion, err);
+}
+
 /* ---- Options ---------------------------------------------------------------------------- */
 
 static enum rc read_list(struct conf *conf, unsigned kind, struct slice text, void *field, struct err *err)
@@ -54,7 +63,7 @@ static enum rc read_list(struct conf *conf, unsigned kind, struct slice text, vo
 	if (!list)
 		return err_memory(err);
 	*(const struct match_list **)field = list;
-	return OK;
+	return match_list_available(list, err);
 }
 
 static bool print_list(const struct conf_option *option, const void *field, struct str *str)
@@ -114,14 +123,18 @@ enum rc match_named_list(struct conf *conf, struct conf_named_list *list, struct
 {
 	static const char *const kinds[] = {"domain", "host", "address", "local part"};
 	const struct match_list *compiled = match_compile(conf, &conf->arena, list->kind, list->text);
+	struct err why = err_make(&conf->arena);
 
 	if (!compiled)
 		return err_memory(err);
 	list->compiled = (void *)compiled;
+	if (match_list_available(compiled, &why) != OK)
+		return err_set(err, FAIL, "named %s list \"%.*s\": %.*s", kinds[list->kind],
+			       SLICE_ARG(list->name), SLICE_ARG(why.text));
 	/* The list that closes the circle comes last, when all others of it are compiled. */
 	if (names_itself(conf, list, compiled->compiled, 0))
-		return conf_error(err, &list->place, "named %s list \"%.*s\" refers to itself",
-				  kinds[list->kind], SLICE_ARG(list->name));
+		return err_set(err, FAIL, "named %s list \"%.*s\" refers to itself", kinds[list->kind],
+			       SLICE_ARG(list->name));
 	return OK;
 }
 

@@ -24,6 +24,8 @@ extern const struct conf_type conf_domain_list, conf_host_list, conf_address_lis
 const struct match_list *match_compile(const struct conf *conf, struct arena *arena, enum conf_list_kind kind,
 				       struct slice text);
 struct slice match_list_text(const struct match_list *list);
+/* As expansion_available(): FAIL when the list as it is written names a lookup type that is not built in. */
+NODISCARD enum rc match_list_available(const struct match_list *list, struct err *err);
 /* For struct conf_language. */
 enum rc match_named_list(struct conf *conf, struct conf_named_list *list, struct err *err);
 

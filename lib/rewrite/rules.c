@@ -94,7 +94,10 @@ static enum rc parse_rule(struct conf *conf, struct slice text, bool transport, 
 		if (!rule->replacement)
 			return err_memory(err);
 	}
-	return rule->pattern ? OK : err_memory(err);
+	if (!rule->pattern)
+		return err_memory(err);
+	rc = match_list_available(rule->pattern, err);
+	return rc == OK ? expansion_available(rule->replacement, err) : rc;
 }
 
 /* Behind the others. */

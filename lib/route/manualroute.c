@@ -25,7 +25,8 @@ static const struct conf_option manualroute_options[] = {
     OPT_STRING(struct manualroute, host_find_failed, "freeze", "when a host does not exist"),
     OPT_EXPAND_BOOL(struct manualroute, hosts_randomize, "no", "hosts in random order"),
     OPT_EXPAND(struct manualroute, route_data, NULL, "hosts and options for the domain"),
-    OPT_STRING(struct manualroute, route_list, NULL, "rules: pattern, hosts, options"),
+    CONF_ROW(struct manualroute, route_list, struct slice, &conf_expanded_items, NULL,
+	     "rules: pattern, hosts, options", 0),
     OPT_BOOL(struct manualroute, same_domain_copy_routing, "no",
 	     "accepted: equal questions are asked once anyway"),
 };
