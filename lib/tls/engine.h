@@ -82,14 +82,9 @@ void turn_end(struct tls_shard *here, uint64_t began);
 
 /* The library is ready: allocators, tables. Once, any thread. */
 void library_init(void);
-/* The last large block that the library took on this thread since this was asked last. And: pages of it that are zero go back to
- * the system. */
-struct large_block {
-	char *bytes;
-	size_t size;
-};
-struct large_block library_last_large(void);
-void library_give_back(struct large_block block);
+/* What the library takes on this thread comes from this slot from now on, if there is room (memory.h); NULL: from malloc().
+ * Returns the one before. A fiber that parks puts that back first. */
+struct slot *library_use(struct slot *slot);
 /* Gives back what the library keeps for this thread. */
 void library_thread_done(void);
 /* What the library says about a failed call. */
@@ -110,8 +105,8 @@ struct tls_session {
 	uint8_t binding[32]; /* of tickets: the context's, and the name that the client asked for */
 	bool turn;           /* it is this handshake's turn to compute, since: */
 	uint64_t turn_began;
-	struct large_block large; /* the library's session object, if it is one */
-	struct task *task;        /* whose call is under way; NULL: nothing may park */
+	struct slot *slot; /* where the library's objects are; NULL: anywhere */
+	struct task *task; /* whose call is under way; NULL: nothing may park */
 	enum { SESSION_HELLO, SESSION_HANDSHAKE, SESSION_OPEN, SESSION_OVER } state;
 	bool client;
 	bool busy;       /* inside a call of the library that may have parked */

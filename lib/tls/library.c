@@ -1,5 +1,6 @@
 /* library: wolfSSL as a whole: its memory, its words, and the part of it that a shard has. */
 #include "tls/engine.h"
+#include "tls/memory.h"
 #include "tls/tickets.h"
 
 #include <wolfssl/wolfcrypt/ecc.h>
@@ -9,7 +10,6 @@
 #endif
 
 #include <pthread.h>
-#include <sys/mman.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -17,60 +17,65 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static unsigned slot;
 
-/* The library's session object has room for two chains of certificates, 37 KiB with Debian's build, nearly all of which stays
- * zero. Blocks of that size begin at a page, and the last one is remembered until the caller of wolfSSL_new() asks. */
-#define LARGE_MIN 16384u
-#define PAGE      4096u
-static _Thread_local struct large_block last_large;
+/* Whose memory the library takes at present on this thread: see library_use(). */
+static _Thread_local struct slot *in_use;
+
+/* The sizes of the first two large blocks that are taken after it was cleared: those of wolfSSL_new(). */
+#define LARGE_MIN 8192u
+static _Thread_local size_t large[2];
 
 static void *library_malloc(size_t size)
 {
-	size_t whole = (size + PAGE - 1) / PAGE * PAGE;
-	void *block;
+	void *block = in_use ? slot_take(in_use, size) : NULL;
 
-	if (size < LARGE_MIN)
-		return malloc(size);
-	block = aligned_alloc(PAGE, whole);
-	last_large = (struct large_block){block, block ? whole : 0};
-	return block;
-}
-
-struct large_block library_last_large(void)
-{
-	struct large_block block = last_large;
-
-	last_large = (struct large_block){NULL, 0};
-	return block;
-}
-
-/* What is zero stays zero when its page is given back; the block is its owner's, who does not write now. */
-void library_give_back(struct large_block block)
-{
-#ifndef SLUICE_SANITIZE
-	static const char zeros[PAGE];
-
-	for (size_t at = 0; at < block.size; at += PAGE) {
-		size_t end = at;
-
-		while (end < block.size && memcmp(block.bytes + end, zeros, PAGE) == 0)
-			end += PAGE;
-		if (end > at)
-			(void)madvise(block.bytes + at, end - at, MADV_DONTNEED);
-		at = end;
-	}
-#else
-	(void)block;
-#endif
+	if (size >= LARGE_MIN && !large[1])
+		large[large[0] ? 1 : 0] = size;
+	return block ? block : malloc(size);
 }
 
 static void library_free(void *ptr)
 {
-	free(ptr);
+	if (slot_owns(ptr))
+		slot_give(ptr);
+	else
+		free(ptr);
 }
 
 static void *library_realloc(void *ptr, size_t size)
 {
-	return realloc(ptr, size);
+	size_t had;
+	void *block;
+
+	if (!ptr || !slot_owns(ptr))
+		return realloc(ptr, size);
+	had = slot_size(ptr);
+	block = library_malloc(size);
+	if (block) {
+		memcpy(block, ptr, had < size ? had : size);
+		slot_give(ptr);
+	}
+	return block;
+}
+
+struct slot *library_use(struct slot *next)
+{
+	struct slot *before = in_use;
+
+	in_use = next;
+	return before;
+}
+
+/* How large are its objects? Not in a sanitizer build, which is to see each block by itself. */
+static void learn_sizes(void)
+{
+#ifndef SLUICE_SANITIZE
+	WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfSSLv23_client_method());
+
+	large[0] = large[1] = 0;
+	wolfSSL_free(ctx ? wolfSSL_new(ctx) : NULL);
+	wolfSSL_CTX_free(ctx);
+	(void)slots_init(large[0], large[1]);
+#endif
 }
 
 static void init(void)
@@ -78,6 +83,7 @@ static void init(void)
 	/* Ours: a program with another malloc() than the C library's has the library use it too. */
 	(void)wolfSSL_SetAllocators(library_malloc, library_free, library_realloc);
 	(void)wolfSSL_Init();
+	learn_sizes();
 	slot = shard_slot_new();
 }
 

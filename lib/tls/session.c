@@ -5,6 +5,7 @@
  * comes meanwhile is looked at when the call is over. */
 #include "tls/engine.h"
 
+#include "tls/memory.h"
 #include "tls/tickets.h"
 
 #include <wolfssl/wolfcrypt/sha256.h>
@@ -68,6 +69,7 @@ int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 
 	(void)ssl;
 	if (t->task) {
+		struct slot *before = library_use(NULL);
 		bool turn = t->turn;
 		enum rc rc;
 
@@ -76,6 +78,7 @@ int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 		rc = stream_raw_writev(t->task, t->stream, &iov, 1, NULL);
 		if (rc == OK && turn)
 			rc = session_turn(t->task, t);
+		(void)library_use(before);
 		return rc == OK ? len : WOLFSSL_CBIO_ERR_CONN_CLOSE;
 	}
 	sent = stream_raw_write_now(t->stream, bytes, (size_t)len);
@@ -314,6 +317,7 @@ void tls_session_free(struct tls_session *t)
 		wolfSSL_free(t->ssl);
 		wolfSSL_ERR_clear_error();
 	}
+	slot_free(t->slot);
 	context_unref(t->context);
 	early_free(t);
 	t->here->stats.sessions--;
@@ -444,9 +448,12 @@ enum rc tls_server_check(struct task *task, const struct tls_settings *settings,
 
 bool session_library(struct tls_session *t, struct err *err)
 {
-	(void)library_last_large();
+	struct slot *before;
+
+	t->slot = slot_new();
+	before = library_use(t->slot);
 	t->ssl = wolfSSL_new(t->cert->ctx);
-	t->large = library_last_large();
+	(void)library_use(before);
 	if (!t->ssl) {
 		(void)err_memory(err);
 		return false;
@@ -556,14 +563,14 @@ void session_opened(struct tls_session *t)
 	if (t->early_read == t->early_len)
 		early_free(t);
 	wolfSSL_FreeArrays(t->ssl);
-	/* Only if it is what we take it for; a client may have another by now. */
-	if (!t->client && (char *)wolfSSL_SSL_get0_session(t->ssl) == t->large.bytes)
-		library_give_back(t->large);
+	if (t->slot)
+		slot_trim(t->slot);
 }
 
 static enum tls_progress step(struct task *task, struct tls_session *t, struct err *err)
 {
 	enum tls_progress progress = TLS_DONE;
+	struct slot *before;
 	int result;
 
 	if (t->state == SESSION_HELLO)
@@ -574,7 +581,9 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 		(void)err_set(err, DEFER, "no time for a handshake");
 		return give_up(t);
 	}
+	before = library_use(t->slot);
 	result = wolfSSL_accept(t->ssl);
+	(void)library_use(before);
 	session_turn_end(t);
 	if (result == WOLFSSL_SUCCESS) {
 		t->here->stats.accepted++;

@@ -1,0 +1,290 @@
+/* A slot, for the sizes of Debian's library (10,864 and 37,512 bytes; the numbers are of pages):
+ *
+ *	0		9		     10		     11	      12
+ *	head, gap, used | zero ... zero, end | SSL ........................., gap
+ *	           `------ session object ---'
+ *
+ * Of the session object its beginning and its last few bytes are used as long as the peer has shown no certificate. */
+#include "tls/memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#define PAGE	     4096u
+#define SLOT_SIZE    (64u * 1024)
+#define SLOT_COUNT   (256u * 1024) /* 16 GiB of addresses */
+#define SESSION_HEAD 576u	   /* what is used of the session object in any case */
+#define SESSION_TAIL 72u
+#define PIECE_MIN    128u /* smaller ones are not worth their head */
+#define HOT_MAX	     64u  /* free slots that keep their pages */
+
+/* A part of a gap, taken or free; its bytes follow. */
+struct piece {
+	uint32_t size; /* with this head */
+	uint32_t next; /* the next free one's offset in the slot; 0: none */
+	uint64_t spare;
+};
+static_assert(sizeof(struct piece) == 16, "what follows is aligned");
+
+struct slot {
+	uint32_t held; /* objects in it, and one for its owner */
+	uint32_t free; /* the first free piece's offset */
+	bool ssl, session; /* taken */
+	struct slot *next; /* of those that are free */
+};
+
+static struct {
+	pthread_mutex_t lock;
+	char *base; /* NULL: there are none */
+	uint32_t used; /* have been cut so far */
+	struct slot *hot, *cold;
+	unsigned hot_count;
+	/* Where things are in a slot. Not changed once base is set. */
+	uint32_t ssl_size, session_size, session_at, ssl_at, end;
+} slots = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uint32_t round_up(size_t size, uint32_t to)
+{
+	return (uint32_t)((size + to - 1) / to * to);
+}
+
+/* The place of the session object with which as few pages as can be are used, and as much as can be is left in front of it. */
+static uint32_t best_place(uint32_t ssl_size, uint32_t session_size)
+{
+	uint32_t best = 0, best_pages = UINT32_MAX;
+
+	for (uint32_t at = PAGE - SESSION_HEAD; at >= sizeof(struct slot); at -= 16) {
+		uint32_t first = (at + session_size - SESSION_TAIL) / PAGE;
+		uint32_t last = (at + session_size + ssl_size - 1) / PAGE;
+
+		if (last - first + 1 < best_pages) {
+			best_pages = last - first + 1;
+			best = at;
+		}
+	}
+	return best;
+}
+
+bool slots_init(size_t ssl_size, size_t session_size)
+{
+	uint32_t at;
+	void *base;
+
+	if (ssl_size < PAGE || session_size < PAGE || ssl_size + session_size > SLOT_SIZE - 2 * PAGE)
+		return false;
+	slots.ssl_size = round_up(ssl_size, 16);
+	slots.session_size = round_up(session_size, 16);
+	at = best_place(slots.ssl_size, slots.session_size);
+	slots.session_at = at;
+	slots.ssl_at = at + slots.session_size;
+	slots.end = round_up(slots.ssl_at + slots.ssl_size, PAGE);
+	/* One slot more, since it need not begin where a slot should. */
+	base = mmap(NULL, (size_t)SLOT_SIZE * (SLOT_COUNT + 1), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED)
+		return false;
+	/* A huge page would fill the holes. */
+	(void)madvise(base, (size_t)SLOT_SIZE * (SLOT_COUNT + 1), MADV_NOHUGEPAGE);
+	(void)madvise(base, (size_t)SLOT_SIZE * (SLOT_COUNT + 1), MADV_DONTDUMP);
+	slots.base = (char *)(((uintptr_t)base + SLOT_SIZE - 1) / SLOT_SIZE * SLOT_SIZE);
+	return true;
+}
+
+static struct piece *piece_at(struct slot *slot, uint32_t at)
+{
+	return (struct piece *)((char *)slot + at);
+}
+
+static uint32_t piece_place(const struct slot *slot, const struct piece *piece)
+{
+	return (uint32_t)((const char *)piece - (const char *)slot);
+}
+
+/* Among the free ones, in order; neighbours become one. */
+static void piece_free(struct slot *slot, struct piece *piece)
+{
+	uint32_t at = piece_place(slot, piece), *link = &slot->free;
+	struct piece *before = NULL;
+
+	while (*link && *link < at) {
+		before = piece_at(slot, *link);
+		link = &before->next;
+	}
+	piece->next = *link;
+	*link = at;
+	if (piece->next == at + piece->size) {
+		struct piece *behind = piece_at(slot, piece->next);
+
+		piece->size += behind->size;
+		piece->next = behind->next;
+	}
+	if (before && piece_place(slot, before) + before->size == at) {
+		before->size += piece->size;
+		before->next = piece->next;
+	}
+}
+
+static void gap_add(struct slot *slot, uint32_t from, uint32_t to)
+{
+	struct piece *piece;
+
+	from = round_up(from, 16);
+	if (to < from + PIECE_MIN)
+		return;
+	piece = piece_at(slot, from);
+	piece->size = (to - from) / 16 * 16;
+	piece_free(slot, piece);
+}
+
+struct slot *slot_new(void)
+{
+	struct slot *slot = NULL;
+
+	if (!slots.base)
+		return NULL;
+	pthread_mutex_lock(&slots.lock);
+	if (slots.hot) {
+		slot = slots.hot;
+		slots.hot = slot->next;
+		slots.hot_count--;
+	} else if (slots.cold) {
+		slot = slots.cold;
+		slots.cold = slot->next;
+	} else if (slots.used < SLOT_COUNT) {
+		slot = (struct slot *)(slots.base + (size_t)SLOT_SIZE * slots.used++);
+	}
+	pthread_mutex_unlock(&slots.lock);
+	if (!slot)
+		return NULL;
+	*slot = (struct slot){.held = 1};
+	gap_add(slot, sizeof(*slot), slots.session_at);
+	gap_add(slot, slots.ssl_at + slots.ssl_size, slots.end);
+	return slot;
+}
+
+static void release(struct slot *slot)
+{
+	bool hot;
+
+	if (--slot->held)
+		return;
+	pthread_mutex_lock(&slots.lock);
+	hot = slots.hot_count < HOT_MAX;
+	if (hot) {
+		slot->next = slots.hot;
+		slots.hot = slot;
+		slots.hot_count++;
+	}
+	pthread_mutex_unlock(&slots.lock);
+	if (hot)
+		return;
+	/* But for the first page, in which the list goes on. */
+	(void)madvise((char *)slot + PAGE, SLOT_SIZE - PAGE, MADV_DONTNEED);
+	pthread_mutex_lock(&slots.lock);
+	slot->next = slots.cold;
+	slots.cold = slot;
+	pthread_mutex_unlock(&slots.lock);
+}
+
+void slot_free(struct slot *slot)
+{
+	if (slot)
+		release(slot);
+}
+
+static void *piece_take(struct slot *slot, size_t size)
+{
+	uint32_t need = round_up(size + sizeof(struct piece), 16);
+
+	for (uint32_t *link = &slot->free; *link; link = &piece_at(slot, *link)->next) {
+		struct piece *piece = piece_at(slot, *link), *rest;
+
+		if (piece->size < need)
+			continue;
+		if (piece->size >= need + PIECE_MIN) {
+			rest = piece_at(slot, *link + need);
+			*rest = (struct piece){.size = piece->size - need, .next = piece->next};
+			piece->size = need;
+			*link += need;
+		} else {
+			*link = piece->next;
+		}
+		slot->held++;
+		return piece + 1;
+	}
+	return NULL;
+}
+
+/* Of the small objects those as long as the session are its parts (up to 400 bytes), and the hashes and the keys of both
+ * directions (1.1 to 1.3 KiB). What is between is the handshake's, and would be in their way. */
+static bool lasts(size_t size)
+{
+	return (size >= PIECE_MIN && size <= 448) || (size >= 1024 && size <= 1408);
+}
+
+void *slot_take(struct slot *slot, size_t size)
+{
+	if (round_up(size, 16) == slots.ssl_size && !slot->ssl) {
+		slot->ssl = true;
+		slot->held++;
+		return (char *)slot + slots.ssl_at;
+	}
+	if (round_up(size, 16) == slots.session_size && !slot->session) {
+		slot->session = true;
+		slot->held++;
+		return (char *)slot + slots.session_at;
+	}
+	return lasts(size) ? piece_take(slot, size) : NULL;
+}
+
+bool slot_owns(const void *ptr)
+{
+	return slots.base && (uintptr_t)ptr - (uintptr_t)slots.base < (size_t)SLOT_SIZE * SLOT_COUNT;
+}
+
+static uint32_t place_of(const void *ptr)
+{
+	return (uint32_t)((uintptr_t)ptr % SLOT_SIZE);
+}
+
+void slot_give(void *ptr)
+{
+	uint32_t at = place_of(ptr);
+	struct slot *slot = (struct slot *)((char *)ptr - at);
+
+	if (at == slots.ssl_at)
+		slot->ssl = false;
+	else if (at == slots.session_at)
+		slot->session = false;
+	else
+		piece_free(slot, (struct piece *)ptr - 1);
+	release(slot);
+}
+
+size_t slot_size(const void *ptr)
+{
+	uint32_t at = place_of(ptr);
+
+	if (at == slots.ssl_at)
+		return slots.ssl_size;
+	if (at == slots.session_at)
+		return slots.session_size;
+	return ((const struct piece *)ptr)[-1].size - sizeof(struct piece);
+}
+
+void slot_trim(struct slot *slot)
+{
+	static const char zeros[PAGE];
+	char *bytes = (char *)slot;
+
+	for (uint32_t at = PAGE; at < slots.end; at += PAGE) {
+		uint32_t end = at;
+
+		while (end < slots.end && memcmp(bytes + end, zeros, PAGE) == 0)
+			end += PAGE;
+		if (end > at)
+			(void)madvise(bytes + at, end - at, MADV_DONTNEED);
+		at = end;
+	}
+}
