@@ -198,11 +198,9 @@ static enum rc queue_running_eval(struct scope *sc, const struct expand_call *ca
 
 static enum rc unsupported_eval(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)
 {
-	(void)sc;
 	(void)ret;
-	return err_set(err, FAIL,
-		       "support for \"%.*s\" not compiled: the condition saslauthd can ask the same",
-		       SLICE_ARG(call->name));
+	return err_set(err, FAIL, "support for \"%.*s\" not compiled%s", SLICE_ARG(call->name),
+		       sc ? "" : ": the condition \"saslauthd\" can ask the same");
 }
 
 #define PURE2(name, eval)                        \
