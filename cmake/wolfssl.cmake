@@ -1,6 +1,7 @@
 # wolfSSL: the one that `./dev wolfssl` made, with its assembler, or else the system's. A library that has come or gone since
 # the last run is noticed here, since pkg_check_modules() keeps what it has found once.
-set(wolfssl_own ${CMAKE_SOURCE_DIR}/build/wolfssl)
+set(SLUICE_WOLFSSL_DIR "${CMAKE_SOURCE_DIR}/build/wolfssl" CACHE PATH "a wolfSSL to be preferred to the system's, if it is there")
+set(wolfssl_own ${SLUICE_WOLFSSL_DIR})
 set(wolfssl_before "$ENV{PKG_CONFIG_PATH}")
 if(EXISTS ${wolfssl_own}/lib/pkgconfig/wolfssl.pc)
 	set(ENV{PKG_CONFIG_PATH} "${wolfssl_own}/lib/pkgconfig:${wolfssl_before}")

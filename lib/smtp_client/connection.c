@@ -368,33 +368,50 @@ static enum rc open_fresh(struct scope *sc, const struct smtp_connect_options *o
 	return OK;
 }
 
-/* TLS was tried and failed; is the message to go in the clear? That is told. */
-static bool try_clear(struct scope *sc, const struct smtp_connect_options *options, enum rc rc,
-		      const struct err *err)
+/* TLS has failed, and there is another way: what it was, and which way. */
+static void tell_retry(struct scope *sc, const struct smtp_connect_options *options, const struct err *err,
+		       const char *way, const char *why)
 {
 	struct str line = str_make(sc->task->arena);
 
-	if (rc != DEFER || !options->tls || options->tls->required || options->tls->on_connect ||
-	    !options->tls->tempfail_tryclear || !err || err->os != SMTP_TLS_FAILURE)
-		return false;
 	str_add(&line, err->text);
-	str_addz(&line, ": delivering unencrypted to H=");
+	str_printf(&line, ": %s H=", way);
 	str_add(&line, options->host_name);
 	str_addz(&line, " [");
 	str_add_ip(&line, &options->to);
-	str_addz(&line, "] (not in hosts_require_tls)");
+	str_printf(&line, "] (%s)", why);
 	if (!line.failed)
 		log_write(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
 			  str_slice(&line));
-	return true;
+}
+
+/* A proof that was only requested, and is not good, does not stand in the way: without asking for it. */
+static enum rc open_without_proof(struct scope *sc, const struct smtp_connect_options *options,
+				  struct smtp_connection **ret, struct smtp_reply *reply_ret, struct err *err)
+{
+	struct smtp_connect_options again = *options;
+	struct tls_client client = *options->tls->client;
+	struct smtp_tls tls = *options->tls;
+
+	tell_retry(sc, options, err, "trying again with", "not in hosts_require_ocsp");
+	client.ocsp_request = false;
+	client.ocsp_failed = true;
+	tls.client = &client;
+	again.tls = &tls;
+	return open_fresh(sc, &again, ret, reply_ret, err);
+}
+
+/* TLS was tried and failed; is the message to go in the clear? */
+static bool try_clear(const struct smtp_connect_options *options, enum rc rc, const struct err *err)
+{
+	return rc == DEFER && options->tls && !options->tls->required && !options->tls->on_connect &&
+	       options->tls->tempfail_tryclear && err && err->os == SMTP_TLS_FAILURE;
 }
 
 enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, struct smtp_connection **ret,
 		  struct smtp_reply *reply_ret, struct err *err)
 {
 	struct smtp_connect_options again = *options;
-	struct tls_client client;
-	struct smtp_tls tls;
 	enum rc rc;
 
 	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("initial connection")};
@@ -408,18 +425,11 @@ enum rc smtp_open(struct scope *sc, const struct smtp_connect_options *options, 
 	rc = *ret ? OK : open_fresh(sc, options, ret, reply_ret, err);
 	if (rc == DEFER && err && err->os == SMTP_TLS_PROOF) {
 		err->os = SMTP_TLS_FAILURE;
-		/* A proof that was only requested, and is not good, does not stand in the way. */
-		if (!options->tls->client->ocsp_require) {
-			client = *options->tls->client;
-			client.ocsp_request = false;
-			client.ocsp_failed = true;
-			tls = *options->tls;
-			tls.client = &client;
-			again.tls = &tls;
-			rc = open_fresh(sc, &again, ret, reply_ret, err);
-		}
+		if (!options->tls->client->ocsp_require)
+			rc = open_without_proof(sc, options, ret, reply_ret, err);
 	}
-	if (try_clear(sc, options, rc, err)) {
+	if (try_clear(options, rc, err)) {
+		tell_retry(sc, options, err, "delivering unencrypted to", "not in hosts_require_tls");
 		again.tls = NULL;
 		rc = open_fresh(sc, &again, ret, reply_ret, err);
 	}

@@ -73,18 +73,17 @@ static enum rc failed(struct smtp_connection *c, enum rc rc, struct err *err)
 	return DEFER;
 }
 
-/* What was found wrong with a certificate that has not to be right. */
-static void tell_unverified(struct scope *sc, const struct smtp_connection *c)
+/* What was found wrong with a certificate or its proof that have not to be right. */
+static void tell(struct scope *sc, const struct smtp_connection *c, const char *what, struct slice why)
 {
-	const struct tls_facts *facts = tls_session_facts(c->tls);
 	struct str line = str_make(sc->task->arena);
 
-	if (!facts->verify_error.len)
+	if (!why.len)
 		return;
 	str_addc(&line, '[');
 	str_add_ip(&line, &c->to);
-	str_addz(&line, "] SSL verify error: ");
-	str_add(&line, facts->verify_error);
+	str_printf(&line, "] SSL %s error: ", what);
+	str_add(&line, why);
 	if (!line.failed)
 		log_write(sc->task->shard, sc->conf, LOG_TO_MAIN, sc->message ? &sc->message->id : NULL,
 			  str_slice(&line));
@@ -107,7 +106,8 @@ enum rc connection_handshake(struct scope *sc, struct smtp_connection *c, const 
 	if (rc == OK && tls->alpn_required && !tls_session_facts(c->tls)->alpn.len)
 		rc = err_set(&why, FAIL, "the server did not choose a protocol (ALPN)");
 	if (rc == OK) {
-		tell_unverified(sc, c);
+		tell(sc, c, "verify", tls_session_facts(c->tls)->verify_error);
+		tell(sc, c, "certificate status", tls_session_facts(c->tls)->ocsp_error);
 		return OK;
 	}
 	c->tls = NULL;

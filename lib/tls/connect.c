@@ -4,7 +4,6 @@
 #include "tls/names.h"
 #include "tls/x509.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 /* ---- Sessions to come back with ---- */
@@ -107,6 +106,9 @@ static enum rc check_names(struct tls_session *t, struct err *err)
 			return rc;
 	}
 	f->verified = false;
+	/* A certificate that nobody vouches for has no name to speak of. */
+	if (f->verify_error.len)
+		return OK;
 	f->verify_error = arena_printf(&t->arena, "certificate name mismatch: DN=\"%.*s\" H=\"%.*s\"",
 				       SLICE_ARG(f->peer_dn), SLICE_ARG(client->names[0]));
 	if (t->context->verify == TLS_VERIFY_MUST)
@@ -134,6 +136,9 @@ static enum rc prepare(struct task *task, struct tls_session *t, struct err *err
 	if ((client->ocsp_request || client->ocsp_require) && t->context->verify != TLS_VERIFY_NONE) {
 		(void)wolfSSL_EnableOCSPStapling(t->ssl);
 		t->ocsp_asked = wolfSSL_UseOCSPStapling(t->ssl, WOLFSSL_CSR_OCSP, 0) == WOLFSSL_SUCCESS;
+		t->flight = calloc(1, sizeof(*t->flight)); /* for the handshake */
+		if (!t->flight)
+			return err_memory(err);
 	}
 	if (client->settings->resumption)
 		offer(t, client->session);
@@ -164,18 +169,12 @@ static enum tls_progress step(struct task *task, struct tls_session *t, enum rc 
 		return TLS_MORE;
 	}
 	*rc_ret = task->cancelled ? CANCELLED : FAIL;
-	if (code == OCSP_CERT_REVOKED)
-		(void)err_set(err, FAIL, "Server certificate revoked, in OCSP stapling");
-	else if (code == BAD_CERTIFICATE_STATUS_ERROR)
-		(void)err_set(err, FAIL,
-			      "Received TLS cert status response, itself unverifiable or not good");
+	if (t->flight && (code == OCSP_CERT_REVOKED || code == BAD_CERTIFICATE_STATUS_ERROR))
+		staple_refused(t, err);
 	else if (t->verify_error)
-		(void)err_set(err, FAIL, "certificate verification failed: %s",
-			      verify_words(t->verify_error));
+		(void)err_set(err, FAIL, "certificate verification failed: %s", t->verify_why);
 	else
 		(void)library_error(err, t->ssl, result, "the handshake failed");
-	if (err && (code == BAD_CERTIFICATE_STATUS_ERROR || code == OCSP_CERT_REVOKED))
-		err->os = EKEYREJECTED;
 	return TLS_FAILED;
 }
 
@@ -225,8 +224,11 @@ enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_c
 		session_opened(t);
 		rc = check_names(t, err);
 	}
-	if (rc == OK && client->ocsp_require && t->facts.ocsp != TLS_OCSP_VERIFIED)
+	if (rc == OK && t->ocsp_asked && !(t->facts.resumption & TLS_RESUME_USED))
+		rc = staple_judge(t, err);
+	else if (rc == OK && client->ocsp_require && t->facts.ocsp != TLS_OCSP_VERIFIED)
 		rc = err_set(err, FAIL, "Required TLS certificate status not received");
+	session_flight_end(t);
 	t->as_client = NULL;
 	if (rc != OK) {
 		t->state = SESSION_OVER;

@@ -33,6 +33,7 @@ void context_unref(struct tls_context *context)
 		if (cert->proof.len)
 			free((char *)(uintptr_t)cert->proof.ptr);
 	}
+	authorities_done(&context->authorities);
 	free(context);
 }
 

@@ -165,6 +165,9 @@ static bool load_authorities(struct context_job *job, WOLFSSL_CTX *ctx)
 		rc = wolfSSL_CTX_load_verify_locations_ex(ctx, path, NULL, flags);
 	if (rc != WOLFSSL_SUCCESS)
 		return failed(job, "tls_verify_certificates: %s: %s", path, reason(rc));
+	if (!job->server && !job->context->authorities.count &&
+	    !authorities_load(&job->context->authorities, path))
+		return failed(job, "out of memory");
 	return true;
 }
 

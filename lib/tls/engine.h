@@ -7,6 +7,8 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
+#include "tls/authorities.h"
+#include "tls/flight.h"
 #include "tls/hello.h"
 #include "tls/tls.h"
 
@@ -29,6 +31,7 @@ struct tls_context {
 	struct context_cert certs[CONTEXT_CERT_MAX];
 	unsigned cert_count;
 	enum tls_verify verify;
+	struct authorities authorities; /* a client's */
 	uint8_t binding
 	    [32]; /* what a ticket has to have been made for: these settings, without regard to files */
 };
@@ -114,8 +117,10 @@ struct tls_session {
 	bool resumption; /* tickets are given and taken */
 	bool ocsp_sent, ocsp_asked;
 	bool ticket_given, ticket_taken;
-	int verify_error;
-	struct arena arena; /* facts, and what is needed for the handshake */
+	int verify_error;       /* the library's number; 0: fine, or nobody has looked */
+	const char *verify_why; /* the same in words */
+	struct flight *flight;  /* of the server, when a proof was asked for and while the handshake lasts */
+	struct arena arena;     /* facts, and what is needed for the handshake */
 	struct tls_facts facts;
 	struct tls_server server;
 	struct tls_hello hello;
@@ -142,9 +147,17 @@ int session_ticket(WOLFSSL *ssl, unsigned char *name, unsigned char *iv, unsigne
 int session_proof(void *arg, const char *url, int url_len, unsigned char *request, int request_len,
 		  unsigned char **response_ret);
 int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store);
+/* The proof that a server has stapled (staple.c): bytes of the handshake as they are read; then, when the handshake is over, what
+ * it is worth, in the session's facts (FAIL: not enough, or nothing that can be read); or, when the library has refused it, why in our
+ * words: err->os is EKEYREJECTED if it was a proof at least. */
+void session_flight_end(struct tls_session *session); /* nothing more is kept of it */
+void staple_tap(struct tls_session *session, struct slice bytes);
+NODISCARD enum rc staple_judge(struct tls_session *session, struct err *err);
+void staple_refused(struct tls_session *session, struct err *err);
 /* Fills facts in when the handshake is over. */
 void facts_fill(struct tls_session *session);
-const char *verify_words(int error);
+/* Why a certificate was not accepted, in words. */
+const char *verify_words(struct tls_session *session, WOLFSSL_X509_STORE_CTX *store);
 /* Is the key of this certificate one for ECDSA? (facts.c) */
 struct x509;
 bool certificate_is_ecdsa(const struct x509 *cert);

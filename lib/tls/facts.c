@@ -6,24 +6,41 @@
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 
-/* What goes wrong with certificates most, in plain words; the library has two sets of numbers for it, and names neither whole. */
-const char *verify_words(int error)
+/* What goes wrong with certificates most is seen in the certificate itself. The library has two sets of numbers for it, which differ
+ * with its version and with where it noticed; and a certificate that is wrong in two ways may have either. */
+static const char *words_of_certificate(struct tls_session *t, WOLFSSL_X509 *x509)
 {
-	const char *words;
+	int64_t now_s = (int64_t)(shard_wall(t->here->shard) / NS_PER_S);
+	const unsigned char *bytes;
+	struct x509 cert;
+	int len = 0;
 
-	switch (error < 0 ? error : -error) {
-	case ASN_AFTER_DATE_E:
-	case -X509_V_ERR_CERT_HAS_EXPIRED:
+	bytes = x509 ? wolfSSL_X509_get_der(x509, &len) : NULL;
+	if (!bytes || len <= 0 || !x509_parse(slice_make((const char *)bytes, (size_t)len, TAINTED), &cert))
+		return NULL;
+	if (now_s > cert.not_after)
 		return "certificate has expired";
-	case ASN_BEFORE_DATE_E:
-	case -X509_V_ERR_CERT_NOT_YET_VALID:
+	if (now_s < cert.not_before)
 		return "certificate is not yet valid";
-	case CRL_CERT_REVOKED:
+	return slice_eq(cert.issuer, cert.subject) ? "self-signed certificate" : NULL;
+}
+
+const char *verify_words(struct tls_session *t, WOLFSSL_X509_STORE_CTX *store)
+{
+	int error = store->error < 0 ? store->error : -store->error;
+	const char *words = NULL;
+
+	if (error == CRL_CERT_REVOKED || error == -X509_V_ERR_CERT_REVOKED)
 		return "certificate is revoked";
-	}
-	words = wolfSSL_ERR_reason_error_string((unsigned long)(error < 0 ? -error : error));
+	if (error != CRL_MISSING && error != CRL_CERT_DATE_ERR)
+		words = words_of_certificate(t, store->current_cert);
+	if (words)
+		return words;
+	if (error == ASN_NO_SIGNER_E || error == ASN_SELF_SIGNED_E)
+		return "unable to get local issuer certificate";
+	words = wolfSSL_ERR_reason_error_string((unsigned long)-error);
 	if (!words || strncmp(words, "unknown", 7) == 0)
-		words = wolfSSL_X509_verify_cert_error_string(error);
+		words = wolfSSL_X509_verify_cert_error_string(-error);
 	return words && strncmp(words, "unknown", 7) ? words : "certificate invalid";
 }
 
@@ -133,7 +150,7 @@ static void fill_peer(struct tls_session *t, struct x509 *cert_ret)
 	if (wolfSSL_session_reused(t->ssl))
 		f->verified &= t->stored_verified;
 	if (t->verify_error)
-		f->verify_error = slice_of(verify_words(t->verify_error));
+		f->verify_error = slice_of(t->verify_why);
 }
 
 static void fill_as_server(struct tls_session *t)
@@ -155,8 +172,6 @@ static void fill_as_client(struct tls_session *t)
 {
 	const struct tls_client *client = t->as_client;
 	struct tls_facts *f = &t->facts;
-	unsigned char date[64];
-	int format;
 
 	f->our_certificate = t->cert->pem;
 	f->sni = arena_copy(&t->arena, client->sni);
@@ -164,10 +179,8 @@ static void fill_as_client(struct tls_session *t)
 		f->ocsp = t->stored_ocsp;
 	else if (!t->ocsp_asked)
 		f->ocsp = client->ocsp_failed ? TLS_OCSP_FAILED : TLS_OCSP_NOT_REQUESTED;
-	else /* A proof that does not verify has ended the handshake. */
-		f->ocsp = wolfSSL_get_ocsp_producedDate(t->ssl, date, sizeof(date), &format) == 0
-			      ? TLS_OCSP_VERIFIED
-			      : TLS_OCSP_NO_RESPONSE;
+	else
+		f->ocsp = TLS_OCSP_NO_RESPONSE; /* until staple_judge() has looked */
 	f->resumption =
 	    (uint8_t)(TLS_RESUME_SUPPORTED | (client->settings->resumption ? TLS_RESUME_CLIENT_ASKED : 0) |
 		      (client->session.len ? TLS_RESUME_CLIENT_OFFERED : 0) |

@@ -57,6 +57,8 @@ int session_receive(WOLFSSL *ssl, char *bytes, int len, void *arg)
 		return stream_raw_at_end(t->stream) ? WOLFSSL_CBIO_ERR_CONN_CLOSE
 						    : WOLFSSL_CBIO_ERR_WANT_READ;
 	memcpy(bytes, in.ptr, in.len);
+	if (t->flight)
+		staple_tap(t, in);
 	stream_raw_consume(t->stream, in.len);
 	return (int)in.len;
 }
@@ -137,8 +139,10 @@ int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store)
 
 	if (fine)
 		return 1;
-	if (t && !t->verify_error)
+	if (t && !t->verify_error) {
 		t->verify_error = store->error ? store->error : -1;
+		t->verify_why = verify_words(t, store);
+	}
 	return t && t->context->verify != TLS_VERIFY_MUST;
 }
 
@@ -302,6 +306,14 @@ static bool layer_write_now(struct stream *stream, void *layer, struct slice byt
 	return wolfSSL_write(t->ssl, bytes.ptr, (int)bytes.len) == (int)bytes.len;
 }
 
+void session_flight_end(struct tls_session *t)
+{
+	if (t->flight)
+		flight_done(t->flight);
+	free(t->flight);
+	t->flight = NULL;
+}
+
 static void early_free(struct tls_session *t)
 {
 	free(t->early);
@@ -320,6 +332,7 @@ void tls_session_free(struct tls_session *t)
 	slot_free(t->slot);
 	context_unref(t->context);
 	early_free(t);
+	session_flight_end(t);
 	t->here->stats.sessions--;
 	arena_done(&t->arena);
 	free(t);
@@ -359,7 +372,8 @@ struct tls_session *tls_session_new(struct stream *stream)
 				      .peer_certificate = SLICE_EMPTY,
 				      .sni = SLICE_EMPTY,
 				      .alpn = SLICE_EMPTY,
-				      .verify_error = SLICE_EMPTY};
+				      .verify_error = SLICE_EMPTY,
+				      .ocsp_error = SLICE_EMPTY};
 	here->stats.sessions++;
 	return t;
 }

@@ -76,6 +76,8 @@ struct tls_facts {
 	struct slice sni;          /* server: what the client asked for; client: what was sent */
 	struct slice alpn;         /* the one agreed on */
 	struct slice verify_error; /* why not verified, in words; empty: no certificate, or fine */
+	struct slice
+	    ocsp_error; /* client: what is wrong with the proof, in words; empty: nothing, or there is none */
 	bool verified;
 	uint8_t ocsp;       /* enum tls_ocsp */
 	uint8_t resumption; /* bits */
@@ -134,7 +136,8 @@ struct tls_client {
 	const struct conf *conf;
 };
 /* The handshake of a client. Parks. FAIL: no TLS with this peer (err says why: alert, certificate, name, protocol; err->os is
- * EKEYREJECTED when it was the proof: the library ends the handshake then, but who has only requested one can try again without);
+ * EKEYREJECTED when it was the proof: the library ends the handshake then, but who has only requested one can try again without;
+ * bytes that are no proof at all are no reason for that);
  * DEFER: task->until has passed. Either way the stream is over. */
 NODISCARD enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_client *client,
 			      struct tls_session **session_ret, struct err *err);

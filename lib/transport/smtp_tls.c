@@ -167,7 +167,8 @@ static enum rc setup(struct scope *sc, struct smtp_tls_setup *x, const struct ho
 				      .peer_certificate = SLICE_EMPTY,
 				      .sni = x->client.sni,
 				      .alpn = SLICE_EMPTY,
-				      .verify_error = SLICE_EMPTY};
+				      .verify_error = SLICE_EMPTY,
+				      .ocsp_error = SLICE_EMPTY};
 	sc->tls_out = &x->facts;
 	rc = expand_settings(sc, x, err);
 	if (rc == OK) {
