@@ -26,7 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { THREAD_MAX = 16, SIZES_MAX = 32, LINE_KEPT = 120, RETRY_PAUSE_MS = 20 };
+enum { THREAD_MAX = 16, SIZES_MAX = 32, FILES_MAX = 64, LINE_KEPT = 120, RETRY_PAUSE_MS = 20 };
 
 enum op { OP_CONNECT, OP_RECV, OP_SEND };
 
@@ -43,12 +43,16 @@ struct config {
 	bool pipeline, hold, json, lognormal;
 	double median, sigma;
 	const char *from, *to, *helo;
+	const char *files[FILES_MAX];
+	unsigned file_count;
 };
 
 /* What all threads read: the text of all messages, and the envelopes. */
 struct material {
 	char *text; /* header and lines, size_max bytes */
 	size_t size_max;
+	struct iovec files[FILES_MAX]; /* messages that were given, without their last line end */
+	unsigned file_count;
 	char mail[300], rcpt[300], ehlo[300];
 	char *envelope; /* MAIL, RCPT..., DATA in one, for PIPELINING */
 	size_t envelope_len;
@@ -249,9 +253,11 @@ static void conn_next(struct loader *l, struct conn *c)
 static void message_send(struct loader *l, struct conn *c)
 {
 	const struct material *m = l->material;
-	size_t size = size_next(l);
 
-	c->iov[0] = (struct iovec){m->text, size};
+	if (m->file_count)
+		c->iov[0] = m->files[l->begun % m->file_count];
+	else
+		c->iov[0] = (struct iovec){m->text, size_next(l)};
 	c->iov[1] = (struct iovec){(void *)"\r\n.\r\n", 5};
 	c->state = FINAL;
 	c->dot_ns = now_ns();
@@ -563,6 +569,32 @@ static void *loader_run(void *arg)
 
 /* ---- Start, and the sum ---------------------------------------------------------------------------------------- */
 
+/* A message from a file: CRLF line ends, and no line that begins with a dot. */
+static struct iovec message_read(const char *name)
+{
+	FILE *f = fopen(name, "r");
+	struct iovec text = {NULL, 0};
+	size_t room;
+	FILE *out;
+	int c;
+
+	if (!f)
+		die(name, errno);
+	out = open_memstream((char **)&text.iov_base, &room);
+	if (!out)
+		die("malloc", ENOMEM);
+	while ((c = getc(f)) != EOF)
+		putc(c, out);
+	fclose(f);
+	fclose(out);
+	text.iov_len = room;
+	if (room < 2 || memcmp((char *)text.iov_base + room - 2, "\r\n", 2) != 0 ||
+	    memmem(text.iov_base, room, "\n.", 2))
+		die(name, EINVAL);
+	text.iov_len -= 2;
+	return text;
+}
+
 static void material_make(struct material *m, const struct config *k)
 {
 	static const char line[] = "the quick brown fox jumps over the lazy dog and pays the postage due\r\n";
@@ -584,6 +616,8 @@ static void material_make(struct material *m, const struct config *k)
 	for (; at < m->size_max; at += sizeof(line) - 1)
 		memcpy(m->text + at, line,
 		       m->size_max - at < sizeof(line) - 1 ? m->size_max - at : sizeof(line) - 1);
+	for (; m->file_count < k->file_count; m->file_count++)
+		m->files[m->file_count] = message_read(k->files[m->file_count]);
 	snprintf(m->ehlo, sizeof(m->ehlo), "EHLO %.200s\r\n", k->helo);
 	snprintf(m->mail, sizeof(m->mail), "MAIL FROM:<%.200s>\r\n", k->from);
 	snprintf(m->rcpt, sizeof(m->rcpt), "RCPT TO:<%.200s>\r\n", k->to);
@@ -609,6 +643,7 @@ static void usage(void)
 	    "  --rate R             open loop: messages due a second, at random times\n"
 	    "  --size BYTES         of each message (4096)\n"
 	    "  --sizes A:W,B:W...   sizes with their weights, or lognormal:MEDIAN:SIGMA:MAX\n"
+	    "  --text FILE          this message in their place; given several times: in turns\n"
 	    "  --rcpts N            recipients of each message (1)\n"
 	    "  --from, --to, --helo what to say\n"
 	    "  --pipeline           MAIL, RCPT and DATA in one packet; after a refused one, RSET in front of them\n"
@@ -733,26 +768,13 @@ static void results_add(struct results *into, const struct results *from)
 static void options_parse(struct config *k, int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"server", 1, NULL, 'S'},
-	    {"connections", 1, NULL, 'c'},
-	    {"per-connection", 1, NULL, 'k'},
-	    {"messages", 1, NULL, 'm'},
-	    {"seconds", 1, NULL, 's'},
-	    {"rate", 1, NULL, 'r'},
-	    {"size", 1, NULL, 'z'},
-	    {"sizes", 1, NULL, 'Z'},
-	    {"rcpts", 1, NULL, 'R'},
-	    {"from", 1, NULL, 'f'},
-	    {"to", 1, NULL, 't'},
-	    {"helo", 1, NULL, 'h'},
-	    {"pipeline", 0, NULL, 'p'},
-	    {"sources", 1, NULL, 'a'},
-	    {"hold", 0, NULL, 'H'},
-	    {"threads", 1, NULL, 'T'},
-	    {"seed", 1, NULL, 'e'},
-	    {"timeout", 1, NULL, 'o'},
-	    {"json", 0, NULL, 'j'},
-	    {NULL, 0, NULL, 0},
+	    {"server", 1, NULL, 'S'},   {"connections", 1, NULL, 'c'}, {"per-connection", 1, NULL, 'k'},
+	    {"messages", 1, NULL, 'm'}, {"seconds", 1, NULL, 's'},     {"rate", 1, NULL, 'r'},
+	    {"size", 1, NULL, 'z'},     {"sizes", 1, NULL, 'Z'},       {"text", 1, NULL, 'M'},
+	    {"rcpts", 1, NULL, 'R'},    {"from", 1, NULL, 'f'},        {"to", 1, NULL, 't'},
+	    {"helo", 1, NULL, 'h'},     {"pipeline", 0, NULL, 'p'},    {"sources", 1, NULL, 'a'},
+	    {"hold", 0, NULL, 'H'},     {"threads", 1, NULL, 'T'},     {"seed", 1, NULL, 'e'},
+	    {"timeout", 1, NULL, 'o'},  {"json", 0, NULL, 'j'},        {NULL, 0, NULL, 0},
 	};
 
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
@@ -781,6 +803,11 @@ static void options_parse(struct config *k, int argc, char **argv)
 			break;
 		case 'Z':
 			sizes_parse(k, optarg);
+			break;
+		case 'M':
+			if (k->file_count == FILES_MAX)
+				usage();
+			k->files[k->file_count++] = optarg;
 			break;
 		case 'R':
 			k->rcpts = (unsigned)atoi(optarg);

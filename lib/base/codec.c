@@ -28,41 +28,64 @@ void base64_encode(struct str *str, struct slice bytes)
 	str->len = (uint32_t)(out - str->ptr);
 }
 
-static int b64_value(char c)
+/* Each character's value and one, and so zero for those that have none. */
+#define UPPER(c) [c] = (c) - 'A' + 1
+#define LOWER(c) [c] = (c) - 'a' + 27
+#define DIGIT(c) [c] = (c) - '0' + 53
+static const unsigned char b64_values[256] = {
+    UPPER('A'), UPPER('B'), UPPER('C'), UPPER('D'), UPPER('E'), UPPER('F'), UPPER('G'), UPPER('H'),
+    UPPER('I'), UPPER('J'), UPPER('K'), UPPER('L'), UPPER('M'), UPPER('N'), UPPER('O'), UPPER('P'),
+    UPPER('Q'), UPPER('R'), UPPER('S'), UPPER('T'), UPPER('U'), UPPER('V'), UPPER('W'), UPPER('X'),
+    UPPER('Y'), UPPER('Z'), LOWER('a'), LOWER('b'), LOWER('c'), LOWER('d'), LOWER('e'), LOWER('f'),
+    LOWER('g'), LOWER('h'), LOWER('i'), LOWER('j'), LOWER('k'), LOWER('l'), LOWER('m'), LOWER('n'),
+    LOWER('o'), LOWER('p'), LOWER('q'), LOWER('r'), LOWER('s'), LOWER('t'), LOWER('u'), LOWER('v'),
+    LOWER('w'), LOWER('x'), LOWER('y'), LOWER('z'), DIGIT('0'), DIGIT('1'), DIGIT('2'), DIGIT('3'),
+    DIGIT('4'), DIGIT('5'), DIGIT('6'), DIGIT('7'), DIGIT('8'), DIGIT('9'), ['+'] = 63, ['/'] = 64};
+
+static inline int b64_value(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
+	return b64_values[(unsigned char)c] - 1;
+}
+
+/* Three bytes of each four characters. false: one is none of the alphabet. */
+static bool decode_groups(const char *p, size_t groups, unsigned char *out)
+{
+	for (; groups; groups--, p += 4, out += 3) {
+		int a = b64_value(p[0]), b = b64_value(p[1]), c = b64_value(p[2]), d = b64_value(p[3]);
+
+		if ((a | b | c | d) < 0)
+			return false;
+		out[0] = (unsigned char)(a << 2 | b >> 4);
+		out[1] = (unsigned char)(b << 4 | c >> 2);
+		out[2] = (unsigned char)(c << 6 | d);
+	}
+	return true;
 }
 
 bool base64_decode(struct str *str, struct slice text)
 {
-	uint32_t start = str->len;
+	const char *tail;
+	uint32_t groups = text.len / 4, pads;
+	unsigned char last[3];
+	char group[4];
 
 	if (text.len % 4)
 		return false;
 	str->taint |= text.taint;
-	for (uint32_t i = 0; i < text.len; i += 4) {
-		bool last = i + 4 == text.len;
-		int a = b64_value(text.ptr[i]), b = b64_value(text.ptr[i + 1]);
-		int c = b64_value(text.ptr[i + 2]), d = b64_value(text.ptr[i + 3]);
-		bool pad2 = last && text.ptr[i + 2] == '=' && text.ptr[i + 3] == '=';
-		bool pad1 = last && !pad2 && text.ptr[i + 3] == '=';
-
-		if (a < 0 || b < 0 || (c < 0 && !pad2) || (d < 0 && !pad1 && !pad2)) {
-			str->len = start;
-			return false;
-		}
-		str_addc(str, (char)(a << 2 | b >> 4));
-		if (!pad2)
-			str_addc(str, (char)(b << 4 | c >> 2));
-		if (!pad2 && !pad1)
-			str_addc(str, (char)(c << 6 | d));
-	}
+	if (!groups)
+		return true;
+	if (!str_reserve(str, (size_t)groups * 3))
+		return true; /* str->failed says so */
+	/* The last group may end in one or two equals signs; in their places any letter will do. */
+	tail = text.ptr + text.len - 4;
+	pads = tail[3] != '=' ? 0 : tail[2] != '=' ? 1 : 2;
+	memcpy(group, tail, 4);
+	memset(group + 4 - pads, 'A', pads);
+	if (!decode_groups(text.ptr, groups - 1, (unsigned char *)str->ptr + str->len) ||
+	    !decode_groups(group, 1, last))
+		return false;
+	memcpy(str->ptr + str->len + (groups - 1) * 3, last, 3 - pads);
+	str->len += groups * 3 - pads;
 	return true;
 }
 
@@ -210,7 +233,15 @@ bool utf8_valid(struct slice s)
 
 bool ascii_only(struct slice s)
 {
-	for (uint32_t i = 0; i < s.len; i++)
+	uint64_t word;
+	uint32_t i = 0;
+
+	for (; s.len - i >= 8; i += 8) {
+		memcpy(&word, s.ptr + i, 8);
+		if (word & 0x8080808080808080)
+			return false;
+	}
+	for (; i < s.len; i++)
 		if ((unsigned char)s.ptr[i] >= 0x80)
 			return false;
 	return true;

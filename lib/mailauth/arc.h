@@ -26,9 +26,9 @@ struct arc_set {
 	uint8_t digest[HASH_SIZE_MAX]; /* what the seal is over */
 };
 struct arc_state {
-	struct arc_set *sets; /* by instance; 0 is not used */
-	unsigned count;       /* the highest instance */
-	bool collected_bad;   /* the chain is broken by its form alone; reason says how */
+	struct arc_set **sets; /* by instance; NULL: nothing of it is there; 0 is not used */
+	unsigned count;        /* the highest instance */
+	bool collected_bad;    /* the chain is broken by its form alone; reason says how */
 	bool evaluated, temporary;
 	enum mailauth_result result; /* NONE, PASS, FAIL */
 	struct slice reason, domains;

@@ -71,12 +71,9 @@ static bool seal_algorithm(struct slice value, enum dkim_key_type *ret)
 }
 
 /* Section 4.1.3. What is wrong with it matters when the seal is verified. false: no memory. */
-static bool parse_seal(struct arena *arena, struct slice field, struct arc_seal *seal)
+static bool parse_seal(struct arena *arena, const struct tag_list *list, uint32_t front,
+		       struct arc_seal *seal)
 {
-	struct slice value = value_of(field);
-	struct err why = err_make(NULL);
-	uint32_t front = (uint32_t)(value.ptr - field.ptr);
-	struct tag_list list;
 	const struct tag *b;
 	struct slice t;
 	uint64_t time;
@@ -87,21 +84,19 @@ static bool parse_seal(struct arena *arena, struct slice field, struct arc_seal 
 				  .signature = SLICE_EMPTY,
 				  .algorithm = SLICE_EMPTY,
 				  .bad = true};
-	if (tag_list_parse(value, &list, &why) != OK)
-		return true;
-	if (tag_find(&list, "d") && tag_is_domain(tag_value(&list, "d"), 2, false))
-		seal->domain = tag_value(&list, "d");
-	if (tag_find(&list, "s") && tag_is_domain(tag_value(&list, "s"), 1, true))
-		seal->selector = tag_value(&list, "s");
-	if (tag_find(&list, "cv"))
-		seal->cv = tag_value(&list, "cv");
-	if (tag_find(&list, "a"))
-		seal->algorithm = tag_value(&list, "a");
-	b = tag_find(&list, "b");
-	t = tag_value(&list, "t");
+	if (tag_find(list, "d") && tag_is_domain(tag_value(list, "d"), 2, false))
+		seal->domain = tag_value(list, "d");
+	if (tag_find(list, "s") && tag_is_domain(tag_value(list, "s"), 1, true))
+		seal->selector = tag_value(list, "s");
+	if (tag_find(list, "cv"))
+		seal->cv = tag_value(list, "cv");
+	if (tag_find(list, "a"))
+		seal->algorithm = tag_value(list, "a");
+	b = tag_find(list, "b");
+	t = tag_value(list, "t");
 	/* "h" makes it invalid by decree: nobody shall think that a seal covers what it does not. */
-	if (!b || !seal->domain.len || !seal->selector.len || !seal->cv.len || tag_find(&list, "h") ||
-	    !seal_algorithm(tag_value(&list, "a"), &seal->key_type) || (t.ptr && !tag_number(t, 12, &time)))
+	if (!b || !seal->domain.len || !seal->selector.len || !seal->cv.len || tag_find(list, "h") ||
+	    !seal_algorithm(tag_value(list, "a"), &seal->key_type) || (t.ptr && !tag_number(t, 12, &time)))
 		return true;
 	seal->b_start = b->start + front;
 	seal->b_end = b->end + front;
@@ -117,18 +112,58 @@ static void set_broken(struct arc_state *arc, struct slice reason)
 	arc->reason = reason.ptr ? reason : SLICE("collecting headers");
 }
 
+static struct arc_set *set_of(struct arena *arena, struct arc_state *arc, unsigned instance)
+{
+	struct arc_set *set = arc->sets[instance];
+
+	if (set)
+		return set;
+	set = arc->sets[instance] = arena_make(arena, struct arc_set);
+	for (unsigned which = 0; set && which < ARC_KINDS; which++)
+		set->fields[which] = UINT32_MAX;
+	return set;
+}
+
+static enum rc parse_message(struct arena *arena, struct dkim_state *dkim, struct slice field,
+			     const struct tag_list *list, uint32_t front, struct arc_set *set,
+			     struct err *err)
+{
+	struct dkim_signature *s = set->message = arena_make(arena, struct dkim_signature);
+	enum rc rc;
+
+	if (!s)
+		return err_memory(err);
+	rc = dkim_signature_read(arena, field, list, front, true, s, err);
+	s->field = set->fields[ARC_AMS];
+	if (rc == OK) {
+		s->body = body_hashes_want(arena, &dkim->body, s->body_relaxed, s->hash_kind,
+					   s->has_length ? s->length : UINT64_MAX);
+		if (!s->body)
+			s->reason = REASON_WORK;
+	}
+	return rc == DEFER ? DEFER : OK;
+}
+
 static enum rc collect(struct arena *arena, struct dkim_state *dkim, struct arc_state *arc, uint32_t number,
 		       struct slice field, enum arc_kind kind, struct err *err)
 {
+	struct slice value = value_of(field);
+	uint32_t front = (uint32_t)(value.ptr - field.ptr);
+	struct err why = err_make(NULL);
+	struct tag_list list;
 	struct arc_set *set;
 	unsigned instance;
-	enum rc rc = OK;
 
-	if (!arc_instance_of(field, kind, &instance)) {
+	/* Each field is taken apart once. */
+	if (kind == ARC_AAR ? !results_instance(value, &instance)
+			    : tag_list_parse(value, &list, &why) != OK ||
+				  !instance_number(tag_value(&list, "i"), &instance)) {
 		set_broken(arc, arena_printf(arena, "collecting headers: %s without a good i=", names[kind]));
 		return OK;
 	}
-	set = &arc->sets[instance];
+	set = set_of(arena, arc, instance);
+	if (!set)
+		return err_memory(err);
 	if (set->fields[kind] != UINT32_MAX) {
 		set_broken(arc, arena_printf(arena, "collecting headers: two of %s with i=%u", names[kind],
 					     instance));
@@ -137,30 +172,25 @@ static enum rc collect(struct arena *arena, struct dkim_state *dkim, struct arc_
 	set->fields[kind] = number;
 	if (instance > arc->count)
 		arc->count = instance;
-	if (kind == ARC_AS && !parse_seal(arena, field, &set->seal))
+	if (kind == ARC_AS && !parse_seal(arena, &list, front, &set->seal))
 		return err_memory(err);
-	if (kind != ARC_AMS)
-		return OK;
-	set->message = arena_make(arena, struct dkim_signature);
-	if (!set->message)
-		return err_memory(err);
-	rc = dkim_signature_parse(arena, field, true, set->message, err);
-	set->message->field = number;
-	if (rc == OK) {
-		set->message->body =
-		    body_hashes_want(arena, &dkim->body, set->message->body_relaxed, set->message->hash_kind,
-				     set->message->has_length ? set->message->length : UINT64_MAX);
-		if (!set->message->body)
-			set->message->reason = REASON_WORK;
-	}
-	return rc == DEFER ? DEFER : OK;
+	return kind == ARC_AMS ? parse_message(arena, dkim, field, &list, front, set, err) : OK;
+}
+
+static struct arc_state *state_make(struct arena *arena)
+{
+	struct arc_state *arc = arena_make(arena, struct arc_state);
+
+	if (!arc)
+		return NULL;
+	arc->reason = arc->domains = SLICE_EMPTY;
+	arc->sets = arena_array(arena, struct arc_set *, ARC_INSTANCE_MAX + 1);
+	return arc->sets ? arc : NULL;
 }
 
 enum rc arc_header_done(struct message *message, struct dkim_state *dkim, struct err *err)
 {
 	struct mailauth *auth = message->extra[MAILAUTH_EXTRA];
-	struct arena *arena = &message->arena;
-	struct arc_state *arc = NULL;
 	unsigned fields = 0;
 
 	for (uint32_t i = 0; i < auth->field_count; i++) {
@@ -169,23 +199,13 @@ enum rc arc_header_done(struct message *message, struct dkim_state *dkim, struct
 
 		if (kind == ARC_KINDS)
 			continue;
-		if (!arc) {
-			arc = auth->arc = arena_make(arena, struct arc_state);
-			if (!arc)
-				return err_memory(err);
-			arc->reason = arc->domains = SLICE_EMPTY;
-			arc->sets = arena_array(arena, struct arc_set, ARC_INSTANCE_MAX + 1);
-			if (!arc->sets)
-				return err_memory(err);
-			for (unsigned k = 0; k <= ARC_INSTANCE_MAX; k++)
-				for (unsigned which = 0; which < ARC_KINDS; which++)
-					arc->sets[k].fields[which] = UINT32_MAX;
-		}
+		if (!auth->arc && !(auth->arc = state_make(&message->arena)))
+			return err_memory(err);
 		if (++fields > ARC_FIELDS_MAX) {
-			set_broken(arc, SLICE("collecting headers: too many"));
+			set_broken(auth->arc, SLICE("collecting headers: too many"));
 			break;
 		}
-		rc = collect(arena, dkim, arc, i, auth->fields[i], kind, err);
+		rc = collect(&message->arena, dkim, auth->arc, i, auth->fields[i], kind, err);
 		if (rc != OK)
 			return rc;
 	}

@@ -16,10 +16,10 @@ static bool form_is_good(struct arena *arena, struct arc_state *arc)
 	if (!arc->count)
 		return fail(arc, SLICE("collecting headers: no set"));
 	for (unsigned i = 1; i <= arc->count; i++) {
-		const struct arc_set *set = &arc->sets[i];
+		const struct arc_set *set = arc->sets[i];
 		unsigned there = 0;
 
-		for (unsigned kind = 0; kind < ARC_KINDS; kind++)
+		for (unsigned kind = 0; set && kind < ARC_KINDS; kind++)
 			there += set->fields[kind] != UINT32_MAX;
 		if (!there)
 			return fail(arc, arena_printf(arena, "(sequence; expected i=%u)", i));
@@ -27,7 +27,7 @@ static bool form_is_good(struct arena *arena, struct arc_state *arc)
 			return fail(arc, arena_printf(arena, "i=%u (missing header)", i));
 	}
 	for (unsigned i = 1; i <= arc->count; i++) {
-		const struct arc_seal *seal = &arc->sets[i].seal;
+		const struct arc_seal *seal = &arc->sets[i]->seal;
 
 		if (slice_eq(seal->cv, SLICE("fail")))
 			return fail(arc, arena_printf(arena, "i=%u (cv)", i));
@@ -46,7 +46,8 @@ static struct slice list_domains(struct arena *arena, const struct arc_state *ar
 	for (unsigned i = 1; i <= arc->count; i++) {
 		if (i > 1)
 			str_addc(&list, ':');
-		str_add(&list, arc->sets[i].seal.domain.ptr ? arc->sets[i].seal.domain : SLICE_EMPTY);
+		if (arc->sets[i] && arc->sets[i]->seal.domain.ptr)
+			str_add(&list, arc->sets[i]->seal.domain);
 	}
 	return list.failed ? SLICE_EMPTY : str_slice(&list);
 }
@@ -71,7 +72,7 @@ static struct slice message_failure(struct arena *arena, const struct dkim_signa
 static enum rc verify_messages(struct dkim_work *work, struct arc_state *arc, bool *good_ret, struct err *err)
 {
 	for (unsigned i = arc->count; i >= 1; i--) {
-		struct dkim_signature *s = arc->sets[i].message;
+		struct dkim_signature *s = arc->sets[i]->message;
 		enum rc rc = dkim_signature_verify(work, s, err);
 
 		if (rc != OK)
@@ -98,7 +99,7 @@ static void hash_seals(struct arc_state *arc, const struct slice *fields)
 
 	hash_init(&running, HASH_SHA256);
 	for (unsigned i = 1; i <= arc->count; i++) {
-		struct arc_set *set = &arc->sets[i];
+		struct arc_set *set = arc->sets[i];
 		struct hash_sink sink;
 		struct hash own;
 
@@ -112,6 +113,8 @@ static void hash_seals(struct arc_state *arc, const struct slice *fields)
 			    true);
 		hash_sink_flush(&sink);
 		hash_final(&own, set->digest);
+		if (i == arc->count)
+			break;
 		hash_sink_init(&sink, &running);
 		canon_field(&sink, fields[set->fields[ARC_AS]], true, 0, 0, false);
 		hash_sink_flush(&sink);
@@ -124,7 +127,7 @@ static enum rc verify_seals(struct dkim_work *work, struct arc_state *arc, bool 
 {
 	hash_seals(arc, work->index->fields);
 	for (unsigned i = arc->count; i >= 1; i--) {
-		struct arc_set *set = &arc->sets[i];
+		struct arc_set *set = arc->sets[i];
 		enum dkim_reason reason;
 		struct dkim_key key;
 		enum rc rc = dkim_key_fetch(work, set->seal.selector, set->seal.domain, set->seal.key_type,
@@ -163,9 +166,9 @@ static void prefetch(struct dkim_work *work, struct slice selector, struct slice
 static void prefetch_all(struct dkim_work *work, const struct arc_state *arc)
 {
 	for (unsigned i = 1; i <= arc->count; i++) {
-		prefetch(work, arc->sets[i].seal.selector, arc->sets[i].seal.domain);
-		if (arc->sets[i].message->reason == REASON_NONE)
-			prefetch(work, arc->sets[i].message->selector, arc->sets[i].message->domain);
+		prefetch(work, arc->sets[i]->seal.selector, arc->sets[i]->seal.domain);
+		if (arc->sets[i]->message->reason == REASON_NONE)
+			prefetch(work, arc->sets[i]->message->selector, arc->sets[i]->message->domain);
 	}
 }
 
@@ -230,14 +233,14 @@ bool arc_result_get(const struct message *message, struct arc_result *ret)
 
 	if (!arc || !arc->evaluated)
 		return false;
-	*ret = (struct arc_result){.result = arc->result,
-				   .reason = arc->reason,
-				   .domains = arc->domains,
-				   .temporary = arc->temporary,
-				   .count = arc->count,
-				   .oldest_pass = arc->oldest_pass,
-				   .selector = arc->count && arc->sets ? arc->sets[arc->count].seal.selector
-								       : SLICE_EMPTY};
+	*ret =
+	    (struct arc_result){.result = arc->result,
+				.reason = arc->reason,
+				.domains = arc->domains,
+				.temporary = arc->temporary,
+				.count = arc->count,
+				.oldest_pass = arc->oldest_pass,
+				.selector = arc->count ? arc->sets[arc->count]->seal.selector : SLICE_EMPTY};
 	if (!ret->selector.ptr)
 		ret->selector = SLICE_EMPTY;
 	return true;

@@ -5,10 +5,10 @@
 #include <wolfssl/options.h>
 
 #include <wolfssl/wolfcrypt/sha.h>
-#include <wolfssl/wolfcrypt/sha256.h>
 #include <wolfssl/wolfcrypt/sha512.h>
 
 #include "base/str.h"
+#include "sha256.h"
 
 enum hash_kind { HASH_SHA1, HASH_SHA256, HASH_SHA512 };
 #define HASH_SIZE_MAX 64
@@ -16,7 +16,7 @@ struct hash {
 	enum hash_kind kind;
 	union {
 		wc_Sha sha1;
-		wc_Sha256 sha256;
+		struct sha256 sha256;
 		wc_Sha512 sha512;
 	} state;
 };

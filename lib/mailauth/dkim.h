@@ -90,6 +90,11 @@ struct dkim_signature {
 NODISCARD enum rc dkim_signature_parse(struct arena *arena, struct slice text, bool arc,
 				       struct dkim_signature *signature_ret, struct err *err);
 
+/* The same when the tags, which begin behind the first `front` bytes, have been told apart. */
+NODISCARD enum rc dkim_signature_read(struct arena *arena, struct slice text, const struct tag_list *list,
+				      uint32_t front, bool arc, struct dkim_signature *signature_ret,
+				      struct err *err);
+
 /* ---- Keys ------------------------------------------------------------------------------------------------- */
 
 struct dkim_key {
@@ -131,6 +136,9 @@ struct dkim_work {
 	const struct dkim_limits *limits;
 	struct field_index *index;
 	uint64_t header_bytes; /* hashed so far */
+	struct slice
+	    last_name; /* of the key that was read last: the seal of an ARC set mostly has its message signature's */
+	struct dkim_key last_key;
 };
 NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *signature,
 					struct err *err);

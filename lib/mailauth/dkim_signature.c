@@ -151,7 +151,9 @@ static enum rc parse_bytes(struct arena *arena, struct dkim_signature *s, const 
 	s->b_text = tag_squeeze(arena, slice_sub(b->value, 0, DKIM_SIGNATURE_MAX * 4));
 	if (!s->b_text.ptr)
 		return DEFER;
-	if (!tag_base64(arena, b->value, DKIM_SIGNATURE_MAX, &s->signature))
+	if (b->value.len > s->b_text.len * 2 + 1024)
+		return bad(s, REASON_SYNTAX, "b= is no base64");
+	if (!tag_base64_plain(arena, s->b_text, DKIM_SIGNATURE_MAX, &s->signature))
 		return s->signature.ptr ? bad(s, REASON_SYNTAX, "b= is no base64") : DEFER;
 	if (!tag_base64(arena, bh, HASH_SIZE_MAX, &s->digest))
 		return s->digest.ptr ? bad(s, REASON_SYNTAX, "bh= is no base64") : DEFER;
@@ -193,23 +195,15 @@ static enum rc parse_tags(struct arena *arena, struct dkim_signature *s, const s
 	return rc;
 }
 
-enum rc dkim_signature_parse(struct arena *arena, struct slice text, bool arc, struct dkim_signature *s,
-			     struct err *err)
+static void clear(struct dkim_signature *s, struct slice text)
 {
-	ptrdiff_t colon = slice_find(text, ':');
-	uint32_t front = colon < 0 ? text.len : (uint32_t)colon + 1;
-	struct err why = err_make(arena);
-	struct tag_list list;
-	struct slice value;
-	enum rc rc;
-
 	*s = (struct dkim_signature){
 	    .text = text,
 	    .domain = SLICE_EMPTY,
 	    .selector = SLICE_EMPTY,
 	    .algorithm_text = SLICE_EMPTY,
 	    .identity = SLICE_EMPTY,
-	    .names = {NULL, 0, CLEAN},
+	    .names = SLICE_EMPTY,
 	    .copied = SLICE_EMPTY,
 	    .b_text = SLICE_EMPTY,
 	    .detail = SLICE_EMPTY,
@@ -219,19 +213,37 @@ enum rc dkim_signature_parse(struct arena *arena, struct slice text, bool arc, s
 	    .status_set = {NULL, 0, CLEAN},
 	    .reason_set = {NULL, 0, CLEAN},
 	};
-	value = slice_from(text, front);
-	if (value.len && value.ptr[value.len - 1] == '\n')
-		value.len--;
-	if (tag_list_parse(value, &list, &why) != OK) {
-		s->reason = REASON_SYNTAX;
-		s->detail = why.text;
-		s->names = SLICE_EMPTY;
-		return FAIL;
-	}
-	rc = parse_tags(arena, s, &list, arc);
+}
+
+enum rc dkim_signature_read(struct arena *arena, struct slice text, const struct tag_list *list,
+			    uint32_t front, bool arc, struct dkim_signature *s, struct err *err)
+{
+	enum rc rc;
+
+	clear(s, text);
+	rc = parse_tags(arena, s, list, arc);
 	s->b_start += front;
 	s->b_end += front;
 	if (!s->names.ptr)
 		s->names = SLICE_EMPTY;
 	return rc == DEFER ? err_memory(err) : rc;
+}
+
+enum rc dkim_signature_parse(struct arena *arena, struct slice text, bool arc, struct dkim_signature *s,
+			     struct err *err)
+{
+	ptrdiff_t colon = slice_find(text, ':');
+	uint32_t front = colon < 0 ? text.len : (uint32_t)colon + 1;
+	struct slice value = slice_from(text, front);
+	struct err why = err_make(arena);
+	struct tag_list list;
+
+	if (value.len && value.ptr[value.len - 1] == '\n')
+		value.len--;
+	if (tag_list_parse(value, &list, &why) == OK)
+		return dkim_signature_read(arena, text, &list, front, arc, s, err);
+	clear(s, text);
+	s->reason = REASON_SYNTAX;
+	s->detail = why.text;
+	return FAIL;
 }

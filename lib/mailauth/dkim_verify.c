@@ -223,6 +223,11 @@ enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct sli
 	*reason_ret = REASON_KEY_NONE;
 	if (!name.ptr)
 		return FAIL;
+	if (work->last_name.len && slice_eq(work->last_name, name)) {
+		*key = work->last_key;
+		*reason_ret = key_fits(key, type, hash, work->limits);
+		return *reason_ret == REASON_NONE ? OK : FAIL;
+	}
 	rc = resolver->query(work->task, resolver->arg, name, DNS_TXT, &answer, &why);
 	if (rc == CANCELLED)
 		return rc;
@@ -244,6 +249,10 @@ enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct sli
 			*key = found;
 		if (rc == OK)
 			*reason_ret = key_fits(&found, type, hash, work->limits);
+		if (*reason_ret == REASON_NONE && answer.count == 1) {
+			work->last_name = name;
+			work->last_key = found;
+		}
 		if (*reason_ret == REASON_NONE)
 			return OK;
 		if (i == 0)

@@ -43,7 +43,12 @@ struct spf_work {
 	bool local_part_foreign; /* not ASCII: nothing that mentions it matches (RFC 8616) */
 	unsigned terms, voids;
 	bool guessing;
-	struct slice *names; /* of the client, from the PTR query; not yet validated */
+	struct slice *names; /* of the client, from the PTR query */
+	enum spf_confirmed {
+		SPF_NOT_ASKED,
+		SPF_CONFIRMED,
+		SPF_UNCONFIRMED
+	} confirmed[SPF_PTR_MAX]; /* of them, by address */
 	unsigned name_count;
 	bool names_known, names_defer;
 	struct slice mechanism;   /* that decided */

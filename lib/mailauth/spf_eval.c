@@ -144,18 +144,23 @@ static bool name_below(struct slice name, struct slice domain)
 	       slice_ends_nocase(name, domain);
 }
 
-/* Does the name have the client's address? A question that fails says no. */
-static enum rc name_confirmed(struct spf_work *work, struct slice name)
+/* Does the name have the client's address? A question that fails says no. Each name is asked once, however often a record mentions
+ * it: fifty %{p} in one macro string are not five hundred questions. */
+static enum rc name_confirmed(struct spf_work *work, unsigned number)
 {
 	struct dns_answer answer;
-	enum rc rc = spf_ask(work, name, spf_address_type(work), &answer);
+	enum rc rc;
 
-	if (rc == CANCELLED)
-		return rc;
-	for (unsigned i = 0; rc == OK && i < answer.count; i++)
-		if (ip_eq(&answer.records[i].ip, &work->query->ip))
-			return OK;
-	return FAIL;
+	if (work->confirmed[number] == SPF_NOT_ASKED) {
+		rc = spf_ask(work, work->names[number], spf_address_type(work), &answer);
+		if (rc == CANCELLED)
+			return rc;
+		work->confirmed[number] = SPF_UNCONFIRMED;
+		for (unsigned i = 0; rc == OK && i < answer.count; i++)
+			if (ip_eq(&answer.records[i].ip, &work->query->ip))
+				work->confirmed[number] = SPF_CONFIRMED;
+	}
+	return work->confirmed[number] == SPF_CONFIRMED ? OK : FAIL;
 }
 
 enum rc spf_client_name(struct spf_work *work, struct slice domain, bool any, struct slice *ret)
@@ -175,7 +180,7 @@ enum rc spf_client_name(struct spf_work *work, struct slice domain, bool any, st
 			unsigned kind = slice_eq_nocase(name, domain) ? 0 : name_below(name, domain) ? 1 : 2;
 			if (kind != round)
 				continue;
-			rc = name_confirmed(work, name);
+			rc = name_confirmed(work, i);
 			if (rc == OK)
 				*ret = name;
 			if (rc != FAIL)

@@ -27,14 +27,20 @@ static uint32_t name_length(struct slice s)
 	return len;
 }
 
-static bool value_is_valid(struct slice value)
+/* A value reaches to a semicolon or the end. Its length; *good_ret: only bytes that may be there. */
+static uint32_t value_length(struct slice rest, bool *good_ret)
 {
-	for (uint32_t i = 0; i < value.len; i++) {
-		unsigned char c = (unsigned char)value.ptr[i];
-		if ((c < 0x21 && !tag_is_space((char)c)) || c == 0x7f)
-			return false;
+	unsigned char all = 0;
+	bool control = false;
+	uint32_t len = 0;
+
+	for (; len < rest.len && rest.ptr[len] != ';'; len++) {
+		unsigned char c = (unsigned char)rest.ptr[len];
+		all |= c;
+		control |= c == 0x7f || (c < 0x21 && !tag_is_space((char)c));
 	}
-	return ascii_only(value) || utf8_valid(value);
+	*good_ret = !control && (all < 0x80 || utf8_valid(slice_sub(rest, 0, len)));
+	return len;
 }
 
 enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err)
@@ -44,7 +50,8 @@ enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err
 	list->count = 0;
 	for (;;) {
 		struct tag *tag = &list->tags[list->count];
-		ptrdiff_t end;
+		uint32_t len;
+		bool good;
 
 		while (rest.len && tag_is_space(*rest.ptr))
 			rest = slice_from(rest, 1);
@@ -61,12 +68,12 @@ enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err
 		if (!rest.len || *rest.ptr != '=')
 			return err_set(err, FAIL, "no = behind the tag name \"%.*s\"", SLICE_ARG(tag->name));
 		rest = slice_from(rest, 1);
-		end = slice_find(rest, ';');
-		tag->value = slice_sub(rest, 0, end < 0 ? rest.len : (size_t)end);
+		len = value_length(rest, &good);
+		tag->value = slice_sub(rest, 0, len);
 		tag->start = (uint32_t)(tag->value.ptr - text.ptr);
 		tag->end = tag->start + tag->value.len;
-		rest = slice_from(rest, end < 0 ? rest.len : (size_t)end + 1);
-		if (!value_is_valid(tag->value))
+		rest = slice_from(rest, len < rest.len ? len + 1 : len);
+		if (!good)
 			return err_set(err, FAIL, "the value of %.*s= has bytes that may not be there",
 				       SLICE_ARG(tag->name));
 		tag->value = tag_trim(tag->value);
@@ -80,8 +87,10 @@ enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err
 
 const struct tag *tag_find(const struct tag_list *list, const char *name)
 {
+	struct slice wanted = slice_of(name);
+
 	for (unsigned i = 0; i < list->count; i++)
-		if (slice_eq(list->tags[i].name, slice_of(name)))
+		if (slice_eq(list->tags[i].name, wanted))
 			return &list->tags[i];
 	return NULL;
 }
@@ -127,21 +136,28 @@ struct slice tag_squeeze(struct arena *arena, struct slice value)
 
 bool tag_base64(struct arena *arena, struct slice value, uint32_t size_max, struct slice *bytes_ret)
 {
-	struct slice text;
-	struct str bytes = str_make(arena);
-
 	*bytes_ret = SLICE_EMPTY;
 	/* Room for folding in each line, and then some. */
 	if (value.len > size_max * 2 + 1024)
 		return false;
-	text = tag_squeeze(arena, value);
-	if (text.ptr && text.len / 4 * 3 > size_max + 2)
+	value = tag_squeeze(arena, value);
+	if (!value.ptr)
+		bytes_ret->ptr = NULL;
+	return value.ptr && tag_base64_plain(arena, value, size_max, bytes_ret);
+}
+
+bool tag_base64_plain(struct arena *arena, struct slice text, uint32_t size_max, struct slice *bytes_ret)
+{
+	struct str bytes = str_make(arena);
+
+	*bytes_ret = SLICE_EMPTY;
+	if (!text.len || text.len / 4 * 3 > size_max + 2)
 		return false;
-	if (!text.ptr || !str_reserve(&bytes, size_max + 3)) {
+	if (!str_reserve(&bytes, text.len / 4 * 3)) {
 		bytes_ret->ptr = NULL;
 		return false;
 	}
-	if (!text.len || !base64_decode(&bytes, text))
+	if (!base64_decode(&bytes, text))
 		return false;
 	*bytes_ret = str_slice(&bytes);
 	return bytes_ret->ptr && bytes_ret->len <= size_max;

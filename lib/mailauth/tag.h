@@ -32,6 +32,8 @@ bool tag_number(struct slice value, unsigned digits_max, uint64_t *ret);
 /* Base64 with folding white space between its characters, into the arena. false: it is not, or the result would have more than
  * size_max bytes; with bytes_ret->ptr NULL: no memory. */
 bool tag_base64(struct arena *arena, struct slice value, uint32_t size_max, struct slice *bytes_ret);
+/* The same of what tag_squeeze() has left. */
+bool tag_base64_plain(struct arena *arena, struct slice text, uint32_t size_max, struct slice *bytes_ret);
 /* The next item of a list with colons, trimmed. false: no more. An empty item is handed out as such. */
 bool tag_item(struct slice *rest, struct slice *item_ret);
 /* Is the word one of the list? */

@@ -1,0 +1,209 @@
+/* Canonical forms and hashes on random text, by another and slower way each: SHA-256 by the processor and by the library, bodies and
+ * fields beside a reference that looks at one character after the other. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "mailauth/canon.h"
+#include "base/codec.h"
+
+static uint64_t seed = 1;
+
+static unsigned chance(unsigned below)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (unsigned)(seed >> 33) % below;
+}
+
+static void test_sha256(void **state)
+{
+	static unsigned char bytes[1000];
+	uint8_t soft_digest[32], digest[32], copied[32];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)chance(256);
+	for (unsigned size = 0; size < sizeof(bytes); size++) {
+		struct sha256 soft, sha, copy;
+		unsigned at = 0, part;
+
+		sha256_init(&soft, true);
+		assert_false(soft.hard);
+		sha256_update(&soft, bytes, size);
+		sha256_final(&soft, soft_digest);
+		sha256_init(&sha, false);
+		for (; at < size / 2; at += part) {
+			part = 1 + chance(size / 2 - at);
+			sha256_update(&sha, bytes + at, part);
+		}
+		sha256_copy(&copy, &sha);
+		sha256_update(&copy, bytes + at, size - at);
+		sha256_update(&sha, bytes + at, size - at);
+		sha256_final(&sha, digest);
+		sha256_final(&copy, copied);
+		assert_memory_equal(digest, soft_digest, 32);
+		assert_memory_equal(copied, soft_digest, 32);
+	}
+}
+
+/* FIPS 180-2 appendix B, and a million letters in pieces. */
+static void test_sha256_vectors(void **state)
+{
+	static const unsigned char abc[32] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40,
+					      0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17,
+					      0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad};
+	static const unsigned char million[32] = {0xcd, 0xc7, 0x6e, 0x5c, 0x99, 0x14, 0xfb, 0x92, 0x81, 0xa1, 0xc7,
+						  0xe2, 0x84, 0xd7, 0x3e, 0x67, 0xf1, 0x80, 0x9a, 0x48, 0xa4, 0x97,
+						  0x20, 0x0e, 0x04, 0x6d, 0x39, 0xcc, 0xc7, 0x11, 0x2c, 0xd0};
+	static char letters[1000];
+	uint8_t digest[32];
+	struct sha256 sha;
+
+	(void)state;
+	sha256_init(&sha, false);
+	sha256_update(&sha, "abc", 3);
+	sha256_final(&sha, digest);
+	assert_memory_equal(digest, abc, 32);
+	memset(letters, 'a', sizeof(letters));
+	sha256_init(&sha, false);
+	for (unsigned i = 0; i < 1000; i++)
+		sha256_update(&sha, letters, sizeof(letters));
+	sha256_final(&sha, digest);
+	assert_memory_equal(digest, million, 32);
+}
+
+/* ---- Bodies ----------------------------------------------------------------------------------------------- */
+
+/* RFC 6376 section 3.4.4, in the order in which it is written there. out: room for len + 2. */
+static size_t relaxed_body(const char *body, size_t len, char *out)
+{
+	size_t made = 0;
+
+	for (size_t i = 0; i < len;) {
+		size_t start = i;
+		bool line_end;
+
+		while (i < len && (body[i] == ' ' || body[i] == '\t'))
+			i++;
+		line_end = i == len || (i + 1 < len && body[i] == '\r' && body[i + 1] == '\n');
+		if (i > start && !line_end)
+			out[made++] = ' ';
+		if (i < len)
+			out[made++] = body[i++];
+	}
+	/* The line ends at the end are one, or none if there is nothing else. */
+	while (made >= 2 && out[made - 2] == '\r' && out[made - 1] == '\n')
+		made -= 2;
+	if (made) {
+		out[made++] = '\r';
+		out[made++] = '\n';
+	}
+	return made;
+}
+
+static size_t random_body(char *out, size_t room)
+{
+	static const char *const words[] = {"a", "word", "of", "eight b.", " ", "  ", "\t", "\r\n", "\r\n\r\n", "\r", "\n", "\x80", "="};
+	size_t len = 0;
+
+	for (;;) {
+		const char *word = words[chance(chance(3) ? 5 : ARRAY_COUNT(words))];
+		if (len + strlen(word) > room || !chance(400))
+			return len;
+		memcpy(out + len, word, strlen(word));
+		len += strlen(word);
+	}
+}
+
+static void test_bodies(void **state)
+{
+	static char body[3000], canonical[3002];
+
+	(void)state;
+	for (unsigned round = 0; round < 3000; round++) {
+		size_t len = random_body(body, sizeof(body)), at = 0;
+		size_t canonical_len = relaxed_body(body, len, canonical);
+		struct body_hashes hashes = {.count = 0};
+		struct body_hash *found;
+		struct arena arena;
+		uint8_t expected[32];
+		struct sha256 sha;
+
+		sha256_init(&sha, false);
+		sha256_update(&sha, canonical, canonical_len);
+		sha256_final(&sha, expected);
+		arena_init(&arena, 0);
+		found = body_hashes_want(&arena, &hashes, true, HASH_SHA256, UINT64_MAX);
+		while (at < len) {
+			size_t part = 1 + chance((unsigned)(len - at));
+			body_hashes_add(&hashes, body + at, part);
+			at += part;
+		}
+		body_hashes_end(&hashes);
+		if (memcmp(found->digest, expected, 32) != 0)
+			print_error("seed of round %u, %zu bytes: %.*s\n", round, len, (int)len, body);
+		assert_memory_equal(found->digest, expected, 32);
+		arena_done(&arena);
+	}
+}
+
+/* ---- Base64 ------------------------------------------------------------------------------------------------ */
+
+static void test_base64(void **state)
+{
+	static const struct {
+		const char *text, *bytes; /* NULL: refused */
+	} rows[] = {{"", ""},          {"Zg==", "f"},     {"Zm8=", "fo"},      {"Zm9v", "foo"},      {"Zm9vYg==", "foob"},
+		    {"Zm9vYmE=", "fooba"}, {"Zm9vYmFy", "foobar"}, {"Zg=", NULL},      {"Zg", NULL},         {"Z===", NULL},
+		    {"====", NULL},    {"Zg==Zg==", NULL}, {"Zm9=Zm9v", NULL},  {"Zm 9", NULL},       {"Zm9\xff", NULL},
+		    {"=m9v", NULL},    {"Z=9v", NULL},    {"Zm=v", NULL},      {"Zm9-", NULL},       {"Zh==", "f"}};
+	char made[300];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct arena arena;
+		struct str out;
+		bool good;
+
+		arena_init(&arena, 0);
+		out = str_make(&arena);
+		good = base64_decode(&out, slice_of(rows[i].text));
+		if (good != (rows[i].bytes != NULL))
+			print_error("row %u\n", i);
+		assert_true(good == (rows[i].bytes != NULL));
+		if (good)
+			assert_true(out.len == strlen(rows[i].bytes) && memcmp(out.len ? out.ptr : "", rows[i].bytes, out.len) == 0);
+		arena_done(&arena);
+	}
+	for (unsigned size = 0; size < sizeof(made); size++) {
+		struct arena arena;
+		struct str text, back;
+
+		arena_init(&arena, 0);
+		text = str_make(&arena);
+		back = str_make(&arena);
+		for (unsigned i = 0; i < size; i++)
+			made[i] = (char)chance(256);
+		base64_encode(&text, slice_make(made, size, CLEAN));
+		assert_true(base64_decode(&back, str_slice(&text)) && back.len == size);
+		assert_true(!size || memcmp(back.ptr, made, size) == 0);
+		arena_done(&arena);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_sha256),
+	    cmocka_unit_test(test_sha256_vectors),
+	    cmocka_unit_test(test_bodies),
+	    cmocka_unit_test(test_base64),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
