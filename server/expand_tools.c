@@ -14,6 +14,7 @@ struct expanding {
 	struct once *o;
 	struct message *message; /* NULL: none */
 	struct client client;
+	struct lookup_results *lookup_results; /* of all lines */
 };
 
 /* The user who asks, as when he sends mail. */
@@ -36,6 +37,7 @@ static void scope_of(struct expanding *e, struct scope *sc)
 	scope_init(sc, &e->o->task, e->o->conf);
 	sc->client = e->message && e->message->client ? e->message->client : &e->client;
 	sc->message = e->message;
+	sc->lookup_results = &e->lookup_results;
 	if (!e->message)
 		sc->sender = e->o->cl->sender ? slice_of(e->o->cl->sender) : e->client.authenticated_sender;
 }
@@ -288,5 +290,6 @@ int tool_expand(struct once *o)
 	if (e.message && e.message->client == &e.client)
 		e.message->client = NULL;
 	message_unref(e.message);
+	lookup_results_clear(&e.lookup_results);
 	return rc == OK ? 0 : 1;
 }

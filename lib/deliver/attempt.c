@@ -80,6 +80,7 @@ static bool begin(struct attempt *a)
 	a->scope.client = a->m->client;
 	a->scope.sender = a->m->sender;
 	a->scope.forced = a->force;
+	a->scope.lookup_results = &a->lookup_results;
 	for (uint32_t i = 0; i < a->m->nonrecipient_count; i++)
 		if (!map_set(&a->done, a->m->nonrecipients[i], a))
 			return false;
@@ -298,6 +299,7 @@ void attempt_fiber(void *arg)
 	attempt(&a);
 	if (a.m)
 		message_unref(a.m);
+	lookup_results_clear(&a.lookup_results);
 	arena_done(&a.arena);
 	q->running = q->force = q->force_frozen = q->first_attempt = q->give_up = false;
 	waitq_wake_all(&q->attempted);

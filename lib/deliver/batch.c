@@ -138,10 +138,12 @@ static void batch_run(struct task *task, struct batch *b)
 {
 	struct attempt *a = b->a;
 	struct scope sc = a->scope;
+	struct lookup_results *results = NULL;
 	bool first = true, over;
 	uint64_t began;
 
 	sc.task = task;
+	sc.lookup_results = &results;
 	sc.address = b->delivery.addresses[0];
 	sc.transport = b->delivery.transport;
 	sc.router = sc.address->router;
@@ -154,6 +156,7 @@ static void batch_run(struct task *task, struct batch *b)
 	for (unsigned i = 0; a->m->dont_deliver && i < b->delivery.count; i++)
 		b->delivery.outcomes[i] =
 		    (struct delivery_outcome){.rc = OK, .message = SLICE("delivery bypassed by -N option")};
+	lookup_results_clear(&results);
 	over = fate_of(sc.address)->hosts_over && !fate_of(sc.address)->hosts_left;
 	for (unsigned i = 0; i < b->delivery.count; i++) {
 		fate_of(b->delivery.addresses[i])->expired = over;

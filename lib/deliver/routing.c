@@ -229,4 +229,5 @@ void route_all(struct attempt *a)
 		route_one(a, address);
 	}
 	a->scope.address = NULL;
+	lookup_results_clear(&a->lookup_results);
 }

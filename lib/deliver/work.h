@@ -88,6 +88,7 @@ struct attempt {
 	struct task task;
 	struct arena arena;
 	struct scope scope;
+	struct lookup_results *lookup_results;                 /* of the routing; each delivery has its own */
 	struct link to_route, local, remote, failed, deferred; /* struct address by link */
 	struct map done;               /* unique addresses that need no delivery (any more) */
 	struct map routed;             /* unique addresses of this attempt */

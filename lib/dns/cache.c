@@ -95,6 +95,15 @@ struct cache_entry *cache_get(struct cache *cache, const struct wire_name *name,
 	return entry;
 }
 
+void cache_forget(struct cache *cache, const struct wire_name *name, uint16_t type)
+{
+	uint8_t key[WIRE_NAME_MAX + 2];
+	struct cache_entry *entry = map_get(&cache->map, key_write(key, name, type));
+
+	if (entry && !entry->asking) /* what is being asked is as new as can be */
+		entry_drop(cache, entry);
+}
+
 struct cache_entry *cache_add(struct cache *cache, const struct wire_name *name, uint16_t type)
 {
 	struct cache_entry *entry;

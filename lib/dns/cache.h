@@ -41,6 +41,8 @@ struct cache {
 void cache_init(struct cache *cache, uint32_t count_max);
 /* Forgets what is known. Questions under way stay under way, for those who wait, but nobody joins them. */
 void cache_clear(struct cache *cache);
+/* Forgets the answer to this question, unless it is just being asked. */
+void cache_forget(struct cache *cache, const struct wire_name *name, uint16_t type);
 /* The entry, when it is still good at now or being asked; NULL otherwise. No reference is taken. */
 struct cache_entry *cache_get(struct cache *cache, const struct wire_name *name, uint16_t type, uint64_t now);
 /* A new entry in the state of being asked, with the question's reference. NULL: no memory, or

@@ -302,6 +302,15 @@ enum rc dns_query(struct task *task, struct slice name, enum dns_type type, stru
 	return rc;
 }
 
+void dns_forget(struct shard *shard, struct slice name, enum dns_type type)
+{
+	struct dns *dns = dns_of(shard);
+	struct wire_name wire;
+
+	if (dns && wire_name_parse(name, &wire))
+		cache_forget(&dns->cache, &wire, (uint16_t)type);
+}
+
 void dns_prefetch(struct shard *shard, struct slice name, enum dns_type type)
 {
 	struct dns *dns = dns_of(shard);

@@ -64,6 +64,8 @@ void dns_configure(struct shard *shard, const struct dns_options *options);
  * answer (remembered for a second), or no answer by task->until. */
 NODISCARD enum rc dns_query(struct task *task, struct slice name, enum dns_type type,
 			    struct dns_answer *answer_ret, struct err *err);
+/* The next to ask asks the resolvers, whatever is known. */
+void dns_forget(struct shard *shard, struct slice name, enum dns_type type);
 /* Asks without waiting, so that a later dns_query() finds the answer in the cache. */
 void dns_prefetch(struct shard *shard, struct slice name, enum dns_type type);
 /* The name to ask for the PTR of an address (".in-addr.arpa", ".ip6.arpa"), or, with another root, of a DNS

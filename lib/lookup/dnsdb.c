@@ -30,6 +30,7 @@ struct query {
 	const struct dnsdb_type *type;
 	struct str out;
 	bool found, deferred;
+	bool no_read; /* the resolvers are asked, whatever is known */
 };
 
 /* ---- The query's text ------------------------------------------------------------------- */
@@ -220,6 +221,8 @@ static enum rc ask(struct query *q, struct slice name, enum dns_type type, struc
 	if (q->retrans_s)
 		task->until =
 		    task_until(task, (uint64_t)q->retrans_s * 1000 * (uint64_t)(q->retry > 0 ? q->retry : 1));
+	if (q->no_read)
+		dns_forget(task->shard, name, type);
 	rc = dns_query(task, name, type, answer, q->err);
 	task->until = saved;
 	if (rc == OK && q->dnssec != NEVER)
@@ -344,6 +347,17 @@ static enum rc ask_each(struct query *q)
 	return OK;
 }
 
+/* "cache=no_rd". */
+static bool wants_new(struct slice options)
+{
+	struct slice option;
+
+	while (slice_split(&options, ',', &option))
+		if (slice_eq(option, SLICE("cache=no_rd")))
+			return true;
+	return false;
+}
+
 static enum rc dnsdb_find(struct scope *sc, const struct lookup_type *type,
 			  const struct lookup_request *request, struct slice *ret, struct err *err)
 {
@@ -351,6 +365,7 @@ static enum rc dnsdb_find(struct scope *sc, const struct lookup_type *type,
 	    .sc = sc,
 	    .err = err,
 	    .rest = request->key,
+	    .no_read = wants_new(request->options),
 	    .defer = LAX,
 	    .dnssec = LAX,
 	    .out = str_make(sc->task->arena),

@@ -636,11 +636,11 @@ static enum rc ldap_find(struct scope *sc, const struct lookup_type *type,
 }
 
 const struct lookup_type lookup_ldap = {
-    .name = "ldap", .query = true, .find = ldap_find, .quote = quote_ldap};
+    .name = "ldap", .query = true, .kept = true, .find = ldap_find, .quote = quote_ldap};
 const struct lookup_type lookup_ldapdn = {
-    .name = "ldapdn", .query = true, .find = ldap_find, .quote = quote_ldap};
+    .name = "ldapdn", .query = true, .kept = true, .find = ldap_find, .quote = quote_ldap};
 const struct lookup_type lookup_ldapm = {
-    .name = "ldapm", .query = true, .find = ldap_find, .quote = quote_ldap};
+    .name = "ldapm", .query = true, .kept = true, .find = ldap_find, .quote = quote_ldap};
 
 /* ---- ldapauth -------------------------------------------------------------------------------- */
 

@@ -9,16 +9,24 @@
 #include "expand/expand.h"
 #include "lookup/nets.h"
 
+/* What may become of an answer; see lookup_results_clear(). */
+enum lookup_keep {
+	LOOKUP_KEEP,
+	LOOKUP_KEEP_NOT,
+	LOOKUP_FORGET, /* data was changed: nor what the type said before */
+};
 struct lookup_request {
-	struct slice file;     /* absolute file name of single-key types; database of some query types */
-	struct slice key;      /* the key, or the whole query */
-	struct slice options;  /* behind the type: "ret=full", comma-separated; empty: none */
-	struct slice defaults; /* for implicit keys */
+	struct slice file;      /* absolute file name of single-key types; database of some query types */
+	struct slice key;       /* the key, or the whole query */
+	struct slice options;   /* behind the type: "ret=full", comma-separated; empty: none */
+	struct slice defaults;  /* for implicit keys */
+	enum lookup_keep *keep; /* for types whose answers are kept; NULL: this one is not */
 };
 struct lookup_type {
 	const char *name;
 	/* Known by its name only: why, and what does instead. NULL: it is built in. */
 	const char *missing;
+	bool kept;   /* its answers are kept for as long as a message is worked on */
 	bool query;  /* query style: no file; otherwise single-key */
 	bool echoes; /* what it returns is the key or a part of it, and as tainted */
 	/* OK: *ret in the task's arena. FAIL: not there. DEFER: could not find out, err says why. May park.
@@ -68,6 +76,9 @@ enum rc lookup_type_missing(const struct lookup_type *type, enum rc rc, struct e
 /* The predefined macros of the types that are built in (_HAVE_LOOKUP_...); for conf_language.macros. */
 void lookup_macros(struct conf *conf);
 void lookup_done(struct shard *shard);
+/* sc->lookup_results is the owner's place for what lookups found, which begins as NULL and is made when it is needed. Ends
+ * it: when the message is over, or a part of the work on it (chapter "File and database lookups", section 8). */
+void lookup_results_clear(struct lookup_results **results);
 
 /* ---- Administrators' files -------------------------------------------------------------- */
 

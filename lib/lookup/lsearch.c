@@ -423,5 +423,5 @@ static enum rc pattern_find(struct scope *sc, const struct lookup_type *type,
 
 const struct lookup_type lookup_iplsearch = {.name = "iplsearch", .find = iplsearch_find};
 const struct lookup_type lookup_lsearch = {.name = "lsearch", .find = lsearch_find};
-const struct lookup_type lookup_nwildlsearch = {.name = "nwildlsearch", .find = pattern_find};
-const struct lookup_type lookup_wildlsearch = {.name = "wildlsearch", .find = pattern_find};
+const struct lookup_type lookup_nwildlsearch = {.name = "nwildlsearch", .kept = true, .find = pattern_find};
+const struct lookup_type lookup_wildlsearch = {.name = "wildlsearch", .kept = true, .find = pattern_find};

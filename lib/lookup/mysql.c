@@ -129,6 +129,7 @@ static enum rc take_rows(struct task *task, MYSQL *my, struct sql_text *text, st
 		return failed(my, "lookup result failed", err);
 	if (!result) { /* no statement that gives rows: how many it changed */
 		text->rows = 1;
+		text->changed = true;
 		str_addu(&text->out, mysql_affected_rows(my));
 		return OK;
 	}
@@ -211,4 +212,4 @@ static enum rc mysql_find(struct scope *sc, const struct lookup_type *type,
 }
 
 const struct lookup_type lookup_mysql = {
-    .name = "mysql", .query = true, .find = mysql_find, .quote = quote_mysql};
+    .name = "mysql", .query = true, .kept = true, .find = mysql_find, .quote = quote_mysql};

@@ -80,4 +80,4 @@ static enum rc passwd_find(struct scope *sc, const struct lookup_type *type,
 	return rc;
 }
 
-const struct lookup_type lookup_passwd = {.name = "passwd", .query = true, .find = passwd_find};
+const struct lookup_type lookup_passwd = {.name = "passwd", .query = true, .kept = true, .find = passwd_find};

@@ -163,6 +163,7 @@ static enum rc take_result(PGresult *result, struct sql_text *text, struct err *
 	switch (PQresultStatus(result)) {
 	case PGRES_EMPTY_QUERY:
 	case PGRES_COMMAND_OK: /* CREATE and its kind change no rows */
+		text->changed = true;
 		str_addz(&text->out, PQcmdTuples(result));
 		return text->out.len ? OK : FAIL;
 	case PGRES_TUPLES_OK:
@@ -220,4 +221,4 @@ static enum rc pgsql_find(struct scope *sc, const struct lookup_type *type,
 }
 
 const struct lookup_type lookup_pgsql = {
-    .name = "pgsql", .query = true, .find = pgsql_find, .quote = quote_pgsql};
+    .name = "pgsql", .query = true, .kept = true, .find = pgsql_find, .quote = quote_pgsql};

@@ -97,6 +97,15 @@ static enum rc reply_text(struct scope *sc, const struct redis_reply *reply, str
 	return ret->ptr ? OK : err_memory(err);
 }
 
+/* What is not there now may be there the next time. */
+static enum rc reply_found(struct scope *sc, const struct lookup_request *request,
+			   const struct redis_reply *reply, struct slice *ret, struct err *err)
+{
+	if (reply->kind == REDIS_NIL && request->keep)
+		*request->keep = LOOKUP_KEEP_NOT;
+	return reply_text(sc, reply, ret, err);
+}
+
 /* ---- The lookup ------------------------------------------------------------------------------ */
 
 /* The server without its password, for people. */
@@ -135,7 +144,7 @@ static enum rc redis_find(struct scope *sc, const struct lookup_type *type,
 				       servers.form);
 		rc = redis_call(sc->task, &server, words, count, &reply, err);
 		if (rc == OK)
-			return reply_text(sc, &reply, ret, err);
+			return reply_found(sc, request, &reply, ret, err);
 		if (rc == CANCELLED)
 			return rc;
 		if (rc == FAIL) { /* the command itself; a definite no would mean that the key is not there */
@@ -149,4 +158,4 @@ static enum rc redis_find(struct scope *sc, const struct lookup_type *type,
 }
 
 const struct lookup_type lookup_redis = {
-    .name = "redis", .query = true, .find = redis_find, .quote = quote_redis};
+    .name = "redis", .query = true, .kept = true, .find = redis_find, .quote = quote_redis};

@@ -1,6 +1,7 @@
 /* spec: search types as configurations write them, and what goes around every lookup: partial matching and
  * defaults (chapter "File and database lookups" of the specification, sections 6 and 7). */
 
+#include "results.h"
 #include "types.h"
 
 static bool is_affix_char(char c)
@@ -106,7 +107,7 @@ static enum rc find(struct finding *f, struct slice key)
 	const struct lookup_type *type = f->spec->type;
 	enum rc rc;
 
-	rc = type->find(f->sc, type, &request, f->ret, f->err);
+	rc = lookup_find_kept(f->sc, type, &request, f->ret, f->err);
 	if (rc == OK)
 		f->ret->taint =
 		    type->echoes ? key.taint : CLEAN; /* the administrator chose what is in there */

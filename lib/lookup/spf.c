@@ -27,4 +27,4 @@ static enum rc spf_find(struct scope *sc, const struct lookup_type *type,
 	return rc;
 }
 
-const struct lookup_type lookup_spf = {.name = "spf", .find = spf_find};
+const struct lookup_type lookup_spf = {.name = "spf", .kept = true, .find = spf_find};

@@ -9,6 +9,7 @@
 struct sql_text {
 	struct str out;
 	unsigned rows;
+	bool changed; /* it was no statement that gives rows */
 };
 void sql_row_begin(struct sql_text *text);
 void sql_field(struct sql_text *text, unsigned field_count, const char *name, struct slice value);

@@ -294,6 +294,8 @@ enum rc sql_find(struct scope *sc, const struct sql_driver *driver, struct slice
 			return err_set(err, DEFER, "%s: item %u of the servers is not %s", driver->name,
 				       servers.count, servers.form);
 		rc = sql_ask(sc->task, driver, item, &server, text, &rows, &next, &used, err);
+		if (rows.changed && request->keep)
+			*request->keep = LOOKUP_FORGET;
 		if (rc == OK) {
 			*ret = str_slice(&rows.out);
 			return ret->ptr ? OK : err_memory(err);

@@ -277,6 +277,9 @@ static enum rc sqlite_find(struct scope *sc, const struct lookup_type *type,
 		return rc == FAIL ? DEFER : rc;
 	}
 	rc = answer(sc, a, ret, err);
+	/* Whatever gave no row may have changed some. */
+	if (rc == FAIL && request->keep)
+		*request->keep = LOOKUP_FORGET;
 	if (a->database) {
 		idle_put(all, a->database, lookup_open_max(sc->conf));
 		a->database = NULL;
@@ -286,4 +289,4 @@ static enum rc sqlite_find(struct scope *sc, const struct lookup_type *type,
 }
 
 const struct lookup_type lookup_sqlite = {
-    .name = "sqlite", .query = true, .find = sqlite_find, .quote = quote_sqlite};
+    .name = "sqlite", .query = true, .kept = true, .find = sqlite_find, .quote = quote_sqlite};

@@ -440,6 +440,8 @@ struct scope {
 	struct address *address; /* $domain, $local_part ... */
 	struct slice sender;     /* $sender_address; ptr NULL: message's */
 	struct smtp_session *session;
+	struct lookup_results *
+	    *lookup_results;   /* the owner's place for what lookups found; NULL: nothing is kept */
 	struct acl_frame *acl; /* the ACL that runs: arguments, its place in the file */
 	const struct router *router;
 	const struct transport *transport;

@@ -27,6 +27,7 @@ static enum data_begin data_begin(struct smtp_session *s, struct slice *text_ret
 			*text_ret = outcome.user_message;
 	}
 	m->id = message_id_next(&s->server->ids, m->received);
+	lookup_results_clear(&s->lookup_results);
 	t->receive = receive_new(s);
 	if (!t->receive) {
 		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
@@ -84,6 +85,7 @@ void cmd_data(struct smtp_session *s)
 		return;
 	}
 	message_finish(s, t->receive);
+	lookup_results_clear(&s->lookup_results);
 	transaction_end(s);
 }
 
@@ -184,5 +186,6 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 		return;
 	}
 	message_finish(s, t->receive);
+	lookup_results_clear(&s->lookup_results);
 	transaction_end(s);
 }

@@ -140,6 +140,7 @@ void session_free(struct smtp_session *s)
 	server->stats.sessions--;
 	conf_unref(s->conf);
 	free(s->line);
+	lookup_results_clear(&s->lookup_results);
 	arena_done(&s->arena);
 	arena_done(&s->variables);
 	waitq_wake_all(&s->ended);
@@ -209,6 +210,7 @@ struct scope *session_scope(struct smtp_session *s)
 	scope_init(sc, &s->task, s->conf);
 	sc->client = &s->client;
 	sc->session = s;
+	sc->lookup_results = &s->lookup_results;
 	sc->smtp_command = command;
 	sc->dry_run = s->dry_run;
 	sc->no_callouts = s->dry_run && !s->stdio->callouts;

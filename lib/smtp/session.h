@@ -143,7 +143,8 @@ struct smtp_session {
 	struct client client;
 	struct serving *serving; /* NULL: at rest */
 	struct transaction *transaction;
-	char *line; /* the beginning of a command whose end has not come yet */
+	struct lookup_results *lookup_results; /* until a message begins to arrive, or is over */
+	char *line;                            /* the beginning of a command whose end has not come yet */
 	uint32_t line_len, line_room;
 	/* Small things together: there are tens of thousands of sessions at rest. */
 	uint8_t state; /* enum smtp_state */

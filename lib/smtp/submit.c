@@ -460,6 +460,7 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 		m->client = NULL;
 	message_unref(m);
 	conf_unref(s->conf);
+	lookup_results_clear(&s->lookup_results);
 	arena_done(&serving.arena);
 	arena_done(&serving.out_arena);
 	return rc;

@@ -277,7 +277,7 @@ begin acl
 rcpt_acl:
   accept  local_parts = slow
           condition = ${{lookup ldap{{nettime=20 ldap://127.0.0.1:{silent.getsockname()[1]}/o=base?o}}}}
-  accept  condition = ${{lookup ldap{{ldap:///ou=people,o=base?mail?sub?(uid=${{quote_ldap:$local_part}})}}{{yes}}{{no}}}}
+  accept  condition = ${{lookup ldap,cache=no_rd{{ldap:///ou=people,o=base?mail?sub?(uid=${{quote_ldap:$local_part}})}}{{yes}}{{no}}}}
   deny    message = unknown here
 begin routers
 begin transports

@@ -166,7 +166,7 @@ begin acl
 rcpt_acl:
   deny    local_parts = tainted
           condition = ${lookup redis{servers=$sender_address_domain//; PING}}
-  accept  condition = ${lookup redis{SISMEMBER known ${quote_redis:$local_part}}}
+  accept  condition = ${lookup redis,cache=no_rd{SISMEMBER known ${quote_redis:$local_part}}}
   deny    message = unknown here
 
 begin routers

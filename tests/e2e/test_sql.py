@@ -207,7 +207,7 @@ class Lookups:
         policy = f"""
 begin acl
 rcpt_acl:
-  accept  condition = ${{lookup {s.name}{{select 1 from t where b = '{quoted}'}}}}
+  accept  condition = ${{lookup {s.name},cache=no_rd{{select 1 from t where b = '{quoted}'}}}}
   deny    message = unknown here
 begin routers
 begin transports
