@@ -77,18 +77,57 @@ static struct slice heap_copy(struct slice text)
 
 /* ---- What all contexts of the settings have alike ---- */
 
+/* Groups for the key exchange, by the names that OpenSSL, GnuTLS and the standards give them. */
+static const struct {
+	const char *name;
+	int group;
+} group_names[] = {
+    {"X25519", WOLFSSL_ECC_X25519},
+    {"P-256", WOLFSSL_ECC_SECP256R1},
+    {"prime256v1", WOLFSSL_ECC_SECP256R1},
+    {"secp256r1", WOLFSSL_ECC_SECP256R1},
+    {"P-384", WOLFSSL_ECC_SECP384R1},
+    {"secp384r1", WOLFSSL_ECC_SECP384R1},
+    {"P-521", WOLFSSL_ECC_SECP521R1},
+    {"secp521r1", WOLFSSL_ECC_SECP521R1},
+    {"X448", WOLFSSL_ECC_X448},
+    {"ffdhe2048", WOLFSSL_FFDHE_2048},
+    {"ffdhe3072", WOLFSSL_FFDHE_3072},
+};
+
+static bool add_group(struct slice name, int *groups, unsigned *count)
+{
+	for (unsigned i = 0; i < ARRAY_COUNT(group_names) && *count < WOLFSSL_MAX_GROUP_COUNT; i++)
+		if (slice_eq_nocase(name, slice_of(group_names[i].name))) {
+			groups[(*count)++] = group_names[i].group;
+			return true;
+		}
+	return false;
+}
+
+/* Unless told: what costs least first, since there are servers that take the first they know. The library would begin with P-521. */
 static bool set_groups(struct context_job *job, WOLFSSL_CTX *ctx, struct slice chosen)
 {
-	struct slice list = job->settings.eccurve;
-	char *text;
+	struct slice list = job->settings.eccurve, rest, name;
+	int groups[WOLFSSL_MAX_GROUP_COUNT];
+	unsigned count = 0;
 
 	if (!list.len || slice_eq_nocase(list, SLICE("auto")))
 		list = chosen;
-	if (!list.len)
+	if (!list.len && job->server)
 		return true;
-	text = arena_cstr(&job->arena, list);
-	if (!text || wolfSSL_CTX_set1_groups_list(ctx, text) != WOLFSSL_SUCCESS)
-		return failed(job, "tls_eccurve: \"%.*s\" is not a list of known curves", SLICE_ARG(list));
+	rest = list.len ? list : SLICE("X25519:P-256:P-384:P-521:X448");
+	while (rest.len) {
+		ptrdiff_t colon = slice_find(rest, ':');
+
+		name = slice_trim(slice_sub(rest, 0, colon < 0 ? rest.len : (size_t)colon));
+		rest = slice_from(rest, colon < 0 ? rest.len : (size_t)colon + 1);
+		if (name.len && !add_group(name, groups, &count))
+			return failed(job, "tls_eccurve: \"%.*s\" is not a curve that is known here",
+				      SLICE_ARG(name));
+	}
+	if (count && wolfSSL_CTX_set_groups(ctx, groups, (int)count) != WOLFSSL_SUCCESS)
+		return failed(job, "tls_eccurve: the library has not all of \"%.*s\"", SLICE_ARG(list));
 	return true;
 }
 

@@ -103,8 +103,6 @@ static enum rc smtp_check(struct conf *conf, void *instance, struct err *err)
 {
 	S *s = instance;
 
-	(void)conf;
-
 	s->lmtp = slice_eq(s->protocol, SLICE("lmtp"));
 	s->smtps = slice_eq(s->protocol, SLICE("smtps"));
 	if (!s->smtps && !s->lmtp && !slice_eq(s->protocol, SLICE("smtp")))
@@ -115,6 +113,9 @@ static enum rc smtp_check(struct conf *conf, void *instance, struct err *err)
 	    s->final_timeout <= 0)
 		return err_set(err, FAIL,
 			       "command, data, and final timeout values must be greater than zero");
+	if (s->hosts_require_ocsp && !s->hosts_require_tls && !s->smtps)
+		conf_warn(conf, &s->transport.instance.place,
+			  "hosts_require_ocsp without hosts_require_tls: a message may go out in the clear");
 	s->transport.batch_max = 0;
 	s->transport.multi_domain = s->multi_domain;
 	s->transport.ignore_quota = s->lmtp && s->lmtp_ignore_quota;
