@@ -173,8 +173,6 @@ const char *acl_control_no_effect(struct slice value)
 	if (parse(value, &c, &err) != OK)
 		return NULL;
 	switch (c.control->options) {
-	case CUTTHROUGH:
-		return "has no effect here: the message is queued and delivered as others are";
 	case DEBUG:
 		return "has no effect here: there is no debug log";
 	case MISSING:
@@ -211,6 +209,23 @@ static void local_part_case(struct scope *sc, uint32_t sets)
 		lower[i] = ascii_lower(a->local_part.ptr[i]);
 	if (lower)
 		a->local_part = slice_make(lower, a->local_part.len, a->local_part.taint);
+}
+
+/* Overlooked everywhere but with the first recipient, and where the message has to wait anyway. */
+static void cutthrough(struct acl_run *run, struct slice options)
+{
+	const uint32_t hindered = ACL_CONTROL_FREEZE | ACL_CONTROL_QUEUE | ACL_CONTROL_FAKEREJECT;
+	struct message *m = run->sc->message;
+	struct slice option;
+	bool pass = false;
+
+	if (run->where != ACL_WHERE_RCPT || !m || m->rcpt_seen || m->queue_only ||
+	    (run->outcome->controls & hindered))
+		return;
+	while (slice_split(&options, '/', &option))
+		if (slice_starts(option, SLICE("defer=")))
+			pass = slice_eq(slice_from(option, 6), SLICE("pass"));
+	cutthrough_want(m, pass);
 }
 
 static enum acl_test run_control(struct acl_run *run, const struct acl_item *item, struct slice value)
@@ -264,6 +279,8 @@ static enum acl_test run_control(struct acl_run *run, const struct acl_item *ite
 			return acl_remove_authres(run, c.options);
 		break;
 	case CUTTHROUGH:
+		cutthrough(run, c.options);
+		break;
 	case DEBUG:
 		break;
 	}

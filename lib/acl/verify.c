@@ -35,6 +35,8 @@ static bool callout_word(struct slice word, struct callout_options *c, bool *def
 	    {"no_cache", offsetof(struct callout_options, no_cache)},
 	    {"use_sender", offsetof(struct callout_options, use_sender)},
 	    {"use_postmaster", offsetof(struct callout_options, use_postmaster)},
+	    {"use_tptsender", offsetof(struct callout_options, use_tptsender)},
+	    {"hold", offsetof(struct callout_options, hold)},
 	};
 	static const struct {
 		const char *name;
@@ -59,8 +61,6 @@ static bool callout_word(struct slice word, struct callout_options *c, bool *def
 	}
 	if (slice_eq(word, SLICE("fullpostmaster")))
 		c->postmaster = true;
-	if (slice_eq(word, SLICE("hold")) || slice_eq(word, SLICE("use_tptsender")))
-		return true;
 	for (unsigned i = 0; i < ARRAY_COUNT(flags); i++)
 		if (slice_eq(word, slice_of(flags[i].name))) {
 			*(bool *)((char *)c + flags[i].offset) = true;
@@ -174,6 +174,20 @@ static struct slice untainted(struct scope *sc, struct slice text)
 /* What a router says to the client of an address that it defers (":defer: text"), in the place of a failure's name. */
 static const struct slice told_by_router = SLICE_INIT("told");
 
+/* May the connection of this callout stay, with what it has said, for the rest of the message? Where only that is wanted, an
+ * answer from memory will do; cutthrough delivery has to tell the host of each recipient. */
+static void callout_keeps(struct acl_run *run, bool sender, const struct route_output *out,
+			  struct callout_options *callout)
+{
+	bool wanted = run->where == ACL_WHERE_RCPT && cutthrough_wanted(run->sc->message);
+
+	callout->keep = !sender && run->where == ACL_WHERE_RCPT && run->sc->message &&
+			(callout->hold || wanted) && (callout->use_sender || callout->use_tptsender) &&
+			!callout->random && !callout->postmaster && !callout->use_postmaster && !out->unseen;
+	if (callout->keep && wanted)
+		callout->no_cache = true;
+}
+
 /* An address routed, and asked for at the host it was routed to where that is wanted. */
 static enum rc check_address(struct acl_run *run, struct slice address, bool sender,
 			     const struct verify_words *words, struct slice *user_ret,
@@ -183,6 +197,7 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 	struct route_output out = {0};
 	struct address *result = NULL, *saved = sc->address;
 	struct callout_answer answer = {0};
+	struct callout_options how = words->callout;
 	enum rc rc;
 
 	*user_ret = (struct slice){NULL, 0, 0};
@@ -194,7 +209,9 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 
 		if (run->outcome->controls & ACL_CONTROL_NO_CALLOUT_FLUSH)
 			sc->flush = NULL;
-		rc = callout(sc, result, sender, &words->callout, &answer, run->err);
+		sc->address = saved;
+		callout_keeps(run, sender, &out, &how);
+		rc = callout(sc, result, sender, &how, &answer, run->err);
 		sc->flush = flush;
 		*failure_ret = answer.failure ? slice_of(answer.failure) : SLICE_EMPTY;
 		if (rc == FAIL)
@@ -493,7 +510,7 @@ static bool words_fit(enum verify_kind kind, const struct verify_words *words)
 		return false;
 	if (c->mailfrom.ptr && kind != VERIFY_HEADER_SENDER)
 		return false;
-	return (!c->use_sender && !c->use_postmaster) || kind == VERIFY_RECIPIENT_KIND;
+	return (!c->use_sender && !c->use_postmaster && !c->use_tptsender) || kind == VERIFY_RECIPIENT_KIND;
 }
 
 static enum acl_test helo_or_name(struct acl_run *run, enum verify_kind kind,

@@ -24,22 +24,6 @@ static bool slice_same(struct slice x, struct slice y)
 			      : x.ptr == y.ptr; /* NULL: not set, which is not the same as empty */
 }
 
-static bool headers_equal(const struct address *x, const struct address *y)
-{
-	struct link *l, *k;
-
-	if (!slice_same(x->headers_remove, y->headers_remove) || x->headers_add.count != y->headers_add.count)
-		return false;
-	if (!x->headers_add.count)
-		return true;
-	for (l = x->headers_add.list.next, k = y->headers_add.list.next;
-	     l != &x->headers_add.list && k != &y->headers_add.list; l = l->next, k = k->next)
-		if (!slice_eq(LIST_ITEM(l, struct header, link)->text,
-			      LIST_ITEM(k, struct header, link)->text))
-			return false;
-	return true;
-}
-
 static bool goes_with(struct attempt *a, const struct address *first, const struct address *other)
 {
 	const struct transport *t = first->transport;
@@ -47,7 +31,7 @@ static bool goes_with(struct attempt *a, const struct address *first, const stru
 	bool multi = true;
 
 	if (other->transport != t || !slice_same(first->errors_to, other->errors_to) ||
-	    !headers_equal(first, other) || first->uid_set != other->uid_set ||
+	    !address_headers_equal(first, other) || first->uid_set != other->uid_set ||
 	    (first->uid_set && first->uid != other->uid) || first->gid != other->gid ||
 	    first->initgroups != other->initgroups)
 		return false;

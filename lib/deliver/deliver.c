@@ -236,3 +236,17 @@ void deliver_stats(const struct deliverer *deliverer, struct deliver_stats *stat
 	stats_ret->queued = deliverer->spool ? spool_count(deliverer->spool) : 0;
 	stats_ret->running = deliverer->running;
 }
+
+bool deliver_holds(struct scope *sc, struct deliverer *d, struct slice address)
+{
+	const struct deliver_options *o = conf_group(d->conf, CONF_DELIVER);
+	const struct match_list *lists[] = {o->hold_domains, o->queue_domains, o->queue_smtp_domains};
+	struct err err = err_make(sc->task->arena);
+	ptrdiff_t at = slice_rfind(address, '@');
+	struct slice domain = at < 0 ? SLICE_EMPTY : slice_from(address, (size_t)at + 1);
+
+	for (unsigned i = 0; i < ARRAY_COUNT(lists); i++)
+		if (lists[i] && match_domain(sc, lists[i], domain, NULL, &err) != FAIL)
+			return true;
+	return false;
+}

@@ -62,6 +62,14 @@ void deliver_drain(struct task *task, struct deliverer *deliverer);
 NODISCARD enum rc deliver_tell_frozen(struct scope *sc, struct deliverer *deliverer,
 				      const struct message *message, struct err *err);
 
+/* For who delivers a message while it comes in (cutthrough delivery): is mail for the address to wait (hold_domains,
+ * queue_domains, queue_smtp_domains)? What cannot be found out says yes. Parks. */
+bool deliver_holds(struct scope *sc, struct deliverer *deliverer, struct slice address);
+/* Parts of a delivery's log line: "address <recipient>", and " R=router T=transport H=host ... C="reply"". */
+void deliver_line_address(struct str *line, const struct conf *conf, const struct address *address);
+void deliver_line_facts(struct str *line, const struct conf *conf, const struct address *address,
+			const struct delivery_outcome *outcome);
+
 /* Queue administration: output in Exim's form is appended to out. */
 enum queue_action {
 	QUEUE_REMOVE /* -Mrm */,

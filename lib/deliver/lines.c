@@ -4,7 +4,7 @@
 
 /* ---- Items of a line ----------------------------------------------------------------------------------------------- */
 
-static void add_host(struct str *line, const struct attempt *a, const struct delivery_outcome *o)
+static void add_host(struct str *line, const struct conf *conf, const struct delivery_outcome *o)
 {
 	if (!o->host.name.len && !o->host.ip.family)
 		return;
@@ -14,7 +14,7 @@ static void add_host(struct str *line, const struct attempt *a, const struct del
 		str_addz(line, " [");
 		str_add_ip(line, &o->host.ip);
 		str_addc(line, ']');
-		if (log_wants(a->d->conf, LOG_OUTGOING_PORT)) {
+		if (log_wants(conf, LOG_OUTGOING_PORT)) {
 			str_addc(line, ':');
 			str_addu(line, o->host.port ? o->host.port : o->host.ip.port);
 		}
@@ -22,17 +22,17 @@ static void add_host(struct str *line, const struct attempt *a, const struct del
 }
 
 /* Our own end of the connection: both selectors have to ask for it. */
-static void add_interface(struct str *line, const struct attempt *a, const struct delivery_outcome *o)
+static void add_interface(struct str *line, const struct conf *conf, const struct delivery_outcome *o)
 {
 	if (o->continued)
 		str_addc(line, '*');
-	if (!o->local.family || !log_wants(a->d->conf, LOG_OUTGOING_INTERFACE) ||
-	    !log_wants(a->d->conf, LOG_INCOMING_INTERFACE))
+	if (!o->local.family || !log_wants(conf, LOG_OUTGOING_INTERFACE) ||
+	    !log_wants(conf, LOG_INCOMING_INTERFACE))
 		return;
 	str_addz(line, " I=[");
 	str_add_ip(line, &o->local);
 	str_addc(line, ']');
-	if (log_wants(a->d->conf, LOG_OUTGOING_PORT)) {
+	if (log_wants(conf, LOG_OUTGOING_PORT)) {
 		str_addc(line, ':');
 		str_addu(line, o->local.port);
 	}
@@ -53,7 +53,7 @@ static void add_parents(struct str *line, const struct address *address)
 }
 
 /* A file, a command, a mailbox or an address; and the recipient that it comes from, unless that is the same word. */
-static void add_address(struct str *line, const struct attempt *a, const struct address *address,
+static void add_address(struct str *line, const struct conf *conf, const struct address *address,
 			bool delivered)
 {
 	bool mailbox = delivered && address->full.len && address->transport && address->transport->is_local &&
@@ -69,7 +69,7 @@ static void add_address(struct str *line, const struct attempt *a, const struct 
 		top = top->parent;
 	recipient = top->recipient ? top->recipient->address : top->full;
 	str_add(line, shown);
-	if (delivered && log_wants(a->d->conf, LOG_ALL_PARENTS))
+	if (delivered && log_wants(conf, LOG_ALL_PARENTS))
 		add_parents(line, address);
 	if (!slice_eq(shown, recipient)) {
 		str_addz(line, " <");
@@ -150,19 +150,19 @@ static void add_quoted(struct str *line, struct slice text)
 	}
 }
 
-static void add_tls(struct str *line, const struct attempt *a, const struct delivery_outcome *o)
+static void add_tls(struct str *line, const struct conf *conf, const struct delivery_outcome *o)
 {
 	if (!o->tls_cipher.len)
 		return;
-	if (log_wants(a->d->conf, LOG_TLS_CIPHER)) {
+	if (log_wants(conf, LOG_TLS_CIPHER)) {
 		str_addz(line, " X=");
 		str_add(line, o->tls_cipher);
-		if (o->tls_resumed && log_wants(a->d->conf, LOG_TLS_RESUMPTION))
+		if (o->tls_resumed && log_wants(conf, LOG_TLS_RESUMPTION))
 			str_addc(line, '*');
 	}
-	if (log_wants(a->d->conf, LOG_TLS_CERTIFICATE_VERIFIED))
+	if (log_wants(conf, LOG_TLS_CERTIFICATE_VERIFIED))
 		str_addz(line, o->tls_verified ? " CV=yes" : " CV=no");
-	if (o->tls_peerdn.len && log_wants(a->d->conf, LOG_TLS_PEERDN)) {
+	if (o->tls_peerdn.len && log_wants(conf, LOG_TLS_PEERDN)) {
 		str_addz(line, " DN=\"");
 		add_quoted(line, o->tls_peerdn);
 		str_addc(line, '"');
@@ -176,14 +176,63 @@ static void write_line(struct attempt *a, struct str *line)
 	log_write(a->d->shard, a->d->conf, LOG_TO_MAIN, &a->m->id, str_slice(line));
 }
 
+/* The host, how it was talked to, and what it said. */
+static void add_facts(struct str *line, const struct conf *conf, const struct delivery_outcome *o)
+{
+	struct slice confirmation = o->message.len ? o->message : o->reply_text;
+
+	add_host(line, conf, o);
+	add_interface(line, conf, o);
+	str_add(line, o->special_log);
+	add_tls(line, conf, o);
+	if (o->authenticator.len) {
+		str_addz(line, " A=");
+		str_add(line, o->authenticator);
+		str_addz(line, o->authenticated_id.len ? ":" : "");
+		str_add(line, o->authenticated_id);
+	}
+	if (o->pipelining && log_wants(conf, LOG_PIPELINING))
+		str_addz(line, " L");
+	if (o->chunking)
+		str_addz(line, " K");
+	if (confirmation.len && log_wants(conf, LOG_SMTP_CONFIRMATION)) {
+		str_addz(line, " C=\"");
+		add_quoted(line, confirmation);
+		str_addc(line, '"');
+	}
+}
+
+void deliver_line_address(struct str *line, const struct conf *conf, const struct address *address)
+{
+	add_address(line, conf, address, true);
+}
+
+void deliver_line_facts(struct str *line, const struct conf *conf, const struct address *address,
+			const struct delivery_outcome *outcome)
+{
+	struct delivery_outcome o = *outcome;
+
+	if (address->router) {
+		str_addz(line, " R=");
+		str_add(line, address->router->instance.name);
+	}
+	str_addz(line, " T=");
+	str_add(line, address->transport->instance.name);
+	if (log_wants(conf, LOG_DELIVERY_SIZE) && o.size && o.rc == OK) {
+		str_addz(line, " S=");
+		str_addu(line, o.size);
+	}
+	o.message = o.reply_text; /* what it said, and not what we say of it */
+	add_facts(line, conf, &o);
+}
+
 void log_delivered(struct attempt *a, struct address *address, bool further)
 {
 	struct str line = str_make(&a->arena);
 	const struct delivery_outcome *o = &fate_of(address)->outcome;
-	struct slice confirmation = o->message.len ? o->message : o->reply_text;
 
 	str_addz(&line, a->m->dont_deliver ? "*> " : further ? "-> " : "=> ");
-	add_address(&line, a, address, true);
+	add_address(&line, a->d->conf, address, true);
 	add_envelope(&line, a, address);
 	add_drivers(&line, address);
 	if (log_wants(a->d->conf, LOG_DELIVERY_SIZE) && o->size) {
@@ -194,25 +243,7 @@ void log_delivered(struct attempt *a, struct address *address, bool further)
 		str_addz(&line, " H="); /* what a router said of hosts; nobody was asked */
 		str_add(&line, address->hosts->first->name);
 	}
-	add_host(&line, a, o);
-	add_interface(&line, a, o);
-	str_add(&line, o->special_log);
-	add_tls(&line, a, o);
-	if (o->authenticator.len) {
-		str_addz(&line, " A=");
-		str_add(&line, o->authenticator);
-		str_addz(&line, o->authenticated_id.len ? ":" : "");
-		str_add(&line, o->authenticated_id);
-	}
-	if (o->pipelining && log_wants(a->d->conf, LOG_PIPELINING))
-		str_addz(&line, " L");
-	if (o->chunking)
-		str_addz(&line, " K");
-	if (confirmation.len && log_wants(a->d->conf, LOG_SMTP_CONFIRMATION)) {
-		str_addz(&line, " C=\"");
-		add_quoted(&line, confirmation);
-		str_addc(&line, '"');
-	}
+	add_facts(&line, a->d->conf, o);
 	if (log_wants(a->d->conf, LOG_QUEUE_TIME))
 		add_queue_time(&line, a);
 	add_deliver_time(&line, a, address);
@@ -245,12 +276,12 @@ void log_failed(struct attempt *a, struct address *address)
 	struct fate *fate = fate_of(address);
 
 	str_addz(&line, "** ");
-	add_address(&line, a, address, false);
+	add_address(&line, a->d->conf, address, false);
 	if (!fate->timed_out) {
 		add_envelope(&line, a, address);
 		add_drivers(&line, address);
-		add_host(&line, a, &fate->outcome);
-		add_tls(&line, a, &fate->outcome);
+		add_host(&line, a->d->conf, &fate->outcome);
+		add_tls(&line, a->d->conf, &fate->outcome);
 	}
 	str_addz(&line, ": ");
 	str_add(&line, fate->timed_out ? SLICE("retry timeout exceeded") : fate_text(address));
@@ -271,7 +302,7 @@ void log_deferred(struct attempt *a, struct address *address)
 	struct slice message = without_system_words(fate_text(address), words);
 
 	str_addz(&line, "== ");
-	add_address(&line, a, address, false);
+	add_address(&line, a->d->conf, address, false);
 	add_drivers(&line, address);
 	if (!address->router && !fate_of(address)->router && o->os != DEFER_HELD)
 		str_addz(&line, " routing");
@@ -282,7 +313,7 @@ void log_deferred(struct attempt *a, struct address *address)
 		str_add(&line, words);
 	}
 	if (message.len) {
-		add_host(&line, a, o);
+		add_host(&line, a->d->conf, o);
 		str_addz(&line, ": ");
 		str_add(&line, message);
 	}
@@ -308,7 +339,7 @@ void log_host_trouble(struct attempt *a, const struct delivery_outcome *o)
 	struct slice words = o->os > 0 ? system_words(&a->arena, o->os) : SLICE_EMPTY;
 	struct slice message = without_system_words(o->message, words);
 
-	add_host(&line, a, o);
+	add_host(&line, a->d->conf, o);
 	if (message.len) {
 		str_addz(&line, ": ");
 		str_add(&line, message);

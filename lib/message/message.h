@@ -212,6 +212,7 @@ struct body {
 	struct slice start; /* the first bytes, for $message_body, kept when the rest was spilled */
 };
 
+struct next_hop;
 struct envelope_line {
 	struct slice text; /* without the LF; may hold LFs where a value does */
 	uint32_t rank;     /* its place in the order of the lines */
@@ -244,6 +245,7 @@ struct message {
 	bool submission, suppress_fixups, queue_only,
 	    deliver_firsttime; /* the last: no delivery has been tried */
 	bool frozen, manual_thaw, dont_deliver;
+	bool rcpt_seen;  /* a RCPT came before the present command */
 	bool queue_smtp; /* what goes to other hosts waits for a queue run, although it is routed at once */
 	int8_t utf8_downconvert; /* addresses in A-labels: 1 always, -1 for hosts without SMTPUTF8, 0 never */
 	uint64_t frozen_since;   /* seconds */
@@ -266,7 +268,9 @@ struct message {
 	int32_t filter_sn[10];   /* $sn0 ... $sn9: what the system filter counted */
 	struct message_id about; /* the message that a report is about; "": none */
 	void *extra[4];          /* other rooms' own (mail authentication, scan results...) */
-	uint32_t refs;           /* of this shard's fibers and lists */
+	struct next_hop
+	    *next_hop; /* the transport room's: a host that is told of it while it comes in; NULL: none */
+	uint32_t refs; /* of this shard's fibers and lists */
 };
 
 /* A new message on this shard; takes a reference of conf. NULL: no memory. size_max: of its arena. */

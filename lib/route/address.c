@@ -74,3 +74,24 @@ void route_output_init(struct route_output *out)
 	    .message = SLICE_EMPTY, .syntax_errors = SLICE_EMPTY, .bounce_message = SLICE_EMPTY};
 	list_init(&out->children);
 }
+
+static bool slice_same(struct slice x, struct slice y)
+{
+	return x.ptr && y.ptr ? slice_eq(x, y) : x.ptr == y.ptr; /* not set is not the same as empty */
+}
+
+bool address_headers_equal(const struct address *x, const struct address *y)
+{
+	struct link *l, *k;
+
+	if (!slice_same(x->headers_remove, y->headers_remove) || x->headers_add.count != y->headers_add.count)
+		return false;
+	if (!x->headers_add.count)
+		return true;
+	for (l = x->headers_add.list.next, k = y->headers_add.list.next;
+	     l != &x->headers_add.list && k != &y->headers_add.list; l = l->next, k = k->next)
+		if (!slice_eq(LIST_ITEM(l, struct header, link)->text,
+			      LIST_ITEM(k, struct header, link)->text))
+			return false;
+	return true;
+}

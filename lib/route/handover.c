@@ -49,7 +49,7 @@ bool router_set_errors_to(struct routing *r, struct slice *errors_to)
 	/* One that is malformed or goes nowhere is no reason to hold the mail: the old one stays. */
 	if (address_parse(routing_arena(r), value, 0, &parts, r->err) != OK)
 		return true;
-	if (r->mode != ROUTE_DELIVER || errors_to_verifies(r, parts.full))
+	if (!routing_delivers(r) || r->mode == ROUTE_TEST || errors_to_verifies(r, parts.full))
 		*errors_to = parts.full;
 	return true;
 }
@@ -108,7 +108,7 @@ static bool remove_header(struct routing *r, struct address *address, struct sli
 
 bool router_set_headers(struct routing *r, struct address *address)
 {
-	if (routing_verifies(r))
+	if (!routing_delivers(r))
 		return true;
 	return header_list(r, r->router->headers_add, '\n', "failed to expand \"headers_add\"", add_header,
 			   address) &&

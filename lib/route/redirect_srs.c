@@ -126,7 +126,7 @@ enum route_result redirect_srs(struct routing *r, const struct redirect *d, stru
 			return result;
 	}
 	/* Verification sends nothing, and a bounce has no sender to rewrite. */
-	if (does(d, "forward") && !routing_verifies(r) && scope_sender(r->sc).len)
+	if (does(d, "forward") && routing_delivers(r) && scope_sender(r->sc).len)
 		result = forward(r, d, &settings, sender_ret);
 	return result;
 }

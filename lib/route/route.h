@@ -117,6 +117,8 @@ enum route_mode { ROUTE_DELIVER, ROUTE_VERIFY_RECIPIENT, ROUTE_VERIFY_SENDER, RO
 struct address *address_new(struct arena *arena, struct slice full);
 /* One that comes from another: inherits what redirection hands on (address_data, variables, errors_to, header changes). */
 struct address *address_child(struct arena *arena, struct address *parent, struct slice full);
+/* Do routers add and remove the same header fields for both? */
+bool address_headers_equal(const struct address *x, const struct address *y);
 
 /* Routes one address through the routers: until accept, failure, deferral or new addresses. Never DECLINE or PASS: an
  * address that nobody took is ROUTE_FAIL "Unrouteable address". sc->address is set for the time. Parks. */

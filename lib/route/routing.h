@@ -24,6 +24,14 @@ static inline bool routing_verifies(const struct routing *r)
 	return r->mode == ROUTE_VERIFY_RECIPIENT || r->mode == ROUTE_VERIFY_SENDER;
 }
 
+/* Is the result for a delivery? It also is where the recipient's host is told of a message that still comes in (held callouts,
+ * cutthrough delivery): what it is told has to be what a delivery would say. */
+static inline bool routing_delivers(const struct routing *r)
+{
+	return !routing_verifies(r) ||
+	       (r->mode == ROUTE_VERIFY_RECIPIENT && r->sc->message && r->sc->message->next_hop);
+}
+
 /* Leaves the words for log and bounce in out->message, and returns result. */
 enum route_result route_say(struct routing *r, enum route_result result, const char *format, ...)
     PRINTF_LIKE(3, 4);

@@ -75,6 +75,7 @@ void cmd_data(struct smtp_session *s)
 	case DATA_GO:
 		break;
 	}
+	onward_data(s, t->receive);
 	reply_user(s, 354, NULL, text);
 	reply_flush(s);
 	if (s->over)
@@ -160,6 +161,7 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 		reply_no_rcpt(s, "BDAT");
 	else
 		wanted = s->state == STATE_CHUNK || data_begin(s, &text) == DATA_GO;
+	cutthrough_cancel(t->message); /* in chunks it takes the ordinary way */
 	if (!wanted) {
 		chunk_refused(s, size, last);
 		return;

@@ -118,7 +118,8 @@ static bool within_recipients_max(struct smtp_session *s, struct transaction *t)
 	return false;
 }
 
-static void rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, enum acl_result result,
+/* true: in the envelope, or discarded. */
+static bool rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, enum acl_result result,
 			  struct recipient *recipient)
 {
 	struct slice log = outcome->log_message.ptr ? outcome->log_message : outcome->user_message;
@@ -140,7 +141,7 @@ static void rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, e
 		if (!recipient->address.ptr || !recipient->orcpt.ptr ||
 		    !message_add_recipient(t->message, recipient)) {
 			reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
-			return;
+			return false;
 		}
 	}
 	s->state = STATE_RCPT;
@@ -148,6 +149,16 @@ static void rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, e
 		reply_user(s, 250, "2.1.5", outcome->user_message);
 	else
 		reply(s, 250, "2.1.5", SLICE("Accepted"));
+	return true;
+}
+
+static void rcpt_refused(struct smtp_session *s, bool for_now)
+{
+	s->server->stats.rejected_rcpt++;
+	if (for_now)
+		s->transaction->rcpt_defer_count++;
+	else
+		s->transaction->rcpt_fail_count++;
 }
 
 void cmd_rcpt(struct smtp_session *s, struct slice argument)
@@ -191,13 +202,16 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 		return;
 	}
 	sc->address->dsn_flags = parameters.flags;
+	sc->address->orcpt = parameters.orcpt.ptr ? parameters.orcpt : SLICE_EMPTY;
 	result = session_acl(s, ACL_WHERE_RCPT, &outcome, &err);
+	t->message->rcpt_seen = true;
 	if (!acl_verdict(s, ACL_WHERE_RCPT, result, &outcome, &err, "RCPT", rcpt.full)) {
-		s->server->stats.rejected_rcpt++;
-		if (result == ACL_DEFER || result == ACL_ERROR)
-			t->rcpt_defer_count++;
-		else
-			t->rcpt_fail_count++;
+		rcpt_refused(s, result == ACL_DEFER || result == ACL_ERROR);
+		(void)onward_recipient(s, false, rcpt.full);
+		return;
+	}
+	if (!onward_recipient(s, result != ACL_DISCARD && !t->discard_all, rcpt.full)) {
+		rcpt_refused(s, false);
 		return;
 	}
 	recipient.address = rcpt.full;

@@ -54,19 +54,21 @@ static uint64_t m_seconds(const struct smtp_session *s)
 	return s->transaction->message->received / NS_PER_S;
 }
 
-static bool refuse_loop(struct smtp_session *s, struct message *m)
+static bool loops(struct smtp_session *s, struct message *m)
 {
 	const struct message_options *o = conf_group(s->conf, CONF_MESSAGE);
 	int64_t max = o ? o->received_headers_max : 30;
 
 	message_read_headers(m);
-	if (m->received_hops <= (uint64_t)max)
-		return false;
+	return m->received_hops > (uint64_t)max;
+}
+
+static void refuse_loop(struct smtp_session *s, const struct message *m)
+{
 	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_REJECT, &m->id,
 		   "rejected from <%.*s>%.*s: Too many \"Received\" headers", SLICE_ARG(m->sender),
 		   SLICE_ARG(client_phrase(s)));
 	reply(s, 550, "5.4.6", SLICE("Too many \"Received\" headers - suspected mail loop"));
-	return true;
 }
 
 struct slice session_protocol(const struct smtp_session *s, const struct message *m)
@@ -338,6 +340,11 @@ static struct slice queue_reason(struct smtp_session *s, const struct message *m
 	return SLICE_EMPTY;
 }
 
+bool onward_waits(struct smtp_session *s, const struct message *m)
+{
+	return queue_reason(s, m).len > 0;
+}
+
 void frozen_told(struct smtp_session *s, struct scope *sc, const struct message *m)
 {
 	struct err err = err_make(NULL);
@@ -395,6 +402,7 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 	if (bufs_scarce(s->server->shard) &&
 	    body_keep_start(m, 2 * (uint32_t)options->message_body_visible) == OK)
 		body_drop(&m->body);
+	next_hop_done(m, !m->queue_only && !why.len);
 	message_ref(m);
 	deliver_accepted(s->server->deliverer, m, why.len || m->queue_only ? DELIVER_QUEUE : DELIVER_NOW);
 }
@@ -409,9 +417,18 @@ static void blackhole(struct smtp_session *s, struct message *m, const char *why
 	replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
 }
 
-/* The signatures get their results, and the DKIM ACL its say on each. false: refused, and the client told. */
-static bool verify_signatures(struct smtp_session *s, struct message *m)
+/* The next hop has the text already. */
+static void tell_late_changes(struct smtp_session *s, const struct receive *r)
 {
+	if (r->onward && s->transaction->headers)
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &r->message->id,
+			   "Header modification in data ACLs will not take effect on cutthrough deliveries");
+}
+
+/* The signatures get their results, and the DKIM ACL its say on each. false: refused, and the client told. */
+static bool verify_signatures(struct smtp_session *s, struct receive *r)
+{
+	struct message *m = r->message;
 	struct scope *sc = session_scope(s);
 	struct err err = err_make(&s->serving->arena);
 	struct dkim_rounds rounds;
@@ -440,7 +457,41 @@ static bool verify_signatures(struct smtp_session *s, struct message *m)
 			return false;
 		}
 	}
+	tell_late_changes(s, r);
 	headers_apply(s, m, s->transaction);
+	return true;
+}
+
+bool message_header(struct smtp_session *s, struct receive *r)
+{
+	struct message *m = r->message;
+
+	if (r->header_state != HEADER_NEW)
+		return r->header_state == HEADER_DONE;
+	m->protocol = session_protocol(s, m);
+	/* Of the header, and the line behind it; the body's come later, if it is still under way. */
+	m->lines_received = message_lines(m) - m->body.line_count;
+	if (loops(s, m)) {
+		r->header_state = HEADER_LOOP;
+	} else if (!header_complete(s, m)) {
+		r->header_state = HEADER_MEMORY;
+	} else {
+		headers_apply(s, m, s->transaction);
+		r->header_state = HEADER_DONE;
+	}
+	return r->header_state == HEADER_DONE;
+}
+
+static bool refuse_header(struct smtp_session *s, struct receive *r)
+{
+	if (message_header(s, r)) {
+		r->message->lines_received += r->message->body.line_count;
+		return false;
+	}
+	if (r->header_state == HEADER_LOOP)
+		refuse_loop(s, r->message);
+	else
+		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
 	return true;
 }
 
@@ -451,20 +502,13 @@ void message_finish(struct smtp_session *s, struct receive *r)
 	struct acl_outcome outcome;
 	struct err err;
 	enum acl_result result = ACL_ACCEPT;
+	struct slice user_text;
 
 	receive_complete(s, r);
-	if (refuse_trouble(s, r))
+	if (refuse_trouble(s, r) || refuse_header(s, r))
 		return;
-	m->protocol = session_protocol(s, m);
-	m->lines_received = message_lines(m);
-	if (refuse_loop(s, m))
-		return;
-	if (!header_complete(s, m)) {
-		reply(s, 452, "4.3.1", SLICE("out of memory, please try again later"));
-		return;
-	}
-	headers_apply(s, m, t);
-	if (!verify_signatures(s, m))
+	onward_go(s, r);
+	if (s->task.cancelled || !verify_signatures(s, r))
 		return;
 	dmarc_control(m, t->controls & ACL_CONTROL_DMARC_OFF, t->controls & ACL_CONTROL_DMARC_FORENSIC);
 	acl_outcome_init(&outcome);
@@ -475,15 +519,17 @@ void message_finish(struct smtp_session *s, struct receive *r)
 			s->server->stats.rejected_data++;
 			return;
 		}
+		tell_late_changes(s, r);
 		headers_apply(s, m, t);
 	}
+	user_text = outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY;
 	if (t->controls & ACL_CONTROL_FREEZE) {
 		m->frozen = true;
 		m->frozen_since = m->received / NS_PER_S;
 	}
 	m->queue_smtp = t->controls & ACL_CONTROL_QUEUE_FIRST_PASS;
 	if (s->dry_run) {
-		reply_accepted(s, m, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY);
+		reply_accepted(s, m, user_text);
 		return;
 	}
 	if (result == ACL_DISCARD || !m->recipient_count) {
@@ -493,6 +539,15 @@ void message_finish(struct smtp_session *s, struct receive *r)
 						: "RCPT ACL discarded recipients");
 		return;
 	}
+	switch (onward_finish(s, r, true)) {
+	case ONWARD_DELIVERED:
+		reply_accepted(s, m, user_text);
+		return;
+	case ONWARD_ANSWERED:
+		return;
+	case ONWARD_OURS:
+		break;
+	}
 	if (commit(s, m))
-		accepted(s, m, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY);
+		accepted(s, m, user_text);
 }

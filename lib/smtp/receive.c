@@ -310,6 +310,8 @@ static enum receive_end take(struct smtp_session *s, struct receive *r, bool dot
 		stream_consume(s->stream, used);
 		if (*left != UINT64_MAX)
 			*left -= used;
+		if (r && r->onward)
+			onward_go(s, r);
 		if (r && !r->in_header)
 			spill(s, r);
 	}

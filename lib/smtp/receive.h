@@ -25,6 +25,9 @@ struct receive {
 	struct slice spool_error;
 	struct task *task;
 	bool dkim; /* signatures are to be verified */
+	enum { ONWARD_NOT, ONWARD_HEADER /* not yet begun */, ONWARD_BODY } onward; /* cutthrough delivery */
+	uint64_t sent; /* bytes of the body that went on */
+	enum { HEADER_NEW, HEADER_DONE, HEADER_LOOP, HEADER_MEMORY } header_state;
 };
 
 #endif

@@ -177,6 +177,7 @@ void transaction_end(struct smtp_session *s)
 		struct message *m = t->message;
 		if (t->receive)
 			receive_cancel(t->receive);
+		next_hop_done(m, false);
 		s->transaction = NULL;
 		message_unref(m); /* and t with it */
 	}

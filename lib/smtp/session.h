@@ -317,8 +317,24 @@ enum receive_end receive_skip(struct smtp_session *s, uint64_t size);
 void receive_complete(struct smtp_session *s, struct receive *r);
 void receive_cancel(struct receive *r);
 
+/* onward.c: cutthrough delivery. The RCPT ACL did or did not accept the recipient (scope's address). false: the next hop has
+ * refused it, and the client was told. Parks. */
+bool onward_recipient(struct smtp_session *s, bool accepted, struct slice recipient);
+void onward_data(struct smtp_session *s, struct receive *r); /* the text comes now: is it to go on? Parks */
+void onward_go(struct smtp_session *s,
+	       struct receive *r); /* sends what is there and was not yet sent. Parks */
+/* The message is whole and, if wanted, to be delivered so. OURS: it has to be committed; DELIVERED: it has not, and the client
+ * is still to be told; ANSWERED: nor that. Parks. */
+enum onward_end { ONWARD_OURS, ONWARD_DELIVERED, ONWARD_ANSWERED };
+enum onward_end onward_finish(struct smtp_session *s, struct receive *r, bool wanted);
+bool onward_waits(struct smtp_session *s,
+		  const struct message *m); /* has it to wait for a queue run? (finish.c) */
+
 /* finish.c: from the end of the body to the final reply. */
 void message_finish(struct smtp_session *s, struct receive *r);
+/* The header, as soon as its last line is there: completed, and changed as the ACLs want it. Once; later calls do nothing.
+ * false: the message is to be refused (a loop, no memory), which message_finish() will find again. Parks. */
+bool message_header(struct smtp_session *s, struct receive *r);
 /* The header as it will be kept: what is missing added, Received: in front. false: no memory. */
 NODISCARD bool header_complete(struct smtp_session *s, struct message *m);
 /* A message was frozen as it came: for the log, and for those whom freeze_tell names. Parks. */

@@ -133,6 +133,14 @@ static struct slice make_key(struct arena *arena, const struct smtp_connect_opti
 	return str_slice(&key);
 }
 
+bool smtp_fits(const struct smtp_connection *c, struct arena *arena,
+	       const struct smtp_connect_options *options)
+{
+	struct slice key = make_key(arena, options);
+
+	return key.ptr && slice_eq(key, c->pool_key);
+}
+
 static struct smtp_connection *connection_new(struct shard *shard, const struct smtp_connect_options *options)
 {
 	struct smtp_connection *c = calloc(1, sizeof(*c)); /* outlives the message that asked for it */
@@ -510,6 +518,11 @@ const struct ip_addr *smtp_peer_address(const struct smtp_connection *c)
 const struct tls_facts *smtp_tls_facts(const struct smtp_connection *c)
 {
 	return c->tls ? tls_session_facts(c->tls) : NULL;
+}
+
+unsigned smtp_message_count(const struct smtp_connection *c)
+{
+	return c->messages;
 }
 
 bool smtp_was_reused(const struct smtp_connection *c)

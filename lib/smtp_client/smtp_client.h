@@ -135,6 +135,30 @@ void smtp_set_authenticated(struct smtp_connection *connection, struct slice aut
 struct slice smtp_authenticator(const struct smtp_connection *connection); /* empty: nobody */
 struct slice smtp_authenticated_id(const struct smtp_connection *connection);
 
+/* ---- A message that is sent on while it comes in (streaming.c) ------------------------------------------------- */
+
+/* MAIL was accepted by smtp_command(): the next smtp_send() over this connection has to begin with RSET. */
+void smtp_set_in_transaction(struct smtp_connection *connection);
+bool smtp_is_dead(const struct smtp_connection *connection); /* nothing more may be said over it */
+/* Would these options lead to this connection: the same host and port, from the same address, with the same name and TLS? */
+bool smtp_fits(const struct smtp_connection *connection, struct arena *arena,
+	       const struct smtp_connect_options *options);
+unsigned
+smtp_message_count(const struct smtp_connection *connection); /* transactions that came to their end */
+/* DATA. OK: the server asks for the text (354). FAIL: 5yz. DEFER: 4yz, lost, or no answer that makes sense. Parks. */
+NODISCARD enum rc smtp_data_begin(struct scope *sc, struct smtp_connection *connection,
+				  struct smtp_reply *reply_ret, struct err *err);
+/* Sends the pieces (used up by this) with dots stuffed. DEFER: the connection is dead. Parks. */
+NODISCARD enum rc smtp_data_pieces(struct scope *sc, struct smtp_connection *connection,
+				   struct dot_stuffer *stuffer, struct slice *pieces, unsigned count,
+				   struct err *err);
+/* The final dot, and the server's answer to it: OK 2yz, FAIL 5yz, DEFER the rest; reply code 0: lost, so that nobody knows
+ * whether the message was taken. Parks. */
+NODISCARD enum rc smtp_data_end(struct scope *sc, struct smtp_connection *connection,
+				struct dot_stuffer *stuffer, struct smtp_reply *reply_ret, struct err *err);
+/* Closes it in the middle of the text, without a word. */
+void smtp_abandon(struct smtp_connection *connection);
+
 void smtp_pool_done(struct shard *shard);
 
 #endif

@@ -2,7 +2,7 @@
  * addresses is kept as hints, so that a host is not asked the same thing again and again. */
 #include <string.h>
 
-#include "smtp.h"
+#include "next_hop.h"
 
 /* A remembered answer about an address: "A <seconds>" accepted, "R <seconds>" refused; about a domain one such pair for
  * each of three questions, in this order. */
@@ -24,6 +24,8 @@ struct asking {
 	struct slice key;  /* of the address's record */
 	struct domain_record domain;
 	bool domain_changed;
+	struct next_hop *hop;   /* where the connection is kept; NULL: it is not */
+	struct slice recipient; /* with hop: as in the envelope */
 };
 
 /* ---- What is remembered -------------------------------------------------------------------------------------------- */
@@ -152,13 +154,24 @@ static bool path_is_safe(struct slice address)
 	return true;
 }
 
-/* One command: OK for 2yz, FAIL for 5yz, DEFER for the rest and for a lost connection. */
-static enum rc command(struct asking *a, struct smtp_connection *connection, const char *verb,
-		       struct slice address)
+static struct hop_question question_of(struct asking *a)
 {
-	struct slice line = address.ptr
-				? arena_printf(a->sc->task->arena, "%s:<%.*s>", verb, SLICE_ARG(address))
-				: slice_of(verb);
+	return (struct hop_question){.sc = a->sc,
+				     .address = a->address,
+				     .recipient = a->recipient,
+				     .s = a->s,
+				     .from = a->from,
+				     .reply = a->reply,
+				     .err = a->err};
+}
+
+/* One command: OK for 2yz, FAIL for 5yz, DEFER for the rest and for a lost connection. */
+static enum rc command_with(struct asking *a, struct smtp_connection *connection, const char *verb,
+			    struct slice address, struct slice parameters)
+{
+	struct slice line = address.ptr ? arena_printf(a->sc->task->arena, "%s:<%.*s>%.*s", verb,
+						       SLICE_ARG(address), SLICE_ARG(parameters))
+					: slice_of(verb);
 	enum rc rc = line.ptr ? smtp_command(a->sc, connection, line, a->reply, a->err) : err_memory(a->err);
 
 	if (rc != OK)
@@ -171,10 +184,22 @@ static enum rc command(struct asking *a, struct smtp_connection *connection, con
 
 #define NO_ADDRESS ((struct slice){NULL, 0, CLEAN})
 
+static enum rc command(struct asking *a, struct smtp_connection *connection, const char *verb,
+		       struct slice address)
+{
+	return command_with(a, connection, verb, address, SLICE_EMPTY);
+}
+
 static enum rc ask_mail(struct asking *a, struct smtp_connection *connection, struct slice from)
 {
-	enum rc rc = command(a, connection, "MAIL FROM", from);
+	struct hop_question q = question_of(a);
+	struct slice parameters = SLICE_EMPTY;
+	enum rc rc = OK;
 
+	if (a->hop)
+		rc = next_hop_mail_parameters(&q, smtp_extensions(connection), &parameters, a->err);
+	if (rc == OK)
+		rc = command_with(a, connection, "MAIL FROM", from, parameters);
 	if (from.len == 0 && (rc == OK || rc == FAIL))
 		domain_learn(a, ASK_MAIL_NULL, rc == OK);
 	if (rc == FAIL)
@@ -248,8 +273,11 @@ static enum rc ask_all(struct asking *a, struct smtp_connection *connection)
 		rc = ask_random(a, connection, &takes_all);
 	if (rc != OK || takes_all)
 		return rc;
-	rc =
-	    command(a, connection, "RCPT TO", rcpt_address(a->sc->task->arena, &a->s->transport, a->address));
+	rc = command_with(a, connection, "RCPT TO",
+			  rcpt_address(a->sc->task->arena, &a->s->transport, a->address),
+			  a->hop ? smtp_rcpt_parameters(a->sc->task->arena, &a->s->transport, a->address,
+							smtp_extensions(connection))
+				 : SLICE_EMPTY);
 	if (rc == OK || rc == FAIL)
 		address_learn(a, rc == OK);
 	if (rc == FAIL)
@@ -271,6 +299,8 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 	options.command_timeout_ms = a->options->timeout_s * 1000;
 	options.connect_timeout_ms =
 	    (a->options->connect_timeout_s ? a->options->connect_timeout_s : a->options->timeout_s) * 1000;
+	if (a->hop)
+		cutthrough_times(&options);
 	rc = smtp_open(a->sc, &options, &connection, a->reply, a->err);
 	if (rc == FAIL)
 		a->answer->failure = "mail";
@@ -280,7 +310,15 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 	if (rc == OK)
 		rc = ask_all(a, connection);
 	a->sc->tls_out = NULL;
-	smtp_close(connection);
+	/* A refused recipient leaves it as good as an accepted one does. */
+	if (a->hop && !smtp_is_dead(connection) &&
+	    (rc == OK ||
+	     (rc == FAIL && a->answer->failure && strcmp(a->answer->failure, "recipient") == 0))) {
+		struct hop_question q = question_of(a);
+		next_hop_keep(a->hop, &q, host, connection, rc == OK);
+	} else {
+		smtp_close(connection);
+	}
 	return rc;
 }
 
@@ -310,22 +348,30 @@ static enum rc ask_hosts(struct asking *a)
 
 /* ---- The door ------------------------------------------------------------------------------------------------------------ */
 
-static struct slice choose_sender(struct asking *a, bool sender)
+static enum rc choose_sender(struct asking *a, bool sender)
 {
 	const struct callout_options *o = a->options;
 	const struct conf_main *main_options = conf_main(a->sc->conf);
-	struct slice postmaster;
 
-	if (o->mailfrom.ptr)
-		return o->mailfrom;
-	if (!sender && o->use_sender)
-		return scope_sender(a->sc);
-	if (!sender && o->use_postmaster) {
-		postmaster = arena_printf(a->sc->task->arena, "postmaster@%.*s",
-					  SLICE_ARG(main_options->qualify_domain));
-		return postmaster.ptr ? postmaster : SLICE_EMPTY;
+	a->from = SLICE_EMPTY;
+	if (o->mailfrom.ptr) {
+		a->from = o->mailfrom;
+	} else if (!sender && o->use_tptsender && a->sc->message) {
+		enum rc rc = delivery_return_path(a->sc, &a->s->transport, &a->from, a->err);
+
+		/* The rules for senders are applied when the header is there; the result is known now. */
+		if (rc == OK && a->from.len && slice_eq(a->from, a->sc->message->sender))
+			rc = rewrite_address(a->sc, rewrite_rules(a->sc->conf), REWRITE_ENV_FROM, a->from,
+					     &a->from, a->err);
+		return rc;
+	} else if (!sender && o->use_sender) {
+		a->from = scope_sender(a->sc);
+	} else if (!sender && o->use_postmaster) {
+		a->from = arena_printf(a->sc->task->arena, "postmaster@%.*s",
+				       SLICE_ARG(main_options->qualify_domain));
+		return a->from.ptr ? OK : err_memory(a->err);
 	}
-	return SLICE_EMPTY;
+	return OK;
 }
 
 static enum rc ask(struct asking *a)
@@ -336,6 +382,18 @@ static enum rc ask(struct asking *a)
 	rc = from_memory(a);
 	if (rc != DEFER)
 		return rc;
+	if (a->hop) {
+		struct hop_question q = question_of(a);
+		bool asked;
+
+		rc = next_hop_ask(a->hop, &q, &asked);
+		if (rc == FAIL)
+			a->answer->failure = "recipient";
+		if (asked && (rc == OK || rc == FAIL))
+			address_learn(a, rc == OK);
+		if (asked || rc == CANCELLED)
+			return rc;
+	}
 	rc = ask_hosts(a);
 	domain_write(a);
 	return rc;
@@ -354,6 +412,7 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 			   .reply = &answer_ret->reply,
 			   .err = err};
 	uint64_t until = sc->task->until;
+	int saved_mode = sc->verify_mode;
 	enum rc rc;
 
 	*answer_ret = (struct callout_answer){.reply = {.text = SLICE_EMPTY, .command = SLICE_EMPTY}};
@@ -363,7 +422,21 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 	if (!path_is_safe(address->full))
 		return err_set(err, FAIL, "the address cannot be sent over SMTP");
 	a.s = (const struct smtp_transport *)address->transport;
-	a.from = choose_sender(&a, sender);
+	sc->transport = address->transport;
+	sc->address = address;
+	rc = choose_sender(&a, sender);
+	sc->transport = saved_transport;
+	sc->address = saved_address;
+	if (rc != OK)
+		return rc;
+	if (options->keep && !sender && sc->message && saved_address) {
+		a.hop = next_hop_of(sc->message);
+		a.recipient = saved_address->full;
+		address->dsn_flags = saved_address->dsn_flags;
+		address->orcpt = saved_address->orcpt;
+		if (a.hop && options->hold)
+			a.hop->hold = true;
+	}
 	a.key = a.from.len ? arena_printf(sc->task->arena, "%.*s/<%.*s>", SLICE_ARG(address->full),
 					  SLICE_ARG(a.from))
 			   : address->full;
@@ -371,6 +444,7 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 		return err_memory(err);
 	sc->transport = address->transport;
 	sc->address = address;
+	sc->verify_mode = sender ? VERIFY_SENDER : VERIFY_RECIPIENT;
 	/* Hosts that all let their time pass are not to keep the client waiting for their sum. */
 	sc->task->until = task_until(
 	    sc->task,
@@ -380,6 +454,7 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 	sc->transport = saved_transport;
 	sc->host = saved_host;
 	sc->address = saved_address;
+	sc->verify_mode = saved_mode;
 	if (sc->task->cancelled)
 		return CANCELLED;
 	answer_ret->accepted = rc == OK;

@@ -93,9 +93,9 @@ static void add_text(struct str *out, struct slice text, bool crlf)
 
 static void add_line(struct str *out, struct slice text, bool crlf)
 {
-	add_text(out, text, crlf);
-	if (text.len && text.ptr[text.len - 1] != '\n')
-		str_addz(out, crlf ? "\r\n" : "\n");
+	add_text(out, text, crlf); /* which ends the last line too, where it gives line ends */
+	if (!crlf && text.len && text.ptr[text.len - 1] != '\n')
+		str_addc(out, '\n');
 }
 
 /* "Envelope-to:": the recipients that this delivery began as, each once. */

@@ -361,6 +361,21 @@ static enum rc sign_all(struct signing *g, struct smtp_transaction *t, struct st
 	return rc;
 }
 
+static bool expands_to_something(struct scope *sc, const struct expansion *option)
+{
+	struct err err = err_make(sc->task->arena);
+	struct slice text;
+	enum rc rc = expand_option(sc, option, &text, &err);
+
+	return rc == OK ? slice_trim(text).len > 0 : !(rc == FAIL && err.forced);
+}
+
+bool smtp_signs(struct scope *sc, const struct smtp_transport *s)
+{
+	return (s->dkim_domain && expands_to_something(sc, s->dkim_domain)) ||
+	       (s->arc_sign && expands_to_something(sc, s->arc_sign));
+}
+
 enum rc smtp_sign(struct scope *sc, const struct smtp_transport *s, struct smtp_transaction *t,
 		  struct err *err)
 {

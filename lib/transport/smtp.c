@@ -64,9 +64,9 @@ static void host_failed(struct relay *relay, const struct host_item *host, enum 
 }
 
 /* Facts outlive the connection in the outcome. A text for which there is no memory is missing from the log. */
-static void note_tls(struct relay *relay, struct delivery_outcome *outcome, const struct tls_facts *facts)
+static void note_tls(struct scope *sc, struct delivery_outcome *outcome, const struct tls_facts *facts)
 {
-	struct arena *arena = relay->sc->task->arena;
+	struct arena *arena = sc->task->arena;
 
 	if (!facts)
 		return;
@@ -81,18 +81,19 @@ static void note_tls(struct relay *relay, struct delivery_outcome *outcome, cons
 	outcome->tls_ocsp = facts->ocsp;
 }
 
-static void note_facts(struct relay *relay, struct delivery_outcome *outcome,
-		       const struct smtp_connection *connection, const struct smtp_transaction *t)
+void smtp_note_facts(struct scope *sc, struct delivery_outcome *outcome,
+		     const struct smtp_connection *connection, const struct smtp_transaction *t)
 {
 	outcome->local = *smtp_local_address(connection);
 	outcome->dsn_aware = smtp_extensions(connection) & SMTP_EXT_DSN;
 	outcome->pipelining = t->used_pipelining;
 	outcome->chunking = t->used_chunking;
-	outcome->continued = smtp_was_reused(connection);
+	/* One that a callout has opened for this message is none that served another. */
+	outcome->continued = smtp_was_reused(connection) && smtp_message_count(connection) > 1;
 	outcome->size = t->sent;
-	outcome->authenticator = arena_copy(relay->sc->task->arena, smtp_authenticator(connection));
-	outcome->authenticated_id = arena_copy(relay->sc->task->arena, smtp_authenticated_id(connection));
-	note_tls(relay, outcome, smtp_tls_facts(connection));
+	outcome->authenticator = arena_copy(sc->task->arena, smtp_authenticator(connection));
+	outcome->authenticated_id = arena_copy(sc->task->arena, smtp_authenticated_id(connection));
+	note_tls(sc, outcome, smtp_tls_facts(connection));
 }
 
 /* Takes the first count of those left; what got a final answer is dropped from the list. */
@@ -106,7 +107,7 @@ static void settle(struct relay *relay, const struct host_item *host,
 
 		smtp_set_outcome(relay->sc, outcome, t->recipients[i].rc, &t->recipients[i].reply, host,
 				 relay->err);
-		note_facts(relay, outcome, connection, t);
+		smtp_note_facts(relay->sc, outcome, connection, t);
 	}
 	for (unsigned i = 0; i < relay->left_count; i++) {
 		if (i < count && t->recipients[i].rc != DEFER)

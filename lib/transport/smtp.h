@@ -86,6 +86,16 @@ NODISCARD enum rc smtp_fill_transaction(struct scope *sc, const struct transport
  * be signed or signing failed where that is allowed (and told in the log); DEFER: not without a signature. Parks. */
 NODISCARD enum rc smtp_sign(struct scope *sc, const struct smtp_transport *s, struct smtp_transaction *t,
 			    struct err *err);
+/* " AUTH=... RET=... ENVID=..." of MAIL, and " NOTIFY=... ORCPT=..." of RCPT, as far as the server knows them. */
+NODISCARD enum rc smtp_mail_parameters(struct scope *sc, const struct transport *transport,
+				       unsigned extensions, struct slice *ret, struct err *err);
+struct slice smtp_rcpt_parameters(struct arena *arena, const struct transport *transport,
+				  const struct address *address, unsigned extensions);
+/* Would this message be signed (dkim_..., arc_sign) when it leaves? An option that cannot be expanded says yes. Parks. */
+bool smtp_signs(struct scope *sc, const struct smtp_transport *s);
+/* The facts of the connection, for the log. */
+void smtp_note_facts(struct scope *sc, struct delivery_outcome *outcome,
+		     const struct smtp_connection *connection, const struct smtp_transaction *t);
 /* What a reply (or its absence) means for one address. */
 void smtp_set_outcome(struct scope *sc, struct delivery_outcome *outcome, enum rc rc,
 		      const struct smtp_reply *reply, const struct host_item *host, const struct err *err);

@@ -44,8 +44,8 @@ static void add_dsn(struct str *out, const struct address *address)
 	}
 }
 
-static struct slice rcpt_parameters(struct arena *arena, const struct transport *transport,
-				    const struct address *address, unsigned extensions)
+struct slice smtp_rcpt_parameters(struct arena *arena, const struct transport *transport,
+				  const struct address *address, unsigned extensions)
 {
 	struct str out = str_make(arena);
 	struct slice s;
@@ -90,8 +90,8 @@ static enum rc add_auth(struct scope *sc, const struct transport *transport, uns
 	return OK;
 }
 
-static enum rc mail_parameters(struct scope *sc, const struct transport *transport, unsigned extensions,
-			       struct slice *ret, struct err *err)
+enum rc smtp_mail_parameters(struct scope *sc, const struct transport *transport, unsigned extensions,
+			     struct slice *ret, struct err *err)
 {
 	const struct message *message = sc->message;
 	struct str out = str_make(sc->task->arena);
@@ -153,7 +153,8 @@ static enum rc fill_recipients(struct scope *sc, const struct transport *transpo
 	t->recipient_count = count;
 	for (unsigned i = 0; i < count; i++) {
 		t->recipients[i].address = rcpt_address(arena, transport, addresses[i]);
-		t->recipients[i].parameters = rcpt_parameters(arena, transport, addresses[i], extensions);
+		t->recipients[i].parameters =
+		    smtp_rcpt_parameters(arena, transport, addresses[i], extensions);
 		t->recipients[i].user = addresses[i];
 	}
 	return OK;
@@ -180,7 +181,7 @@ enum rc smtp_fill_transaction(struct scope *sc, const struct transport *transpor
 	if (rc == OK)
 		rc = fill_recipients(sc, transport, addresses, count, extensions, t, err);
 	if (rc == OK)
-		rc = mail_parameters(sc, transport, extensions, &t->mail_parameters, err);
+		rc = smtp_mail_parameters(sc, transport, extensions, &t->mail_parameters, err);
 	if (rc == OK)
 		rc = wants_downconvert(sc, transport, extensions, &convert, err);
 	if (rc != OK)

@@ -153,6 +153,9 @@ bool dscp_parse(struct slice text, unsigned *tos_ret);
 struct callout_options {
 	int64_t timeout_s, connect_timeout_s, maxwait_s;
 	bool defer_ok, fullpostmaster, postmaster, random, no_cache, use_sender, use_postmaster;
+	bool use_tptsender; /* MAIL names whom the delivery would name: errors_to and return_path count */
+	bool hold;          /* the connection stays, for the next recipient and for the delivery */
+	bool keep;          /* hold is possible here, or cutthrough delivery wants it: set by the caller */
 	struct slice mailfrom, postmaster_mailfrom;
 };
 /* What was heard. failure: which question was refused: "mail" (the connection, HELO or MAIL), "recipient", "postmaster"; or,
@@ -166,6 +169,36 @@ struct callout_answer {
 NODISCARD enum rc callout(struct scope *sc, struct address *address, bool sender,
 			  const struct callout_options *options, struct callout_answer *answer_ret,
 			  struct err *err);
+
+/* ---- A next hop that is told while the client still talks to us (next_hop.c, cutthrough.c) ------------------------
+ *
+ * A recipient callout may leave its connection open ("hold"), with MAIL and RCPT said; it then belongs to the message that is
+ * being received (message->next_hop), serves the callouts for further recipients, and goes to the pool when the message is
+ * accepted. With control = cutthrough_delivery the text follows over it as it comes in. Whatever goes wrong with that, the
+ * message takes the ordinary way: it is ours until the next hop has answered the final dot. */
+
+/* control = cutthrough_delivery, in the ACL of the first recipient; pass: what the next hop defers is not queued. */
+void cutthrough_want(struct message *message, bool pass);
+bool cutthrough_wanted(const struct message *message);
+bool cutthrough_passes_deferrals(const struct message *message);
+/* The ordinary way after all. Does not park. */
+void cutthrough_cancel(struct message *message);
+/* The RCPT ACL is through, and did or did not accept this recipient (sc->address, in the envelope as that). If cutthrough
+ * delivery is wanted and no callout has told the next hop of it, that is done now. OK: go on. FAIL: the recipient is to be
+ * refused, and DEFER: put off; *answer_ret as callout()'s. Parks. */
+NODISCARD enum rc cutthrough_recipient(struct scope *sc, bool accepted, struct callout_answer *answer_ret,
+				       struct err *err);
+/* Has the next hop accepted all recipients of the message? */
+bool cutthrough_ready(const struct message *message);
+/* The header is complete: DATA and the header as the delivery sends it. Not OK: cancelled. Parks. */
+NODISCARD enum rc cutthrough_begin(struct scope *sc, struct err *err);
+/* The pieces of the body, in order; used up. Not OK: cancelled. Parks. */
+NODISCARD enum rc cutthrough_body(struct scope *sc, struct slice *pieces, unsigned count, struct err *err);
+/* All was sent, and the message is good: the final dot. OK: delivered, FAIL: refused, DEFER: put off or not known; in
+ * delivery_ret all outcomes say so, and the next hop's reply stands in reply_text. Parks. */
+NODISCARD enum rc cutthrough_end(struct scope *sc, struct delivery *delivery_ret, struct err *err);
+/* The message is over, or accepted: then a connection that was held is left to the delivery. Does not park. */
+void next_hop_done(struct message *message, bool accepted);
 
 /* verify = recipient/quota: is there room in the mailbox that the address was routed to, for the message as large as the
  * client said, or for any? Only an appendfile transport can tell; others: OK. FAIL: over quota. DEFER: it could not be
