@@ -6,6 +6,7 @@
 
 /* Addresses told in one report, and failures listed in one X-Failed-Recipients line. */
 #define FAILED_LINE_MAX 50
+#define REASON_LINE 45 /* bytes of a reason that stand on one line in any case */
 
 enum report_kind { REPORT_FAILURE, REPORT_DELAY };
 struct report {
@@ -26,6 +27,12 @@ static struct slice original_of(const struct address *address)
 	while (address->parent)
 		address = address->parent;
 	return address->recipient ? address->recipient->original : address->full;
+}
+
+/* An address as its sender may see it: not the file or command that a redirection led to. */
+static struct slice shown_of(const struct address *address)
+{
+	return address->pipe.len || address->file.len ? original_of(address) : address->full;
 }
 
 static uint8_t dsn_flags_of(const struct address *address)
@@ -118,7 +125,7 @@ static void write_headers(struct report *r, struct message *m)
 				listed = 0;
 			}
 			str_addz(&line, listed++ ? ",\n  " : "X-Failed-Recipients: ");
-			str_add(&line, original_of(r->addresses[i]));
+			str_add(&line, shown_of(r->addresses[i]));
 		}
 		if (line.len)
 			add_header(m, &line);
@@ -155,12 +162,39 @@ static void add_indented(struct str *text, struct slice what, const char *indent
 	}
 }
 
+/* The same, where a long line goes on below its next ": ": what went wrong, and then what was said. */
+static void add_reason(struct str *text, struct slice what, const char *indent)
+{
+	struct slice rest = what, line;
+
+	while (slice_split(&rest, '\n', &line)) {
+		ptrdiff_t colon;
+
+		while (line.len > REASON_LINE &&
+		       (colon = slice_search(slice_from(line, REASON_LINE), SLICE(": "))) >= 0) {
+			colon += REASON_LINE;
+			add_indented(text, slice_sub(line, 0, (size_t)colon + 1), indent);
+			line = slice_from(line, (size_t)colon + 2);
+		}
+		add_indented(text, line, indent);
+	}
+}
+
+/* What the sender may know of it: what was meant for senders, or said by another host. Paths, commands and system errors
+ * of this host stay in its log. */
 static struct slice reason_text(struct attempt *a, const struct fate *fate)
 {
-	struct slice text = fate_text(fate->address);
+	const struct transport *transport = fate->address->transport;
+	const struct delivery_outcome *o = &fate->outcome;
+	struct slice text = o->user_message;
 
+	if (!text.len && transport && transport->is_local)
+		text = SLICE("local delivery failed");
+	else if (!text.len && (o->rc == FAIL || transport))
+		text = fate_text(fate->address);
 	if (fate->timed_out)
-		text = arena_printf(&a->arena, "%.*s: retry timeout exceeded", SLICE_ARG(text));
+		text = arena_printf(&a->arena, "%.*s%sretry timeout exceeded", SLICE_ARG(text),
+				    text.len ? ": " : "");
 	return text.ptr ? text : SLICE("retry timeout exceeded");
 }
 
@@ -172,9 +206,10 @@ static void write_addresses(struct report *r)
 
 		str_addz(&r->text, "  ");
 		if (fate->hidden) {
-			str_addz(&r->text, "(generated from ");
+			str_addz(&r->text, "an undisclosed address\n    (generated from ");
 			str_add(&r->text, original_of(address));
 			str_addz(&r->text, ")\n");
+			continue; /* nor why */
 		} else {
 			str_add(&r->text, address->pipe.len   ? address->pipe
 					  : address->file.len ? address->file
@@ -195,29 +230,35 @@ static void write_addresses(struct report *r)
 		}
 		if (r->kind == REPORT_DELAY)
 			str_addz(&r->text, "    Delay reason: ");
-		add_indented(&r->text, reason_text(r->a, fate), r->kind == REPORT_DELAY ? "" : "    ");
+		add_reason(&r->text, reason_text(r->a, fate), r->kind == REPORT_DELAY ? "" : "    ");
 	}
 }
 
 /* What commands wrote before they failed, where the transport says that the sender may see it. */
 static void write_output(struct report *r)
 {
-	struct slice introduction;
-	bool introduced = !template_item(r->a, &r->template, 2, &introduction);
+	struct slice introduction = SLICE_EMPTY;
+	bool introduced = false;
+	unsigned count = 0;
 
+	for (unsigned i = 0; i < r->count; i++)
+		count += fate_of(r->addresses[i])->outcome.output.len > 0;
 	for (unsigned i = 0; i < r->count; i++) {
-		const struct delivery_outcome *o = &fate_of(r->addresses[i])->outcome;
-		struct slice said = o->output.len ? o->output : o->user_message;
+		struct slice said = fate_of(r->addresses[i])->outcome.output;
 
-		if (!said.len || slice_eq(said, o->message))
+		if (!said.len)
 			continue;
 		if (!introduced) {
 			str_addc(&r->text, '\n');
-			str_add(&r->text, introduction);
+			if (template_item(r->a, &r->template, 2, &introduction))
+				str_add(&r->text, introduction);
+			else
+				str_printf(&r->text,
+					   "The following text was generated during the delivery attempt%s:\n",
+					   count > 1 ? "s" : "");
 			introduced = true;
 		}
-		str_printf(&r->text, "\n------ output of the delivery to %.*s ------\n\n",
-			   SLICE_ARG(original_of(r->addresses[i])));
+		str_printf(&r->text, "\n------ %.*s ------\n\n", SLICE_ARG(shown_of(r->addresses[i])));
 		add_indented(&r->text, said, "");
 	}
 }
@@ -332,7 +373,7 @@ static void write_status(struct report *r)
 			str_printf(&r->text, "Original-Recipient: %.*s\n", SLICE_ARG(address->orcpt));
 		str_printf(&r->text, "Action: %s\nFinal-Recipient: rfc822;%.*s\nStatus: %s\n",
 			   r->kind == REPORT_FAILURE ? "failed" : "delayed",
-			   SLICE_ARG(fate_of(address)->hidden ? original_of(address) : address->full),
+			   SLICE_ARG(original_of(address)),
 			   r->kind == REPORT_FAILURE ? "5.0.0" : "4.0.0");
 		if (o->host.name.len) {
 			str_printf(&r->text, "Remote-MTA: dns; %.*s\n", SLICE_ARG(o->host.name));
@@ -390,7 +431,6 @@ static void write_original(struct report *r)
 			return;
 		r->text.len += (uint32_t)crlf_to_lf(&cr, piece, r->text.ptr + r->text.len);
 	}
-	str_addc(&r->text, '\n');
 }
 
 /* ---- The message ------------------------------------------------------------------------------------------------------ */

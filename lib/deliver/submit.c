@@ -31,6 +31,8 @@ enum rc submit_message(struct task *task, struct deliverer *d, struct message *m
 			return err_memory(err);
 		header_append(&m->headers, date);
 	}
+	if (m->client && !m->client->ident.len)
+		m->client->ident = m->client->login.len ? m->client->login : slice_of(d->login);
 	struct str by = str_make(&m->arena);
 	if (received_default(m, m->client, o, m->sender, false, &by) != OK)
 		return err_memory(err);

@@ -101,10 +101,12 @@ static bool special(struct slice *rest, struct redirect_item *item)
 		if (!slice_starts(*rest, words[i].word))
 			continue;
 		item->kind = words[i].kind;
-		end = slice_find(*rest, '\n');
+		/* The text of a failure or deferral is all that is left, however many lines. */
+		end = words[i].kind == REDIRECT_FAIL || words[i].kind == REDIRECT_DEFER ? -1
+											: slice_find(*rest, '\n');
 		item->text = slice_trim(slice_sub(*rest, words[i].word.len,
 						  end < 0 ? SIZE_MAX : (size_t)end - words[i].word.len));
-		*rest = skip_line(*rest);
+		*rest = end < 0 ? slice_from(*rest, rest->len) : skip_line(*rest);
 		return true;
 	}
 	return false;

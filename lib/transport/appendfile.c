@@ -454,6 +454,8 @@ static void appendfile_deliver(struct scope *sc, const struct transport *transpo
 		outcome_all(sc, delivery, rc == FAIL ? FAIL : DEFER, "%.*s", SLICE_ARG(err.text));
 	for (unsigned i = 0; i < delivery->count; i++) {
 		delivery->outcomes[i].os = rc == OK ? 0 : append.quota_exceeded ? SHOW_QUOTA : err.os;
+		if (rc != OK && append.quota_exceeded) /* its path is for the log */
+			delivery->outcomes[i].user_message = SLICE("mailbox is full");
 		delivery->outcomes[i].size = append.size;
 		delivery->outcomes[i].error = quota && rc != OK ? RETRY_ERROR_QUOTA : RETRY_ERROR_NONE;
 		delivery->outcomes[i].unread_s = unread_s;

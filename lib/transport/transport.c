@@ -213,6 +213,8 @@ static bool size_allowed(struct scope *sc, struct delivery *delivery)
 	if (limit <= 0 || size <= (uint64_t)limit)
 		return true;
 	outcome_all(sc, delivery, FAIL, "message is too big (transport limit = %lld)", (long long)limit);
+	for (unsigned i = 0; i < delivery->count; i++)
+		delivery->outcomes[i].user_message = delivery->outcomes[i].message;
 	return false;
 }
 

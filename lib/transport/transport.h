@@ -44,7 +44,7 @@ struct delivery {
 struct delivery_outcome {
 	enum rc rc;                /* OK delivered, FAIL bounces, DEFER is retried */
 	struct slice message;      /* why not; or the confirmation (C="...") when OK */
-	struct slice user_message; /* text that may go into the bounce beyond message */
+	struct slice user_message; /* what the sender may be told; empty: nothing but that it failed */
 	int os;               /* errno, or what the log shows in its place: below 0, as Exim numbers them */
 	int basic_errno_more; /* the reply's code */
 	enum {
