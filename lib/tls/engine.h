@@ -73,12 +73,17 @@ struct tls_shard {
 	struct waitq turn;
 	struct timer turn_timer;
 	uint64_t turn_round, turn_spent; /* ns in that round of the loop */
+	/* Sessions whose slots are not trimmed yet, the oldest first: most connections end sooner than that pays. */
+	struct link young;
+	struct timer young_timer;
 	unsigned turn_waiting;
 	struct tls_stats stats;
 };
 /* NULL: no memory. */
 struct tls_shard *tls_shard_here(struct shard *shard);
 
+/* The session is open, and its slot to be trimmed when it is still there a second later. */
+void library_opened(struct tls_session *session);
 /* Waits until this shard may spend time on another handshake. OK or CANCELLED, DEFER. Parks. */
 NODISCARD enum rc turn_begin(struct task *task, struct tls_shard *here, uint64_t *began_ret);
 void turn_end(struct tls_shard *here, uint64_t began);
@@ -109,6 +114,8 @@ struct tls_session {
 	bool turn;           /* it is this handshake's turn to compute, since: */
 	uint64_t turn_began;
 	struct slot *slot; /* where the library's objects are; NULL: anywhere */
+	struct link young; /* in the shard's list, if it has a slot, from opened on; alone: trimmed */
+	uint64_t opened;
 	struct task *task; /* whose call is under way; NULL: nothing may park */
 	enum { SESSION_HELLO, SESSION_HANDSHAKE, SESSION_OPEN, SESSION_OVER } state;
 	bool client;

@@ -187,6 +187,33 @@ static void turn_next(struct timer *timer)
 	(void)waitq_wake_one(&here->turn);
 }
 
+#define YOUNG_NS NS_PER_S
+
+static void trim_young(struct timer *timer)
+{
+	struct tls_shard *here = CONTAINER_OF(timer, struct tls_shard, young_timer);
+	uint64_t now = shard_now(here->shard);
+
+	LIST_EACH (l, &here->young) {
+		struct tls_session *t = LIST_ITEM(l, struct tls_session, young);
+
+		if (now - t->opened < (uint64_t)YOUNG_NS) {
+			timer_set(here->shard, timer, t->opened + YOUNG_NS);
+			return;
+		}
+		list_remove(&t->young);
+		slot_trim(t->slot);
+	}
+}
+
+void library_opened(struct tls_session *t)
+{
+	t->opened = shard_now(t->here->shard);
+	list_append(&t->here->young, &t->young);
+	if (!t->here->young_timer.place)
+		timer_set(t->here->shard, &t->here->young_timer, t->opened + YOUNG_NS);
+}
+
 struct tls_shard *tls_shard_here(struct shard *shard)
 {
 	struct tls_shard *here;
@@ -203,6 +230,8 @@ struct tls_shard *tls_shard_here(struct shard *shard)
 	list_init(&here->used);
 	waitq_init(&here->turn);
 	timer_init(&here->turn_timer, turn_next);
+	list_init(&here->young);
+	timer_init(&here->young_timer, trim_young);
 	shard_slot_set(shard, slot, here);
 	return here;
 }
@@ -267,6 +296,8 @@ void tls_done(struct shard *shard)
 	if (!here)
 		return;
 	shard_slot_set(shard, slot, NULL);
+	timer_cancel(shard, &here->turn_timer);
+	timer_cancel(shard, &here->young_timer);
 	contexts_done(here);
 	library_thread_done();
 	free(here);

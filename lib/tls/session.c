@@ -329,6 +329,7 @@ void tls_session_free(struct tls_session *t)
 		wolfSSL_free(t->ssl);
 		wolfSSL_ERR_clear_error();
 	}
+	list_remove(&t->young);
 	slot_free(t->slot);
 	context_unref(t->context);
 	early_free(t);
@@ -363,6 +364,7 @@ struct tls_session *tls_session_new(struct stream *stream)
 		return NULL;
 	t->stream = stream;
 	t->here = here;
+	list_init(&t->young);
 	arena_init_small(&t->arena, 256ul * 1024);
 	t->facts = (struct tls_facts){.version = SLICE_EMPTY,
 				      .cipher = SLICE_EMPTY,
@@ -578,7 +580,7 @@ void session_opened(struct tls_session *t)
 		early_free(t);
 	wolfSSL_FreeArrays(t->ssl);
 	if (t->slot)
-		slot_trim(t->slot);
+		library_opened(t);
 }
 
 static enum tls_progress step(struct task *task, struct tls_session *t, struct err *err)
