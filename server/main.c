@@ -234,6 +234,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	caller_self(&caller);
+	caller_name(&caller, conf);
 	caller_judge(&caller, conf, caller_owns_spool(&caller, spool_directory(conf)));
 	status = command(&cl, &caller, conf);
 	conf_unref(conf);

@@ -68,11 +68,6 @@ struct handed {
 };
 static struct handed handed; /* what this command read: one process, one message */
 
-static enum deliver_when when_of(const struct command_line *cl)
-{
-	return cl->when == WHEN_QUEUE ? DELIVER_QUEUE : DELIVER_NOW;
-}
-
 /* For the From: that is made where there is none: a trusted user who sends for another does not put his own name to it. */
 static struct slice full_name_of(const struct command_line *cl, const struct caller *caller)
 {
@@ -90,7 +85,9 @@ void told_of(const struct command_line *cl, const struct caller *caller, struct 
 {
 	uint16_t port;
 
-	*ret = (struct smtp_told){.dont_deliver = cl->dont_deliver, .queue_only = cl->when == WHEN_QUEUE};
+	*ret = (struct smtp_told){.dont_deliver = cl->dont_deliver, .queue_only = cl->when == WHEN_QUEUE,
+				  .queue_smtp = cl->queue_smtp,
+				  .deliver_now = cl->when == WHEN_BACKGROUND || cl->when == WHEN_FOREGROUND};
 	if (!caller->trusted && cl->mode != MODE_TEST_HOST && cl->mode != MODE_TEST_HOST_CALLOUT)
 		return;
 	if (cl->sender_host && address_port_parse(slice_of(cl->sender_host), &ret->host, &port))
@@ -134,7 +131,6 @@ static int submit_here(struct once *o)
 	    .gid = o->caller->gid,
 	    .trusted = o->caller->trusted,
 	    .told = &told,
-	    .when = when_of(cl),
 	};
 
 	told_of(cl, o->caller, &told);
@@ -165,9 +161,7 @@ static int submit_to_daemon(const struct command_line *cl, const struct caller *
 	told_of(cl, caller, &told);
 	words[n++] = SLICE("submit");
 	words[n++] = cl->extract ? SLICE("extract") : SLICE("given");
-	words[n++] = cl->when == WHEN_QUEUE        ? SLICE("queue")
-		     : cl->when == WHEN_FOREGROUND ? SLICE("wait")
-						   : SLICE("now");
+	words[n++] = cl->when == WHEN_FOREGROUND ? SLICE("wait") : SLICE("now");
 	words[n++] = cl->errors == ERRORS_PRINT ? SLICE("print") : SLICE("mail");
 	words[n++] = cl->sender ? SLICE("sender") : SLICE("login");
 	words[n++] = cl->sender ? slice_of(cl->sender) : SLICE_EMPTY;
@@ -256,7 +250,7 @@ int submit_command(const struct command_line *cl, const struct caller *caller, s
 			fprintf(stderr, "sluice: no recipients: give addresses, or -t\n");
 			return 1;
 		}
-		limit_reading(smtp_stdin_timeout(conf));
+		limit_reading(cl->receive_timeout_s ? cl->receive_timeout_s : smtp_stdin_timeout(conf));
 		if (!read_message(cl, &handed.text, &handed.len))
 			return 1;
 		limit_reading(0);

@@ -33,7 +33,8 @@ static const struct conf_group *const groups[] = {
     &route_conf_group,    &transport_conf_group,
     &acl_conf_group,      &smtp_conf_group,
     &smtp_tls_conf_group, &deliver_conf_group,
-    &mailauth_conf_group, NULL,
+    &mailauth_conf_group, &admin_conf_group,
+    NULL,
 };
 static const struct conf_section *const sections[] = {
     &acl_conf_section,

@@ -19,12 +19,15 @@ struct caller {
 	unsigned group_count;
 	bool trusted; /* may name senders, hosts, protocols */
 	bool admin;   /* may list and change the queue, see hidden values, start daemons */
-	char login[64], name[128],
+	bool unknown; /* to the password file */
+	char login[64], name[256],
 	    home[256]; /* of the password file; the uid in digits, "" and "/", when it is not there */
 };
 /* This process; the process at the other end. Neither trusted nor admin so far. false: the socket has no credentials. */
 void caller_self(struct caller *ret);
 bool caller_of_socket(int fd, struct caller *ret);
+/* login and name as the configuration wants them: gecos_pattern, gecos_name, unknown_login, unknown_username. */
+void caller_name(struct caller *caller, const struct conf *conf);
 /* trusted and admin, by the configuration: root, exim_user, trusted_users and _groups; exim_group, admin_groups. owner: the spool
  * is his own (a daemon that a user runs for himself). */
 void caller_judge(struct caller *caller, const struct conf *conf, bool owner);
@@ -61,6 +64,7 @@ struct admin_shard {
 	struct conf *conf; /* the present snapshot; replaced on reload by the shard itself */
 };
 struct admin;
+extern const struct conf_group admin_conf_group;
 
 /* In front of the reason, when a submission was refused and a report of that is on its way (-oee). */
 #define CONTROL_MAILED "mailed: "

@@ -1,6 +1,6 @@
 /* caller: who asks, and what he may do. The trusted may speak for others (senders, hosts); administrators may look into the
  * queue and change it. */
-#include "admin/admin.h"
+#include "inside.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -44,17 +44,74 @@ static void set_names(struct caller *caller)
 	char bytes[4096];
 
 	/* A look at a local file for a local user: where a directory server is asked for users, nscd stands in front of it. */
-	if (getpwuid_r(caller->uid, &pw, bytes, sizeof(bytes), &found) != 0 || !found) {
+	caller->unknown = getpwuid_r(caller->uid, &pw, bytes, sizeof(bytes), &found) != 0 || !found;
+	caller->name[0] = 0;
+	if (caller->unknown) {
 		snprintf(caller->login, sizeof(caller->login), "%u", caller->uid);
-		caller->name[0] = 0;
 		snprintf(caller->home, sizeof(caller->home), "/");
 		return;
 	}
 	snprintf(caller->login, sizeof(caller->login), "%s", found->pw_name);
 	snprintf(caller->home, sizeof(caller->home), "%s", found->pw_dir);
-	/* The full name ends at a comma; */
-	snprintf(caller->name, sizeof(caller->name), "%.*s", (int)strcspn(found->pw_gecos, ","),
-		 found->pw_gecos);
+	snprintf(caller->name, sizeof(caller->name), "%s", found->pw_gecos);
+}
+
+/* "&" in the field is the login with a capital. */
+static struct slice gecos_of(const struct caller *caller, struct arena *arena)
+{
+	struct str str = str_make(arena);
+
+	for (const char *c = caller->name; *c; c++)
+		if (*c != '&') {
+			str_addc(&str, *c);
+		} else if (caller->login[0]) {
+			str_addc(&str, ascii_upper(caller->login[0]));
+			str_addz(&str, caller->login + 1);
+		}
+	return str.failed ? SLICE_EMPTY : str_slice(&str);
+}
+
+static void put(char *field, size_t size, struct slice text)
+{
+	snprintf(field, size, "%.*s", SLICE_ARG(text));
+}
+
+void caller_name(struct caller *caller, const struct conf *conf)
+{
+	const struct admin_options *o = conf_group(conf, CONF_ADMIN);
+	struct arena arena;
+	struct task task;
+	struct scope sc;
+	struct client client = {.arena = NULL};
+	struct slice text;
+	struct err err;
+
+	arena_init(&arena, 1024 * 1024);
+	err = err_make(&arena);
+	task_init(&task, NULL, &arena, UNTIL_NEVER);
+	scope_init(&sc, &task, conf);
+	client.arena = &arena;
+	client_clear(&client);
+	client.uid = caller->uid;
+	client.gid = caller->gid;
+	client.login = client.ident = slice_of(caller->login);
+	sc.client = &client;
+	if (caller->unknown) {
+		if (o->unknown_login && expand(&sc, o->unknown_login, &text, &err) == OK && text.len) {
+			put(caller->login, sizeof(caller->login), text);
+			put(caller->name, sizeof(caller->name),
+			    o->unknown_username.ptr ? o->unknown_username : SLICE_EMPTY);
+		}
+	} else {
+		text = gecos_of(caller, &arena);
+		if (o->gecos && o->gecos_name &&
+		    regex_match(o->gecos, text, sc.numeric, ARRAY_COUNT(sc.numeric), &sc.numeric_count,
+				&err) == OK)
+			/* A name that cannot be made is left as it was. */
+			(void)(expand(&sc, o->gecos_name, &text, &err) == OK);
+		put(caller->name, sizeof(caller->name), text);
+	}
+	arena_done(&arena);
 }
 
 void caller_self(struct caller *ret)

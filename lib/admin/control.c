@@ -259,7 +259,10 @@ static bool read_told(const struct request *r, unsigned from, struct smtp_told *
 		if (!told_read(r->words[i++], &heard))
 			return false;
 	*next_ret = i + 1;
-	*told = (struct smtp_told){.dont_deliver = heard.dont_deliver, .queue_only = heard.queue_only};
+	*told = (struct smtp_told){.dont_deliver = heard.dont_deliver,
+				    .queue_only = heard.queue_only,
+				    .queue_smtp = heard.queue_smtp,
+				    .deliver_now = heard.deliver_now};
 	if (r->caller.trusted)
 		*told = heard;
 	return i < r->word_count;
@@ -280,24 +283,25 @@ static enum rc do_submit(struct request *r)
 	struct admin_shard *shard = &r->admin->shards[0];
 	struct err mailed = err_make(&r->arena);
 	struct message_id id;
+	bool queued = false;
 	unsigned at;
 	enum rc rc;
 
 	if (r->word_count < 8 || !read_told(r, 7, &told, &at))
 		return err_set(&r->err, FAIL, "malformed request");
 	s.extract_recipients = slice_eq(r->words[1], SLICE("extract"));
-	s.when = slice_eq(r->words[2], SLICE("queue")) ? DELIVER_QUEUE : DELIVER_NOW;
 	if (slice_eq(r->words[4], SLICE("sender")))
 		s.sender = slice_tainted(r->words[5]);
 	if (r->words[6].len)
 		s.full_name = slice_tainted(r->words[6]);
+	s.queued_ret = &queued;
 	s.recipients = r->words + at;
 	s.recipient_count = r->word_count - at;
 	rc = smtp_submit(&r->task, shard->smtp, &s, &id, &r->err);
 	if (rc == FAIL && slice_eq(r->words[3], SLICE("mail")) &&
 	    submission_report(&r->task, shard->smtp, shard->conf, &s, r->err.text, &mailed) == OK)
 		return err_set(&r->err, FAIL, "%s%.*s", CONTROL_MAILED, SLICE_ARG(r->err.text));
-	if (rc == OK && slice_eq(r->words[2], SLICE("wait")))
+	if (rc == OK && !queued && slice_eq(r->words[2], SLICE("wait")))
 		(void)(deliver_message(&r->task, shard->deliverer, &id, &mailed) ==
 		       OK); /* it may be gone already */
 	return rc;
@@ -478,6 +482,7 @@ static enum rc answer(struct request *r)
 	struct slice verb = r->words[0];
 
 	r->task.until = UNTIL_NEVER; /* as long as the client stays */
+	caller_name(&r->caller, r->admin->shards[0].conf);
 	caller_judge(&r->caller, r->admin->shards[0].conf, r->caller.uid == geteuid());
 	if (slice_eq(verb, SLICE("submit")))
 		return do_submit(r);

@@ -39,7 +39,6 @@ enum rc submission_report(struct task *task, struct smtp_server *server, const s
 	    .uid = refused->uid,
 	    .gid = refused->gid,
 	    .trusted = true,
-	    .when = refused->when,
 	};
 	struct message_id id;
 

@@ -23,6 +23,8 @@ static const struct {
 } flags[] = {
     {"suppress-fixups", offsetof(struct smtp_told, suppress_fixups)},
     {"queue-only", offsetof(struct smtp_told, queue_only)},
+    {"queue-smtp", offsetof(struct smtp_told, queue_smtp)},
+    {"deliver-now", offsetof(struct smtp_told, deliver_now)},
     {"dont-deliver", offsetof(struct smtp_told, dont_deliver)},
 };
 

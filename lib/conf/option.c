@@ -272,9 +272,10 @@ const char *conf_nearest(struct slice word, const char *const *names, size_t cou
 	const char *nearest = NULL;
 	unsigned best;
 
-	if (word.len == 0 || word.len > NEAREST_LEN_MAX)
+	/* Every word of two letters is near to some other. */
+	if (word.len < 3 || word.len > NEAREST_LEN_MAX)
 		return NULL;
-	best = word.len / 3 + 1; /* more than that is another word */
+	best = word.len < 8 ? 1 : word.len < 13 ? 2 : 3; /* more than that is another word */
 	for (size_t i = 0; i < count; i++) {
 		struct slice name = slice_of(names[i]);
 		unsigned distance;

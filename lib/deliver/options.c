@@ -56,11 +56,33 @@ static const struct conf_option rows[] = {
     OPT_STRING(struct deliver_options, freeze_tell, NULL, "who is told when a message is frozen"),
 };
 
+static enum rc check(struct conf *conf, void *group, struct err *err)
+{
+	const struct deliver_options *o = group;
+	struct arena *arena = &conf->arena;
+	struct err why = err_make(arena);
+	struct address_parts parts;
+
+	if (!o->errors_reply_to.len)
+		return OK;
+	if (address_parse(arena, o->errors_reply_to, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL, &parts,
+			  &why) != OK)
+		return conf_error(err, conf_option_place(conf, "errors_reply_to"),
+				  "error in errors_reply_to (%.*s): %.*s", SLICE_ARG(o->errors_reply_to),
+				  SLICE_ARG(why.text));
+	if (!parts.domain.len)
+		return conf_error(err, conf_option_place(conf, "errors_reply_to"),
+				  "errors_reply_to (%.*s) does not contain a domain",
+				  SLICE_ARG(o->errors_reply_to));
+	return OK;
+}
+
 const struct conf_group deliver_conf_group = {
     .id = CONF_DELIVER,
     .size = sizeof(struct deliver_options),
     .options = rows,
     .option_count = ARRAY_COUNT(rows),
+    .check = check,
 };
 
 static enum rc get_bounce_limit(struct scope *sc, const struct variable *variable, struct slice *ret,

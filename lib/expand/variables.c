@@ -119,13 +119,14 @@ enum { PROCESS_PID, PROCESS_UID, PROCESS_GID, PROCESS_LOAD };
 static enum rc get_process(struct scope *sc, const struct variable *variable, struct slice *ret,
 			   struct err *err)
 {
+	const struct client *local = sc->client && sc->client->login.len ? sc->client : NULL;
 	double load[1];
 
 	switch (variable->arg) {
 	case PROCESS_UID:
-		return number(sc, (long long)getuid(), ret, err);
+		return number(sc, (long long)(local ? local->uid : getuid()), ret, err);
 	case PROCESS_GID:
-		return number(sc, (long long)getgid(), ret, err);
+		return number(sc, (long long)(local ? local->gid : getgid()), ret, err);
 	case PROCESS_LOAD:
 		return number(sc, getloadavg(load, 1) == 1 ? (long long)(load[0] * 1000) : -1, ret, err);
 	}

@@ -230,7 +230,6 @@ static struct transaction *transaction_begin(struct smtp_session *s, const struc
 	m->protocol = session_protocol(s, m);
 	m->dont_deliver = s->dont_deliver;
 	m->deliver_firsttime = true;
-	m->queue_only = s->options->queue_only || s->queue_only;
 	if (m->sender.ptr && m->dsn_envid.ptr && m->auth_sender.ptr)
 		return t;
 out:
@@ -280,8 +279,8 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 	    !mail_auth(s, parameters.auth, &parameters.auth))
 		return;
 	s->transaction = transaction_begin(s, &sender, &parameters);
-	if (s->transaction && s->options->queue_only_file.ptr && !s->transaction->message->queue_only &&
-	    queue_only_file_there(&s->task, s->conf, &s->transaction->message->queue_only) == CANCELLED) {
+	if (s->transaction && queue_only_now(s, &s->transaction->message->queue_only,
+					     &s->transaction->message->queue_smtp) == CANCELLED) {
 		transaction_end(s);
 		s->over = true;
 		return;

@@ -527,7 +527,7 @@ void message_finish(struct smtp_session *s, struct receive *r)
 		m->frozen = true;
 		m->frozen_since = m->received / NS_PER_S;
 	}
-	m->queue_smtp = t->controls & ACL_CONTROL_QUEUE_FIRST_PASS;
+	m->queue_smtp |= t->controls & ACL_CONTROL_QUEUE_FIRST_PASS;
 	if (s->dry_run) {
 		reply_accepted(s, m, user_text);
 		return;

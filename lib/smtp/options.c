@@ -39,6 +39,15 @@ static const struct conf_option rows[] = {
     OPT_BOOL(struct smtp_options, local_sender_retain, "no", "a local user's Sender: stays"),
     OPT_STRING(struct smtp_options, local_from_prefix, NULL, "what may stand in front of the login in From:"),
     OPT_STRING(struct smtp_options, local_from_suffix, NULL, "what may stand behind the login in From:"),
+    OPT_HOSTS(struct smtp_options, ignore_fromline_hosts, NULL,
+	      "hosts whose messages may begin with a \"From \" line"),
+    OPT_BOOL(struct smtp_options, ignore_fromline_local, "no", "the same for local programs that speak SMTP"),
+    OPT_STRING(struct smtp_options, uucp_from_pattern,
+	       "^From\\s+(\\S+)\\s+(?:[a-zA-Z]{3},?\\s+)?(?:[a-zA-Z]{3}\\s+\\d?\\d|"
+	       "\\d?\\d\\s+[a-zA-Z]{3}\\s+\\d\\d(?:\\d\\d)?)\\s+\\d\\d?:\\d\\d?",
+	       "what such a line is"),
+    OPT_EXPAND(struct smtp_options, uucp_from_sender, "$1", "whom it names"),
+    OPT_BOOL(struct smtp_options, queue_only_override, "yes", "-odb and its kin count more than queue_only"),
     OPT_ADDRESSES(struct smtp_options, untrusted_set_sender, NULL, "senders that any local user may give"),
     OPT_BOOL(struct smtp_options, extract_addresses_remove_arguments, "yes",
 	     "-t: addresses that are given are left out"),
@@ -124,7 +133,15 @@ static const struct conf_option rows[] = {
 static enum rc check(struct conf *conf, void *group, struct err *err)
 {
 	struct smtp_options *o = group;
+	struct err why = err_make(&conf->arena);
 
+	if (o->uucp_from_pattern.len &&
+	    regex_compile(&conf->arena, o->uucp_from_pattern, 0, &o->from_line, &why) != OK)
+		return conf_error(err, conf_option_place(conf, "uucp_from_pattern"), "uucp_from_pattern: %.*s",
+				  SLICE_ARG(why.text));
+	if (o->local_sender_retain && o->local_from_check)
+		return conf_error(err, conf_option_place(conf, "local_sender_retain"),
+				  "both local_from_check and local_sender_retain are set; this combination is not allowed");
 	if (slice_eq(o->smtp_bare_newline, SLICE("space")))
 		o->bare_newline = BARE_SPACE;
 	else if (slice_eq(o->smtp_bare_newline, SLICE("reject")))

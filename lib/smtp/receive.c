@@ -26,6 +26,8 @@ struct receive *receive_new(struct smtp_session *s)
 	r->in_header = true;
 	r->size_max = s->size_max;
 	r->task = &s->task;
+	r->options = s->options;
+	r->from_line = from_line_expected(s);
 	r->dkim = !s->batch && !(s->transaction->controls & ACL_CONTROL_DKIM_OFF);
 	return r;
 }
@@ -72,11 +74,14 @@ static void keep(struct receive *r, struct buf *buf, const char *ptr, size_t len
 static void header_done(struct receive *r)
 {
 	struct message *m = r->message;
-	struct slice bytes = str_slice(&r->header), rest;
+	struct slice bytes = str_slice(&r->header), rest, numbers[4];
 	struct err err = err_make(&m->arena);
 	uint32_t used = 0;
+	unsigned count;
 
 	r->in_header = false;
+	if (r->from_line && bytes.ptr)
+		(void)from_line_take(r->options, &bytes, numbers, ARRAY_COUNT(numbers), &count);
 	if (r->trouble)
 		return;
 	if (!bytes.ptr || header_block_parse(&m->arena, bytes, &m->headers, &used, &err) == DEFER) {

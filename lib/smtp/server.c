@@ -183,6 +183,8 @@ void client_tell(struct smtp_session *s, const struct smtp_told *told)
 	s->suppress_fixups |= told->suppress_fixups;
 	s->dont_deliver |= told->dont_deliver;
 	s->queue_only |= told->queue_only;
+	s->queue_smtp |= told->queue_smtp;
+	s->deliver_now |= told->deliver_now;
 	if (told->host.family) {
 		s->local = false;
 		c->ip = told->host;
@@ -224,7 +226,7 @@ enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct s
 	s->client.gid = stdio->gid;
 	s->client.connected = shard_wall(server->shard);
 	client_tell(s, stdio->told);
-	if (stdio->dry_run)
+	if (stdio->dry_run || (stdio->told && stdio->told->host.family))
 		s->sync_off = true; /* a person or a script types */
 	session_wake(s);
 	rc = waitq_wait(task, &s->ended);

@@ -50,6 +50,11 @@ struct smtp_options {
 	const struct expansion *message_id_header_text, *message_id_header_domain;
 	const struct match_list *untrusted_set_sender;
 	struct slice local_from_prefix, local_from_suffix;
+	const struct match_list *ignore_fromline_hosts;
+	bool ignore_fromline_local, queue_only_override;
+	struct slice uucp_from_pattern;
+	const struct expansion *uucp_from_sender;
+	const struct regex *from_line; /* derived: uucp_from_pattern */
 	bool queue_only, return_path_remove, envelope_to_remove, delivery_date_remove, local_from_check,
 	    local_sender_retain;
 	bool extract_addresses_remove_arguments;
@@ -152,7 +157,8 @@ struct smtp_session {
 	bool helo_counts, rset_counts, auth_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok,
 	    sync_off, multiline_off, drain_told;
 	bool load_latched; /* a message was queued because of the load: so are all after it */
-	bool suppress_fixups, dont_deliver, queue_only; /* a trusted user's -G and -N */
+	bool suppress_fixups, dont_deliver; /* a trusted user's -G and -N */
+	bool queue_only, queue_smtp, deliver_now; /* -odq, -odqs; -odb and its kin */
 	bool auth_unadvertised;                         /* control = allow_auth_unadvertised */
 	bool delay_flush_off, callout_flush_off;        /* no_delay_flush, no_callout_flush */
 	bool authentication_failed;
@@ -245,13 +251,24 @@ NODISCARD bool rate_slope_parse(struct slice text, struct rate_slope *ret);
 /* Waits if this command is one too many for a host of smtp_ratelimit_hosts. Parks. false: the session is over. */
 bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uint32_t count, float *delay_ms,
 		     const char *verb);
-/* Is one of the files of queue_only_file there? Parks. OK or CANCELLED. */
-NODISCARD enum rc queue_only_file_there(struct task *task, struct conf *conf, bool *there_ret);
+/* queue_only, queue_only_file and what the command line said instead, if queue_only_override lets it. *queue_smtp_ret: only what
+ * would leave by SMTP waits. Parks. OK or CANCELLED. */
+NODISCARD enum rc queue_only_now(struct smtp_session *s, bool *queue_ret, bool *queue_smtp_ret);
 /* queue_only_load and its latch. */
 bool load_queues(struct smtp_session *s);
 /* check_log_space, check_log_inodes; looks once a second. */
 bool log_has_room(struct smtp_server *server, const struct smtp_options *o);
 void backlog_monitor(struct smtp_server *server, const struct smtp_options *o);
+
+/* from_line.c: may a message of this session begin with a line that is to be overlooked? Parks. */
+bool from_line_expected(struct smtp_session *s);
+/* Takes such a line off the front; the parts of the pattern are in numbers. */
+bool from_line_take(const struct smtp_options *o, struct slice *text, struct slice *numbers,
+		    unsigned numbers_max, unsigned *count_ret);
+/* The same, and who sends: *sender_ret stays as it is where the line names no address. Parks. FAIL: there is none; DEFER:
+ * uucp_from_sender cannot be expanded. The line is taken off even so. */
+NODISCARD enum rc from_line_sender(struct scope *sc, const struct smtp_options *o, struct slice *text,
+				   struct slice *sender_ret, struct err *err);
 
 /* greet.c: from the connection to the banner. */
 void session_greet(struct smtp_session *s);

@@ -46,6 +46,8 @@ struct smtp_told {
 	bool suppress_fixups; /* -G */
 	bool dont_deliver;    /* -N: anyone may, it is his message */
 	bool queue_only;      /* -odq: likewise */
+	bool queue_smtp;      /* -odqs */
+	bool deliver_now;     /* -odb, -odf, -odi */
 };
 
 /* One session on a pair of descriptors: -bs, inetd, -bh. Parks until it is over. */
@@ -80,7 +82,7 @@ struct smtp_submission {
 	uint32_t uid, gid;
 	bool trusted;
 	const struct smtp_told *told; /* NULL: nothing */
-	enum deliver_when when;
+	bool *queued_ret;             /* it waits for a queue run; may be NULL */
 };
 /* Runs the not_smtp ACLs, fixes the envelope and header up, commits. Parks. FAIL: refused, err says why. */
 NODISCARD enum rc smtp_submit(struct task *task, struct smtp_server *server,

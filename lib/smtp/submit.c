@@ -186,21 +186,24 @@ static enum rc set_recipients(struct submit *w)
 
 /* ---- The text --------------------------------------------------------------------------------------------------- */
 
-/* "From user@host Fri Jan  5 12:35 GMT 1996" in front of all: an envelope sender in the way of UUCP. A trusted user's
- * counts, unless he has said otherwise. */
-static void take_from_line(struct submit *w, struct slice *sender_ret)
+/* "From user@host Fri Jan  5 12:35 GMT 1996" in front of all: an envelope sender in the way of UUCP, unless the command has
+ * named another. */
+static enum rc take_from_line(struct submit *w, struct smtp_submission *with_sender)
 {
-	struct slice line = w->text, rest, word;
-	ptrdiff_t end = slice_find(line, '\n');
+	struct slice sender = {NULL, 0, 0};
+	enum rc rc = from_line_sender(session_scope(w->s), w->s->options, &w->text, &sender, w->err);
 
-	if (end < 0 || !slice_starts(line, SLICE("From ")))
-		return;
-	line = rest = slice_sub(line, 5, (size_t)end - 5);
-	if (!slice_word(&rest, &word) || slice_find(rest, ':') < 0)
-		return;
-	w->text = slice_from(w->text, (size_t)end + 1);
-	if (w->in->trusted && !w->in->sender.ptr)
-		*sender_ret = slice_tainted(word);
+	if (rc == DEFER) {
+		log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &w->m->id, "%.*s",
+			   SLICE_ARG(w->err->text));
+		return OK;
+	}
+	if (rc != OK || !sender.ptr || w->in->sender.ptr)
+		return rc == CANCELLED ? rc : OK;
+	with_sender->sender = arena_copy(&w->m->arena, slice_tainted(sender));
+	if (w->in->trusted)
+		with_sender->full_name = SLICE_EMPTY;
+	return with_sender->sender.ptr ? OK : err_memory(w->err);
 }
 
 static enum rc take_header(struct submit *w)
@@ -325,20 +328,21 @@ static enum rc judge(struct submit *w, bool *discard_ret)
 static enum rc keep(struct submit *w, struct message_id *id_ret)
 {
 	bool first_pass = w->t->controls & ACL_CONTROL_QUEUE_FIRST_PASS;
-	bool queue = w->in->when == DELIVER_QUEUE || w->s->options->queue_only ||
-		     (w->t->controls & ACL_CONTROL_QUEUE && !first_pass);
+	bool queue;
 	enum rc rc;
 
-	if (!queue && w->s->options->queue_only_file.ptr &&
-	    queue_only_file_there(&w->s->task, w->s->conf, &queue) == CANCELLED)
+	if (queue_only_now(w->s, &w->m->queue_only, &w->m->queue_smtp) == CANCELLED)
 		return CANCELLED;
+	queue = w->m->queue_only || (w->t->controls & ACL_CONTROL_QUEUE && !first_pass);
+	if (w->in->queued_ret)
+		*w->in->queued_ret = queue;
 	if (!log_healthy(w->server->shard))
 		return err_set(w->err, DEFER, "the main log cannot be written");
 	if (w->t->controls & ACL_CONTROL_FREEZE) {
 		w->m->frozen = true;
 		w->m->frozen_since = w->m->received / NS_PER_S;
 	}
-	w->m->queue_smtp = first_pass;
+	w->m->queue_smtp |= first_pass;
 	/* The facts go with the message. */
 	w->m->client = client_copy(&w->m->arena, &w->s->client);
 	if (!w->m->client)
@@ -378,7 +382,11 @@ static enum rc submit(struct submit *w, struct message_id *id_ret)
 	enum rc rc;
 
 	w->text = w->in->text;
-	take_from_line(w, &with_sender.sender);
+	w->s->client.arena = &w->m->arena;
+	client_clear(&w->s->client);
+	rc = take_from_line(w, &with_sender);
+	if (rc != OK)
+		return rc;
 	w->in = w->s->submission = &with_sender;
 	if (!set_client(w))
 		return err_memory(w->err);
@@ -454,7 +462,6 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 	m->received = shard_wall(server->shard);
 	m->id = message_id_next(&server->ids, m->received);
 	m->deliver_firsttime = true;
-	m->queue_only = s->options->queue_only;
 	rc = submit(&w, id_ret);
 	if (rc != OK && m->client == &s->client)
 		m->client = NULL;

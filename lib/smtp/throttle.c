@@ -97,30 +97,43 @@ bool rate_slope_wait(struct smtp_session *s, const struct rate_slope *slope, uin
 
 /* ---- Messages that wait for a queue run ---------------------------------------------------------------------- */
 
-enum rc queue_only_file_there(struct task *task, struct conf *conf, bool *there_ret)
+/* Is one of the files of queue_only_file there? With "smtp" in front of its name it holds up only what goes out. */
+static enum rc queue_only_file_there(struct task *task, const struct smtp_options *o, bool *queue_ret,
+				     bool *queue_smtp_ret)
 {
-	const struct smtp_options *o = conf_group(conf, CONF_SMTP);
 	struct slice rest = o->queue_only_file, path;
 	struct err err = err_make(task->arena);
 	struct stat st;
 	char separator = 0;
 
-	*there_ret = false;
 	while (rest.ptr && list_next(task->arena, &rest, &separator, &path)) {
+		bool smtp = slice_starts(path, SLICE("smtp"));
 		const char *name;
 
-		if (slice_starts(path, SLICE("smtp")))
+		if (smtp)
 			path = slice_from(path, 4);
 		if (!path.len || path.ptr[0] != '/' || !(name = arena_cstr(task->arena, path)))
 			continue;
 		if (file_stat(task, name, true, &st, &err) == OK) {
-			*there_ret = true;
-			return OK;
+			*(smtp ? queue_smtp_ret : queue_ret) = true;
+			continue;
 		}
 		if (task->cancelled)
 			return CANCELLED;
 	}
 	return OK;
+}
+
+enum rc queue_only_now(struct smtp_session *s, bool *queue_ret, bool *queue_smtp_ret)
+{
+	const struct smtp_options *o = s->options;
+	bool told = o->queue_only_override && (s->queue_only || s->deliver_now);
+
+	*queue_smtp_ret = s->queue_smtp;
+	*queue_ret = told ? s->queue_only : o->queue_only;
+	if (*queue_ret || told || !o->queue_only_file.ptr)
+		return OK;
+	return queue_only_file_there(&s->task, o, queue_ret, queue_smtp_ret);
 }
 
 bool load_queues(struct smtp_session *s)
