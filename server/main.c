@@ -79,6 +79,25 @@ bool daemon_answers(const struct conf *conf)
 	return true;
 }
 
+/* Those of once_tool(). */
+static bool mode_only_tests(enum mode mode)
+{
+	switch (mode) {
+	case MODE_EXPAND:
+	case MODE_TEST_ADDRESS:
+	case MODE_VERIFY_ADDRESS:
+	case MODE_VERIFY_SENDER:
+	case MODE_TEST_HOST:
+	case MODE_TEST_HOST_CALLOUT:
+	case MODE_TEST_FILTER:
+	case MODE_TEST_RETRY:
+	case MODE_TEST_REWRITE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int once_tool(const struct command_line *cl, const struct caller *caller, struct conf *conf)
 {
 	int status;
@@ -154,6 +173,32 @@ static int log_line(const struct command_line *cl, const struct caller *caller, 
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 	arena_done(&arena);
 	return rc == OK ? 0 : 1;
+}
+
+/* The selector "arguments". Who may not write the log goes without. */
+static void log_arguments(const struct command_line *cl, struct conf *conf, int argc, char **argv)
+{
+	struct arena arena;
+	struct str line;
+	char cwd[4096];
+	struct err err;
+
+	if (!log_wants(conf, LOG_ARGUMENTS) || cl->mode == MODE_PRINT || cl->mode == MODE_VERSION ||
+	    cl->mode == MODE_INFO || mode_only_tests(cl->mode))
+		return;
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	line = str_make(&arena);
+	str_printf(&line, "cwd=%s %d args:", getcwd(cwd, sizeof(cwd)) ? cwd : "?", argc);
+	for (int i = 0; i < argc; i++) {
+		bool quoted = !argv[i][0] || strpbrk(argv[i], " \t\n\r\f\v");
+		str_addz(&line, quoted ? " \"" : " ");
+		str_addz(&line, argv[i]);
+		str_addz(&line, quoted ? "\"" : "");
+	}
+	if (!line.failed && log_open(conf, false, &err) == OK)
+		log_direct(conf, LOG_TO_MAIN, "%.*s", SLICE_ARG(str_slice(&line)));
+	arena_done(&arena);
 }
 
 static int command(const struct command_line *cl, const struct caller *caller, struct conf *conf)
@@ -236,6 +281,7 @@ int main(int argc, char **argv)
 	caller_self(&caller);
 	caller_name(&caller, conf);
 	caller_judge(&caller, conf, caller_owns_spool(&caller, spool_directory(conf)));
+	log_arguments(&cl, conf, argc, argv);
 	status = command(&cl, &caller, conf);
 	conf_unref(conf);
 	language_done(&server_language);

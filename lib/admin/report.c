@@ -30,6 +30,8 @@ enum rc submission_report(struct task *task, struct smtp_server *server, const s
 	const struct conf_main *o = conf_main(conf);
 	struct slice to = refused->trusted && refused->sender.ptr ? refused->sender : refused->login;
 	struct str text = str_make(task->arena);
+	const struct smtp_told told = {.queue_only = refused->told && refused->told->queue_only,
+				       .queue_smtp = refused->told && refused->told->queue_smtp};
 	struct smtp_submission report = {
 	    .sender = SLICE("<>"),
 	    .recipients = &to,
@@ -39,6 +41,7 @@ enum rc submission_report(struct task *task, struct smtp_server *server, const s
 	    .uid = refused->uid,
 	    .gid = refused->gid,
 	    .trusted = true,
+	    .told = &told,
 	};
 	struct message_id id;
 

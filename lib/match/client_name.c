@@ -15,7 +15,7 @@ enum rc client_host_name(struct scope *sc, struct err *err)
 		return OK;
 	if (client->host_lookup_done)
 		return client->host_lookup_deferred ? DEFER : FAIL;
-	rc = host_names_find(sc, client->arena, &client->ip, &names, &count, err);
+	rc = host_names_find(sc, client->arena, &client->ip, &names, &count, &client->host_name_secure, err);
 	if (rc == CANCELLED)
 		return rc;
 	client->host_lookup_done = true;

@@ -49,6 +49,28 @@ static bool is_number(struct slice name)
 	return true;
 }
 
+static void log_no_address(const struct matching *m, struct slice name)
+{
+	const struct client *client = m->sc->client;
+	struct str line = str_make(m->sc->task->arena);
+
+	if (!m->sc->task->shard || !log_wants(m->sc->conf, LOG_HOST_LOOKUP_FAILED))
+		return;
+	str_printf(&line, "no IP address found for host %.*s", SLICE_ARG(name));
+	if (client && client->ip.family) {
+		str_addz(&line, " (during SMTP connection from ");
+		str_add(&line, client_fullhost(client, m->sc->task->arena,
+					       log_wants(m->sc->conf, LOG_INCOMING_PORT)));
+		if (client->local.family && log_wants(m->sc->conf, LOG_INCOMING_INTERFACE)) {
+			str_addz(&line, " I=[");
+			str_add_ip(&line, &client->local);
+			str_printf(&line, "]:%u", client->local.port);
+		}
+		str_addc(&line, ')');
+	}
+	log_write(m->sc->task->shard, m->sc->conf, LOG_TO_MAIN, NULL, str_slice(&line));
+}
+
 /* A name without wildcards stands for its addresses. */
 static enum rc name_match(struct matching *m, struct slice name)
 {
@@ -61,7 +83,22 @@ static enum rc name_match(struct matching *m, struct slice name)
 	if (slice_eq(name, SLICE("@")) && main)
 		name = main->primary_hostname;
 	rc = host_name_has_ip(m->sc, name, m->ip, &exists, m->err);
-	return rc == FAIL && !exists ? RC_UNKNOWN : rc;
+	if (rc != FAIL || exists)
+		return rc;
+	log_no_address(m, name);
+	m->unknown = arena_printf(m->sc->task->arena, "failed to find IP address for %.*s", SLICE_ARG(name));
+	return RC_UNKNOWN;
+}
+
+static enum rc no_name(struct matching *m, enum rc rc)
+{
+	char text[IP_TEXT_MAX];
+
+	if (rc == CANCELLED)
+		return rc;
+	m->unknown = arena_printf(m->sc->task->arena, "failed to find host name for %.*s",
+				  SLICE_ARG(ip_format(m->ip, text)));
+	return RC_UNKNOWN;
 }
 
 /* The names of the host, looked up if need be. RC_UNKNOWN: it has none. A name that cannot be found out just now is
@@ -80,16 +117,16 @@ static enum rc names_get(struct matching *m, struct slice *first, const struct s
 	if (m->client) {
 		rc = client_host_name(m->sc, m->err);
 		if (rc != OK)
-			return rc == CANCELLED ? rc : RC_UNKNOWN;
+			return no_name(m, rc);
 		*first = m->sc->client->host_name;
 		*more = m->sc->client->host_aliases;
 		*more_count = m->sc->client->host_alias_count;
 		return OK;
 	}
 	if (!m->host_name.ptr || !m->host_name.len) {
-		rc = host_names_find(m->sc, m->sc->task->arena, m->ip, &names, &count, m->err);
+		rc = host_names_find(m->sc, m->sc->task->arena, m->ip, &names, &count, NULL, m->err);
 		if (rc != OK)
-			return rc == CANCELLED ? rc : RC_UNKNOWN;
+			return no_name(m, rc);
 		m->host_name = names[0];
 		*more = names + 1;
 		*more_count = count - 1;

@@ -75,6 +75,7 @@ struct names {
 	struct slice items[NAMES_MAX];
 	unsigned count;
 	bool deferred;
+	bool secure; /* what was found so far stands on answers that DNSSEC proves */
 };
 
 static bool name_add(struct names *names, struct slice name)
@@ -113,6 +114,14 @@ static enum rc name_confirm(struct scope *sc, struct names *names, struct slice 
 	names->deferred |= rc == DEFER;
 	if (rc == OK && !name_add(names, name))
 		return err_memory(err);
+	/* The answer is in the cache. */
+	if (rc == OK && names->secure && source == by_dns) {
+		struct dns_answer answer;
+
+		names->secure = dns_query(sc->task, name, ip->family == 6 ? DNS_AAAA : DNS_A, &answer, err) ==
+				    OK &&
+				answer.authentic;
+	}
 	return rc;
 }
 
@@ -129,6 +138,7 @@ static enum rc names_by_dns(struct scope *sc, struct names *names, const struct 
 		names->deferred |= rc == DEFER;
 		return rc;
 	}
+	names->secure = answer.authentic;
 	for (unsigned i = 0; i < answer.count && i < NAMES_MAX; i++) {
 		rc = name_confirm(sc, names, answer.records[i].name, ip, by_dns, err);
 		if (rc == CANCELLED)
@@ -156,7 +166,7 @@ static enum rc names_by_system(struct scope *sc, struct names *names, const stru
 }
 
 enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip,
-			struct slice **names_ret, unsigned *count_ret, struct err *err)
+			struct slice **names_ret, unsigned *count_ret, bool *secure_ret, struct err *err)
 {
 	const struct match_options *options = sc->conf ? conf_group(sc->conf, CONF_MATCH) : NULL;
 	struct slice order =
@@ -167,6 +177,7 @@ enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_a
 	enum rc rc = FAIL;
 
 	while (!names.count && rc != CANCELLED && list_next(sc->task->arena, &order, &separator, &how)) {
+		names.secure = false;
 		if (slice_eq_nocase(how, SLICE("bydns")))
 			rc = names_by_dns(sc, &names, ip, err);
 		else if (slice_eq_nocase(how, SLICE("byaddr")))
@@ -181,5 +192,7 @@ enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_a
 		return err_memory(err);
 	memcpy(*names_ret, names.items, names.count * sizeof(*names.items));
 	*count_ret = names.count;
+	if (secure_ret)
+		*secure_ret = names.secure;
 	return OK;
 }

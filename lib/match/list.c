@@ -382,6 +382,14 @@ static bool is_unqualified(const struct matching *m)
 	return m->kind == LIST_ADDRESS && m->subject.len && slice_find(m->subject, '@') < 0;
 }
 
+/* unknown_in_list: the list says no because of what is not known. */
+static void log_unknown(const struct matching *m)
+{
+	if (m->unknown.ptr && m->sc->task->shard && log_wants(m->sc->conf, LOG_UNKNOWN_IN_LIST))
+		log_printf(m->sc->task->shard, m->sc->conf, LOG_TO_MAIN, NULL,
+			   "list matching forced to fail: %.*s", SLICE_ARG(m->unknown));
+}
+
 /* Entries in turn; *decided: one matched, or could not be asked, and the result is that of the list. */
 static enum rc entries_match(struct matching *m, const struct compiled *list, struct list_flags *flags,
 			     bool *decided)
@@ -417,6 +425,8 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 		/* Lines of a file leave it to the list that they stand in: the answer is for all of it. */
 		if ((rc == RC_UNKNOWN || rc == DEFER) && list->in_file)
 			return rc;
+		if (rc == RC_UNKNOWN && !flags->include_unknown)
+			log_unknown(m);
 		if (rc == RC_UNKNOWN)
 			return flags->include_unknown ? OK : FAIL;
 		if (rc == DEFER)

@@ -136,6 +136,7 @@ struct matching {
 	unsigned in_file;           /* the items are lines of a file */
 	bool in_address;            /* the list belongs to an item of an address list: sets no numbers */
 	unsigned depth;
+	struct slice unknown; /* why an item could not be decided; ptr NULL: none so far */
 };
 /* OK, FAIL, DEFER, CANCELLED. */
 enum rc list_match(struct matching *m, const struct compiled *list);
@@ -166,8 +167,8 @@ enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_ad
 /* By DNS only: for names that strangers choose. */
 enum rc host_name_in_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, struct err *err);
 /* The names of an address that lead back to it, in the order of host_lookup_order; in the arena, in lower
- * case. FAIL: none. Parks. */
+ * case. *secure_ret, unless NULL: DNSSEC proves them. FAIL: none. Parks. */
 enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip,
-			struct slice **names_ret, unsigned *count_ret, struct err *err);
+			struct slice **names_ret, unsigned *count_ret, bool *secure_ret, struct err *err);
 
 #endif

@@ -209,6 +209,7 @@ static enum rc get_client_host(struct scope *sc, const struct variable *variable
 enum client_fact {
 	HELO_VERIFIED,
 	LOOKUP_FAILED,
+	HOST_DNSSEC,
 	LOOKUP_DEFERRED,
 	PROXIED,
 	CERTIFICATE_VERIFIED,
@@ -229,6 +230,8 @@ static enum rc get_fact(struct scope *sc, const struct variable *variable, struc
 		return give(client && client->helo_verified ? SLICE("yes") : SLICE("no"), ret);
 	case LOOKUP_FAILED:
 		return give_number(sc, client && client->host_lookup_failed, ret, err);
+	case HOST_DNSSEC:
+		return give(client && client->host_name_secure ? SLICE("yes") : SLICE("no"), ret);
 	case LOOKUP_DEFERRED:
 		return give_number(sc, client && client->host_lookup_deferred, ret, err);
 	case PROXIED:
@@ -422,6 +425,7 @@ static const struct variable rows[] = {
     SCOPE("host_data", host_data),
     {"host_lookup_deferred", get_fact, LOOKUP_DEFERRED},
     {"host_lookup_failed", get_fact, LOOKUP_FAILED},
+    {"sender_host_dnssec", get_fact, HOST_DNSSEC},
     {"interface_address", get_client_ip, offsetof(struct client, local)},
     {"interface_port", get_client_port, offsetof(struct client, local)},
     SCOPE("ldap_dn", ldap_dn),

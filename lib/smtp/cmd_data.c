@@ -38,26 +38,29 @@ static enum data_begin data_begin(struct smtp_session *s, struct slice *text_ret
 
 static void data_lost(struct smtp_session *s, enum receive_end end)
 {
-	const char *part = s->transaction->receive && s->transaction->receive->in_header ? "header" : "body";
+	const char *part =
+	    s->transaction->receive && s->transaction->receive->in_header ? " (header)" : "";
 
-	s->over = true;
+	s->over = s->end_told = true;
 	if (end == RECEIVE_CANCELLED)
 		return;
 	if (end == RECEIVE_TIMEOUT) {
 		s->server->stats.timeouts++;
 		s->notquit_reason = "data-timeout";
 		log_session(s, LOG_TO_MAIN,
-			    "SMTP data timeout (message abandoned) on connection from %.*s F=<%.*s>",
-			    SLICE_ARG(client_caller(s)), SLICE_ARG(s->transaction->message->sender));
+			    "SMTP data timeout (message abandoned) on connection from %.*s F=<%.*s>%.*s",
+			    SLICE_ARG(client_caller(s)), SLICE_ARG(s->transaction->message->sender),
+			    SLICE_ARG(session_duration(s)));
 		replyf(s, 421, "4.4.2", "%.*s: SMTP incoming data timeout - closing connection.",
 		       SLICE_ARG(conf_main(s->conf)->primary_hostname));
 		return;
 	}
 	s->server->stats.lost++;
 	s->notquit_reason = "connection-lost";
-	if (log_wants(s->conf, LOG_LOST_INCOMING_CONNECTION))
-		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s lost while reading message data (%s)",
-			    SLICE_ARG(client_caller(s)), part);
+	if (log_wants(s->conf, LOG_LOST_INCOMING_CONNECTION) || log_wants(s->conf, LOG_SMTP_CONNECTION))
+		log_printf(s->server->shard, s->conf, LOG_TO_MAIN,
+			   part[0] ? NULL : &s->transaction->message->id,
+			   "%.*s lost while reading message data%s", SLICE_ARG(client_connection(s)), part);
 }
 
 void cmd_data(struct smtp_session *s)

@@ -175,15 +175,16 @@ static bool sender_qualified(struct smtp_session *s, struct address_parts *sende
 	return false;
 }
 
-static bool room_for(struct smtp_session *s, uint64_t size)
+static bool room_for(struct smtp_session *s, struct slice sender, uint64_t size)
 {
 	const struct smtp_options *o = s->options;
 	int64_t space = -1, inodes = -1;
 
 	if (s->size_max && size > s->size_max) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
-			    "rejected %.*s%.*s: message too big: size=%llu max=%llu",
-			    SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(client_phrase(s)),
+		if (log_wants(s->conf, LOG_SIZE_REJECT))
+			log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "rejected MAIL FROM:<%.*s>%.*s: message too big: size=%llu max=%llu",
+			    SLICE_ARG(sender), SLICE_ARG(client_phrase(s)),
 			    (unsigned long long)size, (unsigned long long)s->size_max);
 		reply(s, 552, "5.3.4", SLICE("Message size exceeds maximum permitted"));
 		return false;
@@ -249,6 +250,7 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 
 	(void)session_scope(s);
 	s->helo_counts = s->rset_counts = false;
+	s->mail_refused = true;
 	if (++s->message_count > s->connection_messages_max && s->connection_messages_max) {
 		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
 			    "rejected MAIL command%.*s: too many messages in one connection",
@@ -271,11 +273,10 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 			  ADDRESS_ALLOW_EMPTY | ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_STRICT_PATH |
 			      address_flags(s->conf) | (parameters.smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
 			  &sender, &err) != OK) {
-		reply_error(s, 501, "5.1.7", "%.*s: %.*s", SLICE_ARG(path),
-			    SLICE_ARG(path.len ? err.text : SLICE("empty address")));
+		reply_error_about(s, 501, "5.1.7", path, path.len ? err.text : SLICE("empty address"));
 		return;
 	}
-	if (!sender_qualified(s, &sender) || !room_for(s, parameters.size) ||
+	if (!sender_qualified(s, &sender) || !room_for(s, sender.full, parameters.size) ||
 	    !mail_auth(s, parameters.auth, &parameters.auth))
 		return;
 	s->transaction = transaction_begin(s, &sender, &parameters);
@@ -302,6 +303,7 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 	}
 	s->transaction->discard_all = result == ACL_DISCARD;
 	s->state = STATE_MAIL;
+	s->mail_refused = false;
 	if (outcome.user_message.ptr && outcome.user_message.len)
 		reply_user(s, 250, "2.1.0", outcome.user_message);
 	else

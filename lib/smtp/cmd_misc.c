@@ -5,9 +5,7 @@
 
 void cmd_rset(struct smtp_session *s)
 {
-	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction)
-		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction (RSET)%.*s sender=<%.*s>",
-			    SLICE_ARG(client_phrase(s)), SLICE_ARG(s->transaction->message->sender));
+	log_incomplete(s, "RSET");
 	transaction_end(s);
 	reply(s, 250, "2.0.0", SLICE("Reset OK"));
 }

@@ -189,8 +189,7 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 			      (t->message->smtputf8 ? ADDRESS_ALLOW_UTF8 : 0),
 			  &rcpt, &err) != OK) {
 		t->rcpt_fail_count++;
-		reply_error(s, 501, "5.1.3", "%.*s: %.*s", SLICE_ARG(path),
-			    SLICE_ARG(path.len ? err.text : SLICE("empty address")));
+		reply_error_about(s, 501, "5.1.3", path, path.len ? err.text : SLICE("empty address"));
 		return;
 	}
 	if (!rcpt_qualified(s, &rcpt) || !within_recipients_max(s, t))

@@ -1,6 +1,12 @@
 /* greet: from the connection to the banner: limits, host_reject_connection, the connect ACL. */
 #include "session.h"
 
+/* A line of its own has told of it: nothing more about this connection. */
+static void session_refused(struct smtp_session *s)
+{
+	s->end_told = s->mail_said = true;
+}
+
 static void refuse_busy(struct smtp_session *s, const char *why, const char *log_why)
 {
 	s->server->stats.refused++;
@@ -8,6 +14,7 @@ static void refuse_busy(struct smtp_session *s, const char *why, const char *log
 		log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: %s", SLICE_ARG(client_caller(s)),
 			    log_why);
 	replyf(s, 421, "4.3.2", "%.*s: %s", SLICE_ARG(conf_main(s->conf)->primary_hostname), why);
+	session_refused(s);
 	s->over = true;
 }
 
@@ -42,6 +49,7 @@ static bool within_load(struct smtp_session *s)
 		    SLICE_ARG(client_caller(s)), (double)load / 1000);
 	replyf(s, 421, "4.3.2", "%.*s: Too much load; please try again later.",
 	       SLICE_ARG(conf_main(s->conf)->primary_hostname));
+	session_refused(s);
 	s->over = true;
 	return false;
 }
@@ -98,6 +106,7 @@ static bool rejected_outright(struct smtp_session *s)
 		reply(s, 554, "5.7.1", SLICE("SMTP service not available"));
 	else
 		reply(s, 451, "4.3.0", SLICE("Temporary local problem - please try later"));
+	session_refused(s);
 	s->over = true;
 	return true;
 }
@@ -112,7 +121,8 @@ static bool spoke_too_soon(struct smtp_session *s)
 	    s, LOG_TO_MAIN | LOG_TO_REJECT,
 	    "SMTP protocol synchronization error (input sent without waiting for greeting): rejected connection from "
 	    "%.*s input=\"%.*s\"",
-	    SLICE_ARG(client_caller(s)), SLICE_ARG(in));
+	    SLICE_ARG(slice_ltrim(client_phrase(s))), SLICE_ARG(in));
+	session_refused(s);
 	reply(s, 554, "5.5.1", SLICE("SMTP synchronization error"));
 	s->notquit_reason = "synchronization-error";
 	s->over = true;
@@ -160,15 +170,21 @@ void session_greet(struct smtp_session *s)
 	if (o->host_lookup && !s->local && match_client(session_scope(s), o->host_lookup, NULL, &err) == OK)
 		(void)(client_host_name(session_scope(s), &err) == OK);
 	set_limits(s);
-	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->local &&
-	    match_client(session_scope(s), o->hosts_connection_nolog, NULL, &err) == FAIL)
-		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s (TCP/IP connection count = %u)",
-			    SLICE_ARG(client_caller(s)), s->count_at_start);
+	s->connection_nolog = !s->local && match_client(session_scope(s), o->hosts_connection_nolog, NULL,
+							&err) != FAIL;
+	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->connection_nolog) {
+		if (s->stdio)
+			log_session(s, LOG_TO_MAIN, "%.*s", SLICE_ARG(client_connection(s)));
+		else
+			log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s (TCP/IP connection count = %u)",
+				    SLICE_ARG(client_caller(s)), s->count_at_start);
+	}
 	text = SLICE_EMPTY;
 	if (o->acl[ACL_WHERE_CONNECT] && !s->local) {
 		enum acl_result result = session_acl(s, ACL_WHERE_CONNECT, &outcome, &err);
 		if (!acl_verdict(s, ACL_WHERE_CONNECT, result, &outcome, &err, NULL, SLICE_EMPTY)) {
 			s->over = true;
+			session_refused(s);
 			return;
 		}
 		if (outcome.user_message.ptr && outcome.user_message.len)

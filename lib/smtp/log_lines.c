@@ -34,6 +34,42 @@ static void add_host(struct str *str, const struct smtp_session *s, bool port)
 	}
 }
 
+static void add_connection_id(struct str *str, const struct smtp_session *s)
+{
+	if (!log_wants(s->conf, LOG_CONNECTION_ID) || !s->connection_id)
+		return;
+	str_addz(str, " Ci=");
+	base62_encode(str, s->connection_id, 1);
+}
+
+static void add_interface(struct str *str, const struct smtp_session *s)
+{
+	const struct client *c = &s->client;
+
+	if (!log_wants(s->conf, LOG_INCOMING_INTERFACE) || !c->local.family)
+		return;
+	str_addz(str, " I=[");
+	str_add_ip(str, &c->local);
+	str_addz(str, "]:");
+	str_addu(str, c->local.port);
+}
+
+/* What follows the host. */
+static void add_rest(struct str *str, const struct smtp_session *s)
+{
+	const struct client *c = &s->client;
+
+	add_interface(str, s);
+	if (log_wants(s->conf, LOG_PROXY) && c->proxied) {
+		str_addz(str, " PRX=");
+		str_add_ip(str, &c->proxy_local);
+	}
+	if (c->ident.len) {
+		str_addz(str, " U=");
+		str_add(str, c->ident);
+	}
+}
+
 void log_client(struct str *str, const struct smtp_session *s)
 {
 	const struct client *c = &s->client;
@@ -41,21 +77,12 @@ void log_client(struct str *str, const struct smtp_session *s)
 	if (c->ip.family) {
 		str_addz(str, " H=");
 		add_host(str, s, log_wants(s->conf, LOG_INCOMING_PORT));
-		if (log_wants(s->conf, LOG_INCOMING_INTERFACE) && c->local.family) {
-			str_addz(str, " I=[");
-			str_add_ip(str, &c->local);
-			str_addz(str, "]:");
-			str_addu(str, c->local.port);
-		}
-		if (log_wants(s->conf, LOG_PROXY) && c->proxied) {
-			str_addz(str, " PRX=");
-			str_add_ip(str, &c->proxy_local);
-		}
-	}
-	if (c->ident.len) {
+		add_rest(str, s);
+	} else if (c->ident.len) {
 		str_addz(str, " U=");
 		str_add(str, c->ident);
 	}
+	add_connection_id(str, s);
 }
 
 struct slice client_phrase(struct smtp_session *s)
@@ -66,14 +93,67 @@ struct slice client_phrase(struct smtp_session *s)
 	return str.failed ? SLICE_EMPTY : str_slice(&str);
 }
 
+struct slice client_host_only(struct smtp_session *s)
+{
+	struct str str = str_make(s->serving ? &s->serving->arena : &s->arena);
+
+	if (s->client.ip.family) {
+		str_addz(&str, " H=");
+		add_host(&str, s, log_wants(s->conf, LOG_INCOMING_PORT));
+	}
+	if (s->client.ident.len) {
+		str_addz(&str, " U=");
+		str_add(&str, s->client.ident);
+	}
+	return str.failed ? SLICE_EMPTY : str_slice(&str);
+}
+
+static void add_caller(struct str *str, struct smtp_session *s)
+{
+	if (s->client.ip.family) {
+		add_host(str, s, log_wants(s->conf, LOG_INCOMING_PORT));
+		add_rest(str, s);
+	} else {
+		str_add(str, s->client.ident.len ? s->client.ident : SLICE("local user"));
+	}
+}
+
 struct slice client_caller(struct smtp_session *s)
 {
 	struct str str = str_make(s->serving ? &s->serving->arena : &s->arena);
 
-	if (s->client.ip.family)
-		add_host(&str, s, log_wants(s->conf, LOG_INCOMING_PORT));
+	add_caller(&str, s);
+	add_connection_id(&str, s);
+	return str.failed ? SLICE_EMPTY : str_slice(&str);
+}
+
+struct slice client_connection(struct smtp_session *s)
+{
+	struct str str = str_make(s->serving ? &s->serving->arena : &s->arena);
+
+	str_addz(&str, "SMTP connection");
+	add_connection_id(&str, s);
+	str_addz(&str, " from ");
+	add_caller(&str, s);
+	return str.failed ? SLICE_EMPTY : str_slice(&str);
+}
+
+void log_duration(struct str *str, const struct smtp_session *s, uint64_t ns)
+{
+	if (log_wants(s->conf, LOG_MILLISEC))
+		str_printf(str, "%llu.%03llus", (unsigned long long)(ns / NS_PER_S),
+			   (unsigned long long)(ns % NS_PER_S / NS_PER_MS));
 	else
-		str_add(&str, s->client.ident.len ? s->client.ident : SLICE("local user"));
+		conf_print_time(str, (int64_t)(ns / NS_PER_S));
+}
+
+struct slice session_duration(struct smtp_session *s)
+{
+	struct str str = str_make(s->serving ? &s->serving->arena : &s->arena);
+	uint64_t now = shard_wall_exact(s->server->shard);
+
+	str_addz(&str, " D=");
+	log_duration(&str, s, now > s->client.connected ? now - s->client.connected : 0);
 	return str.failed ? SLICE_EMPTY : str_slice(&str);
 }
 
@@ -120,11 +200,26 @@ static void add_subject(struct str *line, struct smtp_session *s, struct message
 
 static void add_recipients(struct str *line, const struct message *m)
 {
-	str_addz(line, " for");
+	if (m->recipient_count)
+		str_addz(line, " for");
 	for (uint32_t i = 0; i < m->recipient_count && i < 100; i++) {
 		str_addc(line, ' ');
 		str_add(line, m->recipients[i].address);
 	}
+}
+
+void log_incomplete(struct smtp_session *s, const char *why)
+{
+	struct str line = str_make(&s->serving->arena);
+
+	if (!s->transaction || s->state <= STATE_READY || !log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION))
+		return;
+	log_client(&line, s);
+	str_printf(&line, " incomplete transaction (%s) from <", why);
+	str_add(&line, s->transaction->message->sender);
+	str_addc(&line, '>');
+	add_recipients(&line, s->transaction->message);
+	log_session(s, LOG_TO_MAIN, "%.*s", SLICE_ARG(str_slice(&line)));
 }
 
 void log_senders(struct str *line, const struct smtp_session *s, const struct message *m)
@@ -146,8 +241,20 @@ void log_senders(struct str *line, const struct smtp_session *s, const struct me
 	}
 }
 
+void log_login(struct str *str, const struct smtp_session *s)
+{
+	if (!s->client.authenticator_name.len)
+		return;
+	str_addz(str, " A=");
+	str_add(str, s->client.authenticator_name);
+	if (s->client.authenticated_id.len) {
+		str_addc(str, ':');
+		str_add(str, s->client.authenticated_id);
+	}
+}
+
 /* X= with its asterisk for a resumed session, CV=, DN=, SNI=. */
-static void add_tls(struct str *line, const struct smtp_session *s)
+void log_tls(struct str *line, const struct smtp_session *s)
 {
 	const struct client *c = &s->client;
 
@@ -173,6 +280,22 @@ static void add_tls(struct str *line, const struct smtp_session *s)
 	}
 }
 
+/* The Message-Id:, if it is one: who made it up, or the made one if that is wanted, too. */
+static void add_message_id(struct str *line, const struct smtp_session *s, const struct message *m)
+{
+	struct err err = err_make(&s->serving->arena);
+	struct address_parts parts;
+
+	if (!m->message_id_header.len || !log_wants(s->conf, LOG_MSG_ID) ||
+	    (m->message_id_made && !log_wants(s->conf, LOG_MSG_ID_CREATED)) ||
+	    address_parse(&s->serving->arena, m->message_id_header,
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
+			  &err) != OK)
+		return;
+	str_addz(line, m->message_id_made ? " id*=" : " id=");
+	str_add(line, parts.full);
+}
+
 void log_arrival(struct smtp_session *s, struct message *m)
 {
 	struct str line = str_make(&s->serving->arena);
@@ -184,19 +307,16 @@ void log_arrival(struct smtp_session *s, struct message *m)
 	str_reserve(&line, 256);
 	str_addz(&line, fake ? "(= " : "<= ");
 	str_add(&line, m->sender.len ? m->sender : SLICE("<>"));
+	if (s->client.host_name_secure && log_wants(conf, LOG_DNSSEC))
+		str_addz(&line, " DS");
 	log_client(&line, s);
 	str_addz(&line, " P=");
 	str_add(&line, m->protocol);
 	if (log_wants(conf, LOG_PIPELINING) && s->pipelining_ok && t)
-		str_addz(&line, " L");
-	add_tls(&line, s);
+		str_addz(&line, s->pipelined ? " L" : " L-");
+	log_tls(&line, s);
 	if (s->client.authenticator_name.len) {
-		str_addz(&line, " A=");
-		str_add(&line, s->client.authenticator_name);
-		if (s->client.authenticated_id.len) {
-			str_addc(&line, ':');
-			str_add(&line, s->client.authenticated_id);
-		}
+		log_login(&line, s);
 		if (log_wants(conf, LOG_SMTP_MAILAUTH) && m->auth_sender.len) {
 			str_addc(&line, ':');
 			str_add(&line, m->auth_sender);
@@ -206,7 +326,7 @@ void log_arrival(struct smtp_session *s, struct message *m)
 		str_addz(&line, " K");
 	str_addz(&line, " S=");
 	str_addu(&line, message_size(m));
-	if (log_wants(conf, LOG_8BITMIME) && m->body_8bit) {
+	if (log_wants(conf, LOG_8BITMIME)) {
 		str_addz(&line, " M8S=");
 		str_addu(&line, m->body_8bit);
 	}
@@ -217,16 +337,15 @@ void log_arrival(struct smtp_session *s, struct message *m)
 	if (log_wants(conf, LOG_DKIM) && arc_result_get(m, &arc) && arc.result == MAILAUTH_PASS)
 		str_addz(&line, " ARC");
 	log_senders(&line, s, m);
-	if (log_wants(conf, LOG_RECEIVE_TIME))
-		str_printf(&line, " RT=%.3fs", (double)(m->received_complete - m->received) / 1e9);
+	if (log_wants(conf, LOG_RECEIVE_TIME)) {
+		str_addz(&line, " RT=");
+		log_duration(&line, s, m->received_complete - m->received);
+	}
 	if (m->queue_name.len) {
 		str_addz(&line, " Q=");
 		str_add(&line, m->queue_name);
 	}
-	if (log_wants(conf, LOG_MSG_ID) && m->message_id_header.len && !m->message_id_made) {
-		str_addz(&line, " id=");
-		str_add(&line, m->message_id_header);
-	}
+	add_message_id(&line, s, m);
 	if (log_wants(conf, LOG_SUBJECT))
 		add_subject(&line, s, m);
 	if (log_wants(conf, LOG_RECEIVED_SENDER)) {

@@ -149,6 +149,8 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 	}
 	str_addz(&line, temporary ? " temporarily rejected " : " rejected ");
 	str_addz(&line, verb ? verb : acl_where_names[where]);
+	if (where == ACL_WHERE_CONNECT)
+		str_addz(&line, " in \"connect\" ACL");
 	if (verb && argument.len) {
 		bool path = where == ACL_WHERE_MAIL || where == ACL_WHERE_RCPT;
 		str_addz(&line, path ? " <" : " ");
@@ -161,6 +163,8 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 	}
 	if (s->transaction && where == ACL_WHERE_DATA && log_wants(s->conf, LOG_REJECTED_HEADER))
 		more = rejected_header(s);
+	if (where == ACL_WHERE_CONNECT && !log_wants(s->conf, LOG_CONNECTION_REJECT))
+		return;
 	log_write_more(s->server->shard, s->conf, outcome->reject_targets,
 		       s->transaction && s->transaction->message->id.text[0] ? &s->transaction->message->id
 									     : NULL,
@@ -223,8 +227,10 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 		user = with_details(s, outcome->details, user);
 	reply_user(s, code, enhanced, user);
 	if (result == ACL_DROP) {
-		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s closed by DROP in ACL",
-			    SLICE_ARG(client_caller(s)));
+		if (log_wants(s->conf, LOG_SMTP_CONNECTION))
+			log_session(s, LOG_TO_MAIN, "%.*s%.*s closed by DROP in ACL",
+				    SLICE_ARG(client_connection(s)), SLICE_ARG(session_duration(s)));
+		s->end_told = true;
 		s->notquit_reason = "acl-drop";
 		s->over = true;
 	}

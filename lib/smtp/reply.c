@@ -186,16 +186,24 @@ void reply_flush(struct smtp_session *s)
 void reply_error(struct smtp_session *s, int code, const char *enhanced, const char *format, ...)
 {
 	va_list args;
+	struct slice text;
 
 	va_start(args, format);
-	struct slice text = vformat(s, format, args);
+	text = vformat(s, format, args);
 	va_end(args);
+	reply_error_about(s, code, enhanced, SLICE_EMPTY, text);
+}
+
+void reply_error_about(struct smtp_session *s, int code, const char *enhanced, struct slice about,
+		       struct slice text)
+{
 	s->server->stats.errors++;
-	if (log_wants(s->conf, LOG_SMTP_PROTOCOL_ERROR) ||
-	    (code != 503 && log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR)))
+	if (log_wants(s->conf, code == 503 ? LOG_SMTP_PROTOCOL_ERROR : LOG_SMTP_SYNTAX_ERROR))
 		log_session(s, LOG_TO_MAIN, "SMTP %s error in \"%.*s\"%.*s %.*s",
 			    code == 503 ? "protocol" : "syntax", SLICE_ARG(s->serving->scope.smtp_command),
 			    SLICE_ARG(client_phrase(s)), SLICE_ARG(text));
+	if (about.len)
+		text = arena_printf(&s->serving->arena, "%.*s: %.*s", SLICE_ARG(about), SLICE_ARG(text));
 	if (++s->synprot_errors <= s->options->smtp_max_synprot_errors) {
 		reply(s, code, enhanced, text);
 		return;
@@ -207,9 +215,10 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
 	log_history(&history, s);
 	log_session(
 	    s, LOG_TO_MAIN | LOG_TO_REJECT,
-	    "SMTP call from %.*s dropped: too many syntax or protocol errors (last command was \"%.*s\", %.*s)",
+	    "SMTP call from %.*s dropped: too many syntax or protocol errors (last command was \"%.*s\",  %.*s)",
 	    SLICE_ARG(client_caller(s)), SLICE_ARG(s->serving->scope.smtp_command),
 	    SLICE_ARG(str_slice(&history)));
+	s->end_told = true;
 	s->notquit_reason = "bad-commands";
 	s->over = true;
 }

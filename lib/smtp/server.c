@@ -19,6 +19,8 @@ enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, str
 	server->spool = start->spool;
 	server->deliverer = start->deliverer;
 	server->ids.unique = start->id_unique;
+	/* No server before us has had so many connections since its start. */
+	server->connection_next = shard_wall_exact(shard) / 1000;
 	server->tls_on_connect = start->tls_on_connect;
 	server->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	list_init(&server->sessions);

@@ -82,6 +82,11 @@ static void on_timer(struct timer *timer)
 	session_wake(s);
 }
 
+uint64_t smtp_connection_id(struct smtp_server *server)
+{
+	return (server->connection_next++ << 8) | (shard_id(server->shard) & 0xff);
+}
+
 enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret,
 		    struct err *err)
 {
@@ -110,6 +115,7 @@ enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct sm
 	timer_init(&s->timer, on_timer);
 	waitq_init(&s->ended);
 	s->until_max = UNTIL_NEVER;
+	s->connection_id = smtp_connection_id(server);
 	task_init(&s->task, server->shard, &s->arena, s->until_max);
 	rc = stream_new(server->shard, fd_in, fd_out, on_input, s, &s->stream, err);
 	if (rc != OK) {
@@ -328,7 +334,7 @@ void reply_no_rcpt(struct smtp_session *s, const char *verb)
 		reply_error(s, 503, "5.5.1", "valid RCPT command must precede %s", verb);
 }
 
-static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
+static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb, bool refused_before)
 {
 	switch ((enum verdict)dialogue[verb][s->state]) {
 	case YES:
@@ -338,12 +344,18 @@ static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb)
 		enum rc rc = match_client(session_scope(s), s->options->hosts_require_helo, NULL, &err);
 		if (rc == FAIL || s->local)
 			return true;
-		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL %.*s: no HELO given",
-			    SLICE_ARG(client_phrase(s)));
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "rejected MAIL from %.*s: no HELO/EHLO given",
+			    SLICE_ARG(client_caller(s)));
 		reply_error(s, 503, "5.5.1", "HELO or EHLO required");
 		return false;
 	}
 	case NO_MAIL:
+		/* Who pipelines could not know that MAIL would be refused. */
+		if (refused_before && s->pipelining_ok && verb == VERB_RCPT) {
+			s->mail_refused = true;
+			reply(s, 503, "5.5.1", SLICE("sender not yet given"));
+			return false;
+		}
 		reply_error(s, 503, "5.5.1", "sender not yet given");
 		return false;
 	case NO_RCPT:
@@ -382,11 +394,15 @@ static bool out_of_step(struct smtp_session *s, enum smtp_verb verb, struct slic
 		return false;
 	pending = verb == VERB_AUTH ? SLICE("(not shown)") : slice_sub(stream_peek(s->stream), 0, 100);
 	line = s->serving->scope.smtp_command;
+	s->history_count--; /* it was not obeyed */
+	log_incomplete(s, "sync failure");
 	log_session(
 	    s, LOG_TO_MAIN | LOG_TO_REJECT,
 	    "SMTP protocol synchronization error (next input sent too soon: pipelining was%s advertised): rejected "
-	    "\"%.*s\"%.*s next input=\"%.*s\"",
-	    s->pipelining_ok ? "" : " not", SLICE_ARG(line), SLICE_ARG(client_phrase(s)), SLICE_ARG(pending));
+	    "\"%.*s\"%.*s next input=\"%.*s\" (%u bytes)",
+	    s->pipelining_ok ? "" : " not", SLICE_ARG(line), SLICE_ARG(client_phrase(s)), SLICE_ARG(pending),
+	    stream_peek(s->stream).len);
+	s->end_told = true;
 	reply(s, 554, "5.5.1", SLICE("SMTP synchronization error"));
 	s->notquit_reason = "synchronization-error";
 	s->over = true;
@@ -416,6 +432,8 @@ static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb verb)
 		return false;
 	if (match_client(session_scope(s), s->options->smtp_accept_max_nonmail_hosts, NULL, &err) == FAIL)
 		return false;
+	s->history_count--; /* it was not obeyed */
+	s->end_told = true;
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
 		    "SMTP call from %.*s dropped: too many nonmail commands (last was \"%s\")",
 		    SLICE_ARG(client_caller(s)), verbs[verb].name);
@@ -430,12 +448,13 @@ static void unknown_command(struct smtp_session *s)
 	struct slice line = s->serving->scope.smtp_command;
 
 	if ((int64_t)++s->unknown_commands > s->options->smtp_max_unknown_commands) {
-		struct str history = str_make(&s->serving->arena);
-		log_history(&history, s);
-		log_session(
-		    s, LOG_TO_MAIN | LOG_TO_REJECT,
-		    "SMTP call from %.*s dropped: too many unrecognized commands (last was \"%.*s\", %.*s)",
-		    SLICE_ARG(client_caller(s)), SLICE_ARG(line), SLICE_ARG(str_slice(&history)));
+		if (log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR))
+			log_session(s, LOG_TO_MAIN, "SMTP syntax error in \"%.*s\"%.*s unrecognized command",
+				    SLICE_ARG(line), SLICE_ARG(client_phrase(s)));
+		s->end_told = true;
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
+			    "SMTP call from %.*s dropped: too many unrecognized commands (last was \"%.*s\")",
+			    SLICE_ARG(client_caller(s)), SLICE_ARG(line));
 		reply(s, 500, "5.5.2", SLICE("Too many unrecognized commands"));
 		s->notquit_reason = "bad-commands";
 		s->over = true;
@@ -455,7 +474,10 @@ static void command_run(struct smtp_session *s, struct slice line)
 	struct slice argument = line;
 	enum smtp_verb verb;
 
+	bool refused_before = s->mail_refused;
+
 	s->server->stats.commands++;
+	s->mail_refused = false;
 	verb = slice_find(line, 0) < 0 ? verb_find(&argument) : VERB_UNKNOWN;
 	/* What a client says behind AUTH, or goes on to say when that was refused, may be a password: no log shows it. */
 	if (verb == VERB_AUTH)
@@ -466,13 +488,14 @@ static void command_run(struct smtp_session *s, struct slice line)
 		s->serving->scope.smtp_command = line;
 	if (verb != VERB_UNKNOWN)
 		s->history[s->history_count++ % HISTORY_MAX] = (uint8_t)verb;
+	s->mail_said |= verb == VERB_MAIL;
 	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb))
 		return;
 	if (verbs[verb].alone && argument.len) {
 		reply_error(s, 501, "5.5.4", "unexpected argument data");
 		return;
 	}
-	if (!dialogue_allows(s, verb))
+	if (!dialogue_allows(s, verb, refused_before))
 		return;
 	if (s->server->draining && verb != VERB_QUIT && s->state <= STATE_READY) {
 		replyf(s, 421, "4.3.2", "%.*s: shutting down, please try again",
@@ -553,6 +576,7 @@ static void drop_session(struct smtp_session *s, const char *why)
 {
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "SMTP call from %.*s dropped: %s",
 		    SLICE_ARG(client_caller(s)), why);
+	s->end_told = true;
 	s->notquit_reason = "bad-commands";
 	s->over = true;
 }
@@ -596,6 +620,10 @@ static void serve_input(struct smtp_session *s)
 			line_ends_session(s, what);
 			break;
 		}
+		/* Commands that came before the reply to this one; data behind DATA would be out of step. */
+		if (what == LINE_HAVE && s->pipelining_ok && !s->over && stream_pending(s->stream) &&
+		    s->state != STATE_START)
+			s->pipelined = true;
 		if (s->serving->out.len && (s->over || s->serving->out.len >= REPLY_FLUSH_BYTES ||
 					    s->pipelining_ok == false || !stream_pending(s->stream)))
 			reply_flush(s);
@@ -605,16 +633,46 @@ static void serve_input(struct smtp_session *s)
 	}
 }
 
+static void log_ending(struct smtp_session *s, const char *how, bool duration_first)
+{
+	struct slice duration = session_duration(s), first = duration_first ? duration : SLICE_EMPTY,
+		     last = duration_first ? SLICE_EMPTY : duration;
+
+	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->batch && !s->connection_nolog)
+		log_session(s, LOG_TO_MAIN, "%.*s%.*s %s%.*s", SLICE_ARG(client_connection(s)), SLICE_ARG(first),
+			    how, SLICE_ARG(last));
+}
+
+/* With what is logged of the client when a message arrives. */
+static void log_no_mail(struct smtp_session *s)
+{
+	struct str line = str_make(&s->serving->arena);
+
+	str_addz(&line, "no MAIL in SMTP connection from ");
+	str_add(&line, client_caller(s));
+	log_login(&line, s);
+	log_tls(&line, s);
+	str_add(&line, session_duration(s));
+	if (s->history_count) {
+		str_addc(&line, ' ');
+		log_history(&line, s);
+	}
+	log_session(s, LOG_TO_MAIN, "%.*s", SLICE_ARG(str_slice(&line)));
+}
+
 static void lost_connection(struct smtp_session *s)
 {
-	bool incomplete = s->transaction != NULL;
-
 	s->server->stats.lost++;
 	if (!s->notquit_reason)
 		s->notquit_reason = "connection-lost";
-	if (log_wants(s->conf, LOG_LOST_INCOMING_CONNECTION) && !s->local && s->history_count)
-		log_session(s, LOG_TO_MAIN, "unexpected disconnection while reading SMTP command from %.*s%s",
-			    SLICE_ARG(client_caller(s)), incomplete ? " (incomplete transaction)" : "");
+	log_incomplete(s, "connection lost");
+	if (!s->transaction)
+		log_ending(s, "lost", false);
+	else if (log_wants(s->conf, LOG_LOST_INCOMING_CONNECTION))
+		log_session(s, LOG_TO_MAIN,
+			    "unexpected disconnection while reading SMTP command from %.*s%.*s",
+			    SLICE_ARG(client_caller(s)), SLICE_ARG(session_duration(s)));
+	s->end_told = true;
 	s->over = true;
 }
 
@@ -626,8 +684,9 @@ static void command_timeout(struct smtp_session *s)
 		s->over = true;
 		return;
 	}
-	log_session(s, LOG_TO_MAIN, "SMTP command timeout on connection from %.*s",
-		    SLICE_ARG(client_caller(s)));
+	log_session(s, LOG_TO_MAIN, "SMTP command timeout on connection from %.*s%.*s",
+		    SLICE_ARG(client_caller(s)), SLICE_ARG(session_duration(s)));
+	s->end_told = s->mail_said = true;
 	replyf(s, 421, "4.4.2", "%.*s: SMTP command timeout - closing connection",
 	       SLICE_ARG(conf_main(s->conf)->primary_hostname));
 	s->over = true;
@@ -644,18 +703,14 @@ static void log_end(struct smtp_session *s)
 		(void)acl_check(session_scope(s), ACL_WHERE_NOTQUIT, s->options->acl[ACL_WHERE_NOTQUIT],
 				&outcome, &err);
 	}
-	if (log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION) && s->transaction && s->state > STATE_READY)
-		log_session(s, LOG_TO_MAIN, "SMTP incomplete transaction%.*s sender=<%.*s>",
-			    SLICE_ARG(client_phrase(s)), SLICE_ARG(s->transaction->message->sender));
-	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->local)
-		log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s %s", SLICE_ARG(client_caller(s)),
-			    s->quit_seen ? "closed by QUIT" : "closed");
-	if (log_wants(s->conf, LOG_SMTP_NO_MAIL) && !s->message_count && !s->local) {
-		struct str history = str_make(&s->serving->arena);
-		log_history(&history, s);
-		log_session(s, LOG_TO_MAIN, "no MAIL in SMTP connection from %.*s %.*s",
-			    SLICE_ARG(client_caller(s)), SLICE_ARG(str_slice(&history)));
+	if (s->quit_seen) {
+		log_incomplete(s, "QUIT");
+		log_ending(s, "closed by QUIT", true);
+	} else if (!s->end_told) {
+		log_ending(s, "closed", true);
 	}
+	if (log_wants(s->conf, LOG_SMTP_NO_MAIL) && !s->mail_said && !s->local)
+		log_no_mail(s);
 }
 
 bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret)

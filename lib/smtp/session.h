@@ -165,8 +165,13 @@ struct smtp_session {
 	bool tls;          /* begun, and perhaps not yet through; there is no way back */
 	bool tls_offered;  /* by EHLO */
 	bool tls_greeting; /* TLS came first; the banner follows it */
+	/* For the log: MAIL was said; the one before this command was refused; commands came before the replies to others; how the
+	 * connection ended has been told, or is not to be. */
+	bool mail_said, mail_refused, pipelined, end_told;
+	bool connection_nolog; /* hosts_connection_nolog */
 	float delay_mail_ms,
 	    delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
+	uint64_t connection_id; /* of all connections of this spool, or nearly so */
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
 	uint32_t connection_messages_max;
@@ -194,6 +199,7 @@ struct smtp_server {
 	struct spool *spool;
 	struct deliverer *deliverer;
 	struct id_source ids;
+	uint64_t connection_next; /* session.connection_id */
 	struct link sessions;
 	struct listener *listeners[64];
 	int listener_fds[64];
@@ -213,6 +219,7 @@ struct smtp_server {
 /* session.c */
 NODISCARD enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret,
 			      struct err *err);
+uint64_t smtp_connection_id(struct smtp_server *server);
 void session_free(struct smtp_session *s);
 void session_serve(void *arg);
 void session_wake(struct smtp_session *s); /* lends it a fiber unless it has one */
@@ -244,6 +251,9 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
     PRINTF_LIKE(4, 5);
 /* 503: DATA or BDAT where no recipient was accepted. No error of a client that pipelines: it sent that before it could
  * know (RFC 2920 section 3.1), and is told as often as it likes. */
+/* The same with what it is about in front, which the log has already in the command. */
+void reply_error_about(struct smtp_session *s, int code, const char *enhanced, struct slice about,
+		       struct slice text);
 void reply_no_rcpt(struct smtp_session *s, const char *verb);
 
 /* throttle.c */
@@ -367,9 +377,18 @@ struct slice session_protocol(const struct smtp_session *s, const struct message
 void log_senders(struct str *line, const struct smtp_session *s, const struct message *m);
 void log_client(struct str *str, const struct smtp_session *s);
 struct slice client_phrase(struct smtp_session *s); /* " H=name (helo) [ip]:port I=[..]:25 U=ident" */
-struct slice client_caller(struct smtp_session *s); /* "name (helo) [ip]:port", or the local user */
+struct slice client_caller(struct smtp_session *s); /* the same without "H=": "name (helo) [ip]:port", or the local user */
+struct slice client_host_only(struct smtp_session *s); /* client_phrase() without interface and connection */
+struct slice client_connection(struct smtp_session *s); /* "SMTP connection from name (helo) [ip]:port" */
+/* "1.234s", or as the log has it without milliseconds. */
+void log_duration(struct str *str, const struct smtp_session *s, uint64_t ns);
+struct slice session_duration(struct smtp_session *s); /* " D=1s": how long the connection has lasted */
+/* smtp_incomplete_transaction: why is "RSET" and the like. */
+void log_incomplete(struct smtp_session *s, const char *why);
 void log_session(struct smtp_session *s, unsigned where, const char *format, ...) PRINTF_LIKE(3, 4);
 void log_history(struct str *str, const struct smtp_session *s);
+void log_login(struct str *str, const struct smtp_session *s); /* " A=authenticator:id" */
+void log_tls(struct str *str, const struct smtp_session *s);   /* " X=... CV=... DN=... SNI=..." */
 void log_arrival(struct smtp_session *s, struct message *message);
 
 /* shared.c: false: over the limit, nothing was counted. */

@@ -458,6 +458,7 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 	    .until_max = task->until,
 	    .authenticated_fail_id = SLICE_EMPTY,
 	};
+	s->connection_id = smtp_connection_id(server);
 	task_init(&s->task, server->shard, &serving.arena, task->until);
 	m->received = shard_wall(server->shard);
 	m->id = message_id_next(&server->ids, m->received);

@@ -11,6 +11,7 @@ enum {
 	RCPT_FAIL_COUNT,
 	RCPT_DEFER_COUNT,
 	SMTP_SIZE,
+	CONNECTION_ID,
 };
 
 static struct slice argument_of(struct slice command)
@@ -71,6 +72,12 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 	case RCPT_DEFER_COUNT:
 		*ret = number(sc, t ? t->rcpt_defer_count : 0);
 		break;
+	case CONNECTION_ID:
+		str = str_make(sc->task->arena);
+		if (s && s->connection_id)
+			base62_encode(&str, s->connection_id, 1);
+		*ret = str.failed ? SLICE_EMPTY : str_slice(&str);
+		break;
 	}
 	return OK;
 }
@@ -81,6 +88,7 @@ static const struct variable rows[] = {
     {"smtp_command_history", get, SMTP_COMMAND_HISTORY},
     {"smtp_notquit_reason", get, SMTP_NOTQUIT_REASON},
     {"smtp_count_at_connection_start", get, SMTP_COUNT},
+    {"connection_id", get, CONNECTION_ID},
     {"rcpt_count", get, RCPT_COUNT},
     {"rcpt_fail_count", get, RCPT_FAIL_COUNT},
     {"rcpt_defer_count", get, RCPT_DEFER_COUNT},

@@ -568,6 +568,8 @@ class Limits(SluiceTest):
             client.ehlo()
             client.expect(RCPT, 503)
             client.expect("MAIL FROM:<a@b@c>", 501)
+            client.expect(RCPT, 503)  # who pipelines could not know
+            client.expect("NOOP", 250)
             reply = client.expect(RCPT, 503)
             self.assertIn("Too many syntax or protocol errors", reply.text)
             client.closed()
