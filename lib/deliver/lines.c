@@ -10,7 +10,7 @@ static void add_host(struct str *line, const struct conf *conf, const struct del
 		return;
 	str_addz(line, " H=");
 	str_add(line, o->host.name);
-	if (o->host.dnssec_authentic && log_wants(a->d->conf, LOG_DNSSEC))
+	if (o->host.dnssec_authentic && log_wants(conf, LOG_DNSSEC))
 		str_addz(line, " DS");
 	if (o->host.ip.family) {
 		str_addz(line, " [");
