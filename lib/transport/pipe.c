@@ -83,8 +83,6 @@ static enum rc pipe_check(struct conf *conf, void *instance, struct err *err)
 		if (!p->message_prefix && !p->message_suffix)
 			return err_memory(err);
 	}
-	if (p->pipe_as_creator)
-		conf_warn(conf, &p->transport.instance.place, "pipe_as_creator has no effect yet");
 	p->transport.batch_id = p->batch_id;
 	p->transport.batch_max = p->batch_max;
 	return OK;
@@ -563,6 +561,23 @@ static void run_command(struct run *run, const struct environment *env, const ch
 		timed_out(run);
 }
 
+/* With pipe_as_creator, where the transport names no user: who called us with the message; for what came over the network that
+ * is the server itself. */
+static enum rc find_user(struct run *run)
+{
+	const P *p = run->options;
+	const struct client *client = run->sc->message->client;
+	bool local = client && client_is_local(client);
+	struct address address = *run->sc->address;
+
+	if (p->pipe_as_creator && !p->transport.user) {
+		address.uid_set = address.gid_set = true;
+		address.uid = local ? client->uid : geteuid();
+		address.gid = local ? client->gid : getegid();
+	}
+	return identity_find(run->sc, &p->transport, &address, &run->who, run->err);
+}
+
 static void pipe_deliver(struct scope *sc, const struct transport *transport, struct delivery *delivery)
 {
 	struct err err = err_make(sc->task->arena);
@@ -582,7 +597,7 @@ static void pipe_deliver(struct scope *sc, const struct transport *transport, st
 	if (rc == OK)
 		rc = find_directory(&run, &directory);
 	if (rc == OK)
-		rc = identity_find(sc, transport, sc->address, &run.who, &err);
+		rc = find_user(&run);
 	if (rc != OK) {
 		could_not_run(&run, rc);
 		return;

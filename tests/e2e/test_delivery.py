@@ -1,6 +1,7 @@
 """Deliveries: to files, commands and other servers; what is tried again, what is returned, what is frozen."""
 import email
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -9,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from harness import Sink, SluiceTest, configuration, until, USER
+from harness import SLUICE, Sink, SluiceTest, configuration, until, USER
 
 BODY = "Subject: hello\r\nFrom: s@client.test\r\nTo: someone\r\n\r\nfirst\r\n..second\r\nFrom here\r\n"  # on the wire
 
@@ -548,6 +549,37 @@ class Local(SluiceTest):
         os.chmod(os.path.join(self.server.dir, "closed"), 0o777)
         self.server.run("-qff", check=0)
         self.done(mid)
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root, to become two other users")
+    def test_pipe_as_creator(self):
+        """The command runs as who called us with the message; as the server, if it came over the network."""
+        policy = ACL + """
+all:
+  driver = accept
+  local_parts = local : remote
+  transport = creator
+begin transports
+creator:
+  driver = pipe
+  pipe_as_creator
+  command = /bin/sh -c "echo `id -u`:`id -g` > DIR/open/$local_part_data"
+""" + RETRY
+        server = self.sluice(configuration("never_users = root", policy), start=False)
+        os.mkdir(os.path.join(server.dir, "open"))
+        os.chmod(os.path.join(server.dir, "open"), 0o777)
+        server.start()
+        os.chmod(os.path.join(server.dir, "spool"), 0o755)  # with the socket that users submit by
+        subprocess.run([SLUICE, "-C", server.config_file, "local@test"], input=b"Subject: x\n\nb\n", user=12345, group=12346,
+                       extra_groups=[], check=True, timeout=30)
+        with server.client() as client:
+            client.ehlo()
+            client.message(BODY, rcpts=("remote@test",))
+        passwd = pwd.getpwnam(USER)
+        for name, ids in (("local", "12345:12346"), ("remote", f"{passwd.pw_uid}:{passwd.pw_gid}")):
+            path = os.path.join(server.dir, "open", name)
+            until(lambda path=path: os.path.exists(path) and os.path.getsize(path), lambda: server.log())
+            with open(path) as f:
+                self.assertEqual(f.read().strip(), ids)
 
 
 def exim():
