@@ -9,7 +9,7 @@ static enum rc spf_find(struct scope *sc, const struct lookup_type *type,
 	struct spf_query query = {
 	    .sender = request->key,
 	    .helo = SLICE_EMPTY,
-	    .receiver = conf_main(sc->conf)->primary_hostname,
+	    .receiver = sc->conf ? conf_main(sc->conf)->primary_hostname : SLICE_EMPTY,
 	    .guess = SLICE_EMPTY,
 	    .explanation = SLICE_EMPTY,
 	    .now_s = shard_wall(sc->task->shard) / NS_PER_S,
