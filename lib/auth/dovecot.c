@@ -1,5 +1,6 @@
 /* dovecot: Dovecot's auth service decides. We carry challenges and responses between it and the client. */
 #include "dovecot.h"
+#include "dovecot_dial.h"
 #include "driver.h"
 
 #include <unistd.h>
@@ -10,15 +11,17 @@
 
 struct dovecot {
 	struct authenticator a;
-	struct slice server_socket; /* "/path", or "host port" */
+	struct slice server_socket, server_tls_verify_certificates;
 	bool server_tls;
-	struct ip_addr ip; /* derived; family 0: a path */
+	struct dovecot_address address; /* derived */
 };
 
 static const struct conf_option options[] = {
     OPT_STRING(struct dovecot, server_socket, NULL,
-	       "/path of Dovecot's auth-client socket, or its IP address and port"),
-    OPT_BOOL(struct dovecot, server_tls, "no", "TLS to Dovecot: not available"),
+	       "/path of Dovecot's auth-client socket, or its host and port"),
+    OPT_BOOL(struct dovecot, server_tls, "no", "TLS to that host"),
+    OPT_STRING(struct dovecot, server_tls_verify_certificates, NULL,
+	       "a file, a directory or system: its certificate has to be of these and name the host"),
 };
 
 /* One exchange. */
@@ -62,22 +65,6 @@ static enum rc line_read(struct talk *t, struct slice *line_ret)
 	}
 	*line_ret = slice_tainted(str_slice(&line));
 	return line.failed ? err_memory(&t->err) : OK;
-}
-
-static enum rc dial(struct talk *t)
-{
-	int fd;
-	enum rc rc = t->d->ip.family ? connect_tcp(t->task, &t->d->ip, NULL, &fd, &t->err)
-				     : connect_unix(t->task, t->d->server_socket, &fd, &t->err);
-
-	if (rc == DEFER)
-		return err_set(&t->err, DEFER, "it took too long to connect");
-	if (rc != OK)
-		return rc == CANCELLED ? rc : DEFER;
-	rc = stream_new(t->task->shard, fd, fd, NULL, NULL, &t->stream, &t->err);
-	if (rc != OK)
-		(void)close(fd); /* never used */
-	return rc == FAIL ? DEFER : rc;
 }
 
 static enum rc greet(struct talk *t)
@@ -173,7 +160,7 @@ static enum auth_result converse(struct talk *t)
 	struct dovecot_answer answer;
 	struct slice response;
 	enum auth_result result;
-	enum rc rc = dial(t);
+	enum rc rc = dovecot_dial(t->task, t->server->sc->conf, &t->d->address, &t->stream, &t->err);
 
 	if (rc == OK)
 		rc = greet(t);
@@ -225,25 +212,23 @@ static enum auth_result server_run(struct auth_server *server)
 static enum rc check(struct conf *conf, void *instance, struct err *err)
 {
 	struct dovecot *d = instance;
-	struct slice rest = d->server_socket.ptr ? d->server_socket : SLICE_EMPTY, host, port;
-	uint64_t number;
+	enum rc rc;
 
-	(void)conf;
 	d->a.is_server = d->server_socket.ptr != NULL;
-	if (d->server_tls)
-		return err_set(err, FAIL, "server_tls is not available in this version");
-	if (!d->a.is_server || slice_starts(rest, SLICE("/")))
+	if (!d->a.is_server)
 		return OK;
-	/* A name would have to be looked up at each login: an address does not fail. */
-	if (!slice_word(&rest, &host) || !slice_word(&rest, &port) || slice_trim(rest).len ||
-	    !parse_u64(port, &number) || number == 0 || number > 65535)
-		return err_set(err, FAIL, "server_socket is neither a path nor an IP address and a port");
-	if (slice_eq_nocase(host, SLICE("localhost")))
-		host = SLICE("127.0.0.1");
-	if (!ip_parse(host, &d->ip))
-		return err_set(err, FAIL, "server_socket has to name an IP address, not \"%.*s\"",
-			       SLICE_ARG(host));
-	d->ip.port = (uint16_t)number;
+	rc = dovecot_address_parse(d->server_socket, &d->address, err);
+	if (rc != OK)
+		return rc;
+	d->address.tls = d->server_tls;
+	if (d->server_tls && d->address.path.len)
+		return err_set(err, FAIL, "server_tls is for a host and a port, not for a path");
+	if (d->server_tls_verify_certificates.ptr)
+		d->address.authorities = d->server_tls_verify_certificates;
+	if (d->server_tls && !d->address.authorities.len)
+		conf_warn(
+		    conf, &d->a.instance.place,
+		    "server_tls without server_tls_verify_certificates: anybody may answer for Dovecot");
 	return OK;
 }
 

@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
 import unittest
 
+from authority import Authority
 from harness import POLICY, Sluice, SluiceTest, configuration, peer, until
 
 SERVERS = r"""
@@ -397,6 +399,160 @@ class Dovecot(SluiceTest):
         with daemon.client() as client:
             client.ehlo()
             client.expect("AUTH PLAIN " + PLAIN, 435)
+
+    @staticmethod
+    def port_for(folder, serve):
+        """A port whose every connection is given to serve(sock, the real service's socket), each in a thread of its own."""
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def talk(sock):
+            try:
+                with sock, socket.socket(socket.AF_UNIX) as real:
+                    if folder:
+                        real.connect(os.path.join(folder, "client.sock"))
+                    serve(sock, real)
+            except OSError:
+                pass
+
+        def accept():
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=talk, args=(sock,), daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
+        return listener, listener.getsockname()[1]
+
+    @staticmethod
+    def forward(a, b):
+        """Both ways, until one ends."""
+        def copy(source, target):
+            try:
+                while data := source.recv(8192):
+                    target.sendall(data)
+            except (OSError, ValueError):
+                pass
+            for sock in (source, target):
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        other = threading.Thread(target=copy, args=(b, a), daemon=True)
+        other.start()
+        copy(a, b)
+        other.join()
+
+    def test_real_over_tcp_and_tls(self):
+        """Dovecot's service has no TLS of its own: something like stunnel stands before it."""
+        folder, _ = self.need_dovecot()
+        ca = Authority(os.path.join(folder, "pki"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*ca.certificate("dovecot", alt="DNS:localhost"))
+        secured = []
+
+        def over_tls(sock, real):
+            with context.wrap_socket(sock, server_side=True) as sock:
+                secured.append(sock.version())
+                self.forward(sock, real)
+        plain, port = self.port_for(folder, self.forward)
+        tls, tls_port = self.port_for(folder, over_tls)
+        for listener in (plain, tls):
+            self.addCleanup(listener.close)
+            self.addCleanup(listener.shutdown, socket.SHUT_RDWR)
+        verify = f"server_tls\n  server_tls_verify_certificates = {ca.pem}"
+        good = [("127.0.0.1", port, ""), ("localhost", port, ""), ("127.0.0.1", tls_port, "server_tls"), ("localhost", tls_port, verify)]
+        # Another name than the certificate has; clear text to who wants TLS, and the other way.
+        bad = [("127.0.0.1", tls_port, verify, "name mismatch"), ("127.0.0.1", port, verify, "TLS"), ("nosuch.invalid", port, "", "no such host|DNS")]
+        for number, (host, to, options, *wrong) in enumerate([*good, *bad]):
+            daemon = self.sluice(server_configuration(servers=f"""begin authenticators
+dc:
+  driver = dovecot
+  public_name = PLAIN
+  server_socket = {host} {to}
+  server_set_id = $auth1
+  {options}
+"""))
+            with self.subTest(number), daemon.client() as client:
+                client.ehlo()
+                client.expect("AUTH PLAIN " + PLAIN, 435 if wrong else 235)
+                if wrong:
+                    daemon.wait_log(rf"dc authenticator failed for .*: 435 .*({wrong[0]})")
+                    continue
+                client.expect("MAIL FROM:<s@client.test>", 250)
+                daemon.wait_log(r"id=user by=dc ")
+                warning = "server_tls without server_tls_verify_certificates"
+                self.assertEqual(options == "server_tls", warning in daemon.run("-bV").err)
+        self.assertEqual(3, len(secured), "two good ones, and one that was looked at")
+
+    def test_tls_to_a_path(self):
+        done = self.sluice(server_configuration(servers="begin authenticators\nx:\n  driver = dovecot\n  server_socket = /x\n  server_tls\n"),
+                           start=False).run("-bV")
+        self.assertNotEqual(0, done.returncode)
+        self.assertIn("server_tls is for a host and a port", done.err)
+
+    def test_condition(self):
+        """Dovecot says yes, and the condition no."""
+        folder, _ = self.need_dovecot()
+        servers = dovecot_authenticators(os.path.join(folder, "client.sock")).replace(
+            "server_set_id", "server_condition = ${if eq{$auth1}{somebody}}\n  server_set_id")
+        with self.sluice(server_configuration(servers=servers)).client() as client:
+            client.ehlo()
+            client.expect("AUTH PLAIN " + PLAIN, 535)
+
+    def test_killed_in_the_middle(self):
+        """It is gone between challenge and response; it is asked again at the next attempt."""
+        answers = [b"CONT\t1\tVXNlcjo=\n", b"OK\t1\tuser=user\n"]
+
+        def behave(sock):
+            sock.sendall(self.GREETING + answers.pop(0))
+            if answers:
+                file = sock.makefile("rb")
+                while not file.readline().startswith(b"AUTH"):
+                    pass
+                file.close()
+                sock.close()
+            else:
+                answers.append(sock)  # kept open
+        daemon = self.login_daemon(self.false_friend(behave))
+        with daemon.client() as client:
+            client.ehlo()
+            client.expect("AUTH PLAIN", 334)
+            client.expect(PLAIN, 435)
+            client.expect("AUTH PLAIN " + PLAIN, 235)
+
+    def test_many_at_once(self):
+        """Hundreds of logins wait for a slow service; others do not wait for them."""
+        gate = threading.Event()
+        count = 300
+
+        def slow(sock, _):
+            sock.sendall(self.GREETING)
+            file = sock.makefile("rb")
+            while not file.readline().startswith(b"AUTH"):
+                pass
+            gate.wait(30)
+            sock.sendall(b"OK\t1\tuser=user\n")
+            file.readline()
+        listener, port = self.port_for(None, slow)
+        self.addCleanup(listener.close)
+        daemon = self.sluice(server_configuration(servers=dovecot_authenticators(f"127.0.0.1 {port}")))
+        clients = [daemon.client() for _ in range(count)]
+        try:
+            for client in clients:
+                client.ehlo()
+            for client in clients:
+                client.send("AUTH PLAIN " + PLAIN + "\r\n")
+            with daemon.client() as other:
+                other.ehlo()
+                other.expect("NOOP", 250)
+            gate.set()
+            for client in clients:
+                client.wait(235)
+        finally:
+            gate.set()
+            for client in clients:
+                client.close()
 
     def test_master_socket(self):
         folder, _ = self.need_dovecot()
