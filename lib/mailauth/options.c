@@ -23,11 +23,30 @@ static const struct conf_option rows[] = {
     OPT_BOOL(O, srs_usetimestamp, "yes", "SRS addresses carry a day"),
 };
 
+/* libsrs_alt could be told to leave the hash out; whoever copies such a file is to know what it gives away. */
+static enum rc check(struct conf *conf, void *group, struct err *err)
+{
+	const struct mailauth_options *o = group;
+	struct slice rest = o->srs_config ? expansion_text(o->srs_config) : SLICE_EMPTY, field = SLICE_EMPTY;
+	bool without = !o->srs_usehash;
+
+	(void)err;
+	for (unsigned i = 0; i < 5 && rest.ptr && slice_split(&rest, ':', &field); i++)
+		if (i == 4 && slice_trim(field).len)
+			without = slice_eq_nocase(slice_trim(field), SLICE("0")) || slice_eq_nocase(slice_trim(field), SLICE("no")) ||
+				  slice_eq_nocase(slice_trim(field), SLICE("false"));
+	if (without)
+		conf_warn(conf, conf_option_place(conf, o->srs_usehash ? "srs_config" : "srs_usehash"),
+			  "SRS addresses without a hash can be made by anybody: a \"reverse\" router sends bounces to whomever they name");
+	return OK;
+}
+
 const struct conf_group mailauth_conf_group = {
     .id = CONF_MAILAUTH,
     .size = sizeof(O),
     .options = rows,
     .option_count = sizeof(rows) / sizeof(*rows),
+    .check = check,
 };
 
 const struct conf_feature mailauth_features[] = {
@@ -35,6 +54,7 @@ const struct conf_feature mailauth_features[] = {
     {"_CRYPTO_SIGN_ED25519", NULL},
     {"_HAVE_SPF", "SPF"},
     {"_HAVE_ARC", "ARC"},
+    {"_EXP_ARC", NULL},
     {"_HAVE_DMARC", "DMARC"},
     {"_HAVE_SRS", "SRS"},
     {"_HAVE_NATIVE_SRS", NULL},

@@ -208,6 +208,129 @@ class Srs(SluiceTest):
         self.send(box, "", "x@fwd.test")
         self.assertEqual(self.envelope(sink, 6)[0], "")
 
+    @unittest.skipUnless(MAIL_SRS, "no Mail::SRS")
+    def test_alt_schemes(self):
+        """Guarded and Shortcut of Mail::SRS, in both directions, SRS0 and SRS1."""
+        sink = self.sink()
+        box = self.sluice(configuration("srs_secrets = topsecret\n", ALT).replace("SINKPORT", str(sink.port)))
+        new = 'use Mail::SRS::%s; my $s = Mail::SRS::%s->new(Secret => ["topsecret"], HashLength => 6, MaxAge => 31);'
+        count = 0
+        for scheme in ("Guarded", "Shortcut"):
+            there = new % (scheme, scheme)
+            # theirs, of an address and of somebody's SRS0: the way back is found here
+            for sender, way in (("a@orig.example", "a@orig.example"),
+                                ("SRS0=abcd=XY=far.example=u@hop.example",
+                                 "SRS0=abcd=XY=far.example=u@hop.example" if scheme == "Guarded" else "u@far.example")):
+                made = self.perl(there + 'print $s->forward($ARGV[0], "fwd.test");', sender)
+                self.assertTrue(made.startswith("SRS"), made)
+                self.send(box, "", made)
+                count += 1
+                self.assertEqual(self.envelope(sink, count), ("", [way]), scheme)
+            # ours, for them; and ours of theirs
+            self.send(box, "b@orig.example", "x@fwd.test")
+            count += 1
+            first = self.envelope(sink, count)[0]
+            self.assertEqual(self.perl(there + 'print $s->reverse($ARGV[0]);', first), "b@orig.example")
+            theirs = self.perl(new.replace("topsecret", "other") % (scheme, scheme) + 'print $s->forward($ARGV[0], "hop.example");',
+                               "c@orig.example")
+            self.send(box, theirs, "x@fwd.test")
+            count += 1
+            second = self.envelope(sink, count)[0]
+            self.assertTrue(second.startswith("SRS1="), second)
+            if scheme == "Guarded":
+                self.assertEqual(self.perl(there + 'print $s->reverse($ARGV[0]);', second), theirs)
+            # an SRS1 is rewritten again: first hop and rest stay
+            self.send(box, "SRS1=zzzzzz=" + second.split("=", 2)[2].replace("fwd.test", "third.example"), "x@fwd.test")
+            count += 1
+            third = self.envelope(sink, count)[0]
+            self.assertEqual(third.split("=", 2)[2], second.split("=", 2)[2])
+
+    @unittest.skipUnless(MAIL_SRS, "no Mail::SRS")
+    def test_what_is_not_taken_back(self):
+        """A wrong hash and an old stamp fail; what is no rewritten address at all is somebody else's business."""
+        sink = self.sink()
+        box = self.sluice(configuration("srs_secrets = topsecret\n", ALT).replace("SINKPORT", str(sink.port)))
+        then = ("BEGIN { *CORE::GLOBAL::time = sub { CORE::time() - 86400 * $main::days } } use Mail::SRS; $main::days = $ARGV[0];"
+                "print Mail::SRS->new(Secret => ['topsecret'], HashLength => 6)->forward('a@orig.example', 'fwd.test');")
+
+        def made(days):
+            return subprocess.run(["perl", "-e", then, "--", str(days)], capture_output=True, text=True).stdout
+        self.send(box, "", made(30))
+        self.assertEqual(self.envelope(sink, 1), ("", ["a@orig.example"]))
+        for bad in (made(40), made(-3), re.sub("=.{6}=", "=AAAAAA=", made(0), count=1), made(0).replace("orig", "evil")):
+            self.assertIn("SRS: the address is not ours, or too old", box.run("-bt", bad).out)
+        box.run("-bt", "SRS0=x@fwd.test")
+        self.send(box, "", "SRS0=x@fwd.test")
+        self.assertEqual(self.envelope(sink, 2)[1], ["srs0=x@elsewhere.example"])
+        self.assertEqual(len(sink.messages), 2)
+
+    DATABASE = (ALT + "begin retry\n* * F,1d,1h\n").replace("  srs = forward\n  data", "  srs = forward\n  srs_dbinsert = INSERT\n  data", 1).replace(
+        "  srs = reverse\n", "  srs = reverse\n  srs_dbselect = SELECT\n")
+
+    def database(self, insert, select, main, break_it):
+        """Senders of any length are kept in a database, and a key of 16 characters goes out in their place."""
+        sink = self.sink()
+        box = self.sluice(configuration("srs_secrets = topsecret\n" + main, self.DATABASE).replace("SINKPORT", str(sink.port))
+                          .replace("INSERT", insert).replace("SELECT", select))
+        sender = "a.very.long.and.curious+local=part-of_somebody@a.long.domain.name.example"
+        self.send(box, sender, "x@fwd.test")
+        made, _ = self.envelope(sink, 1)
+        self.assertRegex(made, r"^SRS0=.{6}=..=.{16}@fwd\.test$")
+        self.send(box, "", made)
+        self.assertEqual(self.envelope(sink, 2), ("", [sender]))
+        self.send(box, "", made.lower())  # the key is base64: what a relay has changed is nobody's
+        self.send(box, "", re.sub("=.{16}@", "=AAAAAAAAAAAAAAAA@", made))
+        self.send(box, "second@orig.example", "x@fwd.test")
+        self.assertNotEqual(self.envelope(sink, 3)[0], made)
+        break_it()
+        self.send(box, "", made)
+        box.wait_log(r"(?i)== \S*%s\S* .*failed to expand \"srs_dbselect\"" % re.escape(made.split("@")[0][5:]))
+        self.send(box, "third@orig.example", "y@fwd.test")
+        box.wait_log(r"== \S*y@fwd.test\S* .*failed to expand \"srs_dbinsert\"")
+        self.assertEqual(len(sink.messages), 3)
+
+    @unittest.skipUnless(shutil.which("redis-server"), "no redis-server")
+    def test_database_redis(self):
+        from test_redis import Redis
+        redis = Redis()
+        self.addCleanup(redis.kill)
+        self.database("${lookup redis{SET srs:${quote_redis:$srs_db_key} ${quote_redis:$srs_db_address}}}",
+                      "${lookup redis{GET srs:${quote_redis:$srs_db_key}}}",
+                      f"redis_servers = 127.0.0.1::{redis.port}//\n", redis.kill)
+
+    @unittest.skipUnless(shutil.which("sqlite3"), "no sqlite3")
+    def test_database_sqlite(self):
+        import sqlite3
+        import tempfile
+        folder = tempfile.mkdtemp(prefix="sluice-srs-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        os.chmod(folder, 0o777)
+        path = os.path.join(folder, "srs.db")
+        with sqlite3.connect(path) as db:
+            db.execute("create table srs (key text primary key, address text)")
+        os.chmod(path, 0o666)
+
+        def break_it():
+            with sqlite3.connect(path) as db:
+                db.execute("drop table srs")
+        self.database("${lookup sqlite{insert or replace into srs values ('${quote_sqlite:$srs_db_key}', '${quote_sqlite:$srs_db_address}')}}",
+                      "${lookup sqlite{select address from srs where key = '${quote_sqlite:$srs_db_key}'}}",
+                      f"sqlite_dbfile = {path}\n", break_it)
+
+    def test_one_half_of_a_database(self):
+        text = ALT.replace("  srs = forward\n", "  srs = reverseandforward\n  srs_dbinsert = x\n", 1).replace("SINKPORT", "1")
+        box = self.sluice(configuration("srs_secrets = s\n", text), start=False)
+        self.assertIn("srs_dbinsert and srs_dbselect are to be set both", box.run("-bt", "x@fwd.test").out)
+
+    def test_no_hash(self):
+        """It works, and a warning says what it gives away."""
+        for main, warned in (("srs_usehash = false\nsrs_secrets = s\n", True), ("srs_config = s:31:6:1:0\n", True),
+                             ("srs_config = s:31:6:1:1\n", False), ("srs_secrets = s\n", False)):
+            box = self.sluice(configuration(main, ALT).replace("SINKPORT", "1"), start=False)
+            with self.subTest(main=main):
+                done = box.run("-bV")
+                self.assertEqual("without a hash can be made by anybody" in done.out + done.err, warned, done.out + done.err)
+
     def test_settings_that_do_not_fit(self):
         for main, why in (("", "no secret is given"), ("srs_secrets = " + 33 * "x" + "\n", "1 to 32 bytes"), ("srs_secrets = x\nsrs_maxage = 400\n", "srs_maxage"),
                           ("srs_config = x:nonsense\n", "malformed field")):
