@@ -260,6 +260,8 @@ void authres_removed(struct message *message)
 		struct err err = err_make(NULL);
 		struct authres fields;
 
+		if (!h->arrived)
+			continue; /* an ACL has added it meanwhile */
 		/* What cannot be read is worse than a known lie: others may read it in their way. */
 		if (authres_parse(&message->arena, header_body(h), &fields, &err) != OK ||
 		    slice_eq_nocase(fields.id, auth->authres_removed))

@@ -219,8 +219,8 @@ void authres_method(struct authres_maker *maker, const char *method, struct slic
 void authres_property(struct authres_maker *maker, const char *name, struct slice value);
 extern const struct expand_item *const mailauth_items[];
 
-/* Fields of that id, and such as nobody can read, are deleted: at once if the header is there, and in any case when it is
- * (authres_removed()), before anything is added. false: no message, or no memory. */
+/* Fields of that id that came with the message, and such as nobody can read, are deleted: at once if the header is there, and in any
+ * case when it is (authres_removed()). What ACLs add stays, whenever they do. false: no message, or no memory. */
 bool authres_remove(struct message *message, struct slice id);
 void authres_removed(struct message *message);
 

@@ -42,8 +42,10 @@ static bool add_field(struct arena *arena, struct header_block *block, struct sl
 	if (!text.len)
 		return true;
 	header = header_place_named(arena, text, name_len);
-	if (header)
+	if (header) {
+		header->arrived = true;
 		header_append(block, header);
+	}
 	return header;
 }
 

@@ -60,6 +60,7 @@ struct header {
 	struct slice text; /* all of it, the final LF included */
 	uint32_t name_len; /* bytes before the colon (white space before it not counted) */
 	char type;         /* ' ' or one of B C F I P R S T, as in -H files; '*' deleted or replaced */
+	bool arrived;      /* header_block_parse() made it: nobody here has added or rewritten it */
 };
 struct header_block {
 	struct link list;

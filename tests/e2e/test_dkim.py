@@ -572,6 +572,21 @@ data_acl:
         self.assertLess(max(map(len, many.split(b"\n"))), 998)
         self.assertEqual([r.result for r in self.authres(many)[0].results if r.method == "arc"], ["pass"])
 
+    def test_authres_remove_anywhere(self):
+        """What came with the message goes, whichever ACL says so; what ACLs have added stays (RFC 8601 section 5)."""
+        forged = b"Authentication-Results: mx.test; dkim=pass header.d=bank.test\r\n"
+        for where in ("rcpt", "dkim", "data"):
+            def control(here):
+                return "  warn control = authres_remove/mx.test\n" if where == here else ""
+            rcpt = harness.POLICY.replace("rcpt_acl:\n", "rcpt_acl:\n  warn add_header = Authentication-Results: mx.test; x-rcpt=pass\n" + control("rcpt"))
+            acls = ("dkim_acl:\n  warn add_header = Authentication-Results: mx.test; x-dkim=pass\n" + control("dkim") + "  accept\n"
+                    "data_acl:\n" + control("data") + "  warn add_header = :at_start:${authresults{mx.test}}\n  accept\n")
+            server = self.sluice(configuration("acl_smtp_data = data_acl\nacl_smtp_dkim = dkim_acl\n", policy(acls, rcpt)))
+            with self.subTest(where):
+                kept = self.result(server, forged + self.sign())
+                self.assertNotIn(b"bank.test", kept)
+                self.assertEqual(sorted(r.method for f in self.authres(kept) for r in f.results), ["dkim", "x-dkim", "x-rcpt"])
+
     def test_arc_sign(self):
         """Sets made here, for new chains and for those of others: dkimpy and we ourselves find them whole."""
         self.dns.zone["rsa._domainkey.mx.test"] = [("TXT", f"p={self.rsa_public}")]
