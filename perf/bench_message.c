@@ -116,7 +116,7 @@ static void judge(struct bench *b, struct arena *arena)
 		 SLICE_ARG(mailauth_result_word(dmarc_query.dkim_count ? dkim[0].result : MAILAUTH_NONE)),
 		 SLICE_ARG(dmarc_status_word(dmarc.status)),
 		 SLICE_ARG(mailauth_result_word(arc_state_of(&message) ? arc_state_of(&message)->result
-									: MAILAUTH_NONE)));
+								       : MAILAUTH_NONE)));
 	arena_done(&message.arena);
 }
 
@@ -141,9 +141,10 @@ static void work(void *arg)
 		arena_clear(&arena);
 	}
 	start = seconds() - start;
-	printf("{\"bytes\": %u, \"verdict\": \"%s\", \"us\": %.2f, \"keys\": %.2f, \"keys_us\": %.2f, \"allocations\": %.2f}\n",
-	       b->text.len, b->verdict, start / b->rounds * 1e6, (double)key_operations / b->rounds,
-	       key_seconds / b->rounds * 1e6, (double)(allocations - before) / b->rounds);
+	printf(
+	    "{\"bytes\": %u, \"verdict\": \"%s\", \"us\": %.2f, \"keys\": %.2f, \"keys_us\": %.2f, \"allocations\": %.2f}\n",
+	    b->text.len, b->verdict, start / b->rounds * 1e6, (double)key_operations / b->rounds,
+	    key_seconds / b->rounds * 1e6, (double)(allocations - before) / b->rounds);
 	arena_done(&arena);
 	shard_stop(b->shard);
 }

@@ -16,7 +16,8 @@ static struct slice lower(struct arena *arena, struct slice text)
 }
 
 static enum rc same_organisation(struct task *task, const struct mailauth_resolver *resolver,
-				 const struct dmarc_query *query, struct slice used, struct slice host, bool *ret)
+				 const struct dmarc_query *query, struct slice used, struct slice host,
+				 bool *ret)
 {
 	struct slice ours, theirs;
 	enum rc rc;

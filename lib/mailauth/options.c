@@ -33,11 +33,13 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 	(void)err;
 	for (unsigned i = 0; i < 5 && rest.ptr && slice_split(&rest, ':', &field); i++)
 		if (i == 4 && slice_trim(field).len)
-			without = slice_eq_nocase(slice_trim(field), SLICE("0")) || slice_eq_nocase(slice_trim(field), SLICE("no")) ||
+			without = slice_eq_nocase(slice_trim(field), SLICE("0")) ||
+				  slice_eq_nocase(slice_trim(field), SLICE("no")) ||
 				  slice_eq_nocase(slice_trim(field), SLICE("false"));
 	if (without)
-		conf_warn(conf, conf_option_place(conf, o->srs_usehash ? "srs_config" : "srs_usehash"),
-			  "SRS addresses without a hash can be made by anybody: a \"reverse\" router sends bounces to whomever they name");
+		conf_warn(
+		    conf, conf_option_place(conf, o->srs_usehash ? "srs_config" : "srs_usehash"),
+		    "SRS addresses without a hash can be made by anybody: a \"reverse\" router sends bounces to whomever they name");
 	return OK;
 }
 
@@ -50,14 +52,9 @@ const struct conf_group mailauth_conf_group = {
 };
 
 const struct conf_feature mailauth_features[] = {
-    {"_HAVE_DKIM", "DKIM"},
-    {"_CRYPTO_SIGN_ED25519", NULL},
-    {"_HAVE_SPF", "SPF"},
-    {"_HAVE_ARC", "ARC"},
-    {"_EXP_ARC", NULL},
-    {"_HAVE_DMARC", "DMARC"},
-    {"_HAVE_SRS", "SRS"},
-    {"_HAVE_NATIVE_SRS", NULL},
-    {"_EXP_SRS", NULL},
-    {NULL, NULL},
+    {"_HAVE_DKIM", "DKIM"}, {"_CRYPTO_SIGN_ED25519", NULL},
+    {"_HAVE_SPF", "SPF"},   {"_HAVE_ARC", "ARC"},
+    {"_EXP_ARC", NULL},     {"_HAVE_DMARC", "DMARC"},
+    {"_HAVE_SRS", "SRS"},   {"_HAVE_NATIVE_SRS", NULL},
+    {"_EXP_SRS", NULL},     {NULL, NULL},
 };

@@ -50,7 +50,8 @@ __attribute__((target("sha,sse4.1"))) static void add_blocks(uint32_t state[8], 
 			__m128i sum;
 
 			if (i < 4) {
-				w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * i)), big_endian);
+				w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * i)),
+							big_endian);
 			} else {
 				/* w[i - 4] + s0(w[i - 3]...) + w[i - 2 and 1, one word on] + s1(w[i - 1]...) */
 				sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[i % 4], w[(i + 1) % 4]),
@@ -123,7 +124,8 @@ void sha256_update(struct sha256 *sha, const void *bytes, size_t len)
 		len -= some;
 	}
 	add_blocks(sha->own.state, p, len / WC_SHA256_BLOCK_SIZE);
-	memcpy(sha->own.block, p + len / WC_SHA256_BLOCK_SIZE * WC_SHA256_BLOCK_SIZE, len % WC_SHA256_BLOCK_SIZE);
+	memcpy(sha->own.block, p + len / WC_SHA256_BLOCK_SIZE * WC_SHA256_BLOCK_SIZE,
+	       len % WC_SHA256_BLOCK_SIZE);
 }
 
 void sha256_final(struct sha256 *sha, uint8_t digest[WC_SHA256_DIGEST_SIZE])

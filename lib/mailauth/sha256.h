@@ -18,7 +18,7 @@ struct sha256 {
 		wc_Sha256 soft;
 		struct {
 			uint32_t state[8];
-			uint64_t length; /* bytes so far */
+			uint64_t length;                           /* bytes so far */
 			unsigned char block[WC_SHA256_BLOCK_SIZE]; /* the last of them that fill none */
 		} own;
 	};

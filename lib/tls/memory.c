@@ -11,13 +11,13 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#define PAGE	     4096u
+#define PAGE         4096u
 #define SLOT_SIZE    (64u * 1024)
 #define SLOT_COUNT   (256u * 1024) /* 16 GiB of addresses */
-#define SESSION_HEAD 576u	   /* what is used of the session object in any case */
+#define SESSION_HEAD 576u          /* what is used of the session object in any case */
 #define SESSION_TAIL 72u
 #define PIECE_MIN    128u /* smaller ones are not worth their head */
-#define HOT_MAX	     64u  /* free slots that keep their pages */
+#define HOT_MAX      64u  /* free slots that keep their pages */
 
 /* A part of a gap, taken or free; its bytes follow. */
 struct piece {
@@ -28,15 +28,15 @@ struct piece {
 static_assert(sizeof(struct piece) == 16, "what follows is aligned");
 
 struct slot {
-	uint32_t held; /* objects in it, and one for its owner */
-	uint32_t free; /* the first free piece's offset */
+	uint32_t held;     /* objects in it, and one for its owner */
+	uint32_t free;     /* the first free piece's offset */
 	bool ssl, session; /* taken */
 	struct slot *next; /* of those that are free */
 };
 
 static struct {
 	pthread_mutex_t lock;
-	char *base; /* NULL: there are none */
+	char *base;    /* NULL: there are none */
 	uint32_t used; /* have been cut so far */
 	struct slot *hot, *cold;
 	unsigned hot_count;

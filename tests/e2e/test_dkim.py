@@ -157,11 +157,11 @@ class DkimTest(SluiceTest):
         rows = self.dns.zone.get(name.decode().rstrip("."))
         return rows[0][1].encode() if rows else b""
 
-    def relay(self, options, extensions=("PIPELINING", "8BITMIME", "CHUNKING"), extra=""):
+    def relay(self, options, extensions=("PIPELINING", "8BITMIME", "CHUNKING"), extra="", acls=""):
         """(server, sink): what goes to elsewhere.test is signed."""
         sink = self.sink(extensions=extensions)
         key = os.path.join(self.folder, "rsa.pem")
-        text = policy("").replace("  driver = smtp\n", "  driver = smtp\n" + options.replace("KEYFILE", key))
+        text = policy(acls).replace("  driver = smtp\n", "  driver = smtp\n" + options.replace("KEYFILE", key))
         server = self.sluice(configuration(extra, text), macros={"SINKPORT": str(sink.port)})
         return server, sink
 
@@ -360,6 +360,61 @@ OPTIONS
                 theirs = exim_sink.wait(before + 1)[-1][2]
                 self.assertEqual(len(self.signatures(theirs)), 2)
                 self.assertIn("status=pass:pass", self.lines(receiver, theirs))
+
+    EXIM_ARC = os.path.join(os.environ.get("SLUICE_PEERS", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/peers")),
+                            "exim-arc", "exim")
+
+    @unittest.skipUnless(os.access(EXIM_ARC, os.X_OK) and os.getuid() == 0, "needs root, and an Exim with ARC: ./dev exim")
+    def test_exim_arc(self):
+        """Chains of three makers: Exim finds whole what was sealed here, and we what Exim seals, on top of each other's and dkimpy's."""
+        exim = os.path.abspath(self.EXIM_ARC)
+        run = self.dns.wrap(exim)
+        for host in ("exim.test", "mx.test"):
+            self.dns.zone[f"rsa._domainkey.{host}"] = [("TXT", f"p={self.rsa_public}")]
+        folder = tempfile.mkdtemp(prefix="sluice-exim-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        os.chmod(folder, 0o777)
+        key = os.path.join(self.folder, "rsa.pem")
+        server, sink = self.relay("  arc_sign = mx.test:rsa:KEYFILE\n", acls=self.ARC_ACL, extra="acl_smtp_data = data_acl\n")
+        exim_sink = self.sink()
+        config = os.path.join(folder, "config")
+        text = self.ORACLE.replace("acl_smtp_rcpt = accept\n", "acl_smtp_rcpt = accept\nacl_smtp_data = data\nbegin acl\ndata:\n"
+                                   "  warn verify = arc/none:pass:fail\n"
+                                   "       logwrite = exim arc=$arc_state/$arc_state_reason/$arc_domains\n"
+                                   "       add_header = :at_start:${authresults{exim.test}}\n  accept\n")
+        with open(config, "w") as f:
+            f.write(text.replace("ORACLE", exim).replace("FOLDER", folder).replace("SINKPORT", str(exim_sink.port))
+                    .replace("OPTIONS", f"  arc_sign = exim.test:rsa:{key}\n"))
+
+        def by_exim(message):
+            """What it says of the chain, and the message with its own set."""
+            before = len(exim_sink.messages)
+            subprocess.run([run, "-C", config, "-bs", "-odf", "-oMa", "127.0.0.1"], capture_output=True, timeout=60,
+                           input=b"EHLO x\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n" + re.sub(rb"(?m)^\.", b"..", message) +
+                           b".\r\nQUIT\r\n")
+            with open(os.path.join(folder, "log-main")) as f:
+                said = re.findall(r"exim arc=(\S*)", f.read())[-1]
+            return said, exim_sink.wait(before + 1)[-1][2]
+
+        def by_us(message):
+            wire = self.passed(server, sink, message)
+            return re.findall(r" arc=(\S*)", server.log())[-1], wire
+        for makers in ("s", "e", "es", "1es", "2se", "3ees"):
+            with self.subTest(makers):
+                message, domains = MESSAGE, []
+                if makers[0].isdigit():
+                    domains = [f"hop{i + 1}.football.test" for i in range(int(makers[0]))]
+                    message = self.chain(int(makers[0]))
+                for maker in makers.lstrip("123") + "es":
+                    said, wire = (by_exim if maker == "e" else by_us)(message)
+                    state = f"pass//{':'.join(domains)}" if domains else "none//"
+                    self.assertTrue(said.startswith(state), (makers, maker, said, state))
+                    worse = message.replace(b"lost", b"won ")
+                    if domains:
+                        self.assertTrue((by_exim if maker == "e" else by_us)(worse)[0].startswith("fail/AMS"), (makers, maker))
+                    domains.append("exim.test" if maker == "e" else "mx.test")
+                    message = wire
+                self.assertEqual(dkim.arc_verify(message, dnsfunc=self.lookup)[0], b"pass")
 
     def test_key_file_changes(self):
         """A key file is read again once it has changed."""

@@ -15,7 +15,8 @@ static void forward_and_back(struct arena *arena, const struct srs_settings *set
 		return;
 	ASSERT(slice_starts(made, SLICE("SRS")) && slice_search(made, SLICE("@fwd.example")) > 0);
 	/* An address that was somebody's SRS0 or SRS1 leads to the first hop; others to themselves. */
-	if (!slice_starts_nocase(address, SLICE("SRS")) && slice_find(address, '@') == slice_rfind(address, '@') &&
+	if (!slice_starts_nocase(address, SLICE("SRS")) &&
+	    slice_find(address, '@') == slice_rfind(address, '@') &&
 	    slice_find(slice_from(address, (size_t)slice_find(address, '@')), '=') < 0) {
 		ASSERT(srs_reverse(arena, settings, 20001, made, false, &back) == SRS_OK);
 		ASSERT(slice_eq(back, address));
@@ -27,7 +28,11 @@ static void forward_and_back(struct arena *arena, const struct srs_settings *set
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-	struct slice address = slice_make((const char *)bytes + 1, size > 4096 ? 4095 : size ? size - 1 : 0, TAINTED);
+	struct slice address = slice_make((const char *)bytes + 1,
+					  size > 4096 ? 4095
+					  : size      ? size - 1
+						      : 0,
+					  TAINTED);
 	struct srs_settings settings = {.secrets = {SLICE("secret"), SLICE("old")},
 					.secret_count = 2,
 					.maxage = 31,

@@ -31,7 +31,8 @@ static int arena_close(void **state)
 
 static void numbers(void **state)
 {
-	static const char *const refused[] = {"", " 1", "1 ", "+1", "1x", "0x1", "18446744073709551616", "--1"};
+	static const char *const refused[] = {"",   " 1", "1 ", "+1", "1x", "0x1", "18446744073709551616",
+					      "--1"};
 	uint64_t u = 7;
 	int64_t i = 7;
 

@@ -13,9 +13,10 @@
 #include "zone.h"
 
 struct dmarc_case {
-	const char *section;   /* why */
-	const char *from;      /* with spaces between several */
-	const char *spf, *dkim; /* a domain that passed; "!domain": one that could not be checked now; "": nothing */
+	const char *section; /* why */
+	const char *from;    /* with spaces between several */
+	const char *spf,
+	    *dkim; /* a domain that passed; "!domain": one that could not be checked now; "": nothing */
 	const char *status, *used;
 	const char *align; /* "sd", "s", "d", "" */
 };

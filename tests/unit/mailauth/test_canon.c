@@ -54,12 +54,12 @@ static void test_sha256(void **state)
 /* FIPS 180-2 appendix B, and a million letters in pieces. */
 static void test_sha256_vectors(void **state)
 {
-	static const unsigned char abc[32] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40,
-					      0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17,
-					      0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad};
-	static const unsigned char million[32] = {0xcd, 0xc7, 0x6e, 0x5c, 0x99, 0x14, 0xfb, 0x92, 0x81, 0xa1, 0xc7,
-						  0xe2, 0x84, 0xd7, 0x3e, 0x67, 0xf1, 0x80, 0x9a, 0x48, 0xa4, 0x97,
-						  0x20, 0x0e, 0x04, 0x6d, 0x39, 0xcc, 0xc7, 0x11, 0x2c, 0xd0};
+	static const unsigned char abc[32] = {
+	    0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23,
+	    0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17, 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad};
+	static const unsigned char million[32] = {
+	    0xcd, 0xc7, 0x6e, 0x5c, 0x99, 0x14, 0xfb, 0x92, 0x81, 0xa1, 0xc7, 0xe2, 0x84, 0xd7, 0x3e, 0x67,
+	    0xf1, 0x80, 0x9a, 0x48, 0xa4, 0x97, 0x20, 0x0e, 0x04, 0x6d, 0x39, 0xcc, 0xc7, 0x11, 0x2c, 0xd0};
 	static char letters[1000];
 	uint8_t digest[32];
 	struct sha256 sha;
@@ -108,7 +108,8 @@ static size_t relaxed_body(const char *body, size_t len, char *out)
 
 static size_t random_body(char *out, size_t room)
 {
-	static const char *const words[] = {"a", "word", "of", "eight b.", " ", "  ", "\t", "\r\n", "\r\n\r\n", "\r", "\n", "\x80", "="};
+	static const char *const words[] = {"a",    "word",     "of", "eight b.", " ",    "  ", "\t",
+					    "\r\n", "\r\n\r\n", "\r", "\n",       "\x80", "="};
 	size_t len = 0;
 
 	for (;;) {
@@ -158,10 +159,26 @@ static void test_base64(void **state)
 {
 	static const struct {
 		const char *text, *bytes; /* NULL: refused */
-	} rows[] = {{"", ""},          {"Zg==", "f"},     {"Zm8=", "fo"},      {"Zm9v", "foo"},      {"Zm9vYg==", "foob"},
-		    {"Zm9vYmE=", "fooba"}, {"Zm9vYmFy", "foobar"}, {"Zg=", NULL},      {"Zg", NULL},         {"Z===", NULL},
-		    {"====", NULL},    {"Zg==Zg==", NULL}, {"Zm9=Zm9v", NULL},  {"Zm 9", NULL},       {"Zm9\xff", NULL},
-		    {"=m9v", NULL},    {"Z=9v", NULL},    {"Zm=v", NULL},      {"Zm9-", NULL},       {"Zh==", "f"}};
+	} rows[] = {{"", ""},
+		    {"Zg==", "f"},
+		    {"Zm8=", "fo"},
+		    {"Zm9v", "foo"},
+		    {"Zm9vYg==", "foob"},
+		    {"Zm9vYmE=", "fooba"},
+		    {"Zm9vYmFy", "foobar"},
+		    {"Zg=", NULL},
+		    {"Zg", NULL},
+		    {"Z===", NULL},
+		    {"====", NULL},
+		    {"Zg==Zg==", NULL},
+		    {"Zm9=Zm9v", NULL},
+		    {"Zm 9", NULL},
+		    {"Zm9\xff", NULL},
+		    {"=m9v", NULL},
+		    {"Z=9v", NULL},
+		    {"Zm=v", NULL},
+		    {"Zm9-", NULL},
+		    {"Zh==", "f"}};
 	char made[300];
 
 	(void)state;
@@ -177,7 +194,8 @@ static void test_base64(void **state)
 			print_error("row %u\n", i);
 		assert_true(good == (rows[i].bytes != NULL));
 		if (good)
-			assert_true(out.len == strlen(rows[i].bytes) && memcmp(out.len ? out.ptr : "", rows[i].bytes, out.len) == 0);
+			assert_true(out.len == strlen(rows[i].bytes) &&
+				    memcmp(out.len ? out.ptr : "", rows[i].bytes, out.len) == 0);
 		arena_done(&arena);
 	}
 	for (unsigned size = 0; size < sizeof(made); size++) {

@@ -15,23 +15,23 @@ static const struct zone_row football[] = {
      "tdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB"},
 };
 
-#define SIGNATURE                                                                                                      \
-	"DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;\r\n"                                            \
-	"      c=simple/simple; q=dns/txt; i=joe@football.example.com;\r\n"                                            \
-	"      h=Received : From : To : Subject : Date : Message-ID;\r\n"                                              \
-	"      bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n"                                                   \
-	"      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB\r\n"                                             \
-	"      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut\r\n"                                               \
-	"      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV\r\n"                                               \
+#define SIGNATURE                                                           \
+	"DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;\r\n" \
+	"      c=simple/simple; q=dns/txt; i=joe@football.example.com;\r\n" \
+	"      h=Received : From : To : Subject : Date : Message-ID;\r\n"   \
+	"      bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n"        \
+	"      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB\r\n"  \
+	"      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut\r\n"    \
+	"      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV\r\n"    \
 	"      4bmp/YzhwvcubU4=;\r\n"
-#define HEADER                                                                                                         \
-	"Received: from client1.football.example.com  [192.0.2.1]\r\n"                                                 \
-	"      by submitserver.example.com with SUBMISSION;\r\n"                                                       \
-	"      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)\r\n"                                                              \
-	"From: Joe SixPack <joe@football.example.com>\r\n"                                                             \
-	"To: Suzie Q <suzie@shopping.example.net>\r\n"                                                                 \
-	"Subject: Is dinner ready?\r\n"                                                                                \
-	"Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n"                                                              \
+#define HEADER                                                         \
+	"Received: from client1.football.example.com  [192.0.2.1]\r\n" \
+	"      by submitserver.example.com with SUBMISSION;\r\n"       \
+	"      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)\r\n"              \
+	"From: Joe SixPack <joe@football.example.com>\r\n"             \
+	"To: Suzie Q <suzie@shopping.example.net>\r\n"                 \
+	"Subject: Is dinner ready?\r\n"                                \
+	"Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n"              \
 	"Message-ID: <20030712040037.46341.5F8J@football.example.com>\r\n"
 #define BODY "Hi.\r\n\r\nWe lost the game. Are you hungry yet?\r\n\r\nJoe.\r\n"
 
@@ -40,11 +40,14 @@ static const struct {
 } messages[] = {
     {SIGNATURE HEADER "\r\n" BODY, "pass"},
     /* A.3: fields that others put on top, and line ends at the end, change nothing; a byte does. */
-    {"Received: from submitserver.example.com by mx.example.net\r\nX-Seen: yes\r\n" SIGNATURE HEADER "\r\n" BODY, "pass"},
+    {"Received: from submitserver.example.com by mx.example.net\r\nX-Seen: yes\r\n" SIGNATURE HEADER
+     "\r\n" BODY,
+     "pass"},
     {SIGNATURE HEADER "\r\n" BODY "\r\n\r\n", "pass"},
     {SIGNATURE HEADER "\r\n" BODY "Extra.\r\n", "fail/bodyhash_mismatch"},
     {SIGNATURE HEADER "Subject: another\r\n\r\n" BODY, "fail/signature_incorrect"},
-    {SIGNATURE HEADER "\r\nHi.\r\n\r\nWe lost the game.  Are you hungry yet?\r\n\r\nJoe.\r\n", "fail/bodyhash_mismatch"},
+    {SIGNATURE HEADER "\r\nHi.\r\n\r\nWe lost the game.  Are you hungry yet?\r\n\r\nJoe.\r\n",
+     "fail/bodyhash_mismatch"},
 };
 
 static struct slice verify(struct task *task, struct zone *zone, struct slice text)
@@ -53,7 +56,8 @@ static struct slice verify(struct task *task, struct zone *zone, struct slice te
 	struct dkim_limits limits = {
 	    .hashes = SLICE("sha256"), .key_types = SLICE("rsa"), .rsa_bits_min = 1024, .now = 1700000000};
 	struct message message = {.refs = 1};
-	struct dkim_work work = {.task = task, .arena = task->arena, .limits = &limits, .resolver = &resolver};
+	struct dkim_work work = {
+	    .task = task, .arena = task->arena, .limits = &limits, .resolver = &resolver};
 	struct err err = err_make(task->arena);
 	struct dkim_state *state;
 	struct dkim_signature *s;
@@ -71,8 +75,8 @@ static struct slice verify(struct task *task, struct zone *zone, struct slice te
 	assert_int_equal(state->count, 1);
 	s = state->signatures[0];
 	assert_int_equal(dkim_signature_verify(&work, s, &err), OK);
-	found = arena_printf(task->arena, "%.*s%s%.*s", SLICE_ARG(dkim_status_word(s)), s->reason == REASON_NONE ? "" : "/",
-			     SLICE_ARG(dkim_reason_word(s)));
+	found = arena_printf(task->arena, "%.*s%s%.*s", SLICE_ARG(dkim_status_word(s)),
+			     s->reason == REASON_NONE ? "" : "/", SLICE_ARG(dkim_reason_word(s)));
 	arena_done(&message.arena);
 	return found;
 }
@@ -98,9 +102,11 @@ static void test_rfc6376(void **state)
 /* Section 3.4.5: both forms of the same small message, header and body. */
 static void test_rfc6376_forms(void **state)
 {
-	static const char *const fields[][3] = {{"A: X\r\n", "A: X\r\n", "a:X\r\n"},
-						{"B : Y\t\r\n\tZ  \r\n", "B : Y\t\r\n\tZ  \r\n", "b:Y Z\r\n"}};
-	static const char *const body[3] = {" C \r\nD \t E\r\n\r\n\r\n", " C \r\nD \t E\r\n", " C\r\nD E\r\n"};
+	static const char *const fields[][3] = {
+	    {"A: X\r\n", "A: X\r\n", "a:X\r\n"},
+	    {"B : Y\t\r\n\tZ  \r\n", "B : Y\t\r\n\tZ  \r\n", "b:Y Z\r\n"}};
+	static const char *const body[3] = {" C \r\nD \t E\r\n\r\n\r\n", " C \r\nD \t E\r\n",
+					    " C\r\nD E\r\n"};
 
 	(void)state;
 	for (unsigned relaxed = 0; relaxed < 2; relaxed++) {
@@ -157,7 +163,8 @@ static void test_rfc6376_empty_bodies(void **state)
 		text = str_make(&arena);
 		wanted = body_hashes_want(&arena, &hashes, rows[i].relaxed, rows[i].kind, UINT64_MAX);
 		body_hashes_end(&hashes);
-		base64_encode(&text, slice_make((const char *)wanted->digest, hash_size(rows[i].kind), CLEAN));
+		base64_encode(&text,
+			      slice_make((const char *)wanted->digest, hash_size(rows[i].kind), CLEAN));
 		assert_true(slice_eq(str_slice(&text), slice_of(rows[i].hash)));
 		arena_done(&arena);
 	}
@@ -174,12 +181,13 @@ static struct slice spell(struct arena *arena, const struct authres *a)
 	for (unsigned i = 0; i < a->method_count; i++) {
 		const struct authres_method *m = &a->methods[i];
 
-		str_printf(&out, "%s %.*s/%u=%.*s", i ? ";" : "", SLICE_ARG(m->method), m->version, SLICE_ARG(m->result));
+		str_printf(&out, "%s %.*s/%u=%.*s", i ? ";" : "", SLICE_ARG(m->method), m->version,
+			   SLICE_ARG(m->result));
 		if (m->reason.len)
 			str_printf(&out, "(%.*s)", SLICE_ARG(m->reason));
 		for (unsigned p = 0; p < m->property_count; p++)
-			str_printf(&out, " %.*s.%.*s=%.*s", SLICE_ARG(m->properties[p].type), SLICE_ARG(m->properties[p].name),
-				   SLICE_ARG(m->properties[p].value));
+			str_printf(&out, " %.*s.%.*s=%.*s", SLICE_ARG(m->properties[p].type),
+				   SLICE_ARG(m->properties[p].name), SLICE_ARG(m->properties[p].value));
 	}
 	return str_slice(&out);
 }
@@ -213,7 +221,8 @@ static void test_rfc8601(void **state)
 	     "      policy (A dot can go here) . (like that) expired\r\n"
 	     "      (this surprised me) = (as I wasn't expecting it) 1362471462",
 	     "foo.example.net 1: dkim/1=fail policy.expired=1362471462"},
-	    {" example.com;\r\n          foo=pass bar.baz=blob (2 of 3 tests OK)", "example.com 1: foo/1=pass bar.baz=blob"},
+	    {" example.com;\r\n          foo=pass bar.baz=blob (2 of 3 tests OK)",
+	     "example.com 1: foo/1=pass bar.baz=blob"},
 	};
 
 	(void)state;
@@ -275,8 +284,11 @@ static void test_rfc8617(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_rfc6376), cmocka_unit_test(test_rfc6376_forms), cmocka_unit_test(test_rfc6376_empty_bodies),
-	    cmocka_unit_test(test_rfc8601), cmocka_unit_test(test_rfc8617),
+	    cmocka_unit_test(test_rfc6376),
+	    cmocka_unit_test(test_rfc6376_forms),
+	    cmocka_unit_test(test_rfc6376_empty_bodies),
+	    cmocka_unit_test(test_rfc8601),
+	    cmocka_unit_test(test_rfc8617),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -426,7 +426,8 @@ static void test_macros(void **state)
 	    {"%{ir}.%{v}.%{l1r-}.lp._spf.%{d2}", "3.2.0.192.in-addr.strong.lp._spf.example.com", NULL},
 	    {"%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net", NULL},
 	    {"%{ir}.%{v}._spf.%{d2}",
-	     "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com", "2001:db8::cb01"},
+	     "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com",
+	     "2001:db8::cb01"},
 	    {"%{p}", "mx.example.org", NULL},
 	    {"%{p} %{p} %{p2} %{pr}", "mx.example.org mx.example.org example.org org.example.mx", NULL},
 	    {"%%%_%-", "% %20", NULL},
@@ -438,14 +439,17 @@ static void test_macros(void **state)
 		struct spf_result result;
 
 		fixture_start(&f, NULL);
-		f.rows[f.zone.count++] = (struct zone_row){"email.example.com", "TXT", "v=spf1 -all exp=text.example"};
+		f.rows[f.zone.count++] =
+		    (struct zone_row){"email.example.com", "TXT", "v=spf1 -all exp=text.example"};
 		f.rows[f.zone.count++] = (struct zone_row){"text.example", "TXT", table[i].text};
 		f.rows[f.zone.count++] = (struct zone_row){"3.2.0.192.in-addr.arpa", "PTR", "mx.example.org"};
 		f.rows[f.zone.count++] = (struct zone_row){"mx.example.org", "A", "192.0.2.3"};
 		result = check(&f, table[i].ip ? table[i].ip : "192.0.2.3", "strong-bad@email.example.com");
-		if (result.result != MAILAUTH_FAIL || !slice_eq(result.explanation, slice_of(table[i].expanded)))
+		if (result.result != MAILAUTH_FAIL ||
+		    !slice_eq(result.explanation, slice_of(table[i].expanded)))
 			fail_msg("%s: %.*s", table[i].text, SLICE_ARG(result.explanation));
-		assert_true(f.zone.questions <= 4); /* a name is confirmed once, however often it is mentioned */
+		assert_true(f.zone.questions <=
+			    4); /* a name is confirmed once, however often it is mentioned */
 		arena_done(&f.arena);
 	}
 }
@@ -558,8 +562,8 @@ static int filter(void);
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_rows), cmocka_unit_test(test_macros), cmocka_unit_test(test_cancelled), cmocka_unit_test(test_guess),
-	    cmocka_unit_test(test_helo), cmocka_unit_test(test_ahead),
+	    cmocka_unit_test(test_rows),  cmocka_unit_test(test_macros), cmocka_unit_test(test_cancelled),
+	    cmocka_unit_test(test_guess), cmocka_unit_test(test_helo),   cmocka_unit_test(test_ahead),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "-check") == 0)

@@ -177,7 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_large), cmocka_unit_test(test_trim), cmocka_unit_test(test_pieces),
-	    cmocka_unit_test(test_end),	  cmocka_unit_test(test_many),
+	    cmocka_unit_test(test_end),   cmocka_unit_test(test_many),
 	};
 	return cmocka_run_group_tests(tests, init, NULL);
 }
