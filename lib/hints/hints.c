@@ -289,6 +289,18 @@ void hints_delete(struct shard *shard, enum hints_db db, struct slice key)
 	post(shard, OP_DELETE, db, key, SLICE_EMPTY);
 }
 
+void hints_merge(struct shard *shard, enum hints_db db, struct slice key, struct slice addition,
+		 ptrdiff_t (*fn)(struct slice old, struct slice addition, char *new_value))
+{
+	struct hints_shard *state = shard_slot(shard, hints_slot);
+	struct op *op = state ? op_new(state, OP_MERGE, db, key, addition) : NULL;
+
+	if (!op)
+		return;
+	op->merge = fn;
+	writer_push(state->hints, op);
+}
+
 enum rc hints_update(struct task *task, enum hints_db db, struct slice key,
 		     ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value), void *arg,
 		     struct err *err)
@@ -389,6 +401,49 @@ enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struc
 		return err_memory(err);
 	*value_ret = copy;
 	return OK;
+}
+
+/* A cursor on the first key behind that one. */
+static int step_behind(MDB_cursor *cursor, struct slice behind, MDB_val *key, MDB_val *value)
+{
+	int rc;
+
+	*key = (MDB_val){behind.len, (void *)behind.ptr};
+	rc = mdb_cursor_get(cursor, key, value, behind.len ? MDB_SET_RANGE : MDB_FIRST);
+	while (!rc && (value->mv_size < STAMP_SIZE ||
+		       (key->mv_size == behind.len && memcmp(key->mv_data, behind.ptr, behind.len) == 0)))
+		rc = mdb_cursor_get(cursor, key, value, MDB_NEXT);
+	return rc;
+}
+
+enum rc hints_next(struct shard *shard, enum hints_db db, struct slice behind, struct arena *arena,
+		   struct slice *key_ret, struct slice *value_ret, struct err *err)
+{
+	struct hints_shard *state = shard_slot(shard, hints_slot);
+	MDB_val key, value;
+	MDB_cursor *cursor;
+	int rc;
+
+	if (!state)
+		return err_set(err, DEFER, "there are no hints");
+	rc = read_begin(state);
+	if (!rc)
+		rc = mdb_cursor_open(state->read, state->store->dbi[db], &cursor);
+	if (rc) {
+		let_go_of_store(state);
+		return err_set(err, DEFER, "reading hints: %s", mdb_strerror(rc));
+	}
+	rc = step_behind(cursor, behind, &key, &value);
+	if (!rc) {
+		*key_ret = arena_copy(arena, slice_make(key.mv_data, key.mv_size, TAINTED));
+		*value_ret = arena_copy(arena, slice_make((char *)value.mv_data + STAMP_SIZE,
+							  value.mv_size - STAMP_SIZE, TAINTED));
+	}
+	mdb_cursor_close(cursor);
+	mdb_txn_reset(state->read);
+	if (rc)
+		return rc == MDB_NOTFOUND ? FAIL : err_set(err, DEFER, "reading hints: %s", mdb_strerror(rc));
+	return key_ret->ptr && value_ret->ptr ? OK : err_memory(err);
 }
 
 /* One piece in one short transaction, beginning behind *from. 0: there is more. */

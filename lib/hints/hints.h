@@ -18,6 +18,7 @@ enum hints_db {
 	HINTS_RATELIMIT,
 	HINTS_SEEN,
 	HINTS_TLS,
+	HINTS_DMARC,
 	HINTS_DB_COUNT
 };
 extern const char *const hints_db_names[HINTS_DB_COUNT]; /* "retry", "wait", ... as Exim's tools name them */
@@ -62,6 +63,19 @@ void hints_delete(struct shard *shard, enum hints_db db, struct slice key);
 NODISCARD enum rc hints_update(struct task *task, enum hints_db db, struct slice key,
 			       ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value), void *arg,
 			       struct err *err);
+
+/* Like it, but nobody waits: counts that are gathered from many messages. fn, on the writer thread, is given what is there (ptr NULL:
+ * nothing) and a copy of the addition, and may use nothing else. Does not park. What does not fit into the queue is dropped and
+ * counted, and so is what would make a new hint while its database has HINTS_MERGED_SHARE of the room. Only hints_next() and
+ * hints_each() see it, a quarter of a second later at most. */
+#define HINTS_MERGED_SHARE 4 /* a fourth */
+void hints_merge(struct shard *shard, enum hints_db db, struct slice key, struct slice addition,
+		 ptrdiff_t (*fn)(struct slice old, struct slice addition, char *new_value));
+
+/* The first hint whose key is behind that one (empty: the first of all), as far as it is written; copies in the arena. FAIL: there is
+ * none. DEFER: the database cannot be read. Does not park. */
+NODISCARD enum rc hints_next(struct shard *shard, enum hints_db db, struct slice behind, struct arena *arena,
+			     struct slice *key_ret, struct slice *value_ret, struct err *err);
 
 /* Each hint of a database, as far as it is written, in key order (for exinext-like commands and tidying); each()
  * returns false to stop. A key that was too long shows its beginning and its digest. Any thread; runs on it without

@@ -16,7 +16,7 @@
 #define CHECK_SECONDS 20 /* a child that takes longer has found nothing wrong so far, and that must do */
 
 const char *const hints_db_names[HINTS_DB_COUNT] = {"retry",     "wait", "misc", "callout",
-						    "ratelimit", "seen", "tls"};
+						    "ratelimit", "seen", "tls",  "dmarc"};
 
 void store_unref(struct store *store)
 {

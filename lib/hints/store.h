@@ -38,7 +38,7 @@ bool store_in_place(const struct store *store, const char *directory);
 #define STAMP_SIZE sizeof(uint32_t)
 
 /* What goes to the writer and comes back. */
-enum op_kind { OP_PUT, OP_DELETE, OP_UPDATE };
+enum op_kind { OP_PUT, OP_DELETE, OP_UPDATE, OP_MERGE };
 struct op {
 	struct op *next;
 	struct hints_shard *from;
@@ -47,6 +47,7 @@ struct op {
 	uint32_t key_len, value_len; /* key includes the byte for the database in front */
 	ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value);
 	void *arg;
+	ptrdiff_t (*merge)(struct slice old, struct slice addition, char *new_value);
 	struct update *update; /* who waits */
 	enum rc rc;
 	int lmdb_rc;
@@ -75,8 +76,9 @@ struct hints_shard {
 	struct mail mail;
 };
 
-/* The writer sleeps until it is woken, lingers for company but is woken for an update, or runs. */
-enum { WRITER_RUNS, WRITER_LINGERS, WRITER_SLEEPS };
+/* The writer sleeps until it is woken, lingers for company but is woken for an update, dawdles (there are only merges, which nobody
+ * looks at soon) but is woken for all else, or runs. */
+enum { WRITER_RUNS, WRITER_LINGERS, WRITER_DAWDLES, WRITER_SLEEPS };
 
 struct hints {
 	char *directory;

@@ -1,6 +1,6 @@
 /* writer: the one thread that changes the database. It takes everything that the shards have queued, applies it in
- * one transaction, and hands the operations back. With nothing but puts it lingers some milliseconds for company;
- * an update, for which somebody waits, begins a batch at once. */
+ * one transaction, and hands the operations back. With nothing but puts it lingers some milliseconds for company, with
+ * nothing but merges longer; an update, for which somebody waits, begins a batch at once. */
 #include "store.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define LINGER_MS  5
+#define DAWDLE_MS  250
 #define LOOK_NS    NS_PER_S        /* is the directory still ours? */
 #define TIDY_NS    (10 * NS_PER_S) /* is it getting full? dead readers? */
 #define TIDY_PIECE 1000            /* hints that one transaction deletes */
@@ -54,7 +55,8 @@ void writer_push(struct hints *hints, struct op *op)
 	while (!atomic_compare_exchange_weak(&hints->queue, &head, op));
 	/* Push, then look; the writer says that it rests, then looks at the queue. One of us sees the other. */
 	state = atomic_load(&hints->writer_state);
-	if ((state == WRITER_SLEEPS || (state == WRITER_LINGERS && op->kind == OP_UPDATE)) &&
+	if ((state == WRITER_SLEEPS || (state == WRITER_LINGERS && op->kind == OP_UPDATE) ||
+	     (state == WRITER_DAWDLES && op->kind != OP_MERGE)) &&
 	    atomic_exchange(&hints->writer_state, WRITER_RUNS) != WRITER_RUNS)
 		(void)!write(hints->wake_fd, &one, sizeof(one)); /* cannot be full: the writer empties it */
 }
@@ -122,6 +124,38 @@ static int update(struct hints *hints, MDB_txn *txn, struct op *op)
 	return len < 0 ? 0 : put(hints, txn, op, hints->new_value, (size_t)len);
 }
 
+/* Has the database its share of all pages? */
+static bool has_its_share(struct hints *hints, MDB_txn *txn, enum hints_db db)
+{
+	struct store *store = atomic_load_explicit(&hints->store, memory_order_relaxed);
+	MDB_stat stat;
+
+	return mdb_stat(txn, store->dbi[db], &stat) == 0 &&
+	       stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages >
+		   hints->size_max / stat.ms_psize / HINTS_MERGED_SHARE;
+}
+
+static int merge(struct hints *hints, MDB_txn *txn, struct op *op)
+{
+	struct store *store = atomic_load_explicit(&hints->store, memory_order_relaxed);
+	MDB_val key = {op->key_len - 1, op->bytes + 1}, value;
+	struct slice old = {NULL, 0, CLEAN};
+	ptrdiff_t len;
+	int rc = mdb_get(txn, store->dbi[op->db], &key, &value);
+
+	if (rc && rc != MDB_NOTFOUND)
+		return rc;
+	if (!rc && value.mv_size >= STAMP_SIZE)
+		old = slice_make((char *)value.mv_data + STAMP_SIZE, value.mv_size - STAMP_SIZE, TAINTED);
+	if (rc && has_its_share(hints, txn, op->db)) {
+		atomic_fetch_add_explicit(&hints->dropped, 1, memory_order_relaxed);
+		return 0;
+	}
+	len = op->merge(old, slice_make(op->bytes + op->key_len, op->value_len, TAINTED), hints->new_value);
+	ASSERT(len <= HINTS_VALUE_MAX);
+	return len < 0 ? 0 : put(hints, txn, op, hints->new_value, (size_t)len);
+}
+
 static int apply(struct hints *hints, MDB_txn *txn, struct op *op)
 {
 	struct store *store = atomic_load_explicit(&hints->store, memory_order_relaxed);
@@ -136,6 +170,8 @@ static int apply(struct hints *hints, MDB_txn *txn, struct op *op)
 		return rc == MDB_NOTFOUND ? 0 : rc;
 	case OP_UPDATE:
 		return update(hints, txn, op);
+	case OP_MERGE:
+		return merge(hints, txn, op);
 	}
 	return 0;
 }
@@ -381,12 +417,20 @@ static void do_all(struct hints *hints, struct op *all)
 	}
 }
 
-static bool somebody_waits(const struct op *all)
+static bool there_is(const struct op *all, enum op_kind kind)
 {
 	for (; all; all = all->next)
-		if (all->kind == OP_UPDATE)
+		if (all->kind == kind)
 			return true;
 	return false;
+}
+
+static bool only_merges(const struct op *all)
+{
+	for (; all; all = all->next)
+		if (all->kind != OP_MERGE)
+			return false;
+	return true;
 }
 
 static struct op *append(struct op *first, struct op *second)
@@ -413,7 +457,10 @@ static void *writer_run(void *arg)
 			rest(hints, WRITER_SLEEPS, -1);
 			continue;
 		}
-		if (!closing && !somebody_waits(all)) {
+		if (!closing && only_merges(all)) {
+			rest(hints, WRITER_DAWDLES, DAWDLE_MS);
+			all = append(all, take_all(hints));
+		} else if (!closing && !there_is(all, OP_UPDATE)) {
 			rest(hints, WRITER_LINGERS, LINGER_MS);
 			all = append(all, take_all(hints));
 		}

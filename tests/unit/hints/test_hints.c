@@ -339,6 +339,87 @@ static void each_in_pieces(void **state)
 	(void)with_hints(*state, 0, 1, each_on, NULL, NULL, NULL);
 }
 
+static ptrdiff_t append_letter(struct slice old, struct slice addition, char *new_value)
+{
+	if (old.ptr && old.len + addition.len > 4000)
+		return -1;
+	if (old.ptr)
+		memcpy(new_value, old.ptr, old.len);
+	memcpy(new_value + (old.ptr ? old.len : 0), addition.ptr, addition.len);
+	return (old.ptr ? old.len : 0) + addition.len;
+}
+
+static void merge_on(struct task *task, void *arg)
+{
+	char key[20];
+
+	(void)arg;
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "k%d", i % 5);
+		hints_merge(task->shard, HINTS_DMARC, slice_of(key), SLICE("x"), append_letter);
+	}
+	barrier(task);
+}
+
+static void merged_on(struct task *task, void *arg)
+{
+	struct slice key = SLICE_EMPTY, value;
+	struct err err = err_make(task->arena);
+	unsigned count = 0;
+	enum rc rc;
+
+	(void)arg;
+	while ((rc = hints_next(task->shard, HINTS_DMARC, key, task->arena, &key, &value, &err)) == OK) {
+		assert_int_equal(key.ptr[1], '0' + count);
+		assert_int_equal(value.len, 200 * SHARDS);
+		count++;
+	}
+	assert_int_equal(rc, FAIL);
+	assert_int_equal(count, 5);
+	assert_int_equal(hints_next(task->shard, HINTS_DMARC, SLICE("k31"), task->arena, &key, &value, &err),
+			 OK);
+	assert_true(slice_eq(key, SLICE("k4")));
+	assert_int_equal(hints_next(task->shard, HINTS_CALLOUT, SLICE_EMPTY, task->arena, &key, &value, &err),
+			 FAIL);
+}
+
+/* Nothing is lost between shards that add to the same. */
+static void merges_add_up(void **state)
+{
+	assert_int_equal(with_hints(*state, 0, SHARDS, merge_on, NULL, NULL, NULL), 0);
+	assert_int_equal(with_hints(*state, 0, 1, merged_on, NULL, NULL, NULL), 0);
+}
+
+static void merge_much_on(struct task *task, void *arg)
+{
+	static char text[3000];
+	char key[20];
+
+	(void)arg;
+	memset(text, 'x', sizeof(text));
+	hints_put(task->shard, HINTS_RETRY, SLICE("old"), SLICE("friend"));
+	for (int i = 0; i < 3000; i++) {
+		snprintf(key, sizeof(key), "%06d", i);
+		hints_merge(task->shard, HINTS_DMARC, slice_of(key), slice_make(text, sizeof(text), CLEAN),
+			    append_letter);
+		if (i % 100 == 0)
+			barrier(task);
+	}
+	barrier(task);
+	assert_true(has(task, HINTS_RETRY, "old", "friend"));
+}
+
+/* What anybody can make grow pushes nothing else out. */
+static void merges_have_a_share(void **state)
+{
+	struct hints_stats stats;
+
+	assert_int_equal(with_hints(*state, 4 << 20, 1, merge_much_on, NULL, NULL, &stats), 0);
+	assert_int_equal(stats.tidied, 0);
+	assert_true(stats.dropped > 2000);
+	assert_true(stats.dropped < 2900);
+}
+
 /* ---- Trouble ------------------------------------------------------------------------------------------ */
 
 static void fill_on(struct task *task, void *arg)
@@ -616,6 +697,8 @@ int main(void)
 	    TEST(counting_is_exact),
 	    TEST(shards_write_and_read),
 	    TEST(each_in_pieces),
+	    TEST(merges_add_up),
+	    TEST(merges_have_a_share),
 	    TEST(full_map),
 	    TEST(directory_vanishes),
 	    TEST(foreign_file),
