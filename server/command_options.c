@@ -67,6 +67,12 @@ static bool on_mode(struct reading *r, const struct option_row *row, const char 
 	return option_mode(r, (enum mode)row->value);
 }
 
+static bool on_dmarc_today(struct reading *r, const struct option_row *row, const char *rest)
+{
+	r->cl->dmarc_today = true;
+	return on_mode(r, row, rest);
+}
+
 /* -bh, -bhc, -bem, -bf: with what follows. */
 static bool on_mode_text(struct reading *r, const struct option_row *row, const char *rest)
 {
@@ -426,6 +432,8 @@ static bool on_debug(struct reading *r, const struct option_row *row, const char
 /* Whole words first, or else what they begin with would take them. */
 static const struct option_row rows[] = {
     WHOLE("--help", on_flag, .offset = AT(help)),
+    WHOLE("--dmarc-report", on_mode, .value = MODE_DMARC_REPORT),
+    WHOLE("--dmarc-report=today", on_dmarc_today, .value = MODE_DMARC_REPORT),
     WHOLE("--version", on_mode, .value = MODE_VERSION),
     WHOLE("-Ac", on_nothing),
     WHOLE("-Am", on_nothing),

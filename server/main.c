@@ -24,6 +24,7 @@ static const char help[] =
     "  -bt -bv ADDRESS    how an address is routed, whether it verifies\n"
     "  -be STRING         expands; -bh IP: a test session; -brt: a retry rule\n"
     "  -bf FILE -bF FILE  what a filter (the system filter) does with the message on standard input\n"
+    "  --dmarc-report     mails the DMARC aggregate reports of the days before this one (=today: and of this)\n"
     "  -bV -bP [WHAT]     version and check of the configuration; its options\n"
     "\n"
     "The letters are Exim's. What only sluice has is described in README.md and by -bP.\n";
@@ -216,6 +217,7 @@ static int command(const struct command_line *cl, const struct caller *caller, s
 	case MODE_QUEUE_RUN:
 	case MODE_DELIVER:
 	case MODE_ACT:
+	case MODE_DMARC_REPORT:
 		return queue_command(cl, caller, conf);
 	case MODE_SMTP:
 	case MODE_BATCH_SMTP:

@@ -1,5 +1,7 @@
-/* queue_tools: -bp, -q, -M and their kin: asked of the daemon, if one runs here, or else done on the spool itself. */
+/* queue_tools: -bp, -q, -M and their kin, --dmarc-report: asked of the daemon, if one runs here, or else done on the spool itself. */
 #include "server.h"
+
+#include "mailauth/mailauth.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -33,6 +35,10 @@ static bool words_of(const struct command_line *cl, struct slice *words, unsigne
 		break;
 	case MODE_DELIVER:
 		words[n++] = SLICE("deliver");
+		break;
+	case MODE_DMARC_REPORT:
+		words[n++] = SLICE("dmarc-report");
+		words[n++] = cl->dmarc_today ? SLICE("today") : SLICE("ended");
 		break;
 	case MODE_ACT:
 		words[n++] = SLICE("act");
@@ -115,6 +121,7 @@ static int on_spool(struct once *o)
 				.patterns_are_regex = cl->patterns_are_regex};
 	struct str out = str_make(&o->arena);
 	struct err err = err_make(&o->arena);
+	struct dmarc_round round;
 	enum rc rc;
 
 	switch (cl->mode) {
@@ -136,6 +143,14 @@ static int on_spool(struct once *o)
 			(void)message_id_parse(slice_of(cl->run_ids[1]), &run.last);
 		rc = deliver_queue_run(&o->task, o->deliverer, &run, true, &err);
 		break;
+	case MODE_DMARC_REPORT:
+		rc = dmarc_reports_send(&o->task, o->conf, dmarc_today(o->shard) + cl->dmarc_today, &round,
+					&err);
+		o->task.until = UNTIL_NEVER;
+		if (rc == OK)
+			dmarc_round_print(&round, &out);
+		fwrite(out.len ? out.ptr : "", 1, out.len, stdout);
+		break;
 	default:
 		return act_on(o);
 	}
@@ -153,7 +168,7 @@ static bool is_allowed(const struct command_line *cl, const struct caller *calle
 		return true;
 	if (cl->mode == MODE_LIST || cl->mode == MODE_COUNT)
 		return !o->queue_list_requires_admin;
-	return cl->mode != MODE_ACT && !o->prod_requires_admin;
+	return cl->mode != MODE_ACT && cl->mode != MODE_DMARC_REPORT && !o->prod_requires_admin;
 }
 
 int queue_command(const struct command_line *cl, const struct caller *caller, struct conf *conf)

@@ -43,6 +43,7 @@ enum mode {
 	MODE_NEWALIASES,
 	MODE_INFO,
 	MODE_LOG_LINE,
+	MODE_DMARC_REPORT,
 };
 enum deliver_wish {
 	WHEN_DEFAULT,
@@ -89,6 +90,7 @@ struct command_line {
 	bool extract, extract_no_dot, ignore_dot;  /* -t, -ti, -i */
 	bool debug, verbose;                       /* -d, -v; -d is both */
 	bool list_all, list_undelivered, random_order;
+	bool dmarc_today; /* --dmarc-report=today */
 	bool help;        /* --help; otherwise help is what nothing to do gets, with status 1 */
 	bool values_only; /* -n */
 	bool no_qualify, no_fixups, dont_deliver; /* -bnq, -G, -N */

@@ -47,6 +47,15 @@ bool told_read(struct slice word, struct smtp_told *told);
 NODISCARD enum rc submission_report(struct task *task, struct smtp_server *server, const struct conf *conf,
 				    const struct smtp_submission *refused, struct slice why, struct err *err);
 
+/* Sends the DMARC aggregate reports of all days before that one. One round at a time. Parks. OK, FAIL (no reports are configured), DEFER
+ * (the hints cannot be read), CANCELLED. */
+struct dmarc_round {
+	unsigned sent, waiting, dropped;
+};
+NODISCARD enum rc dmarc_reports_send(struct task *task, const struct conf *conf, uint64_t day_limit,
+				     struct dmarc_round *ret, struct err *err);
+void dmarc_round_print(const struct dmarc_round *round, struct str *out);
+
 /* Do addresses follow the id, or more ids? */
 static inline bool queue_action_takes_addresses(enum queue_action action)
 {

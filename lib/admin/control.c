@@ -1,6 +1,8 @@
 /* control: the daemon's side of the control socket: one fiber a request. What concerns the whole queue is asked of every
  * shard in turn; a message is where it was received, so the shards are asked until one knows it. */
-#include "admin/admin.h"
+#include "dmarc_reports.h"
+
+#include "mailauth/mailauth.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@ struct admin {
 	struct admin_shard *shards;
 	unsigned shard_count;
 	struct listener *listener;
+	struct dmarc_clock clock;
 	char path[108];
 	unsigned running;
 };
@@ -247,6 +250,31 @@ static enum rc do_action(struct request *r, bool deliver)
 			worst = rc;
 	}
 	return worst;
+}
+
+/* dmarc-report ended|today */
+static enum rc do_dmarc_report(struct request *r)
+{
+	struct dmarc_clock *clock = &r->admin->clock;
+	bool today = r->word_count > 1 && slice_eq(r->words[1], SLICE("today"));
+	struct conf *conf = conf_ref(r->admin->shards[0].conf);
+	struct str text = str_make(&r->arena);
+	struct dmarc_round round;
+	enum rc rc;
+
+	if (clock->running) {
+		conf_unref(conf);
+		return err_set(&r->err, DEFER, "reports are being sent already");
+	}
+	clock->running = true;
+	rc = dmarc_reports_send(&r->task, conf, dmarc_today(r->admin->shard) + today, &round, &r->err);
+	clock->running = false;
+	conf_unref(conf);
+	r->task.until = UNTIL_NEVER;
+	if (rc != OK)
+		return rc;
+	dmarc_round_print(&round, &text);
+	return stream_write(&r->task, r->stream, str_slice(&text), &r->err);
 }
 
 /* "name=value" words up to an empty one; *next_ret is behind it. What an untrusted user tells is not heard. */
@@ -500,6 +528,8 @@ static enum rc answer(struct request *r)
 		return do_action(r, true);
 	if (slice_eq(verb, SLICE("act")))
 		return do_action(r, false);
+	if (slice_eq(verb, SLICE("dmarc-report")))
+		return do_dmarc_report(r);
 	return err_set(&r->err, FAIL, "unknown request \"%.*s\"", SLICE_ARG(verb));
 }
 
@@ -595,6 +625,7 @@ enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard
 		free(admin);
 		return rc;
 	}
+	dmarc_clock_start(&admin->clock, shard, &shards[0]);
 	*admin_ret = admin;
 	return OK;
 }
@@ -604,8 +635,9 @@ void admin_free(struct admin *admin)
 	if (!admin)
 		return;
 	listener_close(admin->listener);
+	dmarc_clock_stop(&admin->clock);
 	unlink(admin->path);
 	/* Requests that still run hold on to it; the process ends soon after. */
-	if (!admin->running)
+	if (!admin->running && !admin->clock.running)
 		free(admin);
 }

@@ -111,6 +111,7 @@ static enum rc check(struct scope *sc, const struct mailauth_resolver *resolver,
 	query.spf_domain = state->spf_domain;
 	query.dkim = state->dkim;
 	query.dkim_count = state->dkim_count;
+	state->psl = query.org != NULL;
 	if (!dmarc_from(&sc->message->arena, sc->message, domains, &query.from_count))
 		return err_memory(err);
 	return dmarc_check(sc->task, resolver, &query, &state->result);

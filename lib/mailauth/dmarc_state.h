@@ -11,6 +11,8 @@ struct dmarc_state {
 	struct dkim_result dkim[DKIM_SIGNATURES_MAX];
 	unsigned dkim_count;
 	bool forensic;
+	bool psl;                     /* judged with a suffix list */
+	bool counted;                 /* for aggregate reports */
 	struct slice reports_left;    /* of ruf= */
 	struct slice reports_instead; /* of what a destination named in the place of one */
 	unsigned reports, reports_asked;

@@ -7,6 +7,7 @@
 
 #include "dns/dns.h"
 #include "expand/expand.h"
+#include "hints/hints.h"
 
 /* ---- Where records come from ---------------------------------------------------------------------------- */
 
@@ -360,6 +361,45 @@ struct dmarc_report {
 NODISCARD bool dmarc_report_next(struct scope *sc, const struct mailauth_resolver *resolver,
 				 struct dmarc_report *ret);
 extern const struct variable_table dmarc_variables;
+
+/* Aggregate reports (RFC 9990), when dmarc_report_sender is set: messages are counted in the hints, one row for each source and result,
+ * and become reports of whole days (UTC). */
+
+/* The policy has had its last word on the scope's message, and will not be asked again about it. Nothing happens without a record that
+ * wants reports. Does not park. */
+void dmarc_count(struct scope *sc, bool refused);
+#define DMARC_RECIPIENTS_MAX 5
+struct dmarc_aggregate {
+	struct slice domain, id, sender;
+	struct slice recipients[DMARC_RECIPIENTS_MAX];
+	unsigned recipient_count;
+	struct slice text; /* a whole message, LF line ends */
+	uint64_t messages;
+	unsigned rows;
+	const struct slice *keys; /* that it was made of */
+	unsigned key_count;
+};
+/* Where a round of reports is; it outlives the arenas of its reports. */
+struct dmarc_reporting {
+	uint64_t day_limit; /* of all days before that one (since the epoch) */
+	bool over;
+	uint64_t reported_until;
+	char behind[HINTS_KEY_MAX];
+	uint32_t behind_len;
+};
+/* OK; FAIL: the options want no reports, or cannot be expanded. Parks. */
+NODISCARD enum rc dmarc_reporting_begin(struct scope *sc, uint64_t day_limit, struct dmarc_reporting *ret,
+					struct err *err);
+uint64_t dmarc_today(struct shard *shard);
+/* OK: a report, which lives in sc->task->arena, and is said to be sent once the spool has it. FAIL with at->over: that was all. FAIL
+ * without: there is nothing to send to ret->domain, and it is forgotten; DEFER: not now (with at->over: the hints cannot be
+ * read); both with the reason in err, and the round goes on. CANCELLED. Parks. */
+NODISCARD enum rc dmarc_reporting_next(struct scope *sc, const struct mailauth_resolver *resolver,
+				       struct dmarc_reporting *at, struct dmarc_aggregate *ret,
+				       struct err *err);
+void dmarc_reporting_sent(struct scope *sc, const struct dmarc_aggregate *aggregate);
+/* All were sent that could be. */
+void dmarc_reporting_end(struct scope *sc, const struct dmarc_reporting *at);
 /* Frees what the shard keeps. */
 void dmarc_done(struct shard *shard);
 
@@ -400,6 +440,9 @@ struct mailauth_options {
 	    *dkim_verify_min_keysizes;
 	bool dkim_verify_minimal;
 	const struct expansion *dmarc_tld_file, *dmarc_history_file, *dmarc_forensic_sender;
+	const struct expansion *dmarc_report_sender, *dmarc_report_organization, *dmarc_report_contact,
+	    *dmarc_report_extra_contact;
+	bool dmarc_report_automatic;
 	const struct expansion *srs_config, *srs_secrets;
 	int64_t srs_hashlength, srs_hashmin, srs_maxage;
 	bool srs_usehash, srs_usetimestamp;

@@ -518,6 +518,9 @@ void message_finish(struct smtp_session *s, struct receive *r)
 	if (s->options->acl[ACL_WHERE_DATA]) {
 		(void)session_scope(s);
 		result = session_acl(s, ACL_WHERE_DATA, &outcome, &err);
+		/* Who is asked to come back is counted when he does. */
+		if (result != ACL_DEFER && result != ACL_ERROR)
+			dmarc_count(session_scope(s), result != ACL_ACCEPT);
 		if (!acl_verdict(s, ACL_WHERE_DATA, result, &outcome, &err, NULL, SLICE_EMPTY)) {
 			s->server->stats.rejected_data++;
 			return;
