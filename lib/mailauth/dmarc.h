@@ -8,7 +8,8 @@
 
 /* A policy record. false: the text is none ("v=DMARC1" does not stand first). What is malformed behind that counts as not given. */
 bool dmarc_record_parse(struct slice text, bool legacy, struct dmarc_record *ret);
-/* The next "mailto:" address of a rua= or ruf= list, percent signs undone, without a size limit. false: no more. */
+/* The next "mailto:" address of a rua= or ruf= list, percent signs undone, without a size limit; what is no plain
+ * address is passed over. false: no more. */
 bool dmarc_uri_next(struct arena *arena, struct slice *rest, struct slice *address_ret);
 
 /* The organisational domain by a public suffix list in a file, which is read on a helper thread when it is new or has changed, and

@@ -164,6 +164,23 @@ bool dmarc_record_parse(struct slice text, bool legacy, struct dmarc_record *ret
 	return true;
 }
 
+/* A dot-string at a domain: percent signs have hidden what would end a line, a command or a header field. */
+static bool is_plain_address(struct slice address)
+{
+	ptrdiff_t at = slice_find(address, '@');
+
+	if (at <= 0 || at > 64 || (size_t)at + 1 >= address.len || address.len > 318)
+		return false;
+	for (uint32_t i = 0; i < address.len; i++) {
+		char c = address.ptr[i];
+		const char *more = i < at ? "!#$%&'*+-/=?^_`{|}~." : "-._";
+
+		if (i != at && !ascii_is_alnum(c) && (!c || !strchr(more, c)))
+			return false;
+	}
+	return true;
+}
+
 bool dmarc_uri_next(struct arena *arena, struct slice *rest, struct slice *address_ret)
 {
 	struct slice item;
@@ -189,7 +206,7 @@ bool dmarc_uri_next(struct arena *arena, struct slice *rest, struct slice *addre
 			i += low >= 0 ? 2 : 0;
 		}
 		*address_ret = slice_tainted(str_slice(&out));
-		if (address_ret->ptr && slice_rfind(*address_ret, '@') > 0 && address_ret->len < 320)
+		if (address_ret->ptr && is_plain_address(*address_ret))
 			return true;
 	}
 	return false;
