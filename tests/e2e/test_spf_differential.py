@@ -1,13 +1,19 @@
 """SPF beside an independent implementation, pyspf, over thousands of random zones. The seed is printed by a failure; SLUICE_SEEDS=FIRST,COUNT gives others. Every difference that is left has its reason in explained()."""
 import os
 import random
+import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 import warnings
+
+from nameserver import SERVFAIL, SystemNameserver
 
 BUILD = os.environ.get("SLUICE_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 FILTER = os.path.join(BUILD, "unit/unit_mailauth_test_spf_check")
 SEEDS = os.environ.get("SLUICE_SEEDS", "1,3000").split(",")
+PEER_SEEDS = os.environ.get("SLUICE_SEEDS", "1,60").split(",")
 
 try:
     with warnings.catch_warnings():
@@ -147,6 +153,28 @@ def explained(problem, other, why, ptr):
     return None
 
 
+def libspf2_explained(rows, mine, other):
+    """The same for libspf2 1.2.10. By what our result says, and what stands in the zone."""
+    texts = " ".join(row[2] for row in rows if row[1] == "TXT")
+    if "syntax error" in mine[2]:
+        return "it takes terms that the grammar has not (a:, ptr:, /024), or looks at none behind the one that decides (4.6)"
+    if "more than 10" in mine[2] and other == "temperror":
+        return "it says temperror where the limits of 4.6.4 say permerror"
+    if "without an answer" in mine[2]:
+        return "it does not count empty answers (4.6.4)"
+    if other == "permerror" and re.search(r"(?:ip4:\S+|a|mx|[a-z}])/0(?!\d)", texts):
+        return "it refuses a mask of no bits, which the grammar has (5.6, 12)"
+    if mine[0] == "temperror" and other == "permerror":
+        return "trouble with the record that is included is permerror to it (5.2)"
+    if "no SPF record to include" in mine[2] and other == "temperror":
+        return "a name to include that does not exist is temperror to it (5.2)"
+    if "%{d5}" in texts:
+        return "%{d5} of a name with fewer labels is not all of it there (7.3)"
+    if other == "temperror" and "ptr" in texts:
+        return "trouble with the address of a PTR name is temperror to it; the name is skipped (5.5)"
+    return None
+
+
 @unittest.skipUnless(pyspf, "no python3-spf")
 class Differential(unittest.TestCase):
     def test_pyspf(self):
@@ -173,6 +201,96 @@ class Differential(unittest.TestCase):
         self.assertEqual(bad[:3], [], f"{len(bad)} of {sum(counts.values())}")
         for word in ("pass", "fail", "softfail", "neutral", "none", "permerror", "temperror"):
             self.assertGreater(counts.get(word, 0), 20, "the zones are too tame")
+
+
+class World:
+    """A zone as a name server that programs are made to ask; another zone for each seed."""
+
+    def __init__(self):
+        self.dns = SystemNameserver()
+
+    def zone(self, rows):
+        table = {}
+        for name, kind, value in rows:
+            if kind == "MX":
+                row = (kind, int(value.split()[0]), value.split()[1])
+            elif kind.startswith("DEFER-"):
+                row = (kind[6:], SERVFAIL)
+            else:
+                row = (kind, value)
+            # Trouble stands first: the other rows of its type do not count.
+            table.setdefault(name, []).insert(0 if kind.startswith("DEFER-") else len(table.get(name, [])), row)
+        self.dns.zone = table
+
+
+LIBSPF2_WORDS = {"(invalid)": "permerror", "unknown": "permerror", "error": "temperror"}
+
+
+def libspf2(run, questions):
+    """One process, a line of words from each question: its first line of four, behind what it has to complain of."""
+    done = subprocess.run([run, "-file", "-"], input="".join(f"{ip} {sender} {helo}\n" for ip, sender, helo in questions),
+                          capture_output=True, text=True, errors="replace", timeout=120, check=False)
+    lines = re.sub(r"(?ms)^StartError\n.*?^EndError\n", "", done.stdout).split("\n")
+    return [LIBSPF2_WORDS.get(line, line) for line in lines[:-1:4]]
+
+
+def exim(run, questions):
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", delete=False) as f:
+        f.write("keep_environment =\nprimary_hostname = mx.test\n")
+    try:
+        done = subprocess.run([run, "-C", f.name, "-be"], input="".join(f"${{lookup{{{sender}}}spf{{{ip}}}}}\n" for ip, sender, _ in questions),
+                              capture_output=True, text=True, errors="replace", timeout=120, check=False)
+    finally:
+        os.unlink(f.name)
+    words = [line.removeprefix("> ").strip() for line in done.stdout.split("\n")][:len(questions)]
+    return [LIBSPF2_WORDS.get(word, word) for word in words]
+
+
+@unittest.skipUnless(os.getuid() == 0, "needs root: programs that ask a name server of ours")
+class BesideLibspf2(unittest.TestCase):
+    """libspf2's own program, and Exim, which asks that library: here the RFC is followed where it is not, and each difference has a
+    name below."""
+
+    def beside(self, program, ask, other_reasons=lambda rows, mine: None):
+        world, ours = World(), Ours()
+        self.addCleanup(ours.close)
+        self.addCleanup(world.dns.close)
+        if not world.dns.usable:
+            self.skipTest("needs mount namespaces")
+        run = world.dns.wrap(program)
+        same, reasons, bad = 0, {}, []
+        for seed in range(int(PEER_SEEDS[0]), int(PEER_SEEDS[0]) + int(PEER_SEEDS[1])):
+            r = random.Random(seed)
+            rows = zone(r)
+            world.zone(rows)
+            ours.zone(rows)
+            questions = [(some_ip(r), r.choice(["user", "strong-bad", "a+b"]) + "@" + r.choice(NAMES), r.choice(NAMES)) for _ in range(4)]
+            for question, other in zip(questions, ask(run, questions), strict=True):
+                mine = ours.check(*question)
+                if mine[0] == other:
+                    same += 1
+                    continue
+                why = libspf2_explained(rows, mine, other) or other_reasons(rows, mine)
+                if why:
+                    reasons[why] = reasons.get(why, 0) + 1
+                else:
+                    bad.append((seed, question, mine, other))
+        if os.environ.get("SPF_VERBOSE"):
+            print(program, same, reasons, len(bad))
+            for row in bad[:int(os.environ["SPF_VERBOSE"])]:
+                print(row)
+        self.assertEqual(bad[:3], [], f"{len(bad)} differences without a name")
+        self.assertGreater(same, sum(reasons.values()), reasons)
+
+    @unittest.skipUnless(shutil.which("spfquery"), "no spfquery")
+    def test_libspf2(self):
+        self.beside(shutil.which("spfquery"), libspf2)
+
+    @unittest.skipUnless(os.environ.get("SLUICE_ORACLE"), "no Exim")
+    def test_exim(self):
+        def no_helo(rows, mine):
+            return "its lookup knows no HELO name" if any("%{h}" in row[2] for row in rows) else None
+        self.beside(os.path.abspath(os.environ["SLUICE_ORACLE"]), exim, no_helo)
 
 
 if __name__ == "__main__":
