@@ -348,6 +348,25 @@ static enum rc ask_hosts(struct asking *a)
 
 /* ---- The door ------------------------------------------------------------------------------------------------------------ */
 
+/* Whom the delivery will name. The rules for senders are applied to a message when its header is there; their result is wanted
+ * now. */
+static enum rc delivery_sender(struct asking *a)
+{
+	struct message *m = a->sc->message;
+	struct slice sender = m->sender, in_scope = a->sc->sender;
+	enum rc rc = OK;
+
+	if (sender.len)
+		rc = rewrite_address(a->sc, rewrite_rules(a->sc->conf), REWRITE_ENV_FROM, sender, &m->sender,
+				     a->err);
+	a->sc->sender = m->sender;
+	if (rc == OK)
+		rc = delivery_return_path(a->sc, &a->s->transport, &a->from, a->err);
+	m->sender = sender;
+	a->sc->sender = in_scope;
+	return rc;
+}
+
 static enum rc choose_sender(struct asking *a, bool sender)
 {
 	const struct callout_options *o = a->options;
@@ -357,13 +376,7 @@ static enum rc choose_sender(struct asking *a, bool sender)
 	if (o->mailfrom.ptr) {
 		a->from = o->mailfrom;
 	} else if (!sender && o->use_tptsender && a->sc->message) {
-		enum rc rc = delivery_return_path(a->sc, &a->s->transport, &a->from, a->err);
-
-		/* The rules for senders are applied when the header is there; the result is known now. */
-		if (rc == OK && a->from.len && slice_eq(a->from, a->sc->message->sender))
-			rc = rewrite_address(a->sc, rewrite_rules(a->sc->conf), REWRITE_ENV_FROM, a->from,
-					     &a->from, a->err);
-		return rc;
+		return delivery_sender(a);
 	} else if (!sender && o->use_sender) {
 		a->from = scope_sender(a->sc);
 	} else if (!sender && o->use_postmaster) {
