@@ -52,7 +52,8 @@ static void x25519_shared(void)
 
 static void sign_rsa(void)
 {
-	must(wc_RsaPSS_Sign(digest, 32, signature, sizeof(signature), WC_HASH_TYPE_SHA256, WC_MGF1SHA256, &rsa, &rng) < 0);
+	must(wc_RsaPSS_Sign(digest, 32, signature, sizeof(signature), WC_HASH_TYPE_SHA256, WC_MGF1SHA256,
+			    &rsa, &rng) < 0);
 }
 
 static void sign_ec(void)
@@ -183,12 +184,37 @@ int main(int argc, char **argv)
 		double count[OPERATIONS];
 	} sums[] = {
 	    {"full TLSv1_3",
-	     {[KEY] = 1, [SHARED] = 1, [SIGN] = 1, [HMAC] = 22, [BLOCK] = 6, [KIB] = 2, [GCM_KEY] = 5, [SHORT] = 8, [SEAL_KIB] = 2, [RANDOM] = 3}},
+	     {[KEY] = 1,
+	      [SHARED] = 1,
+	      [SIGN] = 1,
+	      [HMAC] = 22,
+	      [BLOCK] = 6,
+	      [KIB] = 2,
+	      [GCM_KEY] = 5,
+	      [SHORT] = 8,
+	      [SEAL_KIB] = 2,
+	      [RANDOM] = 3}},
 	    {"full TLSv1_2",
-	     {[KEY] = 1, [SHARED] = 1, [SIGN] = 1, [HMAC] = 10, [BLOCK] = 3, [KIB] = 2, [GCM_KEY] = 3, [SHORT] = 7, [RANDOM] = 3}},
+	     {[KEY] = 1,
+	      [SHARED] = 1,
+	      [SIGN] = 1,
+	      [HMAC] = 10,
+	      [BLOCK] = 3,
+	      [KIB] = 2,
+	      [GCM_KEY] = 3,
+	      [SHORT] = 7,
+	      [RANDOM] = 3}},
 	    {"resumed TLSv1_3",
-	     {[KEY] = 1, [SHARED] = 1, [HMAC] = 25, [BLOCK] = 5, [KIB] = 1, [GCM_KEY] = 6, [SHORT] = 10, [RANDOM] = 3}},
-	    {"resumed TLSv1_2", {[HMAC] = 8, [BLOCK] = 3, [KIB] = 1, [GCM_KEY] = 3, [SHORT] = 8, [RANDOM] = 1}},
+	     {[KEY] = 1,
+	      [SHARED] = 1,
+	      [HMAC] = 25,
+	      [BLOCK] = 5,
+	      [KIB] = 1,
+	      [GCM_KEY] = 6,
+	      [SHORT] = 10,
+	      [RANDOM] = 3}},
+	    {"resumed TLSv1_2",
+	     {[HMAC] = 8, [BLOCK] = 3, [KIB] = 1, [GCM_KEY] = 3, [SHORT] = 8, [RANDOM] = 1}},
 	    {"bulk TLSv1_3", {[RECORD_16K] = 64}},
 	};
 	double us[OPERATIONS];

@@ -85,7 +85,8 @@ void told_of(const struct command_line *cl, const struct caller *caller, struct 
 {
 	uint16_t port;
 
-	*ret = (struct smtp_told){.dont_deliver = cl->dont_deliver, .queue_only = cl->when == WHEN_QUEUE,
+	*ret = (struct smtp_told){.dont_deliver = cl->dont_deliver,
+				  .queue_only = cl->when == WHEN_QUEUE,
 				  .queue_smtp = cl->queue_smtp,
 				  .deliver_now = cl->when == WHEN_BACKGROUND || cl->when == WHEN_FOREGROUND};
 	if (!caller->trusted && cl->mode != MODE_TEST_HOST && cl->mode != MODE_TEST_HOST_CALLOUT)

@@ -27,14 +27,9 @@ struct language server_language = {
 };
 
 static const struct conf_group *const groups[] = {
-    &log_conf_group,      &message_conf_group,
-    &expand_conf_group,   &lookup_conf_group,
-    &dns_conf_group,      &match_conf_group,
-    &route_conf_group,    &transport_conf_group,
-    &acl_conf_group,      &smtp_conf_group,
-    &smtp_tls_conf_group, &deliver_conf_group,
-    &mailauth_conf_group, &admin_conf_group,
-    NULL,
+    &log_conf_group,      &message_conf_group, &expand_conf_group,    &lookup_conf_group, &dns_conf_group,
+    &match_conf_group,    &route_conf_group,   &transport_conf_group, &acl_conf_group,    &smtp_conf_group,
+    &smtp_tls_conf_group, &deliver_conf_group, &mailauth_conf_group,  &admin_conf_group,  NULL,
 };
 static const struct conf_section *const sections[] = {
     &acl_conf_section,

@@ -288,9 +288,9 @@ static bool read_told(const struct request *r, unsigned from, struct smtp_told *
 			return false;
 	*next_ret = i + 1;
 	*told = (struct smtp_told){.dont_deliver = heard.dont_deliver,
-				    .queue_only = heard.queue_only,
-				    .queue_smtp = heard.queue_smtp,
-				    .deliver_now = heard.deliver_now};
+				   .queue_only = heard.queue_only,
+				   .queue_smtp = heard.queue_smtp,
+				   .deliver_now = heard.deliver_now};
 	if (r->caller.trusted)
 		*told = heard;
 	return i < r->word_count;

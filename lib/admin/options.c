@@ -4,7 +4,8 @@
 
 static const struct conf_option options[] = {
     OPT_EXPAND(struct admin_options, gecos_name, NULL, "the full name, where gecos_pattern matches"),
-    OPT_STRING(struct admin_options, gecos_pattern, NULL, "what the password file says of a user; & is his login"),
+    OPT_STRING(struct admin_options, gecos_pattern, NULL,
+	       "what the password file says of a user; & is his login"),
     OPT_EXPAND(struct admin_options, unknown_login, NULL, "the login of who is not in the password file"),
     OPT_STRING(struct admin_options, unknown_username, NULL, "his full name"),
 };

@@ -6,7 +6,7 @@
 
 /* Addresses told in one report, and failures listed in one X-Failed-Recipients line. */
 #define FAILED_LINE_MAX 50
-#define REASON_LINE 45 /* bytes of a reason that stand on one line in any case */
+#define REASON_LINE     45 /* bytes of a reason that stand on one line in any case */
 
 enum report_kind { REPORT_FAILURE, REPORT_DELAY };
 struct report {
@@ -253,9 +253,10 @@ static void write_output(struct report *r)
 			if (template_item(r->a, &r->template, 2, &introduction))
 				str_add(&r->text, introduction);
 			else
-				str_printf(&r->text,
-					   "The following text was generated during the delivery attempt%s:\n",
-					   count > 1 ? "s" : "");
+				str_printf(
+				    &r->text,
+				    "The following text was generated during the delivery attempt%s:\n",
+				    count > 1 ? "s" : "");
 			introduced = true;
 		}
 		str_printf(&r->text, "\n------ %.*s ------\n\n", SLICE_ARG(shown_of(r->addresses[i])));
@@ -372,8 +373,7 @@ static void write_status(struct report *r)
 		if (address->orcpt.len)
 			str_printf(&r->text, "Original-Recipient: %.*s\n", SLICE_ARG(address->orcpt));
 		str_printf(&r->text, "Action: %s\nFinal-Recipient: rfc822;%.*s\nStatus: %s\n",
-			   r->kind == REPORT_FAILURE ? "failed" : "delayed",
-			   SLICE_ARG(original_of(address)),
+			   r->kind == REPORT_FAILURE ? "failed" : "delayed", SLICE_ARG(original_of(address)),
 			   r->kind == REPORT_FAILURE ? "5.0.0" : "4.0.0");
 		if (o->host.name.len) {
 			str_printf(&r->text, "Remote-MTA: dns; %.*s\n", SLICE_ARG(o->host.name));

@@ -65,8 +65,8 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 
 	if (!o->errors_reply_to.len)
 		return OK;
-	if (address_parse(arena, o->errors_reply_to, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL, &parts,
-			  &why) != OK)
+	if (address_parse(arena, o->errors_reply_to, ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL,
+			  &parts, &why) != OK)
 		return conf_error(err, conf_option_place(conf, "errors_reply_to"),
 				  "error in errors_reply_to (%.*s): %.*s", SLICE_ARG(o->errors_reply_to),
 				  SLICE_ARG(why.text));

@@ -88,8 +88,8 @@ static struct slice result_key(struct arena *arena, const struct lookup_type *ty
 }
 
 /* Nothing comes of it when there is no memory: the question is asked again. */
-static void result_keep(struct scope *sc, const struct lookup_type *type, struct slice key, struct slice options,
-			enum rc rc, struct slice value, struct slice ldap_dn)
+static void result_keep(struct scope *sc, const struct lookup_type *type, struct slice key,
+			struct slice options, enum rc rc, struct slice value, struct slice ldap_dn)
 {
 	struct lookup_results *results;
 	struct result *result;
@@ -131,8 +131,8 @@ static void results_forget(struct scope *sc, const struct lookup_type *type)
 	}
 }
 
-enum rc lookup_find_kept(struct scope *sc, const struct lookup_type *type, const struct lookup_request *request,
-			 struct slice *ret, struct err *err)
+enum rc lookup_find_kept(struct scope *sc, const struct lookup_type *type,
+			 const struct lookup_request *request, struct slice *ret, struct err *err)
 {
 	struct arena *arena = sc->task->arena;
 	enum lookup_keep keep = LOOKUP_KEEP;

@@ -76,18 +76,31 @@ enum rc dmarc_query_of(struct scope *sc, struct dmarc_query *query_ret, struct e
 	return OK;
 }
 
+/* Names are compared as A-labels, as which From: gives them; mail in UTF-8 may have written either (RFC 8616). */
+static struct slice as_labels(struct arena *arena, struct slice domain)
+{
+	struct err why = err_make(NULL);
+	struct slice labels;
+
+	return ascii_only(domain) || domain_to_ascii(arena, domain, &labels, &why) != OK ? domain : labels;
+}
+
 static void gather(struct scope *sc, struct dmarc_state *state)
 {
+	struct arena *arena = &sc->message->arena;
 	const struct spf_result *spf = spf_result_real(sc->message);
 	struct dkim_result r;
 
 	if (spf) {
 		state->spf = spf->result;
-		state->spf_domain = spf->domain;
+		state->spf_domain = as_labels(arena, spf->domain);
 	}
+	state->dkim_count = 0;
 	for (unsigned i = 0; dkim_result_get(sc->message, i, &r); i++)
-		if (state->dkim_count < DKIM_SIGNATURES_MAX)
+		if (state->dkim_count < DKIM_SIGNATURES_MAX) {
+			r.domain = as_labels(arena, r.domain);
 			state->dkim[state->dkim_count++] = r;
+		}
 }
 
 static enum rc check(struct scope *sc, const struct mailauth_resolver *resolver, struct dmarc_state *state,

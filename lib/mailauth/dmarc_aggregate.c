@@ -7,9 +7,9 @@
 #include "dmarc_aggregate.h"
 #include "dmarc_state.h"
 
-#define DAY_S	  86400
+#define DAY_S        86400
 #define AGE_MAX_DAYS 7 /* of what could not be sent, as its destination's DNS did not answer */
-#define ASKED_MAX 5    /* addresses of one record that are looked at */
+#define ASKED_MAX    5 /* addresses of one record that are looked at */
 
 /* ---- Who reports ---------------------------------------------------------------------------------------- */
 
@@ -132,7 +132,8 @@ static enum rc destinations(struct scope *sc, const struct mailauth_resolver *re
 	struct slice address, instead;
 	enum rc rc = dmarc_query_of(sc, &query, err), worst = OK;
 
-	for (unsigned i = 0; rc == OK && i < ASKED_MAX && dmarc_uri_next(sc->task->arena, &rua, &address); i++) {
+	for (unsigned i = 0; rc == OK && i < ASKED_MAX && dmarc_uri_next(sc->task->arena, &rua, &address);
+	     i++) {
 		struct address_parts parts;
 		struct err why = err_make(sc->task->arena);
 
@@ -183,8 +184,8 @@ static void period(const struct dmarc_reporting *at, uint64_t day, uint64_t now_
 		ret->begin = ret->end;
 }
 
-static enum rc compose(struct scope *sc, const struct dmarc_reporting *at, struct collected *g, uint64_t now_s,
-		       struct dmarc_aggregate *a, struct err *err)
+static enum rc compose(struct scope *sc, const struct dmarc_reporting *at, struct collected *g,
+		       uint64_t now_s, struct dmarc_aggregate *a, struct err *err)
 {
 	struct dmarc_gathered gathered = {
 	    .domain = g->key.domain, .buckets = g->values, .bucket_count = g->count};

@@ -6,12 +6,12 @@
 
 /* Who reports, as the options say. */
 struct dmarc_reporter {
-	struct slice from;	   /* of the From: field: an address, perhaps with a name */
-	struct slice address;	   /* in it */
-	struct slice domain;	   /* of the address: the submitter */
+	struct slice from;         /* of the From: field: an address, perhaps with a name */
+	struct slice address;      /* in it */
+	struct slice domain;       /* of the address: the submitter */
 	struct slice organization; /* org_name */
-	struct slice contact;	   /* email */
-	struct slice extra;	   /* extra_contact_info; empty: none */
+	struct slice contact;      /* email */
+	struct slice extra;        /* extra_contact_info; empty: none */
 };
 /* FAIL: the options do not say, or say nonsense. Results of expand_option(). Parks. */
 NODISCARD enum rc dmarc_reporter_of(struct scope *sc, struct dmarc_reporter *ret, struct err *err);
@@ -19,7 +19,7 @@ NODISCARD enum rc dmarc_reporter_of(struct scope *sc, struct dmarc_reporter *ret
 /* All buckets of one report. */
 struct dmarc_gathered {
 	struct slice domain;
-	struct slice id; /* Report-ID: letters and digits */
+	struct slice id;     /* Report-ID: letters and digits */
 	uint64_t begin, end; /* the period, seconds since the epoch, both ends in it */
 	struct slice *buckets;
 	unsigned bucket_count;

@@ -179,7 +179,8 @@ void dmarc_count(struct scope *sc, bool refused)
 	key = (struct dmarc_key){.day = shard_wall(sc->task->shard) / NS_PER_S / DAY_S,
 				 .domain = r->used_domain,
 				 .policy = crc32c(0, policy.ptr, policy.len),
-				 .bucket = crc32c(0, both.ptr + row_start, both.len - row_start) % DMARC_BUCKETS};
+				 .bucket =
+				     crc32c(0, both.ptr + row_start, both.len - row_start) % DMARC_BUCKETS};
 	str_addc(&both, '\n');
 	stored = dmarc_key_write(sc->task->arena, &key);
 	if (!policy.failed && !both.failed && stored.ptr)

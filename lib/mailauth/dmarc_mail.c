@@ -134,10 +134,11 @@ enum rc dmarc_report_mail(struct task *task, const struct dmarc_reporter *report
 			    SLICE_ARG(g->id));
 	put_header(&out, reporter, g, recipients, recipient_count);
 	put_annotation(&out, reporter, g);
-	str_printf(&out,
-		   "--=_%.*s\nContent-Type: application/gzip;\n\tname=\"%.*s\"\nContent-Transfer-Encoding: base64\n"
-		   "Content-Disposition: attachment;\n\tfilename=\"%.*s\"\n\n",
-		   SLICE_ARG(g->id), SLICE_ARG(name), SLICE_ARG(name));
+	str_printf(
+	    &out,
+	    "--=_%.*s\nContent-Type: application/gzip;\n\tname=\"%.*s\"\nContent-Transfer-Encoding: base64\n"
+	    "Content-Disposition: attachment;\n\tfilename=\"%.*s\"\n\n",
+	    SLICE_ARG(g->id), SLICE_ARG(name), SLICE_ARG(name));
 	put_base64(&out, task->arena, packed);
 	str_printf(&out, "--=_%.*s--\n", SLICE_ARG(g->id));
 	*text_ret = str_slice(&out);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define COUNT_DIGITS 10
-#define UNIT	     '\x1f'
+#define UNIT         '\x1f'
 
 /* ---- Writing ------------------------------------------------------------------------------------------- */
 

@@ -17,10 +17,10 @@
 
 #include "mailauth/mailauth.h"
 
-#define DMARC_BUCKETS    64
-#define DMARC_BUCKET_MAX 16384 /* bytes; with all buckets a million for a report */
-#define DMARC_ROW_MAX    4096
-#define DMARC_RUA_MAX    1000
+#define DMARC_BUCKETS     64
+#define DMARC_BUCKET_MAX  16384 /* bytes; with all buckets a million for a report */
+#define DMARC_ROW_MAX     4096
+#define DMARC_RUA_MAX     1000
 #define DMARC_REASONS_MAX 2
 
 struct dmarc_reason {
@@ -28,23 +28,23 @@ struct dmarc_reason {
 };
 struct dmarc_row_result {
 	struct slice domain, selector; /* SPF has no selector */
-	struct slice result;	       /* a word of RFC 8601 */
-	struct slice problem;	       /* for people; may be empty */
+	struct slice result;           /* a word of RFC 8601 */
+	struct slice problem;          /* for people; may be empty */
 };
 struct dmarc_row {
 	uint64_t count;
 	struct slice ip;
 	char disposition; /* n(one), p(ass), q(uarantine), r(eject) */
-	bool dkim, spf;	  /* aligned */
+	bool dkim, spf;   /* aligned */
 	struct dmarc_reason reasons[DMARC_REASONS_MAX];
 	unsigned reason_count;
-	struct slice from, mail_from; /* domains; mail_from is empty for bounces */
+	struct slice from, mail_from;       /* domains; mail_from is empty for bounces */
 	struct dmarc_row_result spf_result; /* domain empty: not evaluated */
 	struct dmarc_row_result dkim_results[DKIM_SIGNATURES_MAX];
 	unsigned dkim_count;
 };
 struct dmarc_published {
-	bool psl; /* found with a suffix list, not up the tree */
+	bool psl;       /* found with a suffix list, not up the tree */
 	char p, sp, np; /* n, q, r; 0: not given */
 	char adkim, aspf;
 	bool testing;

@@ -61,9 +61,9 @@ static void put_metadata(struct str *out, const struct dmarc_reporter *reporter,
 	element_number(out, "      ", "end", g->end);
 	str_addz(out, "    </date_range>\n");
 	if (lost)
-		str_printf(out,
-			   "    <error>%llu more messages were too many different ones to be told of</error>\n",
-			   (unsigned long long)lost);
+		str_printf(
+		    out, "    <error>%llu more messages were too many different ones to be told of</error>\n",
+		    (unsigned long long)lost);
 	str_addz(out, "    <generator>sluice " SLUICE_VERSION "</generator>\n  </report_metadata>\n");
 }
 

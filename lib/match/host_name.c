@@ -118,9 +118,9 @@ static enum rc name_confirm(struct scope *sc, struct names *names, struct slice 
 	if (rc == OK && names->secure && source == by_dns) {
 		struct dns_answer answer;
 
-		names->secure = dns_query(sc->task, name, ip->family == 6 ? DNS_AAAA : DNS_A, &answer, err) ==
-				    OK &&
-				answer.authentic;
+		names->secure =
+		    dns_query(sc->task, name, ip->family == 6 ? DNS_AAAA : DNS_A, &answer, err) == OK &&
+		    answer.authentic;
 	}
 	return rc;
 }

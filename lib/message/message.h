@@ -148,7 +148,7 @@ struct client {
 	unsigned host_alias_count;
 	bool host_lookup_done, host_lookup_failed, host_lookup_deferred;
 	bool host_name_secure; /* the DNS proved the name, and that it leads back (DNSSEC) */
-	struct slice helo; /* as given */
+	struct slice helo;     /* as given */
 	bool esmtp, helo_verified, helo_verify_failed;
 	struct slice ident; /* RFC 1413, or the local user's login */
 	struct slice authenticated_id, authenticator_name, authenticated_sender;

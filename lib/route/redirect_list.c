@@ -102,8 +102,9 @@ static bool special(struct slice *rest, struct redirect_item *item)
 			continue;
 		item->kind = words[i].kind;
 		/* The text of a failure or deferral is all that is left, however many lines. */
-		end = words[i].kind == REDIRECT_FAIL || words[i].kind == REDIRECT_DEFER ? -1
-											: slice_find(*rest, '\n');
+		end = words[i].kind == REDIRECT_FAIL || words[i].kind == REDIRECT_DEFER
+			  ? -1
+			  : slice_find(*rest, '\n');
 		item->text = slice_trim(slice_sub(*rest, words[i].word.len,
 						  end < 0 ? SIZE_MAX : (size_t)end - words[i].word.len));
 		*rest = end < 0 ? slice_from(*rest, rest->len) : skip_line(*rest);

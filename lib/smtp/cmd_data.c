@@ -38,8 +38,7 @@ static enum data_begin data_begin(struct smtp_session *s, struct slice *text_ret
 
 static void data_lost(struct smtp_session *s, enum receive_end end)
 {
-	const char *part =
-	    s->transaction->receive && s->transaction->receive->in_header ? " (header)" : "";
+	const char *part = s->transaction->receive && s->transaction->receive->in_header ? " (header)" : "";
 
 	s->over = s->end_told = true;
 	if (end == RECEIVE_CANCELLED)

@@ -183,9 +183,9 @@ static bool room_for(struct smtp_session *s, struct slice sender, uint64_t size)
 	if (s->size_max && size > s->size_max) {
 		if (log_wants(s->conf, LOG_SIZE_REJECT))
 			log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
-			    "rejected MAIL FROM:<%.*s>%.*s: message too big: size=%llu max=%llu",
-			    SLICE_ARG(sender), SLICE_ARG(client_phrase(s)),
-			    (unsigned long long)size, (unsigned long long)s->size_max);
+				    "rejected MAIL FROM:<%.*s>%.*s: message too big: size=%llu max=%llu",
+				    SLICE_ARG(sender), SLICE_ARG(client_phrase(s)), (unsigned long long)size,
+				    (unsigned long long)s->size_max);
 		reply(s, 552, "5.3.4", SLICE("Message size exceeds maximum permitted"));
 		return false;
 	}

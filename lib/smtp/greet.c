@@ -170,13 +170,14 @@ void session_greet(struct smtp_session *s)
 	if (o->host_lookup && !s->local && match_client(session_scope(s), o->host_lookup, NULL, &err) == OK)
 		(void)(client_host_name(session_scope(s), &err) == OK);
 	set_limits(s);
-	s->connection_nolog = !s->local && match_client(session_scope(s), o->hosts_connection_nolog, NULL,
-							&err) != FAIL;
+	s->connection_nolog =
+	    !s->local && match_client(session_scope(s), o->hosts_connection_nolog, NULL, &err) != FAIL;
 	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->connection_nolog) {
 		if (s->stdio)
 			log_session(s, LOG_TO_MAIN, "%.*s", SLICE_ARG(client_connection(s)));
 		else
-			log_session(s, LOG_TO_MAIN, "SMTP connection from %.*s (TCP/IP connection count = %u)",
+			log_session(s, LOG_TO_MAIN,
+				    "SMTP connection from %.*s (TCP/IP connection count = %u)",
 				    SLICE_ARG(client_caller(s)), s->count_at_start);
 	}
 	text = SLICE_EMPTY;

@@ -212,7 +212,8 @@ void log_incomplete(struct smtp_session *s, const char *why)
 {
 	struct str line = str_make(&s->serving->arena);
 
-	if (!s->transaction || s->state <= STATE_READY || !log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION))
+	if (!s->transaction || s->state <= STATE_READY ||
+	    !log_wants(s->conf, LOG_SMTP_INCOMPLETE_TRANSACTION))
 		return;
 	log_client(&line, s);
 	str_printf(&line, " incomplete transaction (%s) from <", why);

@@ -137,11 +137,12 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 
 	if (o->uucp_from_pattern.len &&
 	    regex_compile(&conf->arena, o->uucp_from_pattern, 0, &o->from_line, &why) != OK)
-		return conf_error(err, conf_option_place(conf, "uucp_from_pattern"), "uucp_from_pattern: %.*s",
-				  SLICE_ARG(why.text));
+		return conf_error(err, conf_option_place(conf, "uucp_from_pattern"),
+				  "uucp_from_pattern: %.*s", SLICE_ARG(why.text));
 	if (o->local_sender_retain && o->local_from_check)
-		return conf_error(err, conf_option_place(conf, "local_sender_retain"),
-				  "both local_from_check and local_sender_retain are set; this combination is not allowed");
+		return conf_error(
+		    err, conf_option_place(conf, "local_sender_retain"),
+		    "both local_from_check and local_sender_retain are set; this combination is not allowed");
 	if (slice_eq(o->smtp_bare_newline, SLICE("space")))
 		o->bare_newline = BARE_SPACE;
 	else if (slice_eq(o->smtp_bare_newline, SLICE("reject")))

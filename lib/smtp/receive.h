@@ -22,7 +22,7 @@ struct receive {
 	uint64_t size, in_memory, line_len;
 	enum { AT_LINE_START, IN_LINE, AFTER_DOT, AFTER_DOT_CR, AFTER_CR } state;
 	enum receive_trouble trouble; /* the message is read to its end all the same, and dropped */
-	bool in_header, from_line; /* which may stand in front of the header, and is dropped */
+	bool in_header, from_line;    /* which may stand in front of the header, and is dropped */
 	struct slice spool_error;
 	struct task *task;
 	bool dkim; /* signatures are to be verified */

@@ -639,8 +639,8 @@ static void log_ending(struct smtp_session *s, const char *how, bool duration_fi
 		     last = duration_first ? SLICE_EMPTY : duration;
 
 	if (log_wants(s->conf, LOG_SMTP_CONNECTION) && !s->batch && !s->connection_nolog)
-		log_session(s, LOG_TO_MAIN, "%.*s%.*s %s%.*s", SLICE_ARG(client_connection(s)), SLICE_ARG(first),
-			    how, SLICE_ARG(last));
+		log_session(s, LOG_TO_MAIN, "%.*s%.*s %s%.*s", SLICE_ARG(client_connection(s)),
+			    SLICE_ARG(first), how, SLICE_ARG(last));
 }
 
 /* With what is logged of the client when a message arrives. */

@@ -157,10 +157,10 @@ struct smtp_session {
 	bool helo_counts, rset_counts, auth_counts, pipelining_ok, chunking_ok, utf8_ok, enhanced_ok, dsn_ok,
 	    sync_off, multiline_off, drain_told;
 	bool load_latched; /* a message was queued because of the load: so are all after it */
-	bool suppress_fixups, dont_deliver; /* a trusted user's -G and -N */
+	bool suppress_fixups, dont_deliver;       /* a trusted user's -G and -N */
 	bool queue_only, queue_smtp, deliver_now; /* -odq, -odqs; -odb and its kin */
-	bool auth_unadvertised;                         /* control = allow_auth_unadvertised */
-	bool delay_flush_off, callout_flush_off;        /* no_delay_flush, no_callout_flush */
+	bool auth_unadvertised;                   /* control = allow_auth_unadvertised */
+	bool delay_flush_off, callout_flush_off;  /* no_delay_flush, no_callout_flush */
 	bool authentication_failed;
 	bool tls;          /* begun, and perhaps not yet through; there is no way back */
 	bool tls_offered;  /* by EHLO */
@@ -170,7 +170,7 @@ struct smtp_session {
 	bool mail_said, mail_refused, pipelined, end_told;
 	bool connection_nolog; /* hosts_connection_nolog */
 	float delay_mail_ms,
-	    delay_rcpt_ms; /* of the next command that smtp_ratelimit_... slows; 0: the first */
+	    delay_rcpt_ms;      /* of the next command that smtp_ratelimit_... slows; 0: the first */
 	uint64_t connection_id; /* of all connections of this spool, or nearly so */
 	uint32_t synprot_errors, unknown_commands, nonmail_count;
 	uint32_t message_count;
@@ -377,8 +377,9 @@ struct slice session_protocol(const struct smtp_session *s, const struct message
 void log_senders(struct str *line, const struct smtp_session *s, const struct message *m);
 void log_client(struct str *str, const struct smtp_session *s);
 struct slice client_phrase(struct smtp_session *s); /* " H=name (helo) [ip]:port I=[..]:25 U=ident" */
-struct slice client_caller(struct smtp_session *s); /* the same without "H=": "name (helo) [ip]:port", or the local user */
-struct slice client_host_only(struct smtp_session *s); /* client_phrase() without interface and connection */
+struct slice
+client_caller(struct smtp_session *s); /* the same without "H=": "name (helo) [ip]:port", or the local user */
+struct slice client_host_only(struct smtp_session *s);  /* client_phrase() without interface and connection */
 struct slice client_connection(struct smtp_session *s); /* "SMTP connection from name (helo) [ip]:port" */
 /* "1.234s", or as the log has it without milliseconds. */
 void log_duration(struct str *str, const struct smtp_session *s, uint64_t ns);

@@ -642,6 +642,45 @@ data_acl:
                 self.assertNotIn(b"bank.test", kept)
                 self.assertEqual(sorted(r.method for f in self.authres(kept) for r in f.results), ["dkim", "x-dkim", "x-rcpt"])
 
+    def test_eai(self):
+        """RFC 8616: U-labels in MAIL FROM, From:, d= and Authentication-Results; the DNS is asked for A-labels."""
+        self.dns.zone["xn--bcher-kva.test"] = [("TXT", "v=spf1 ip4:192.0.2.1 -all")]
+        self.dns.zone["rsa._domainkey.xn--bcher-kva.test"] = [("TXT", f"p={self.rsa_public}")]
+        self.dns.zone["_dmarc.xn--bcher-kva.test"] = [("TXT", "v=DMARC1; p=reject")]
+        acls = ("data_acl:\n  warn spf = pass\n  warn dmarc_status = accept\n  warn verify = arc\n"
+                "  warn add_header = :at_start:${authresults{xn--bcher-kva.test}}\n"
+                "       logwrite = spf=$spf_result/$spf_used_domain dkim=$dkim_verify_status dmarc=$dmarc_status/$dmarc_used_domain\n  accept\n")
+        main = "smtputf8_advertise_hosts = *\nacl_smtp_data = data_acl\n"
+        server, sink = self.relay(self.SIGN.replace("dkim_domain = football.test", "dkim_domain = b\u00fccher.test")
+                                  + "  arc_sign = xn--bcher-kva.test:rsa:KEYFILE\n",
+                                  ("PIPELINING", "8BITMIME", "SMTPUTF8"), main, acls)
+        message = "From: J\u00fcrgen <j\u00fcrgen@b\u00fccher.test>\r\nSubject: gr\u00fc\u00dfe\r\n\r\nh\u00e4llo\r\n".encode()
+
+        def passed(text):
+            before = len(sink.messages)
+            with server.client() as client:
+                client.ehlo()
+                client.expect("MAIL FROM:<j\u00fcrgen@b\u00fccher.test> SMTPUTF8 BODY=8BITMIME", 250)
+                client.expect("RCPT TO:<\u00fc@elsewhere.test>", 250)
+                client.data(text)
+            return sink.wait(before + 1)[-1][2]
+        first = passed(message)
+        self.assertRegex(first, "(?s)d=(b\u00fccher|xn--bcher-kva)\\.test;".encode())
+        passed(first)
+        name = r"(b\\303\\274cher|xn--bcher-kva)\.test"
+        log = server.log()
+        self.assertRegex(log, f"spf=pass/{name} dkim=none dmarc=accept/{name}")
+        self.assertRegex(log, f"spf=pass/{name} dkim=pass dmarc=accept/{name}")
+        self.assertNotIn("ARC: no", log)
+        field = re.search(rb"(?ms)^Authentication-Results: .*?(?=\r\n[^ \t])", sink.messages[-1][2]).group().decode()
+        self.assertRegex(field, "dkim=pass header.d=(b\u00fccher|xn--bcher-kva)\\.test")
+        self.assertRegex(field, r"dmarc=pass header.from=\S+\.test")
+        self.assertEqual(dkim.arc_verify(sink.messages[-1][2], dnsfunc=self.lookup)[0], b"pass")
+        self.assertIn("rsa._domainkey.xn--bcher-kva.test", [name for name, _ in self.dns.asked])
+        for text, result in (("j\u00fcrgen@b\u00fccher.test", "pass"), ("x@xn--bcher-kva.test", "pass")):
+            self.assertEqual(server.run("-be", "${lookup{%s}spf{192.0.2.1}}" % text).out.strip(), result)
+        self.assertEqual(server.run("-be", "${lookup{x@b\u00fccher.test}spf{192.0.2.2}}").out.strip(), "fail")
+
     def test_arc_sign(self):
         """Sets made here, for new chains and for those of others: dkimpy and we ourselves find them whole."""
         self.dns.zone["rsa._domainkey.mx.test"] = [("TXT", f"p={self.rsa_public}")]

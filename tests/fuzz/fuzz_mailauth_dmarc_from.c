@@ -25,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < count; i++) {
 		ASSERT(domains[i].len && ascii_only(domains[i]));
 		for (uint32_t k = 0; k < domains[i].len; k++)
-			ASSERT(domains[i].ptr[k] != '@' && (domains[i].ptr[k] < 'A' || domains[i].ptr[k] > 'Z'));
+			ASSERT(domains[i].ptr[k] != '@' &&
+			       (domains[i].ptr[k] < 'A' || domains[i].ptr[k] > 'Z'));
 		for (unsigned k = 0; k < i; k++)
 			ASSERT(!slice_eq(domains[i], domains[k]));
 	}

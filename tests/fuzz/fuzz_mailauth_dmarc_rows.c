@@ -16,8 +16,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static char merged[HINTS_VALUE_MAX];
 	static const struct slice added = SLICE_INIT(
 	    "t\tr\t-\t-\tr\tr\t0\tn\tmailto:a@b.test\n0000000001\t192.0.2.1\tp\ty\ty\t\tb.test\tb.test\t\n");
-	const struct dmarc_reporter reporter = {.organization = SLICE("us"), .contact = SLICE("a@us"), .extra = SLICE_EMPTY};
-	struct slice text = slice_make((const char *)data, size < HINTS_VALUE_MAX ? size : HINTS_VALUE_MAX, TAINTED), bucket_text;
+	const struct dmarc_reporter reporter = {
+	    .organization = SLICE("us"), .contact = SLICE("a@us"), .extra = SLICE_EMPTY};
+	struct slice text = slice_make((const char *)data, size < HINTS_VALUE_MAX ? size : HINTS_VALUE_MAX,
+				       TAINTED),
+		     bucket_text;
 	struct dmarc_gathered g = {
 	    .domain = SLICE("b.test"), .id = SLICE("1"), .buckets = &bucket_text, .bucket_count = 1};
 	struct dmarc_bucket bucket;

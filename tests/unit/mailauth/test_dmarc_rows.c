@@ -61,10 +61,13 @@ static void test_there_and_back(void **state)
 	row.reasons[0] = (struct dmarc_reason){SLICE("policy_test_mode"), SLICE_EMPTY};
 	row.reasons[1] = (struct dmarc_reason){SLICE("local_policy"), SLICE("arc=pass as[1].d=x")};
 	row.reason_count = 2;
-	row.dkim_results[0] = (struct dmarc_row_result){SLICE("b.test"), SLICE("s"), SLICE("pass"), SLICE_EMPTY};
-	row.dkim_results[1] = (struct dmarc_row_result){SLICE("c.test"), SLICE_EMPTY, SLICE("fail"), SLICE("bad\tbody\n\x80")};
+	row.dkim_results[0] =
+	    (struct dmarc_row_result){SLICE("b.test"), SLICE("s"), SLICE("pass"), SLICE_EMPTY};
+	row.dkim_results[1] =
+	    (struct dmarc_row_result){SLICE("c.test"), SLICE_EMPTY, SLICE("fail"), SLICE("bad\tbody\n\x80")};
 	row.dkim_count = 2;
-	len = dmarc_bucket_merge((struct slice){NULL, 0, CLEAN}, addition(&arena, &published, &row), value[0]);
+	len =
+	    dmarc_bucket_merge((struct slice){NULL, 0, CLEAN}, addition(&arena, &published, &row), value[0]);
 	assert_true(len > 0);
 	assert_true(dmarc_bucket_read(slice_make(value[0], (size_t)len, TAINTED), &bucket));
 	assert_int_equal(bucket.lost, 0);
@@ -138,14 +141,30 @@ static void test_counting(void **state)
 static void test_damaged(void **state)
 {
 	static const char *const bad_values[] = {
-	    "", "\n", "1\t0\n", "1\t0000000000", "2\t0000000000\nt\tr\t-\t-\tr\tr\t0\tn\tx\n", "1\t000000000x\nt\tr\t-\t-\tr\tr\t0\tn\tx\n",
-	    "1\t0000000000\n", "1\t0000000000\nt\tx\t-\t-\tr\tr\t0\tn\tx\n", "1\t0000000000\nt\t-\t-\t-\tr\tr\t0\tn\tx\n",
-	    "1\t0000000000\nt\tr\t-\t-\tr\tr\t8\tn\tx\n", "1\t0000000000\nt\tr\t-\t-\tr\tr\t0\tn\n",
+	    "",
+	    "\n",
+	    "1\t0\n",
+	    "1\t0000000000",
+	    "2\t0000000000\nt\tr\t-\t-\tr\tr\t0\tn\tx\n",
+	    "1\t000000000x\nt\tr\t-\t-\tr\tr\t0\tn\tx\n",
+	    "1\t0000000000\n",
+	    "1\t0000000000\nt\tx\t-\t-\tr\tr\t0\tn\tx\n",
+	    "1\t0000000000\nt\t-\t-\t-\tr\tr\t0\tn\tx\n",
+	    "1\t0000000000\nt\tr\t-\t-\tr\tr\t8\tn\tx\n",
+	    "1\t0000000000\nt\tr\t-\t-\tr\tr\t0\tn\n",
 	};
 	static const char *const bad_rows[] = {
-	    "", "x", "0000000000\t1.1.1.1\tp\ty\ty\t\ta\tb\t", "0000000001\t\tp\ty\ty\t\ta\tb\t", "0000000001\t1.1.1.1\tx\ty\ty\t\ta\tb\t",
-	    "0000000001\t1.1.1.1\tp\tx\ty\t\ta\tb\t", "0000000001\t1.1.1.1\tp\ty\ty\t\t\tb\t", "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb",
-	    "0000000001\t1.1.1.1\tp\ty\ty\tlocal\ta\tb\t", "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb\tspf", "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb\t\tdkim",
+	    "",
+	    "x",
+	    "0000000000\t1.1.1.1\tp\ty\ty\t\ta\tb\t",
+	    "0000000001\t\tp\ty\ty\t\ta\tb\t",
+	    "0000000001\t1.1.1.1\tx\ty\ty\t\ta\tb\t",
+	    "0000000001\t1.1.1.1\tp\tx\ty\t\ta\tb\t",
+	    "0000000001\t1.1.1.1\tp\ty\ty\t\t\tb\t",
+	    "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb",
+	    "0000000001\t1.1.1.1\tp\ty\ty\tlocal\ta\tb\t",
+	    "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb\tspf",
+	    "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb\t\tdkim",
 	    "-000000001\t1.1.1.1\tp\ty\ty\t\ta\tb\t",
 	};
 	struct dmarc_published published = usual();
@@ -160,14 +179,17 @@ static void test_damaged(void **state)
 		if (dmarc_bucket_read(slice_of(bad_values[i]), &bucket))
 			fail_msg("%s", bad_values[i]);
 		/* is begun anew */
-		len = dmarc_bucket_merge(slice_of(bad_values[i]), addition(&arena, &published, &row), value[0]);
-		assert_true(len > 0 && dmarc_bucket_read(slice_make(value[0], (size_t)len, TAINTED), &bucket));
+		len =
+		    dmarc_bucket_merge(slice_of(bad_values[i]), addition(&arena, &published, &row), value[0]);
+		assert_true(len > 0 &&
+			    dmarc_bucket_read(slice_make(value[0], (size_t)len, TAINTED), &bucket));
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(bad_rows); i++) {
-		struct slice text = arena_printf(&arena, "1\t0000000000\nt\tr\t-\t-\tr\tr\t0\tn\tx\n%s\n%s", bad_rows[i],
-						 "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb\t\n");
+		struct slice text = arena_printf(&arena, "1\t0000000000\nt\tr\t-\t-\tr\tr\t0\tn\tx\n%s\n%s",
+						 bad_rows[i], "0000000001\t1.1.1.1\tp\ty\ty\t\ta\tb\t\n");
 		assert_true(dmarc_bucket_read(text, &bucket));
-		if (!dmarc_bucket_next(&bucket, &row) || row.spf_result.domain.len || dmarc_bucket_next(&bucket, &row))
+		if (!dmarc_bucket_next(&bucket, &row) || row.spf_result.domain.len ||
+		    dmarc_bucket_next(&bucket, &row))
 			fail_msg("%s", bad_rows[i]);
 	}
 	assert_int_equal(dmarc_bucket_merge((struct slice){NULL, 0, CLEAN}, SLICE("x"), value[0]), -1);
@@ -177,9 +199,17 @@ static void test_damaged(void **state)
 
 static void test_keys(void **state)
 {
-	static const char *const bad[] = {"", "020778", "020778 a.test 0123abcd", "20778 a.test 0123abcd 00", "020778  0123abcd 00",
-					  "020778 a.test 0123abc 00", "020778 a.test 0123abcx 00", "020778 a.test 0123abcd 0", "020778 a.test 0123abcd 00 "};
-	struct dmarc_key key = {.day = 20778, .domain = SLICE("a.test"), .policy = 0x123abcd, .bucket = 63}, back;
+	static const char *const bad[] = {"",
+					  "020778",
+					  "020778 a.test 0123abcd",
+					  "20778 a.test 0123abcd 00",
+					  "020778  0123abcd 00",
+					  "020778 a.test 0123abc 00",
+					  "020778 a.test 0123abcx 00",
+					  "020778 a.test 0123abcd 0",
+					  "020778 a.test 0123abcd 00 "};
+	struct dmarc_key key = {.day = 20778, .domain = SLICE("a.test"), .policy = 0x123abcd, .bucket = 63},
+			 back;
 	struct arena arena;
 	struct slice text;
 
@@ -188,7 +218,8 @@ static void test_keys(void **state)
 	text = dmarc_key_write(&arena, &key);
 	assert_true(slice_eq(text, SLICE("020778 a.test 0123abcd 3f")));
 	assert_true(dmarc_key_read(text, &back));
-	assert_true(back.day == 20778 && slice_eq(back.domain, key.domain) && back.policy == key.policy && back.bucket == 63);
+	assert_true(back.day == 20778 && slice_eq(back.domain, key.domain) && back.policy == key.policy &&
+		    back.bucket == 63);
 	for (unsigned i = 0; i < ARRAY_COUNT(bad); i++)
 		if (dmarc_key_read(slice_of(bad[i]), &back))
 			fail_msg("%s", bad[i]);
@@ -202,7 +233,8 @@ static void test_xml(void **state)
 	    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\">\n  <version>1.0</version>\n"
 	    "  <report_metadata>\n    <org_name>A &amp; B &lt;C&gt;</org_name>\n    <email>d@r.test</email>\n    <report_id>0123</report_id>\n"
 	    "    <date_range>\n      <begin>86400</begin>\n      <end>172799</end>\n    </date_range>\n"
-	    "    <error>3 more messages were too many different ones to be told of</error>\n    <generator>sluice " SLUICE_VERSION "</generator>\n"
+	    "    <error>3 more messages were too many different ones to be told of</error>\n    <generator>sluice " SLUICE_VERSION
+	    "</generator>\n"
 	    "  </report_metadata>\n  <policy_published>\n    <domain>b.test</domain>\n    <discovery_method>treewalk</discovery_method>\n    <p>reject</p>\n"
 	    "    <np>quarantine</np>\n    <fo>1:s</fo>\n    <adkim>r</adkim>\n    <aspf>s</aspf>\n    <testing>n</testing>\n  </policy_published>\n"
 	    "  <record>\n    <row>\n      <source_ip>192.0.2.1</source_ip>\n      <count>2</count>\n      <policy_evaluated>\n"
@@ -220,8 +252,12 @@ static void test_xml(void **state)
 	struct dmarc_published published = usual();
 	struct dmarc_row row = row_of("192.0.2.1", 2);
 	struct slice buckets[2], xml;
-	struct dmarc_gathered g = {
-	    .domain = SLICE("b.test"), .id = SLICE("0123"), .begin = 86400, .end = 172799, .buckets = buckets, .bucket_count = 2};
+	struct dmarc_gathered g = {.domain = SLICE("b.test"),
+				   .id = SLICE("0123"),
+				   .begin = 86400,
+				   .end = 172799,
+				   .buckets = buckets,
+				   .bucket_count = 2};
 	struct arena arena;
 	uint64_t messages;
 	unsigned rows;
@@ -239,9 +275,13 @@ static void test_xml(void **state)
 	row.from = SLICE("</header_from>.b.test");
 	row.mail_from = SLICE("]]>&lt;");
 	row.spf_result = (struct dmarc_row_result){SLICE("b.test"), SLICE_EMPTY, SLICE("pass"), SLICE_EMPTY};
-	row.dkim_results[0] = (struct dmarc_row_result){SLICE("x\"'.test"), SLICE("s\x01\xff" "1"), SLICE("fail"), SLICE("the body hash is another")};
+	row.dkim_results[0] = (struct dmarc_row_result){SLICE("x\"'.test"),
+							SLICE("s\x01\xff"
+							      "1"),
+							SLICE("fail"), SLICE("the body hash is another")};
 	row.dkim_count = 1;
-	len = dmarc_bucket_merge((struct slice){NULL, 0, CLEAN}, addition(&arena, &published, &row), value[0]);
+	len =
+	    dmarc_bucket_merge((struct slice){NULL, 0, CLEAN}, addition(&arena, &published, &row), value[0]);
 	memcpy(value[0] + 2, "0000000003", 10);
 	buckets[0] = SLICE("damaged");
 	buckets[1] = slice_make(value[0], (size_t)len, TAINTED);
@@ -258,8 +298,11 @@ static void test_xml(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_counting), cmocka_unit_test(test_damaged),
-	    cmocka_unit_test(test_keys), cmocka_unit_test(test_xml),
+	    cmocka_unit_test(test_there_and_back),
+	    cmocka_unit_test(test_counting),
+	    cmocka_unit_test(test_damaged),
+	    cmocka_unit_test(test_keys),
+	    cmocka_unit_test(test_xml),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
