@@ -136,10 +136,10 @@ static enum rc prepare(struct task *task, struct tls_session *t, struct err *err
 	if ((client->ocsp_request || client->ocsp_require) && t->context->verify != TLS_VERIFY_NONE) {
 		(void)wolfSSL_EnableOCSPStapling(t->ssl);
 		t->ocsp_asked = wolfSSL_UseOCSPStapling(t->ssl, WOLFSSL_CSR_OCSP, 0) == WOLFSSL_SUCCESS;
-		t->flight = calloc(1, sizeof(*t->flight)); /* for the handshake */
-		if (!t->flight)
-			return err_memory(err);
 	}
+	t->flight = calloc(1, sizeof(*t->flight)); /* for the handshake */
+	if (!t->flight)
+		return err_memory(err);
 	if (client->settings->resumption)
 		offer(t, client->session);
 	else
@@ -169,7 +169,7 @@ static enum tls_progress step(struct task *task, struct tls_session *t, enum rc 
 		return TLS_MORE;
 	}
 	*rc_ret = task->cancelled ? CANCELLED : FAIL;
-	if (t->flight && (code == OCSP_CERT_REVOKED || code == BAD_CERTIFICATE_STATUS_ERROR))
+	if (t->ocsp_asked && (code == OCSP_CERT_REVOKED || code == BAD_CERTIFICATE_STATUS_ERROR))
 		staple_refused(t, err);
 	else if (t->verify_error)
 		(void)err_set(err, FAIL, "certificate verification failed: %s", t->verify_why);
@@ -221,6 +221,7 @@ enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_c
 	if (rc == OK)
 		rc = handshake(task, t, err);
 	if (rc == OK) {
+		staple_scheme(t);
 		session_opened(t);
 		rc = check_names(t, err);
 	}

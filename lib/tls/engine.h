@@ -109,6 +109,7 @@ struct tls_session {
 	const struct tls_client *as_client; /* during tls_connect() */
 	struct slice stored_certificate;    /* client: DER of the peer's, of the session that was resumed */
 	uint8_t stored_ocsp;
+	unsigned scheme; /* client: of the server's signature; 0: not known */
 	bool stored_verified;
 	uint8_t binding[32]; /* of tickets: the context's, and the name that the client asked for */
 	bool turn;           /* it is this handshake's turn to compute, since: */
@@ -160,6 +161,7 @@ int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store);
 void session_flight_end(struct tls_session *session); /* nothing more is kept of it */
 void staple_tap(struct tls_session *session, struct slice bytes);
 NODISCARD enum rc staple_judge(struct tls_session *session, struct err *err);
+void staple_scheme(struct tls_session *session); /* which signature the server has made: session->scheme */
 void staple_refused(struct tls_session *session, struct err *err);
 /* Fills facts in when the handshake is over. */
 void facts_fill(struct tls_session *session);

@@ -69,7 +69,33 @@ bool certificate_is_ecdsa(const struct x509 *cert)
 /* Who has signed the key exchange: the server, whoever that is. */
 static void add_signature(struct str *str, const struct tls_session *t, bool tls13, bool ecdsa)
 {
+	static const struct {
+		unsigned scheme;
+		const char *name, *name12; /* an ECDSA signature has no curve of its own in TLS 1.2 */
+	} schemes[] = {
+	    {0x0201, "RSA_SHA1", NULL},
+	    {0x0401, "RSA_SHA256", NULL},
+	    {0x0501, "RSA_SHA384", NULL},
+	    {0x0601, "RSA_SHA512", NULL},
+	    {0x0203, "ECDSA_SHA1", NULL},
+	    {0x0403, "ECDSA_SECP256R1_SHA256", "ECDSA_SHA256"},
+	    {0x0503, "ECDSA_SECP384R1_SHA384", "ECDSA_SHA384"},
+	    {0x0603, "ECDSA_SECP521R1_SHA512", "ECDSA_SHA512"},
+	    {0x0804, "RSA_PSS_RSAE_SHA256", NULL},
+	    {0x0805, "RSA_PSS_RSAE_SHA384", NULL},
+	    {0x0806, "RSA_PSS_RSAE_SHA512", NULL},
+	    {0x0807, "EDDSA_ED25519", NULL},
+	    {0x0808, "EDDSA_ED448", NULL},
+	    {0x0809, "RSA_PSS_SHA256", NULL},
+	    {0x080a, "RSA_PSS_SHA384", NULL},
+	    {0x080b, "RSA_PSS_SHA512", NULL},
+	};
 
+	for (unsigned i = 0; t->scheme && i < ARRAY_COUNT(schemes); i++)
+		if (schemes[i].scheme == t->scheme) {
+			str_addz(str, !tls13 && schemes[i].name12 ? schemes[i].name12 : schemes[i].name);
+			return;
+		}
 	if (ecdsa)
 		str_addz(str, tls13 ? "ECDSA_SECP256R1_SHA256" : "ECDSA_SHA256");
 	else

@@ -14,6 +14,8 @@
 #define RECORD_DATA      23
 #define MESSAGE_HEAD     4u
 #define MESSAGE_CERTS    11
+#define MESSAGE_KEY      12
+#define MESSAGE_SIGNED   15
 #define MESSAGE_STATUS   22
 #define MESSAGE_FINISHED 20
 #define STATUS_OCSP      1
@@ -197,6 +199,24 @@ static bool read_certs(struct slice body, bool tls13, struct flight_shown *shown
 	return shown->cert_count > 0;
 }
 
+/* The scheme behind the parameters of the key exchange in TLS 1.2: a named curve and a point (RFC 8422 section 5.4), or three numbers
+ * (RFC 5246 section 7.4.3). */
+static unsigned read_scheme12(struct slice body)
+{
+	struct slice part;
+
+	if (body.len > 3 && body.ptr[0] == 3) {
+		body = slice_from(body, 3);
+		if (!take_vector(&body, 1, &part))
+			return 0;
+	} else {
+		for (unsigned i = 0; i < 3; i++)
+			if (!take_vector(&body, 2, &part))
+				return 0;
+	}
+	return body.len > 2 ? number(body.ptr, 2) : 0;
+}
+
 /* Whole messages off the front of *text, up to the last that matters. true: there is nothing more to wait for. */
 static bool read_messages(struct slice *text, bool tls13, struct flight_shown *shown, bool *wrong)
 {
@@ -211,7 +231,11 @@ static bool read_messages(struct slice *text, bool tls13, struct flight_shown *s
 			*wrong = !read_certs(body, tls13, shown);
 		else if (type == MESSAGE_STATUS && !tls13)
 			*wrong = !read_status(body, shown);
-		if (*wrong || type == MESSAGE_FINISHED || (tls13 && type == MESSAGE_CERTS))
+		else if (type == MESSAGE_KEY && !tls13)
+			shown->scheme = read_scheme12(body);
+		else if (type == MESSAGE_SIGNED && tls13)
+			shown->scheme = body.len > 2 ? number(body.ptr, 2) : 0;
+		if (*wrong || type == MESSAGE_FINISHED || (tls13 && type == MESSAGE_SIGNED))
 			return true;
 	}
 	return false;

@@ -29,6 +29,7 @@ struct flight_shown {
 	struct slice certs[FLIGHT_CERTS_MAX]; /* DER; the server's own first */
 	unsigned cert_count;
 	struct slice proof; /* DER; empty: none came */
+	unsigned scheme; /* with which it signed (RFC 8446 section 4.2.3); 0: it did not, or nobody knows */
 };
 /* Into the arena. false: there is no whole Certificate message in it, or it makes no sense. */
 bool flight_read(struct arena *arena, const struct flight *flight, struct flight_shown *ret);

@@ -65,6 +65,17 @@ static enum tls_ocsp judge(struct tls_session *t, struct arena *arena, bool *rea
 	return t->verify_error ? TLS_OCSP_NOT_CHECKED : TLS_OCSP_VERIFIED;
 }
 
+void staple_scheme(struct tls_session *t)
+{
+	struct flight_shown shown;
+	struct arena arena;
+
+	arena_init(&arena, JUDGE_ARENA_MAX);
+	if (flight_read(&arena, t->flight, &shown))
+		t->scheme = shown.scheme;
+	arena_done(&arena);
+}
+
 enum rc staple_judge(struct tls_session *t, struct err *err)
 {
 	bool required = t->as_client->ocsp_require, readable;

@@ -102,7 +102,7 @@ static struct slice flight12(struct slice proof, size_t piece)
 	str_add(&messages, certificates(false, SLICE_EMPTY));
 	if (proof.len)
 		str_add(&messages, status(proof));
-	str_add(&messages, message(12, SLICE("a key")));
+	str_add(&messages, message(12, SLICE("\x03\x00\x17\x05point\x06\x03\x00\x04sign")));
 	str_add(&messages, message(14, SLICE_EMPTY));
 	for (rest = str_slice(&messages); rest.len; rest = slice_from(rest, slice_sub(rest, 0, piece).len))
 		put_record(&records, 22, slice_sub(rest, 0, piece));
@@ -123,7 +123,7 @@ static struct slice flight13(struct slice proof, size_t piece, const struct flig
 	put_record(&records, 22, message(2, SLICE("a server's hello")));
 	str_add(&messages, message(8, SLICE("extensions")));
 	str_add(&messages, certificates(true, proof));
-	str_add(&messages, message(15, SLICE("a signature")));
+	str_add(&messages, message(15, SLICE("\x08\x04\x00\x04sign")));
 	str_add(&messages, message(20, SLICE("finished")));
 	for (rest = str_slice(&messages); rest.len; rest = slice_from(rest, slice_sub(rest, 0, piece).len)) {
 		put_sealed(&records, k, sequence, 22, slice_sub(rest, 0, piece), (unsigned)(sequence % 3));
@@ -143,6 +143,7 @@ static void test_both_versions(void **state)
 	for (size_t piece = 40; piece < 16000; piece *= 5) {
 		assert_true(read_back(flight12(proof, piece), piece / 2, NULL, &shown));
 		check(&shown, proof);
+		assert_int_equal(shown.scheme, 0x0603);
 		assert_true(read_back(flight12(SLICE_EMPTY, piece), 5, NULL, &shown));
 		check(&shown, SLICE_EMPTY);
 		for (unsigned i = 0; i < ARRAY_COUNT(suites); i++) {
@@ -150,6 +151,7 @@ static void test_both_versions(void **state)
 
 			assert_true(read_back(flight13(proof, piece, &k), piece / 3, &k, &shown));
 			check(&shown, proof);
+			assert_int_equal(shown.scheme, 0x0804);
 			assert_true(read_back(flight13(SLICE_EMPTY, piece, &k), 7, &k, &shown));
 			check(&shown, SLICE_EMPTY);
 		}
