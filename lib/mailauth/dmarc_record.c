@@ -153,6 +153,8 @@ bool dmarc_record_parse(struct slice text, bool legacy, struct dmarc_record *ret
 			tag_take(&r, &seen, name, value);
 	if (!r.p && !legacy)
 		r.p = 'n';
+	if (legacy)
+		r.np = 0; /* RFC 7489 does not know it: whatever it says is nothing */
 	/* Section 4.10.1: a request that nobody understands is none; who wants to hear of it is told. Without any p= it is none (4.7),
 	 * and sp= and np= say what they say. */
 	if (!r.p || r.p == '?' || r.sp == '?' || r.np == '?') {
