@@ -98,6 +98,8 @@ struct acl_outcome {
 	int tos; /* of control = dscp, for the client's connection; -1: none */
 };
 void acl_outcome_init(struct acl_outcome *outcome);
+/* The header lines that ACLs asked for are in the message now: $headers_added has those yet to be added. */
+void acl_headers_applied(struct message *message);
 
 /* Runs the ACL that the option names (a name, a file, or ACL text; unset: the default of the place). sc has what is known:
  * client, message, address (rcpt, vrfy, expn), smtp_command. Strings in *outcome live in sc->task->arena. Parks.

@@ -432,7 +432,7 @@ static bool header_same(const struct acl_outcome *outcome, struct slice text)
 	return false;
 }
 
-/* For $headers_added, which later ACLs of the message can ask for. */
+/* For $headers_added: those yet to be added, which later ACLs of the message can ask for. */
 static bool header_remember(struct acl_memory *memory, struct scope *sc, struct slice text)
 {
 	struct str all;
@@ -484,11 +484,9 @@ static bool header_one(struct acl_run *run, struct slice text, int how)
 	return true;
 }
 
-/* One or more header lines, separated by newlines; a line that begins with white space goes on the one before. */
-static bool header_add(struct acl_run *run, struct slice text)
+/* Where the line says that it wants to stand; the words are taken off. */
+static int header_place(struct slice *text)
 {
-	int how = HEADER_ADD_AT_END;
-	struct slice rest, line, whole = SLICE_EMPTY;
 	static const struct {
 		struct slice prefix;
 		int how;
@@ -499,24 +497,45 @@ static bool header_add(struct acl_run *run, struct slice text)
 	    {SLICE_INIT(":at_end:"), HEADER_ADD_AT_END},
 	};
 
-	text = slice_trim(text);
 	for (unsigned i = 0; i < ARRAY_COUNT(places); i++)
-		if (slice_starts_nocase(text, places[i].prefix)) {
-			how = places[i].how;
-			text = slice_ltrim(slice_from(text, places[i].prefix.len));
-			break;
+		if (slice_starts_nocase(*text, places[i].prefix)) {
+			*text = slice_ltrim(slice_from(*text, places[i].prefix.len));
+			return places[i].how;
 		}
-	rest = text;
+	return HEADER_ADD_AT_END;
+}
+
+static bool header_placed(struct acl_run *run, struct slice text)
+{
+	int how = header_place(&text);
+
+	return !text.len || header_one(run, slice_rtrim(text), how);
+}
+
+/* One or more header lines, separated by newlines, each with a place of its own; a line that begins with white space goes on the
+ * one before. */
+static bool header_add(struct acl_run *run, struct slice text)
+{
+	struct slice rest = slice_trim(text), line, whole = SLICE_EMPTY;
+
 	while (slice_split(&rest, '\n', &line)) {
 		if (line.len && ascii_is_space(line.ptr[0]) && whole.len) {
 			whole.len = (uint32_t)(line.ptr + line.len - whole.ptr);
 			continue;
 		}
-		if (whole.len && !header_one(run, slice_rtrim(whole), how))
+		if (!header_placed(run, whole))
 			return false;
 		whole = line;
 	}
-	return !whole.len || header_one(run, slice_rtrim(whole), how);
+	return header_placed(run, whole);
+}
+
+void acl_headers_applied(struct message *message)
+{
+	struct acl_memory *memory = message->extra[0];
+
+	if (memory)
+		memory->headers_added = SLICE_EMPTY;
 }
 
 static enum acl_test run_add_header(struct acl_run *run, const struct acl_item *item, struct slice value)

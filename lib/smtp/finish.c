@@ -118,8 +118,9 @@ static void headers_remove(struct message *m, struct shard *shard, struct slice 
 	}
 }
 
-/* Behind the block of Received: lines at the front. resent: and of Resent-...: lines. */
-static void header_add_after_received(struct header_block *headers, struct header *h, bool resent)
+/* Behind the first block of Received: lines, which an ACL may have put something in front of; or, for :at_start_rfc:, in front of the
+ * first line that is neither Received: nor Resent-...: */
+static void header_add_after_received(struct header_block *headers, struct header *h, bool rfc)
 {
 	struct header *received = NULL;
 
@@ -128,10 +129,11 @@ static void header_add_after_received(struct header_block *headers, struct heade
 
 		if (each->type == '*')
 			continue;
-		if (!slice_eq_nocase(header_name(each), SLICE("received")) &&
-		    !(resent && slice_starts_nocase(header_name(each), SLICE("resent-"))))
+		if (slice_eq_nocase(header_name(each), SLICE("received")) ||
+		    (rfc && slice_starts_nocase(header_name(each), SLICE("resent-"))))
+			received = each;
+		else if (received || rfc)
 			break;
-		received = each;
 	}
 	if (!received) {
 		header_prepend(headers, h);
@@ -163,6 +165,7 @@ void headers_apply(struct smtp_session *s, struct message *m, struct transaction
 	}
 	t->headers = NULL;
 	t->headers_end = &t->headers;
+	acl_headers_applied(m);
 }
 
 /* The Received: line, in front of all. */

@@ -642,6 +642,95 @@ data_acl:
                 self.assertNotIn(b"bank.test", kept)
                 self.assertEqual(sorted(r.method for f in self.authres(kept) for r in f.results), ["dkim", "x-dkim", "x-rcpt"])
 
+    def test_authresults_of_all_methods(self):
+        """iprev, auth, spf, dkim, dmarc, arc in one field, twice the same bytes, as python3-authres and the variables say."""
+        self.dns.zone["1.0.0.127.in-addr.arpa"] = [("PTR", "client.test")]
+        self.dns.zone["client.test"] = [("A", "127.0.0.1"), ("TXT", "v=spf1 a -all")]
+        self.dns.zone["_dmarc.football.test"] = [("TXT", "v=DMARC1; p=reject")]
+        acls = ("data_acl:\n  warn spf = pass\n  warn dmarc_status = accept\n  warn verify = arc/none:pass:fail\n"
+                "  warn set acl_m_field = ${authresults{mx.test}}\n"
+                "       logwrite = same=${if eq{$acl_m_field}{${authresults{mx.test}}}{yes}{no}} spf=$spf_result dkim=$dkim_verify_status "
+                "dmarc=$dmarc_status arc=$arc_state host=$sender_host_name auth=$authenticated_id\n"
+                "       add_header = :at_start:$acl_m_field\n"
+                "  warn logwrite = aar <$lh_ARC-Authentication-Results:>\n  accept\n")
+        main = ("acl_smtp_data = data_acl\nhost_lookup = *\nlog_selector = +dkim\n")
+        text = policy(acls) + ("\nbegin authenticators\nplain:\n  driver = plaintext\n  public_name = PLAIN\n"
+                               "  server_condition = true\n  server_set_id = $auth2\n")
+        server = self.sluice(configuration(main, text))
+        for login in (False, True):
+            with self.subTest(login=login):
+                message = self.chain(2, self.sign())
+                with server.client() as client:
+                    client.ehlo()
+                    if login:
+                        client.expect("AUTH PLAIN " + base64.b64encode(b"\0joe\0secret").decode(), 235)
+                    ident = re.search(r"id=(\S+)", client.message(message).text).group(1)
+                log = server.wait_log(re.escape(ident) + " <= ")
+                said = "\n".join(line for line in log.splitlines() if ident in line)
+                self.assertIn("same=yes spf=pass dkim=pass dmarc=" + ("none" if login else "accept") + " arc=pass host=client.test auth=" +
+                              ("joe" if login else ""), said)
+                # One value for the log's tags, the field and the variables (DKIM=, ARC).
+                self.assertRegex(said, " <= .* DKIM=football.test ARC")
+                self.assertIn("i=2; hop2.football.test; arc=pass", said)
+                field = self.authres(server.wait_mail(2 if login else 1)[-1])[0]
+                found = {r.method: (r.result, {p.type + "." + p.name: p.value for p in r.properties}) for r in field.results}
+                self.assertEqual(found["spf"], ("pass", {"smtp.mailfrom": "client.test"}))
+                self.assertEqual(found["dkim"][0], "pass")
+                self.assertEqual(found["dkim"][1]["header.d"], "football.test")
+                self.assertEqual(found["arc"][0], "pass")
+                self.assertEqual(found["iprev"][0], "pass")
+                if login:
+                    self.assertEqual(found["auth"][0], "pass")
+                else:
+                    self.assertEqual(found["dmarc"], ("pass", {"header.from": "football.test"}))
+
+    def test_arc_odd_orders(self):
+        """The fields of a chain in another order are the same chain; a megabyte of header ends; a key that cannot be had is told."""
+        server = self.serve("acl_smtp_data = data_acl\ndns_retrans = 1s\ndns_retry = 1\nheader_maxsize = 2M\nheader_line_maxsize = 2M\n", self.ARC_ACL)
+        chain = self.chain(3)
+        fields = re.findall(rb"(?:ARC-[A-Za-z-]+|Authentication-Results):.*\r\n(?:[ \t].*\r\n)*", chain)
+        rest = chain[len(b"".join(fields)):]
+        for order in (list(reversed(fields)), fields[1::2] + fields[::2]):
+            self.assertIn("arc=pass//", self.lines(server, b"".join(order) + rest))
+        # Not behind the fields that are signed: beside them
+        self.assertIn("arc=pass//", self.lines(server, b"X-Long: " + b"x" * 1000000 + b"\r\n" + chain))
+        self.dns.zone["silent._domainkey.hop3.football.test"] = SILENT
+        silent = re.sub(rb"(?s)^(ARC-Seal: i=3.*?) s=arc", rb"\1 s=silent", chain, count=1)
+        self.assertIn("arc=fail/pubkey dns lookup fail (temporary)", self.lines(server, silent))
+
+    def test_arc_sign_what_leaves(self):
+        """All fields of our name go into the set; a manager in between that renames ours leaves it unsealed; behind a transport's filter
+        the text is sealed that leaves."""
+        self.dns.zone["rsa._domainkey.mx.test"] = [("TXT", f"p={self.rsa_public}")]
+        key = os.path.join(self.folder, "rsa.pem")
+        arc = f"  arc_sign = mx.test:rsa:{key}\n"
+        acls = "data_acl:\n  warn add_header = :at_start:Authentication-Results: mx.test; spf=pass smtp.mailfrom=a.test\n  accept\n"
+        server, sink = self.relay(arc, extra="acl_smtp_data = data_acl\n", acls=acls)
+        wire = self.passed(server, sink, b"Authentication-Results: mx.test; dkim=pass header.d=a.test\r\n"
+                                         b"Authentication-Results: other.test; dmarc=pass header.from=a.test\r\n" + MESSAGE)
+        results = re.sub(rb"\s+", b" ", re.search(rb"ARC-Authentication-Results:.*\r\n(?:[ \t].*\r\n)*", wire).group())
+        self.assertIn(b"spf=pass smtp.mailfrom=a.test", results)
+        self.assertIn(b"dkim=pass header.d=a.test", results)
+        self.assertNotIn(b"dmarc", results)
+        self.assertEqual(dkim.arc_verify(wire, dnsfunc=self.lookup)[0], b"pass")
+        renamed = acls.replace("Authentication-Results: mx.test", "X-Original-Authentication-Results: mx.test")
+        server, sink = self.relay(arc, extra="acl_smtp_data = data_acl\n", acls=renamed)
+        self.assertNotIn(b"ARC-", self.passed(server, sink, MESSAGE))
+        server.wait_log("ARC: no Authentication-Results header for signing")
+        server, sink = self.relay(arc + self.SIGN + "  transport_filter = /bin/sed s/game/match/\n", extra="acl_smtp_data = data_acl\n",
+                                  acls=acls)
+        wire = self.passed(server, sink, MESSAGE)
+        self.assertIn(b"lost the match", wire)
+        self.assertEqual(dkim.arc_verify(wire, dnsfunc=self.lookup)[0], b"pass")
+        self.assertTrue(dkim.verify(wire, dnsfunc=self.lookup))
+        self.assertLess(wire.index(b"ARC-Seal:"), wire.index(b"DKIM-Signature:"))
+
+    def test_sign_fifty_megabytes(self):
+        server, sink = self.relay(self.SIGN, extra="message_size_limit = 100M\n")
+        wire = self.passed(server, sink, MESSAGE + b"line  of text\t with an \xe4 in it\r\n" * 1_700_000)
+        self.assertGreater(len(wire), 50 << 20)
+        self.assertTrue(dkim.verify(wire, dnsfunc=self.lookup))
+
     def test_eai(self):
         """RFC 8616: U-labels in MAIL FROM, From:, d= and Authentication-Results; the DNS is asked for A-labels."""
         self.dns.zone["xn--bcher-kva.test"] = [("TXT", "v=spf1 ip4:192.0.2.1 -all")]

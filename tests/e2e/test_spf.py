@@ -95,6 +95,13 @@ class Spf(SluiceTest):
                 box = self.box(f"begin acl\nrcpt:\n  deny message = $spf_smtp_comment\n       spf = {words}\n  accept\n")
                 self.assertIn(f"\n{code}", self.rcpt(box, f"x@{sender}.test"))
 
+    def test_one_domain_only(self):
+        """The condition stands behind one that names a sender's domain, as in the manual's example."""
+        box = self.box("begin acl\nrcpt:\n  deny message = not for $sender_address_domain\n       sender_domains = neutral.test\n"
+                       "       spf = fail:neutral\n  accept\n")
+        self.assertIn("\n550 5.7.1 not for neutral.test", self.rcpt(box, "x@neutral.test"))
+        self.assertIn("\n250", self.rcpt(box, "x@fail.test"))
+
     def test_deprecated_words_are_told_once(self):
         box = self.box("begin acl\nrcpt:\n  defer spf = err_temp\n  accept\n")
         done = box.run("-bV")
