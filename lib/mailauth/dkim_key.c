@@ -1,73 +1,34 @@
-/* dkim_key: key records (RFC 6376 section 3.6.1, RFC 8463) and what is checked with them. Keys are read by our own few lines of
- * DER: a key of another shape, with bytes behind it or of a size that would cost too much, is none. */
+/* dkim_key: key records (RFC 6376 section 3.6.1, RFC 8463) and what is checked with them. A key of another shape, with bytes
+ * behind it or of a size that would cost too much, is none. */
 #include "dkim.h"
+
+#include "base/der.h"
 
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ed25519.h>
 #include <wolfssl/wolfcrypt/rsa.h>
 
-/* ---- DER ---------------------------------------------------------------------------------------------------- */
-
-enum { DER_INTEGER = 0x02, DER_BITS = 0x03, DER_SEQUENCE = 0x30 };
-
-/* Takes one element of that tag off the front. Only lengths in their shortest form, of at most two bytes. */
-static bool der_take(struct slice *rest, unsigned char tag, struct slice *content_ret)
-{
-	const unsigned char *p = (const unsigned char *)rest->ptr;
-	uint32_t len, head = 2;
-
-	if (rest->len < 2 || p[0] != tag)
-		return false;
-	len = p[1];
-	if (len == 0x81 && rest->len >= 3 && p[2] >= 0x80) {
-		len = p[2];
-		head = 3;
-	} else if (len == 0x82 && rest->len >= 4 && p[2] != 0) {
-		len = (uint32_t)p[2] << 8 | p[3];
-		head = 4;
-	} else if (len >= 0x80) {
-		return false;
-	}
-	if (len > rest->len - head)
-		return false;
-	*content_ret = slice_sub(*rest, head, len);
-	*rest = slice_from(*rest, head + len);
-	return true;
-}
-
-/* A positive integer, without its leading zero. */
-static bool der_number(struct slice *rest, struct slice *number_ret)
-{
-	struct slice number;
-
-	if (!der_take(rest, DER_INTEGER, &number) || !number.len || (number.ptr[0] & 0x80))
-		return false;
-	if (number.len > 1 && number.ptr[0] == 0 && (number.ptr[1] & 0x80))
-		number = slice_from(number, 1);
-	*number_ret = number;
-	return number.ptr[0] != 0;
-}
+/* ---- Keys ---------------------------------------------------------------------------------------------------- */
 
 /* RSAPublicKey, bare (RFC 6376) or in a SubjectPublicKeyInfo, which is what everybody publishes. */
 static bool rsa_parse(struct slice der, struct slice *n_ret, struct slice *e_ret)
 {
+	/* The algorithm is rsaEncryption, its parameters are NULL. */
 	static const char rsa[] = "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05";
-	struct slice rest = der, key, algorithm, bits;
+	struct slice rest = der, inner;
+	struct der_item key, algorithm, bits;
 
-	if (!der_take(&rest, DER_SEQUENCE, &key) || rest.len)
+	if (!der_expect(&rest, DER_SEQUENCE, &key) || rest.len)
 		return false;
-	if (key.len && key.ptr[0] == DER_SEQUENCE) {
-		rest = key;
-		/* The parameters are NULL: 05 00. */
-		if (!der_take(&rest, DER_SEQUENCE, &algorithm) || algorithm.len != sizeof(rsa) ||
-		    memcmp(algorithm.ptr, rsa, sizeof(rsa)) != 0 || !der_take(&rest, DER_BITS, &bits) ||
-		    rest.len || !bits.len || bits.ptr[0] != 0)
+	inner = key.body;
+	if (der_optional(&inner, DER_SEQUENCE, &algorithm)) {
+		if (!slice_eq(algorithm.body, slice_make(rsa, sizeof(rsa), CLEAN)) ||
+		    !der_expect(&inner, DER_BIT_STRING, &bits) || inner.len || !der_bits(bits.body, &rest) ||
+		    !der_expect(&rest, DER_SEQUENCE, &key) || rest.len)
 			return false;
-		rest = slice_from(bits, 1);
-		if (!der_take(&rest, DER_SEQUENCE, &key) || rest.len)
-			return false;
+		inner = key.body;
 	}
-	return der_number(&key, n_ret) && der_number(&key, e_ret) && !key.len;
+	return der_positive(&inner, n_ret) && der_positive(&inner, e_ret) && !inner.len;
 }
 
 /* ---- Records ------------------------------------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 #ifndef TLS_X509_H
 #define TLS_X509_H
 
-#include "der.h"
+#include "base/der.h"
 
 /* All slices point into the certificate's bytes. */
 struct x509 {

@@ -1,7 +1,7 @@
 /* DER (ITU-T X.690), read only: enough for certificates and OCSP responses. Every length is checked against the bytes that are
  * there, and nothing is ever followed deeper than the caller asks. */
-#ifndef TLS_DER_H
-#define TLS_DER_H
+#ifndef BASE_DER_H
+#define BASE_DER_H
 
 #include "base/base.h"
 
@@ -43,6 +43,8 @@ bool der_bits(struct slice body, struct slice *bytes_ret);
 bool der_time(const struct der_item *item, int64_t *seconds_ret);
 /* A small non-negative INTEGER or ENUMERATED. */
 bool der_small(struct slice body, unsigned *number_ret);
+/* A positive INTEGER off the front, without its leading zero. */
+bool der_positive(struct slice *rest, struct slice *number_ret);
 /* "1.2.840.113549" from an OID's body, appended. */
 void der_oid_text(struct str *str, struct slice body);
 

@@ -1,5 +1,7 @@
 /* Reading DER. */
-#include "der.h"
+#include "base/der.h"
+
+#include "base/num.h"
 
 bool der_next(struct slice *rest, struct der_item *item_ret)
 {
@@ -17,6 +19,8 @@ bool der_next(struct slice *rest, struct der_item *item_ret)
 		len = 0;
 		for (unsigned i = 0; i < count; i++)
 			len = len << 8 | p[at++];
+		if (len < 0x80 || p[2] == 0)
+			return false; /* it could have been shorter: BER again */
 	}
 	if (len > rest->len - at)
 		return false;
@@ -104,6 +108,20 @@ bool der_small(struct slice body, unsigned *number_ret)
 		number = number << 8 | (uint8_t)body.ptr[i];
 	*number_ret = number;
 	return true;
+}
+
+bool der_positive(struct slice *rest, struct slice *number_ret)
+{
+	struct der_item item;
+	struct slice number;
+
+	if (!der_expect(rest, DER_INTEGER, &item) || !item.body.len || (item.body.ptr[0] & 0x80))
+		return false;
+	number = item.body;
+	if (number.len > 1 && number.ptr[0] == 0 && (number.ptr[1] & 0x80))
+		number = slice_from(number, 1);
+	*number_ret = number;
+	return number.ptr[0] != 0;
 }
 
 void der_oid_text(struct str *str, struct slice body)
