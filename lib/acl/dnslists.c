@@ -93,7 +93,7 @@ static enum rc query(struct acl_run *run, struct slice name_start, struct slice 
 	struct slice name =
 	    arena_printf(run->sc->task->arena, "%.*s.%.*s", SLICE_ARG(name_start), SLICE_ARG(domain));
 
-	return name.ptr ? dns_query(run->sc->task, name, type, answer_ret, run->err) : err_memory(run->err);
+	return name.ptr ? lookup_dns_query(run->sc, name, type, answer_ret, run->err) : err_memory(run->err);
 }
 
 /* Only answers within 127/8 mean anything (RFC 5782 section 2.1): others come from lists that were given up, or from

@@ -231,9 +231,9 @@ static enum rc udp_host(struct acl_run *run, struct slice host, struct ip_addr *
 		return OK;
 	rc = dns_hosts_file(run->sc->task, host, &answer, run->err);
 	if (rc == FAIL)
-		rc = dns_query(run->sc->task, host, DNS_A, &answer, run->err);
+		rc = lookup_dns_query(run->sc, host, DNS_A, &answer, run->err);
 	if (rc == FAIL)
-		rc = dns_query(run->sc->task, host, DNS_AAAA, &answer, run->err);
+		rc = lookup_dns_query(run->sc, host, DNS_AAAA, &answer, run->err);
 	if (rc == OK && !answer.count)
 		rc = FAIL;
 	if (rc == OK)

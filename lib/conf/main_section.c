@@ -155,7 +155,7 @@ static enum rc add_option(struct conf *conf, const struct conf_option *row, char
 		option->field = group + row->offset;
 	} else {
 		option->field = arena_alloc(&conf->arena, row->type->size, 16);
-		option->pending = !(row->flags & OPTION_NO_EFFECT);
+		option->pending = !(row->flags & (OPTION_NO_EFFECT | OPTION_LATER));
 		if (!option->field)
 			return err_memory(err);
 	}

@@ -226,6 +226,35 @@ void deliver_local(struct attempt *a)
 	}
 }
 
+/* remote_sort_domains: the addresses that its first item matches, then those of the next, then the rest. */
+static void sort_remote(struct attempt *a)
+{
+	struct err err = err_make(&a->arena);
+	struct link sorted;
+	struct slice rest, item;
+	char separator = 0;
+
+	if (!a->options->remote_sort_domains.ptr ||
+	    expand_text(&a->scope, a->options->remote_sort_domains, &rest, &err) != OK)
+		return;
+	list_init(&sorted);
+	while (list_next(&a->arena, &rest, &separator, &item))
+		LIST_EACH (l, &a->remote) {
+			struct address *address = LIST_ITEM(l, struct address, link);
+
+			if (match_text(&a->scope, LIST_DOMAIN, item, address->domain, NULL, NULL, &err) != OK)
+				continue;
+			list_remove(l);
+			list_append(&sorted, l);
+		}
+	while (!list_empty(&sorted)) {
+		struct link *last = sorted.prev;
+
+		list_remove(last);
+		list_prepend(&a->remote, last);
+	}
+}
+
 struct lane {
 	struct attempt *a;
 };
@@ -260,6 +289,7 @@ void deliver_remote(struct attempt *a)
 		struct address *address = LIST_ITEM(l, struct address, link);
 		(void)(waits_for_run(a, address) || too_early(a, address));
 	}
+	sort_remote(a);
 	/* One address, or one lane, needs no second fiber. */
 	LIST_EACH (l, &a->remote) {
 		(void)l;

@@ -20,7 +20,8 @@ struct deliver_options {
 	const struct expansion *system_filter_pipe_transport, *system_filter_reply_transport;
 	const struct expansion *system_filter_user, *system_filter_group;
 	const struct match_list *hold_domains, *queue_domains, *queue_smtp_domains;
-	struct slice errors_copy, errors_reply_to, bounce_message_text, freeze_tell;
+	struct slice errors_copy, errors_reply_to, bounce_message_text, freeze_tell, remote_sort_domains;
+	const struct expansion *queue_run_max;
 };
 
 /* A message in the queue, in entry->user. */

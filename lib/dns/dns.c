@@ -228,7 +228,7 @@ static void answer_age(struct dns_answer *answer, uint64_t age_s)
 	}
 }
 
-static const char *type_name(enum dns_type type)
+const char *dns_type_name(enum dns_type type)
 {
 	switch (type) {
 	case DNS_A:
@@ -294,7 +294,7 @@ enum rc dns_query(struct task *task, struct slice name, enum dns_type type, stru
 		return err_set(err, FAIL, "%.*s: %s", SLICE_ARG(name),
 			       answer_ret->nxdomain ? "no such domain" : "no record of this type");
 	case DEFER:
-		err_prefix(err, "%s lookup of %.*s", type_name(type), SLICE_ARG(name));
+		err_prefix(err, "%s lookup of %.*s", dns_type_name(type), SLICE_ARG(name));
 		break;
 	case CANCELLED:
 		break;

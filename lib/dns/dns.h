@@ -64,6 +64,8 @@ void dns_configure(struct shard *shard, const struct dns_options *options);
  * answer (remembered for a second), or no answer by task->until. */
 NODISCARD enum rc dns_query(struct task *task, struct slice name, enum dns_type type,
 			    struct dns_answer *answer_ret, struct err *err);
+/* "A", "MX"; "DNS" for those that have no name here. */
+const char *dns_type_name(enum dns_type type);
 /* The next to ask asks the resolvers, whatever is known. */
 void dns_forget(struct shard *shard, struct slice name, enum dns_type type);
 /* Asks without waiting, so that a later dns_query() finds the answer in the cache. */

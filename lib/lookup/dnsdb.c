@@ -223,7 +223,7 @@ static enum rc ask(struct query *q, struct slice name, enum dns_type type, struc
 		    task_until(task, (uint64_t)q->retrans_s * 1000 * (uint64_t)(q->retry > 0 ? q->retry : 1));
 	if (q->no_read)
 		dns_forget(task->shard, name, type);
-	rc = dns_query(task, name, type, answer, q->err);
+	rc = lookup_dns_query(q->sc, name, type, answer, q->err);
 	task->until = saved;
 	if (rc == OK && q->dnssec != NEVER)
 		q->sc->lookup_dnssec_authenticated = answer->authentic ? SLICE("yes") : SLICE("no");

@@ -66,6 +66,10 @@ extern const struct conf_feature lookup_features[];
 extern const struct conf_group dns_conf_group; /* dns_retrans, dns_retry, dns_use_edns0, dns_dnssec_ok */
 /* The shard's questions to the DNS are asked as this snapshot says: at its start, and after a reload. */
 void lookup_dns_configure(struct shard *shard, const struct conf *conf);
+/* dns_query() with what the configuration says of questions: a name that dns_check_names_pattern does not know is not asked
+ * for (FAIL, nxdomain), and what took longer than slow_lookup_log is logged. */
+NODISCARD enum rc lookup_dns_query(struct scope *sc, struct slice name, enum dns_type type,
+				   struct dns_answer *answer_ret, struct err *err);
 extern const struct conf_group lookup_conf_group; /* redis_servers, mysql_servers, lookup_open_max, ... */
 enum rc lookup_quote(struct scope *sc, struct slice type, struct slice option, struct slice subject,
 		     struct slice *ret, struct err *err);

@@ -27,7 +27,7 @@ static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr 
 	struct dns_answer answer;
 	enum rc rc;
 
-	rc = dns_query(sc->task, name, wanted, &answer, err);
+	rc = lookup_dns_query(sc, name, wanted, &answer, err);
 	if (rc == OK) {
 		*exists = true;
 		return answer_has(&answer, ip) ? OK : FAIL;
@@ -35,7 +35,7 @@ static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr 
 	if (rc != FAIL || answer.nxdomain)
 		return rc;
 	/* No address of this family: it makes a difference whether the name has others. */
-	rc = dns_query(sc->task, name, other, &answer, err);
+	rc = lookup_dns_query(sc, name, other, &answer, err);
 	if (rc == OK)
 		*exists = true;
 	return rc == OK ? FAIL : rc;
@@ -119,7 +119,7 @@ static enum rc name_confirm(struct scope *sc, struct names *names, struct slice 
 		struct dns_answer answer;
 
 		names->secure =
-		    dns_query(sc->task, name, ip->family == 6 ? DNS_AAAA : DNS_A, &answer, err) == OK &&
+		    lookup_dns_query(sc, name, ip->family == 6 ? DNS_AAAA : DNS_A, &answer, err) == OK &&
 		    answer.authentic;
 	}
 	return rc;
@@ -133,7 +133,7 @@ static enum rc names_by_dns(struct scope *sc, struct names *names, const struct 
 
 	if (!reverse.ptr)
 		return err_memory(err);
-	rc = dns_query(sc->task, reverse, DNS_PTR, &answer, err);
+	rc = lookup_dns_query(sc, reverse, DNS_PTR, &answer, err);
 	if (rc != OK) {
 		names->deferred |= rc == DEFER;
 		return rc;

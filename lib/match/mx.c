@@ -34,7 +34,7 @@ static enum rc exchanger_is_local(struct matching *m, const struct compiled *ign
 	for (unsigned t = 0; t < 2; t++) {
 		struct dns_answer answer;
 
-		rc = dns_query(m->sc->task, name, types[t], &answer, m->err);
+		rc = lookup_dns_query(m->sc, name, types[t], &answer, m->err);
 		if (rc == CANCELLED)
 			return rc;
 		deferred |= rc == DEFER;
@@ -62,7 +62,7 @@ enum rc mx_entry_match(struct matching *m, const struct entry *entry)
 
 	if (!m->subject.len)
 		return FAIL;
-	rc = dns_query(m->sc->task, m->subject_lower, DNS_MX, &answer, m->err);
+	rc = lookup_dns_query(m->sc, m->subject_lower, DNS_MX, &answer, m->err);
 	if (rc != OK)
 		return rc;
 	for (unsigned i = 0; i < answer.count; i++) {

@@ -70,7 +70,7 @@ static bool forgiven(struct search *s, const struct match_list *list, struct sli
 
 static enum rc ask(struct search *s, struct slice name, enum dns_type type, struct dns_answer *answer)
 {
-	enum rc rc = dns_query(s->sc->task, name, type, answer, s->err);
+	enum rc rc = lookup_dns_query(s->sc, name, type, answer, s->err);
 
 	if (rc == DEFER && !s->sc->task->cancelled && forgiven(s, NULL, name))
 		rc = FAIL;

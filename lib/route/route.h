@@ -142,7 +142,7 @@ extern const struct conf_group route_conf_group;
 struct route_options {
 	const struct match_list *percent_hack_domains, *dns_again_means_nonexist, *dns_ipv4_lookup;
 	bool allow_mx_to_ip;
-	int64_t max_username_length;
+	int64_t max_username_length, finduser_retries;
 };
 void route_done(struct shard *shard); /* the shard's cache of user names */
 extern const struct variable_table

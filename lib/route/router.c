@@ -245,6 +245,8 @@ static const struct conf_option route_options[] = {
     OPT_DOMAINS(struct route_options, dns_again_means_nonexist, NULL,
 		"domains whose DNS errors mean that they do not exist"),
     OPT_DOMAINS(struct route_options, dns_ipv4_lookup, NULL, "hosts that are asked for IPv4 addresses only"),
+    OPT_INT(struct route_options, finduser_retries, "0",
+	    "how often an unknown user or group is looked up again, a second later"),
     OPT_INT(struct route_options, max_username_length, "0", "longer ones are no users; 0: no limit"),
     OPT_DOMAINS(struct route_options, percent_hack_domains, NULL, "domains where user%host means user@host"),
 };

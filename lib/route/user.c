@@ -75,6 +75,25 @@ static struct answer *remember(struct user_cache *cache, struct answer *answer)
 	return map_set(&cache->answers, key, answer) ? answer : NULL;
 }
 
+static void key_of(char *key, size_t size, enum ask ask, struct slice name, uint32_t id)
+{
+	if (ask == ASK_UID)
+		snprintf(key, size, "i:%u", id);
+	else
+		snprintf(key, size, "%c:%.*s", ask == ASK_USER ? 'u' : 'g', SLICE_ARG(name));
+}
+
+static void forget(struct scope *sc, enum ask ask, struct slice name)
+{
+	struct user_cache *cache = cache_of(sc->task->shard);
+	char key[NAME_LEN_MAX + 16];
+
+	if (!cache || name.len > NAME_LEN_MAX)
+		return;
+	key_of(key, sizeof(key), ask, name, 0);
+	free(map_remove(&cache->answers, slice_of(key)));
+}
+
 /* The answer stays valid until the next park. NULL: *rc_ret says why. */
 static const struct answer *find(struct scope *sc, enum ask ask, struct slice name, uint32_t id,
 				 enum rc *rc_ret, struct err *err)
@@ -91,10 +110,7 @@ static const struct answer *find(struct scope *sc, enum ask ask, struct slice na
 		*rc_ret = err_memory(err);
 		return NULL;
 	}
-	if (ask == ASK_UID)
-		snprintf(key, sizeof(key), "i:%u", id);
-	else
-		snprintf(key, sizeof(key), "%c:%.*s", ask == ASK_USER ? 'u' : 'g', SLICE_ARG(name));
+	key_of(key, sizeof(key), ask, name, id);
 	answer = map_get(&cache->answers, slice_of(key));
 	if (!answer || answer->expires < shard_now(sc->task->shard)) {
 		answer = calloc(1, sizeof(*answer)); /* a helper thread may outlive us */
@@ -140,6 +156,24 @@ static enum rc entry_copy(struct arena *arena, const struct answer *answer, stru
 	return ret->name.ptr && ret->home.ptr && ret->gecos.ptr && ret->shell.ptr ? OK : err_memory(err);
 }
 
+/* finduser_retries: a name service that says "no" may only have been slow. */
+static const struct answer *find_patiently(struct scope *sc, enum ask ask, struct slice name, enum rc *rc_ret,
+					   struct err *err)
+{
+	const struct route_options *options = conf_group(sc->conf, CONF_ROUTE);
+	const struct answer *answer = find(sc, ask, name, 0, rc_ret, err);
+
+	for (int64_t i = 0; options && i < options->finduser_retries && *rc_ret == FAIL; i++) {
+		if (task_sleep(sc->task, shard_now(sc->task->shard) + NS_PER_S) == CANCELLED) {
+			*rc_ret = CANCELLED;
+			return NULL;
+		}
+		forget(sc, ask, name);
+		answer = find(sc, ask, name, 0, rc_ret, err);
+	}
+	return answer;
+}
+
 enum rc user_find(struct scope *sc, struct slice name, struct user_entry *ret, struct err *err)
 {
 	const struct route_options *options = conf_group(sc->conf, CONF_ROUTE);
@@ -148,7 +182,7 @@ enum rc user_find(struct scope *sc, struct slice name, struct user_entry *ret, s
 
 	if (options && options->max_username_length > 0 && name.len > (uint64_t)options->max_username_length)
 		return FAIL;
-	answer = find(sc, ASK_USER, name, 0, &rc, err);
+	answer = find_patiently(sc, ASK_USER, name, &rc, err);
 	return rc == OK ? entry_copy(sc->task->arena, answer, ret, err) : rc;
 }
 
@@ -163,7 +197,7 @@ enum rc user_find_uid(struct scope *sc, uint32_t uid, struct user_entry *ret, st
 enum rc group_find(struct scope *sc, struct slice name, uint32_t *gid_ret, struct err *err)
 {
 	enum rc rc;
-	const struct answer *answer = find(sc, ASK_GROUP, name, 0, &rc, err);
+	const struct answer *answer = find_patiently(sc, ASK_GROUP, name, &rc, err);
 
 	if (rc == OK)
 		*gid_ret = answer->gid;

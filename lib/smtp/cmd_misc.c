@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 void cmd_rset(struct smtp_session *s)
 {
@@ -136,6 +137,9 @@ void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 		expn_answer(s, sc->address->full);
 }
 
+#define ETRN_RUNS_MAX  64 /* a shard; more at a time is no request but an attack */
+#define ETRN_WORDS_MAX 64
+
 /* A run that a client asked for. It is its own fiber's, since clients do not wait for its end. */
 struct etrn_run {
 	struct link link;
@@ -144,7 +148,62 @@ struct etrn_run {
 	struct task task;
 	struct arena arena;
 	struct queue_run run;
+	struct conf *conf;
+	const char **argv; /* smtp_etrn_command; NULL: a queue run */
 };
+
+/* Nobody waits for its end, nor reads what it says. */
+static void etrn_command(struct etrn_run *e)
+{
+	const struct runner_command command = {
+	    .argv = e->argv, .directory = "/", .uid = geteuid(), .gid = getegid()};
+	struct err err = err_make(&e->arena);
+	struct scope sc;
+	struct slice output;
+	bool timed_out;
+	int status;
+
+	scope_init(&sc, &e->task, e->conf);
+	if (transport_command_runner.run(&sc, &command, &output, &status, &timed_out, &err) == DEFER)
+		log_printf(e->server->shard, e->conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL,
+			   "exec of \"%s\" (ETRN) failed: %.*s", e->argv[0], SLICE_ARG(err.text));
+}
+
+/* The words are split before they are expanded, so that nothing a client says becomes two arguments. OK; FAIL with why. */
+static enum rc etrn_words(struct smtp_session *s, struct etrn_run *e, struct slice argument, struct err *err)
+{
+	struct slice words[ETRN_WORDS_MAX], text;
+	struct address address = {.domain = argument, .local_part = SLICE_EMPTY, .full = argument};
+	struct scope *sc = session_scope(s);
+	unsigned count;
+
+	if (!transport_command_runner.split(&e->arena, s->options->smtp_etrn_command, words, ETRN_WORDS_MAX,
+					    &count) ||
+	    !count)
+		return err_set(err, FAIL, "malformed command");
+	e->argv = arena_array(&e->arena, const char *, count + 1);
+	if (!e->argv)
+		return err_memory(err);
+	sc->address = &address;
+	for (unsigned i = 0; i < count; i++) {
+		enum rc rc = expand_text(sc, words[i], &text, err);
+
+		/* What a client says may be an option where an administrator meant a name. */
+		if (rc == OK && text.taint == TAINTED)
+			rc = err_set(err, FAIL, "Tainted arg %u for ETRN processing command: '%.*s'", i,
+				     SLICE_ARG(text));
+		if (rc == OK && i == 0 && !slice_starts(text, SLICE("/")))
+			rc = err_set(err, FAIL, "\"%.*s\" is no absolute path", SLICE_ARG(text));
+		if (rc == OK && !(e->argv[i] = arena_cstr(&e->arena, text)))
+			rc = err_memory(err);
+		if (rc != OK) {
+			sc->address = NULL;
+			return rc;
+		}
+	}
+	sc->address = NULL;
+	return OK;
+}
 
 static void etrn_fiber(void *arg)
 {
@@ -152,7 +211,11 @@ static void etrn_fiber(void *arg)
 	struct err err = err_make(&e->arena);
 
 	/* What it could not try, the next run does. */
-	(void)(deliver_queue_run(&e->task, e->deliverer, &e->run, true, &err) == OK);
+	if (e->argv)
+		etrn_command(e);
+	else
+		(void)(deliver_queue_run(&e->task, e->deliverer, &e->run, true, &err) == OK);
+	conf_unref(e->conf);
 	list_remove(&e->link);
 	e->server->etrn_count--;
 	waitq_wake_all(&e->server->drained);
@@ -166,14 +229,14 @@ void etrn_cancel_all(struct smtp_server *server)
 		task_cancel(&LIST_ITEM(l, struct etrn_run, link)->task);
 }
 
-#define ETRN_RUNS_MAX 64 /* a shard; more at a time is no request but an attack */
-
 /* false: no memory, no fiber, or too many. */
-static bool etrn_start(struct smtp_session *s, struct slice pattern)
+static bool etrn_start(struct smtp_session *s, struct slice pattern, struct slice argument)
 {
 	struct smtp_server *server = s->server;
 	struct etrn_run *e =
 	    server->etrn_count < ETRN_RUNS_MAX ? calloc(1, sizeof(*e)) : NULL; /* outlives the session */
+
+	struct err err = err_make(&s->serving->arena);
 
 	if (!e)
 		return false;
@@ -182,7 +245,14 @@ static bool etrn_start(struct smtp_session *s, struct slice pattern)
 	e->deliverer = server->deliverer;
 	e->run.recipient_pattern = arena_copy(&e->arena, pattern);
 	task_init(&e->task, server->shard, &e->arena, UNTIL_NEVER);
+	e->conf = conf_ref(s->conf);
+	if (s->options->smtp_etrn_command.len && etrn_words(s, e, argument, &err) != OK) {
+		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "failed to set up ETRN command: %.*s",
+			    SLICE_ARG(err.text));
+		e->run.recipient_pattern.ptr = NULL;
+	}
 	if (!e->run.recipient_pattern.ptr || fiber_spawn(server->shard, etrn_fiber, e) != OK) {
+		conf_unref(e->conf);
 		arena_done(&e->arena);
 		free(e);
 		return false;
@@ -206,6 +276,7 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 	struct err err;
 	enum acl_result result;
 	struct queue_run run = {0};
+	struct slice whole;
 
 	(void)session_scope(s);
 	if (!argument.len) {
@@ -220,6 +291,7 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 		return;
 	/* "#text" asks for all recipients that contain the text; "@domain" and "domain" for a domain. A stranger's text is
 	 * never a pattern, nor part of a command. */
+	whole = argument;
 	if (argument.ptr[0] == '#' || argument.ptr[0] == '@')
 		argument = slice_from(argument, 1);
 	if (s->options->smtp_etrn_serialize && etrn_running(s->server, argument)) {
@@ -229,12 +301,14 @@ void cmd_etrn(struct smtp_session *s, struct slice argument)
 	/* A session on standard input may be all that this process is for: nothing outlives it. */
 	run.recipient_pattern = argument;
 	session_deadline(s, 60000);
-	if (s->dry_run ||
-	    (s->stdio ? deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK
-		      : !s->server->draining && etrn_start(s, argument)))
+	if (s->dry_run || (s->stdio && !s->options->smtp_etrn_command.len
+			       ? deliver_queue_run(&s->task, s->server->deliverer, &run, false, &err) == OK
+			       : !s->server->draining && etrn_start(s, argument, whole)))
 		reply(s, 250, "2.0.0", SLICE("OK"));
 	else
-		reply(s, 458, "4.3.0", SLICE("Unable to queue messages"));
+		reply(s, 458, "4.3.0",
+		      s->options->smtp_etrn_command.len ? SLICE("Internal failure")
+							: SLICE("Unable to queue messages"));
 }
 
 void cmd_help(struct smtp_session *s)

@@ -33,7 +33,7 @@ struct smtp_options {
 	    smtp_max_unknown_commands;
 	int64_t smtp_receive_timeout, receive_timeout, check_spool_space, check_spool_inodes;
 	const struct expansion *smtp_accept_max_per_connection, *smtp_accept_max_per_host, *recipients_max;
-	const struct expansion *message_size_limit, *smtp_banner, *smtp_active_hostname, *smtp_etrn_command;
+	const struct expansion *message_size_limit, *smtp_banner, *smtp_active_hostname;
 	const struct match_list *smtp_accept_max_nonmail_hosts, *smtp_reserve_hosts, *host_reject_connection,
 	    *host_lookup;
 	const struct match_list *helo_accept_junk_hosts, *helo_lookup_domains, *helo_verify_hosts,
@@ -52,7 +52,7 @@ struct smtp_options {
 	struct slice local_from_prefix, local_from_suffix;
 	const struct match_list *ignore_fromline_hosts;
 	bool ignore_fromline_local, queue_only_override;
-	struct slice uucp_from_pattern;
+	struct slice uucp_from_pattern, smtp_etrn_command;
 	const struct expansion *uucp_from_sender;
 	const struct regex *from_line; /* derived: uucp_from_pattern */
 	bool queue_only, return_path_remove, envelope_to_remove, delivery_date_remove, local_from_check,

@@ -15,6 +15,7 @@ ORACLE = os.environ.get("SLUICE_ORACLE", "")
 # Fields that no code reads, since what they ask for is so anyway: a warning would worry people who get what they want.
 ALWAYS_SO = {
     "queue_run_in_order": "queue runs take the oldest first",
+    "queue_run_max": "the daemon never starts a run while another is under way",
     "same_domain_copy_routing": "equal questions to the DNS are asked once",
     "dnssec_request_domains": "every question asks for the AD bit",
     "exim_path": "a variable, which reads it by its name in a macro",
@@ -86,7 +87,7 @@ class Told(SluiceTest):
     def test_main_options(self):
         kinds = dict(names()["main"]["-"])
         text = "".join(f"{name} = {SPECIAL.get(name, VALUES.get(kinds[name], 'x'))}\n" for name in
-                       ("finduser_retries", "oracle_servers", "perl_startup", "disable_fsync", "split_spool_directory"))
+                       ("keep_malformed", "oracle_servers", "perl_startup", "disable_fsync", "split_spool_directory"))
         told = self.warnings(text)
         self.assertEqual(len(told), 5, told)
         self.assertTrue(all(told.values()), told)
@@ -100,11 +101,11 @@ class Told(SluiceTest):
 
 # Defaults of -bP that are not Exim's, with the reason; "" where only one of the two has the option.
 OTHER_DEFAULTS = {
-    "dns_check_names_pattern": "no names are checked", "exim_group": "of the build", "exim_user": "of the build", "exim_path": "of the build",
+    "exim_group": "of the build", "exim_user": "of the build", "exim_path": "of the build",
     "exim_version": "of the build", "ldap_version": "shown as it is used", "pid_file_path": "the file that -oP names, or none",
     "process_log_path": "has no effect", "received_header_text": "the built-in one is made without an expansion",
     "smtp_banner": "the name of the program", "smtp_connect_backlog": "README", "sqlite_lock_timeout": "a time",
-    "uucp_from_pattern": "a built-in reader", "spool_directory": "of the build", "log_file_path": "of the build",
+    "spool_directory": "of the build", "log_file_path": "of the build",
 }
 
 
@@ -140,8 +141,7 @@ class Printed(SluiceTest):
         for name, kind in names()["main"]["-"]:
             value = SPECIAL.get(name, VALUES.get(kind, "x"))
             if name in theirs and value is not None and not re.search(rf"(?m)^{name} =", text) and name != "driver" and \
-                    not ROOMS_AT_WORK.match(name) and name not in ("hide", "perl_startup", "perl_at_start", "daemon_modules_load",
-                                                            "errors_reply_to", "local_sender_retain", "system_filter_group", "system_filter_user"):
+                    not ROOMS_AT_WORK.match(name) and name not in ("hide", "perl_startup", "perl_at_start", "daemon_modules_load", "system_filter_group", "system_filter_user"):
                 text += f"{name} = {value}\n"
         theirs, ours = map(self.named, self.both(text, "-bP"))
         self.assertGreater(len(theirs), 250)

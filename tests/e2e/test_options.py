@@ -110,7 +110,8 @@ SPECIAL = {
     "route_list": "* localhost", "hosts": "127.0.0.1", "query": "x", "command": "/bin/true", "socket": None, "file": "/x",
     "directory": None, "host_find_failed": "defer", "host_all_ignored": "defer", "create_file": "anywhere", "protocol": "smtp",
     "transport": "t", "redirect_router": "r", "pass_router": "r", "shadow_transport": "t", "public_name": "X", "data": "x@a.test",
-    "quota": "1M", "file_format": "\"From : t\"", "max_rcpt": "1", "message_suffix": "x",
+    "quota": "1M", "file_format": "\"From : t\"", "max_rcpt": "1", "errors_reply_to": "x@a.test", "local_from_check": "no", "dns_check_names_pattern": "^x", "uucp_from_pattern": "^x",
+    "gecos_pattern": "^x", "message_suffix": "x",
 }
 
 
@@ -145,11 +146,11 @@ class Starting(SluiceTest):
         self.assertIn("dns_retrans", done.err)
 
     def test_no_effect_is_told_once_it_is_asked_for(self):
-        box = self.sluice(configuration("disable_fsync\nno_deliver_drop_privilege\nremote_sort_domains = a : b\n"), start=False)
+        box = self.sluice(configuration("disable_fsync\nno_deliver_drop_privilege\nkeep_malformed = 1h\n"), start=False)
         done = box.run("-bV", check=0)
         told = done.err + done.out
         self.assertIn('"disable_fsync" has no effect: an accepted message is always on the disk', told)
-        self.assertIn('"remote_sort_domains" has no effect', told)
+        self.assertIn('"keep_malformed" has no effect', told)
         self.assertNotIn("deliver_drop_privilege", told)
 
 
