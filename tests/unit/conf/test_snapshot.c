@@ -409,14 +409,15 @@ static void warnings(void **state)
 		struct conf_warning *w = LIST_ITEM(l, struct conf_warning, link);
 		len += (size_t)snprintf(got + len, sizeof(got) - len, "%.*s\n", SLICE_ARG(w->text));
 	}
-	snprintf(want, sizeof(want),
-		 "%s line 1: option \"tls_advertise_hosts\" is not yet in effect\n"
-		 "%s line 3: option \"test_nothing\" has no effect: a test\n"
-		 "%s line 4: option \"acl_data_smtp_prdr\" is deprecated, now \"acl_smtp_data_prdr\"\n"
-		 "%s line 4: option \"acl_smtp_data_prdr\" is not yet in effect\n"
-		 "%s line 5: option \"perl_startup\" has no effect: there is no embedded Perl\n"
-		 "%s line 6: section \"rewrite\" is not yet in effect\n",
-		 place.file, place.file, place.file, place.file, place.file, place.file);
+	snprintf(
+	    want, sizeof(want),
+	    "%s line 1: option \"tls_advertise_hosts\" is not yet in effect\n"
+	    "%s line 3: option \"test_nothing\" has no effect: a test\n"
+	    "%s line 4: option \"acl_data_smtp_prdr\" is deprecated, now \"acl_smtp_data_prdr\"\n"
+	    "%s line 4: option \"acl_smtp_data_prdr\" has no effect: per-recipient data responses (PRDR) come later\n"
+	    "%s line 5: option \"perl_startup\" has no effect: there is no embedded Perl\n"
+	    "%s line 6: section \"rewrite\" is not yet in effect\n",
+	    place.file, place.file, place.file, place.file, place.file, place.file);
 	assert_string_equal(got, want);
 	conf_unref(conf);
 	place_remove(&place);
