@@ -163,7 +163,8 @@ void cmd_bdat(struct smtp_session *s, struct slice argument)
 		reply_no_rcpt(s, "BDAT");
 	else
 		wanted = s->state == STATE_CHUNK || data_begin(s, &text) == DATA_GO;
-	cutthrough_cancel(t->message); /* in chunks it takes the ordinary way */
+	if (t)
+		cutthrough_cancel(t->message); /* in chunks it takes the ordinary way */
 	if (!wanted) {
 		chunk_refused(s, size, last);
 		return;

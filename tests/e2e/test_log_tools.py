@@ -85,7 +85,7 @@ class Tools(SluiceTest):
         found = re.search(r"(?m)^  Received +\S+ +(\d+) ", out)
         self.assertEqual(int(found[1]), arrived, out)
         found = re.search(r"(?m)^  Delivered +\S+ +(\d+) +(\d+) ", out)
-        self.assertEqual((int(found[1]), int(found[2])), (MESSAGES + 3, delivered), out)
+        self.assertEqual((int(found[1]), int(found[2])), (delivered, delivered), out)
         self.assertRegex(out, r"(?m)^  Rejects +5 ")
 
     def test_exigrep(self):
@@ -140,7 +140,7 @@ class Escapes(SluiceTest):
         for line in log.splitlines():
             self.assertRegex(line, r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
         self.assertIn(r"H=(x\033[31m\007y)", log)
-        self.assertRegex(log, r'T="a\\r?\\?n?.*\\n2026-01-01 00:00:00 fake <= x\\000\\033\[z"')
+        self.assertIn(r'T="a\r\n2026-01-01 00:00:00 fake <= x?\033[z"', log)  # a NUL in an encoded word is no letter
         self.assertIn(r"550 no\033[2J \001such", log)
         self.assertIn(r'SMTP syntax error in "FO\000O\033"', log)
 
