@@ -68,16 +68,22 @@ static void print_hosts(const struct host_list *hosts)
 	}
 }
 
+/* As it was typed; what it became, as routing has it. */
+static struct slice shown_as(const struct address *a)
+{
+	return a->extra ? *(const struct slice *)a->extra : a->full;
+}
+
 static void print_parents(const struct address *a)
 {
 	for (const struct address *p = a->parent; p; p = p->parent)
-		printf("    <-- %.*s\n", SLICE_ARG(p->full));
+		printf("    <-- %.*s\n", SLICE_ARG(shown_as(p)));
 }
 
 /* An address, or what stands for one, and where it goes; seen: what this command has printed so far. */
 static void print_routed(struct once *o, const struct address *a, struct map *seen)
 {
-	struct slice name = a->pipe.len ? a->pipe : a->file.len ? a->file : a->full;
+	struct slice name = a->pipe.len ? a->pipe : a->file.len ? a->file : shown_as(a);
 	struct slice transport = a->transport ? a->transport->instance.name : SLICE("unset");
 	struct slice key = arena_printf(&o->arena, "%.*s %.*s", SLICE_ARG(transport), SLICE_ARG(name));
 	bool again = key.ptr && map_get(seen, key) != NULL;
@@ -94,7 +100,7 @@ static void print_routed(struct once *o, const struct address *a, struct map *se
 /* Why, for those who may know it: the text of a failed lookup can have passwords in it. */
 static void print_failed(struct once *o, const struct address *a, const char *what, struct slice why)
 {
-	printf("%.*s %s", SLICE_ARG(a->full), what);
+	printf("%.*s %s", SLICE_ARG(shown_as(a)), what);
 	if (o->caller->admin)
 		printf(": %.*s", SLICE_ARG(why));
 	printf("\n");
@@ -129,7 +135,7 @@ static int route_one(struct once *o, struct scope *sc, struct address *a, enum r
 	case ROUTE_DISCARDED:
 		while (a->parent)
 			a = a->parent;
-		printf("mail to %.*s is discarded\n", SLICE_ARG(a->full));
+		printf("mail to %.*s is discarded\n", SLICE_ARG(shown_as(a)));
 		return 0;
 	case ROUTE_FAIL:
 		print_failed(o, a, mode == ROUTE_TEST ? "is undeliverable" : "failed to verify",
@@ -167,6 +173,7 @@ static int trace_address(struct once *o, struct slice text, enum route_mode mode
 
 	if (!first)
 		return 1;
+	first->extra = &text;
 	list_init(&todo);
 	list_append(&todo, &first->link);
 	scope_for(o, &sc);

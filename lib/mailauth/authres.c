@@ -96,7 +96,7 @@ static void add_client(struct scope *sc, struct authres_maker *maker)
 	if (!c)
 		return;
 	if (!c->ip.family) {
-		if (client_is_local(c)) {
+		if (client_is_local(c) && sc->message) {
 			authres_method(maker, "local", SLICE("pass"),
 				       arena_printf(sc->task->arena, "non-smtp, %.*s",
 						    SLICE_ARG(conf_main(sc->conf)->primary_hostname)));

@@ -113,8 +113,6 @@ static bool hash_good(struct arena *arena, struct slice secret, const struct inb
 	    arena_printf(arena, "\"%.*s\"@%.*s", SLICE_ARG(in->local_part), SLICE_ARG(in->domain));
 	char hash[HASH_LEN + 1];
 
-	if (!in->domain.len && address.len)
-		address.len -= address.ptr[address.len - 1] == '@'; /* it was a bare local part */
 	if (!hash_of(arena, secret, address, hash))
 		return false;
 	*good_ret = srs_hash_eq(in->hash, slice_of(hash), true);

@@ -19,6 +19,9 @@ static enum route_result ipliteral_route(struct routing *r)
 		return route_say(r, ROUTE_DEFER, "out of memory");
 	switch (hosts_find_name(r->sc, domain, 0, &query, hosts, r->err)) {
 	case HOST_FOUND:
+		/* In the log and for $host it is called as the address has it. */
+		for (struct host_item *h = hosts->first; h; h = h->next)
+			h->name = r->address->domain;
 		return router_accept(r, hosts, NULL);
 	case HOST_FOUND_LOCAL:
 		return router_self(r, hosts, NULL);

@@ -143,11 +143,12 @@ def main():
     parser.add_argument("--golden", help="write the lines that are equal, with their results, to this file")
     parser.add_argument("--words", action="store_true", help="show refusals in other words too")
     parser.add_argument("--made", action="store_true", help="the lines of expand_lines.py instead of a corpus")
+    parser.add_argument("--group", action="append", help="only these groups of the lines of expand_lines.py")
     parser.add_argument("--every", type=int, default=1, help="only every so-manieth line")
     parser.add_argument("--unused", action="store_true", help="show the patterns of differences.md that no line needed")
     options = parser.parse_args()
     if options.made:
-        lines = list(expand_lines.lines())
+        lines = list(expand_lines.lines(options.group))
     else:
         with open(options.corpus, encoding="utf-8", errors="surrogateescape") as f:
             lines = [line.rstrip("\n") for line in f if line.strip() and not line.startswith("#")]

@@ -256,6 +256,76 @@ def group_items():
         yield "${run preexpand{%s}}" % command
 
 
+def group_authentication():
+    """SRS (both programs make the same of one day), Authentication-Results where nothing was checked, certificates where there are none."""
+    secrets = ("secret", "", "a b", "\\xe9", "x" * 80, "{")
+    addresses = ("a@b.example", "User.Name@B.example", "", "a", "a@", "@b", "\"a b\"@c.example", "a=b@c.example", "SRS0=abcd=EF=x.example=y@z.example", "a+b@c.example", "x" * 70 + "@b.example",
+                 "a@[1.2.3.4]", "a@b@c.example", "caf\\xc3\\xa9@b.example")
+    for secret, address in itertools.product(secrets[:5], addresses):
+        yield "${srs_encode{%s}{%s}{here.example}}" % (secret, address)
+        # There and back.
+        yield "${if inbound_srs{${local_part:${srs_encode{%s}{%s}{here.example}}}}{%s}{<$srs_recipient>}{no}}" % (secret, address, secret)
+    for domain in ("", "a", "a.b", "A.Example", "a b", "x@y", "[1.2.3.4]"):
+        yield "${srs_encode{s}{a@b.example}{%s}}" % domain
+    encoded = "${local_part:${srs_encode{secret}{a@b.example}{here.example}}}"
+    for change in ("%s", "x%s", "%sx", "${lc:%s}", "${uc:%s}", "${substr{1}{99}{%s}}", "${sg{%s}{=}{+}}", "${sg{%s}{SRS0}{SRS1}}", "${tr{%s}{abcdef}{bcdefa}}", "${sg{%s}{=[^=]*\\$}{}}"):
+        for secret in ("secret", "Secret", ""):
+            yield "${if inbound_srs{%s}{%s}{<$srs_recipient>}{no}}" % (change % encoded, secret)
+    for local in ("SRS0=AAAA=AA=b.example=a", "SRS0=AAAAAAAA=AA=b.example=a", "SRS0===b=a", "SRS0=AAAA=AA==a", "SRS0=AAAA=AA=b=", "SRS0=AAAA=AA=b", "SRS0", "", "srs0=AAAA=AA=b=a", "SRS0-AAAA=AA=b=a",
+                  "SRS0+AAAA=AA=b=a", "SRS1=AAAA=c==AAAA=AA=b=a", "SRS0=A=A=b=a", "SRS0=AAAA=AA=b=c=d", "SRS0=AAAA=A1=b.example=\\xe9"):
+        for secret in ("secret", ""):
+            yield "${if inbound_srs{%s}{%s}{<$srs_recipient>}{no}}" % (local, secret)
+            yield "${if inbound_srs {%s} {%s}}" % (local, secret)
+    for rest in ("srs_encode", "srs_encode{a}", "srs_encode{a}{b}", "srs_encode{a}{b@c}{d}{e}", "srs_encode {a} {b@c.d} ", "if inbound_srs{a}", "if inbound_srs{a}{b}{c}{d}{e}", "if !inbound_srs{a}{}{y}{n}"):
+        yield "${%s}" % rest
+    for name in ("mx.example.org", "a.b", "x"):
+        yield "${authresults{%s}}" % name
+        yield "[${authresults {%s}}]" % name
+    for rest in ("authresults", "authresults{a}{b}", "authresults{${lc:A.B}}", "authresults{$nosuch}", "authresults:a"):
+        yield "${%s}" % rest
+    selectors = ("version", "serial_number", "subject", "notbefore", "notafter", "issuer", "signature", "sig_algorithm", "subj_altname", "ocsp_uri", "crl_uri", "", "nosuch", "subject,CN", "notafter,int",
+                 "subj_altname,dns", "subj_altname,dns,>:", "issuer, CN ,>;", "SUBJECT", " subject ")
+    for selector, certificate in itertools.product(selectors, ("$tls_in_peercert", "$tls_out_peercert", "$tls_in_ourcert", "$tls_out_ourcert")):
+        for rest in ("", "{<$value>}{none}", "{$value}fail"):
+            yield "${certextract{%s}{%s}%s}" % (selector, certificate, rest)
+    for rest in ("certextract", "certextract{subject}", "certextract{subject}{$tls_in_peercert}{a}{b}{c}", "certextract{subject}{$tls_in_peercert}{a}x", "certextract {subject} {$tls_in_peercert} {a} {b} ",
+                 "certextract{$nosuch}{$tls_in_peercert}", "md5:$tls_in_peercert", "sha1:$tls_in_peercert", "sha256:$tls_in_peercert", "if def:tls_in_peercert{y}{n}"):
+        yield "${%s}" % rest
+
+
+def group_lookups():
+    """The two forms of ${lookup, over files that every system has, and what is wrong with them."""
+    users, nothing = "/etc/passwd", "/nonexistent/file"
+    rests = ("", "{<$value>}", "{<$value>}{no}", "{<$value>}fail", "{}{no}", "fail", "{a}{b}{c}", "{a} x", " { <$value> } { no } ", "{${extract{2}{:}{$value}}}{no}", "{$1}{no$1}")
+    for kind in ("lsearch", "nwildlsearch", "wildlsearch", "iplsearch"):
+        for key in ("root", "ROOT", "no such", "", "daemon", "1.2.3.4", "\\xe9", "root\\n", "${lc:ROOT}"):
+            for rest in rests:
+                yield "${lookup{%s}%s{%s}%s}" % (key, kind, users, rest)
+    for kind in ("lsearch*", "lsearch*@", "partial-lsearch", "partial1-lsearch", "partial3(.)lsearch", "partial0()lsearch*", "lsearch,ret=key", "lsearch,ret=full", "lsearch,cache=no_rd", "lsearch,nosuch=x",
+                 "lsearch,ret=key,cache=no_rd", "lsearch,", "lsearch ", "Lsearch", "lsearchx", "partial-", "partial", "partial4294967296-lsearch", "partial-lsearch*@", "(lsearch)", "*lsearch", "net-iplsearch",
+                 "net24-iplsearch", "dsearch", "dsearch,ret=full", "dsearch,filter=file", "dsearch,filter=dir", "dsearch,filter=subdir", "dsearch,ret=dir", "dsearch,ret=key,filter=file", "dsearch*", "passwd", "dnsdb"):
+        for key in ("root", "a.b.c", "u@root", "passwd", "..", ".", "a/b", ""):
+            for name in (users, "/etc", nothing, "relative", ""):
+                if not (name == nothing and kind.startswith("dsearch")):  # its words are the system's
+                    yield "${lookup{%s}%s{%s}{<$value>}{no}}" % (key, kind, name)
+    for kind in ("passwd", "lsearch", "nosuch", "passwd*", "partial-passwd", "passwd,x=y", "passwd,cache=no_rd", ""):
+        for query in ("root", "no such user", "", "$nosuch"):
+            for rest in ("", "{<$value>}{no}", "{$value}fail"):
+                yield "${lookup %s{%s}%s}" % (kind, query, rest)
+    for text in ("${lookup", "${lookup}", "${lookup{", "${lookup{a}", "${lookup{a}}", "${lookup{a}lsearch}", "${lookup{a}lsearch{", "${lookup{a}lsearch{/etc/passwd}", "${lookup{a}{/etc/passwd}}", "${lookup lsearch{a}{b}}",
+                 "${lookup{root}lsearch{/etc/passwd}x}", "${lookup:a}", "${lookup{$nosuch}lsearch{/etc/passwd}}", "${lookup{root}lsearch{$nosuch}}", "${lookup{root} lsearch {/etc/passwd} {y} {n} }",
+                 "${lookup{root}lsearch{ /etc/passwd }{y}{n}}", "${lookup{root}lsearch{/etc/passwd}{$value}{${lookup{x}lsearch{/etc/passwd}}}}",
+                 "${if eq{${lookup{root}lsearch{/etc/passwd}{$value}{no}}}{}{empty}{there}}", "${lookup{root}lsearch{/etc/passwd}{$value}}$value", "${extract{5}{:}{${lookup passwd{root}{$value}}}}",
+                 "${map{root:none}{${lookup{$item}lsearch{/etc/passwd}{y}{n}}}}", "${filter{root:none}{bool{${lookup{$item}lsearch{/etc/passwd}{yes}{no}}}}}"):
+        yield text
+    for kind in ("lsearch", "mysql", "pgsql", "ldap", "sqlite", "nosuch", "dnsdb", "passwd", "cdb"):
+        for text in ("", "a", "a'b", "a\"b", "a\\\\b", "a\\nb\\tc\\rd", "a*b(c)", "\\xe9", "a b,c=d;e", "%_", "#a "):
+            yield "${quote_%s:%s}" % (kind, text)
+    for text in ("a,b=c+d", "#a", " a ", "\\xe9", "a\\\\b<c>;\"d"):
+        yield "${quote_ldap_dn:%s}" % text
+        yield "${quote_ldap_nosuch:%s}" % text
+
+
 WELL_FORMED = [
     "$primary_hostname", "${primary_hostname}", "$h_subject:", "${lc:A}", "${substr_1_2:abcdef}", "${substr{1}{2}{abcdef}}", "${length{2}{abc}}", "${hash{3}{26}{abcdef}}",
     "${nhash{8}{64}{abc}}", "${if eq{a}{a}{yes}{no}}", "${if eq {a} {b} {yes} fail}", "${if and{{eq{1}{1}}{eq{2}{2}}}{yes}{no}}", "${if or{{eq{1}{2}}{match{ab}{(.)}}}{$1}{no}}",

@@ -185,8 +185,8 @@ static void dns_rows(struct harness *h)
 	    {"x@ignored.mx", "fail all relevant MX records point to non-existent hosts", 0},
 	    {"x@srv.mx", "accept R=srv T=remote a.host[2001:db8::1]:2525 a.host[198.51.100.1]:2525", 0},
 	    {"x@short", "children: x@short.wide.mx", 0},
-	    {"x@[198.51.100.77]", "accept R=lit T=remote 198.51.100.77[198.51.100.77]", 0},
-	    {"x@[ipv6:2001:db8::7]", "accept R=lit T=remote 2001:db8::7[2001:db8::7]", 0},
+	    {"x@[198.51.100.77]", "accept R=lit T=remote [198.51.100.77][198.51.100.77]", 0},
+	    {"x@[ipv6:2001:db8::7]", "accept R=lit T=remote [ipv6:2001:db8::7][2001:db8::7]", 0},
 	    {"x@[127.0.0.1]", "freeze remote host address is the local host", 0},
 	    {"x@foo.local", "accept R=last T=local", 0},
 	};
