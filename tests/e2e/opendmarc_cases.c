@@ -36,27 +36,30 @@ struct generated {
 };
 
 /* None of one letter: of x.com, libopendmarc takes the organisational domain to be com. */
-static const char *const names[] = {"xray.com",     "a.xray.com",     "b.a.xray.com", "yard.com",    "a.yard.com",
+static const char *const names[] = {"xray.com",   "a.xray.com",   "b.a.xray.com", "yard.com",    "a.yard.com",
 				    "xray.co.uk", "a.xray.co.uk", "Xray.Com",     "notxray.com", "com"};
 
 static void add_tag(char *record, size_t size)
 {
-	static const char *const tags[] = {"p", "p", "sp", "adkim", "aspf", "pct", "rua", "ruf", "fo", "rf", "ri", "np", "t", "psd", "x"};
-	static const char *const requests[] = {"none", "quarantine", "reject", "Reject", "NONE", "rejekt", ""};
+	static const char *const tags[] = {"p",  "p",  "sp", "adkim", "aspf", "pct", "rua", "ruf",
+					   "fo", "rf", "ri", "np",    "t",    "psd", "x"};
+	static const char *const requests[] = {"none", "quarantine", "reject", "Reject",
+					       "NONE", "rejekt",     ""};
 	static const char *const modes[] = {"r", "s", "S", "x", ""};
 	static const char *const numbers[] = {"0", "50", "100", "101", "-1", "x", ""};
-	static const char *const uris[] = {"mailto:a@xray.com", "mailto:a@xray.com!10m,mailto:b@yard.com", "https://x.com/", "nothing"};
+	static const char *const uris[] = {"mailto:a@xray.com", "mailto:a@xray.com!10m,mailto:b@yard.com",
+					   "https://x.com/", "nothing"};
 	static const char *const options[] = {"0", "1", "d", "1:d:s", "9"};
 	static const char *const separators[] = {"; ", ";", " ; ", ";;"};
 	static const char *const equals[] = {"=", "=", "=", " = "};
 	const char *tag = ONE(tags), *value;
 	size_t len = strlen(record);
 
-	value = *tag == 'p' && tag[1] == 'c' ? ONE(numbers)
+	value = *tag == 'p' && tag[1] == 'c'                ? ONE(numbers)
 		: *tag == 'p' || *tag == 's' || *tag == 'n' ? ONE(requests)
-		: *tag == 'a'		     ? ONE(modes)
-		: strncmp(tag, "ru", 2) == 0 ? ONE(uris)
-					     : ONE(options);
+		: *tag == 'a'                               ? ONE(modes)
+		: strncmp(tag, "ru", 2) == 0                ? ONE(uris)
+							    : ONE(options);
 	snprintf(record + len, size - len, "%s%s%s%s", ONE(separators), tag, ONE(equals), value);
 }
 
@@ -75,8 +78,10 @@ static const char *org_name(const char *name)
 
 static void generate(struct generated *g)
 {
-	static const char *const versions[] = {"v=DMARC1", "v=DMARC1", "v=DMARC1", "v = DMARC1", "v=DMARC1 ", "V=DMARC1", "v=DMARC2", "v=dmarc1", "DMARC1"};
-	static const char *const froms[] = {"xray.com", "a.xray.com", "b.a.xray.com", "xray.co.uk", "a.xray.co.uk"};
+	static const char *const versions[] = {"v=DMARC1", "v=DMARC1", "v=DMARC1", "v = DMARC1", "v=DMARC1 ",
+					       "V=DMARC1", "v=DMARC2", "v=dmarc1", "DMARC1"};
+	static const char *const froms[] = {"xray.com", "a.xray.com", "b.a.xray.com", "xray.co.uk",
+					    "a.xray.co.uk"};
 
 	memset(g, 0, sizeof(*g));
 	strcpy(g->record, ONE(versions));
@@ -99,25 +104,29 @@ static void generate(struct generated *g)
 /* ---- Theirs and ours ------------------------------------------------------------------------------------ */
 
 struct verdict {
-	bool record;	     /* there is one that counts */
+	bool record; /* there is one that counts */
 	int p, sp, adkim, aspf, pct;
-	bool spf, dkim;	     /* aligned */
-	int policy;	     /* DMARC_POLICY_..., or 0: cannot be known now */
+	bool spf, dkim; /* aligned */
+	int policy;     /* DMARC_POLICY_..., or 0: cannot be known now */
 };
 
 static void theirs(const struct generated *g, struct verdict *v)
 {
-	DMARC_POLICY_T *ctx = opendmarc_policy_connect_init((u_char *)(uintptr_t) "192.0.2.1", DMARC_POLICY_IP_TYPE_IPV4);
+	DMARC_POLICY_T *ctx =
+	    opendmarc_policy_connect_init((u_char *)(uintptr_t) "192.0.2.1", DMARC_POLICY_IP_TYPE_IPV4);
 	const char *place = g->at_org ? g->org : g->from;
 	int dkim = 0, spf = 0;
 
 	memset(v, 0, sizeof(*v));
 	(void)opendmarc_policy_store_from_domain(ctx, (u_char *)(uintptr_t)g->from);
-	(void)opendmarc_policy_store_spf(ctx, (u_char *)(uintptr_t)g->spf, g->spf_result, DMARC_POLICY_SPF_ORIGIN_MAILFROM, NULL);
+	(void)opendmarc_policy_store_spf(ctx, (u_char *)(uintptr_t)g->spf, g->spf_result,
+					 DMARC_POLICY_SPF_ORIGIN_MAILFROM, NULL);
 	for (unsigned i = 0; i < g->dkim_count; i++)
-		(void)opendmarc_policy_store_dkim(ctx, (u_char *)(uintptr_t)g->dkim[i], (u_char *)(uintptr_t) "s", g->dkim_result[i], NULL);
-	v->record = opendmarc_policy_store_dmarc(ctx, (u_char *)(uintptr_t)g->record, (u_char *)(uintptr_t)place,
-						 g->at_org ? (u_char *)(uintptr_t)g->org : NULL) == DMARC_PARSE_OKAY;
+		(void)opendmarc_policy_store_dkim(ctx, (u_char *)(uintptr_t)g->dkim[i],
+						  (u_char *)(uintptr_t) "s", g->dkim_result[i], NULL);
+	v->record =
+	    opendmarc_policy_store_dmarc(ctx, (u_char *)(uintptr_t)g->record, (u_char *)(uintptr_t)place,
+					 g->at_org ? (u_char *)(uintptr_t)g->org : NULL) == DMARC_PARSE_OKAY;
 	if (v->record) {
 		v->policy = opendmarc_get_policy_to_enforce(ctx);
 		(void)opendmarc_policy_fetch_alignment(ctx, &dkim, &spf);
@@ -132,12 +141,14 @@ static void theirs(const struct generated *g, struct verdict *v)
 	(void)opendmarc_policy_connect_shutdown(ctx);
 }
 
-static enum rc answer(struct task *task, void *arg, struct slice name, enum dns_type type, struct dns_answer *ret, struct err *err)
+static enum rc answer(struct task *task, void *arg, struct slice name, enum dns_type type,
+		      struct dns_answer *ret, struct err *err)
 {
 	const struct generated *g = arg;
 	struct slice place = arena_printf(task->arena, "_dmarc.%s", g->at_org ? g->org : g->from);
 
-	*ret = (struct dns_answer){.records = arena_make(task->arena, struct dns_record), .canonical = SLICE_EMPTY};
+	*ret = (struct dns_answer){.records = arena_make(task->arena, struct dns_record),
+				   .canonical = SLICE_EMPTY};
 	if (type != DNS_TXT || !slice_eq_nocase(name, place))
 		return err_set(err, FAIL, "nothing");
 	ret->count = 1;
@@ -155,7 +166,7 @@ static struct slice org_of(void *arg, struct arena *arena, struct slice domain)
 
 static enum mailauth_result result_of(int outcome)
 {
-	return outcome == DMARC_POLICY_SPF_OUTCOME_PASS	     ? MAILAUTH_PASS
+	return outcome == DMARC_POLICY_SPF_OUTCOME_PASS      ? MAILAUTH_PASS
 	       : outcome == DMARC_POLICY_SPF_OUTCOME_FAIL    ? MAILAUTH_FAIL
 	       : outcome == DMARC_POLICY_SPF_OUTCOME_TMPFAIL ? MAILAUTH_TEMPERROR
 							     : MAILAUTH_NONE;
@@ -175,7 +186,8 @@ static void ours(const struct generated *g, struct verdict *v, struct dmarc_resu
 	struct mailauth_resolver resolver = {.query = answer, .arg = (void *)(uintptr_t)g};
 	struct dkim_result signatures[2] = {{.key_bits = 0}};
 	struct slice from;
-	struct dmarc_query q = {.from = &from, .from_count = 1, .dkim = signatures, .dkim_count = g->dkim_count, .org = org_of};
+	struct dmarc_query q = {
+	    .from = &from, .from_count = 1, .dkim = signatures, .dkim_count = g->dkim_count, .org = org_of};
 	struct arena arena;
 	struct task task;
 
@@ -198,10 +210,10 @@ static void ours(const struct generated *g, struct verdict *v, struct dmarc_resu
 			      .pct = (int)r->record.pct,
 			      .spf = r->align_spf,
 			      .dkim = r->align_dkim};
-	v->policy = r->status == DMARC_ACCEPT	    ? DMARC_POLICY_PASS
-		    : r->status == DMARC_REJECT	    ? DMARC_POLICY_REJECT
+	v->policy = r->status == DMARC_ACCEPT       ? DMARC_POLICY_PASS
+		    : r->status == DMARC_REJECT     ? DMARC_POLICY_REJECT
 		    : r->status == DMARC_QUARANTINE ? DMARC_POLICY_QUARANTINE
-		    : r->status == DMARC_NONE	    ? DMARC_POLICY_NONE
+		    : r->status == DMARC_NONE       ? DMARC_POLICY_NONE
 						    : 0;
 	arena_done(&arena);
 }
@@ -231,7 +243,8 @@ static unsigned tag_count(const char *record, const char *name)
 
 	while (rest.ptr && slice_split(&rest, ';', &part)) {
 		ptrdiff_t equal = slice_find(part, '=');
-		count += equal >= 0 && slice_eq_nocase(slice_trim(slice_sub(part, 0, (size_t)equal)), slice_of(name));
+		count += equal >= 0 &&
+			 slice_eq_nocase(slice_trim(slice_sub(part, 0, (size_t)equal)), slice_of(name));
 	}
 	return count;
 }
@@ -246,7 +259,8 @@ static bool twice(const char *record)
 	return false;
 }
 
-static unsigned classify(const struct generated *g, const struct verdict *t, const struct verdict *o, const struct dmarc_result *r)
+static unsigned classify(const struct generated *g, const struct verdict *t, const struct verdict *o,
+			 const struct dmarc_result *r)
 {
 	struct dmarc_record parsed;
 	bool is_record = dmarc_record_parse(slice_of(g->record), true, &parsed);
@@ -254,7 +268,10 @@ static unsigned classify(const struct generated *g, const struct verdict *t, con
 	if (t->record && !is_record)
 		return 5;
 	if (twice(g->record))
-		return t->record == o->record && t->policy == o->policy && t->dkim == o->dkim && t->spf == o->spf ? SAME : 4;
+		return t->record == o->record && t->policy == o->policy && t->dkim == o->dkim &&
+			       t->spf == o->spf
+			   ? SAME
+			   : 4;
 	if (!t->record && o->record)
 		return !tag_count(g->record, "p") ? 6 : r->record.p == 'n' && !r->record.sp ? 2 : 1;
 	if (t->record != o->record)
@@ -263,12 +280,14 @@ static unsigned classify(const struct generated *g, const struct verdict *t, con
 		return SAME;
 	if (o->policy == 0 && r->status == DMARC_TEMPERROR)
 		return 3;
-	if (t->policy == o->policy && t->dkim == o->dkim && t->spf == o->spf && t->p == o->p && t->pct == 0 && o->pct == 100)
+	if (t->policy == o->policy && t->dkim == o->dkim && t->spf == o->spf && t->p == o->p && t->pct == 0 &&
+	    o->pct == 100)
 		return 7;
 	if (t->spf && !o->spf && strcmp(g->spf, "com") == 0)
 		return 8;
 	for (unsigned i = 0; i < g->dkim_count; i++)
-		if (t->dkim && !o->dkim && g->dkim_result[i] == DMARC_POLICY_DKIM_OUTCOME_PASS && strcmp(g->dkim[i], "com") == 0)
+		if (t->dkim && !o->dkim && g->dkim_result[i] == DMARC_POLICY_DKIM_OUTCOME_PASS &&
+		    strcmp(g->dkim[i], "com") == 0)
 			return 8;
 	if (!t->dkim && o->dkim && g->dkim_count > 1 && t->spf == o->spf)
 		return 9;
@@ -276,15 +295,17 @@ static unsigned classify(const struct generated *g, const struct verdict *t, con
 		return 10;
 	if (t->p != 'n' && o->p == 'n' && tag_count(g->record, "sp") && !t->sp && tag_count(g->record, "rua"))
 		return 11;
-	if (t->policy != o->policy || t->dkim != o->dkim || t->spf != o->spf || t->p != o->p || t->pct != o->pct)
+	if (t->policy != o->policy || t->dkim != o->dkim || t->spf != o->spf || t->p != o->p ||
+	    t->pct != o->pct)
 		return CLASSES_MAX;
 	return SAME;
 }
 
 static void show(const char *who, const struct verdict *v)
 {
-	printf("  %s: record %d p %c sp %c adkim %c aspf %c pct %d spf %d dkim %d policy %d\n", who, v->record, v->p ? v->p : '-', v->sp ? v->sp : '-',
-	       v->adkim ? v->adkim : '-', v->aspf ? v->aspf : '-', v->pct, v->spf, v->dkim, v->policy);
+	printf("  %s: record %d p %c sp %c adkim %c aspf %c pct %d spf %d dkim %d policy %d\n", who,
+	       v->record, v->p ? v->p : '-', v->sp ? v->sp : '-', v->adkim ? v->adkim : '-',
+	       v->aspf ? v->aspf : '-', v->pct, v->spf, v->dkim, v->policy);
 }
 
 int main(int argc, char **argv)
@@ -317,7 +338,8 @@ int main(int argc, char **argv)
 		if (class < CLASSES_MAX) {
 			counts[class]++;
 		} else if (unexplained++ < 10) {
-			printf("\"%s\" at %s, from %s, spf %s %d", g.record, g.at_org ? g.org : g.from, g.from, g.spf, g.spf_result);
+			printf("\"%s\" at %s, from %s, spf %s %d", g.record, g.at_org ? g.org : g.from,
+			       g.from, g.spf, g.spf_result);
 			for (unsigned k = 0; k < g.dkim_count; k++)
 				printf(", dkim %s %d", g.dkim[k], g.dkim_result[k]);
 			printf("\n");
