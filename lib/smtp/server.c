@@ -43,6 +43,7 @@ void smtp_server_free(struct smtp_server *server)
 		else
 			session_free(s);
 	}
+	ocsp_refresh_stop(server);
 	while (server->pool) {
 		struct smtp_session *s = server->pool;
 		server->pool = s->link.next ? LIST_ITEM(s->link.next, struct smtp_session, link) : NULL;
@@ -143,6 +144,8 @@ enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err)
 			  &server->listeners[server->listener_count], err);
 	if (rc == OK)
 		server->listener_fds[server->listener_count++] = fd;
+	if (rc == OK)
+		ocsp_refresh_start(server);
 	return rc;
 }
 
@@ -165,7 +168,8 @@ void smtp_server_drain(struct task *task, struct smtp_server *server)
 		}
 	}
 	etrn_cancel_all(server);
-	while (!list_empty(&server->sessions) || server->etrn_count)
+	ocsp_refresh_stop(server);
+	while (!list_empty(&server->sessions) || server->etrn_count || server->ocsp_refresh)
 		if (waitq_wait(task, &server->drained) != OK)
 			break;
 }

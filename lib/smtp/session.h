@@ -74,7 +74,7 @@ struct smtp_tls_options {
 	const struct expansion *tls_certificate, *tls_privatekey, *tls_verify_certificates, *tls_crl,
 	    *tls_require_ciphers, *tls_dhparam, *tls_eccurve, *tls_alpn, *tls_ocsp_file;
 	struct slice tls_on_connect_ports, tls_ticket_directory;
-	bool tls_remember_esmtp;
+	bool tls_remember_esmtp, tls_ocsp_refresh;
 	bool sni_matters; /* derived: the certificates depend on the host that the client asks for */
 	uint16_t on_connect_ports[16];
 	unsigned on_connect_port_count;
@@ -214,7 +214,12 @@ struct smtp_server {
 	struct smtp_stats stats;
 	struct smtp_session *pool; /* freed sessions, linked by .link.next */
 	unsigned pool_count;
+	struct ocsp_refresh *ocsp_refresh; /* NULL: not on this shard, or over */
 };
+
+/* ocsp_refresh.c. stop: what is under way is cancelled, and wakes server->drained when it is over. */
+void ocsp_refresh_start(struct smtp_server *server);
+void ocsp_refresh_stop(struct smtp_server *server);
 
 /* session.c */
 NODISCARD enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret,

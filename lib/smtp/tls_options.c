@@ -22,6 +22,8 @@ static const struct conf_option rows[] = {
     OPT_EXPAND(struct smtp_tls_options, tls_alpn, "smtp:esmtp",
 	       "protocols of which a client may ask for one"),
     OPT_EXPAND(struct smtp_tls_options, tls_ocsp_file, NULL, "proofs that are stapled, one a certificate"),
+    OPT_BOOL(struct smtp_tls_options, tls_ocsp_refresh, "no",
+	     "sluice: the files of tls_ocsp_file are fetched from the certificates' responders"),
     OPT_HOSTS(struct smtp_tls_options, tls_verify_hosts, NULL, "who has to show a certificate that verifies"),
     OPT_HOSTS(struct smtp_tls_options, tls_try_verify_hosts, NULL, "who is asked for one"),
     OPT_HOSTS(struct smtp_tls_options, tls_resumption_hosts, NULL, "who may come back with a ticket"),
@@ -70,6 +72,11 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 	enum rc rc = OK;
 
 	o->sni_matters = names_sni(o->tls_certificate);
+	if (o->tls_ocsp_refresh && (!o->tls_certificate || !expansion_is_literal(o->tls_certificate) ||
+				    !o->tls_ocsp_file || !expansion_is_literal(o->tls_ocsp_file)))
+		return conf_error(
+		    err, conf_option_place(conf, "tls_ocsp_refresh"),
+		    "tls_ocsp_refresh needs tls_certificate and tls_ocsp_file, without anything to expand");
 	if (!rest.ptr)
 		return OK;
 	arena_init(&arena, 64ul * 1024);

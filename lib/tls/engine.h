@@ -90,9 +90,18 @@ void turn_end(struct tls_shard *here, uint64_t began);
 
 /* The library is ready: allocators, tables. Once, any thread. */
 void library_init(void);
-/* What the library takes on this thread comes from this slot from now on, if there is room (memory.h); NULL: from malloc().
- * Returns the one before. A fiber that parks puts that back first. */
-struct slot *library_use(struct slot *slot);
+/* Where the library's objects of a session are (memory.h). */
+struct library_memory {
+	struct slot *slot;  /* those that last; NULL: anywhere */
+	struct slot *leaks; /* what it forgets */
+	bool watching;      /* for that */
+	void *certificate;
+	size_t proof_size;
+	bool decoded;
+};
+/* What the library takes on this thread comes from there from now on; NULL: from malloc(). Returns the one before. A fiber that
+ * parks puts that back first. */
+struct library_memory *library_use(struct library_memory *memory);
 /* Gives back what the library keeps for this thread. */
 void library_thread_done(void);
 /* What the library says about a failed call. */
@@ -114,7 +123,7 @@ struct tls_session {
 	uint8_t binding[32]; /* of tickets: the context's, and the name that the client asked for */
 	bool turn;           /* it is this handshake's turn to compute, since: */
 	uint64_t turn_began;
-	struct slot *slot; /* where the library's objects are; NULL: anywhere */
+	struct library_memory memory;
 	struct link young; /* in the shard's list, if it has a slot, from opened on; alone: trimmed */
 	uint64_t opened;
 	struct task *task; /* whose call is under way; NULL: nothing may park */

@@ -3,6 +3,7 @@
 #include "tls/memory.h"
 #include "tls/tickets.h"
 
+#include <wolfssl/wolfcrypt/asn.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 
 #ifdef FP_ECC
@@ -18,16 +19,38 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static unsigned slot;
 
 /* Whose memory the library takes at present on this thread: see library_use(). */
-static _Thread_local struct slot *in_use;
+static _Thread_local struct library_memory *in_use;
 
 /* The sizes of the first two large blocks that are taken after it was cleared: those of wolfSSL_new(). */
 #define LARGE_MIN 8192u
 static _Thread_local size_t large[2];
 
+/* wolfSSL 5.5 forgets some blocks of each ClientHello of TLS 1.3 that it staples a proof for: what is inside of the certificate
+ * that it decodes for it (the certificate itself it frees), and its copy of the proof. All that is taken while that certificate
+ * is there, and the next block of the proof's size, lie where they are found again when the session ends. */
+#define LEAKED_MAX 2048u
+static void *leaked_malloc(struct library_memory *m, size_t size)
+{
+	/* Larger ones are points of curves, which go to a cache of the thread: the certificate's signature is verified. */
+	if (m->certificate)
+		return size <= LEAKED_MAX ? slot_take(m->leaks, size) : NULL;
+	if (size == sizeof(DecodedCert)) {
+		m->certificate = malloc(size);
+		m->decoded = false;
+		return m->certificate;
+	}
+	if (!m->decoded || size != m->proof_size)
+		return NULL;
+	m->decoded = false;
+	return slot_take(m->leaks, size);
+}
+
 static void *library_malloc(size_t size)
 {
-	void *block = in_use ? slot_take(in_use, size) : NULL;
+	void *block = in_use && in_use->watching ? leaked_malloc(in_use, size) : NULL;
 
+	if (!block && in_use && in_use->slot)
+		block = slot_take(in_use->slot, size);
 	if (size >= LARGE_MIN && !large[1])
 		large[large[0] ? 1 : 0] = size;
 	return block ? block : malloc(size);
@@ -35,10 +58,15 @@ static void *library_malloc(size_t size)
 
 static void library_free(void *ptr)
 {
-	if (slot_owns(ptr))
+	if (slot_owns(ptr)) {
 		slot_give(ptr);
-	else
-		free(ptr);
+		return;
+	}
+	if (ptr && in_use && in_use->certificate == ptr) {
+		in_use->certificate = NULL;
+		in_use->decoded = true;
+	}
+	free(ptr);
 }
 
 static void *library_realloc(void *ptr, size_t size)
@@ -57,25 +85,23 @@ static void *library_realloc(void *ptr, size_t size)
 	return block;
 }
 
-struct slot *library_use(struct slot *next)
+struct library_memory *library_use(struct library_memory *next)
 {
-	struct slot *before = in_use;
+	struct library_memory *before = in_use;
 
 	in_use = next;
 	return before;
 }
 
-/* How large are its objects? Not in a sanitizer build, which is to see each block by itself. */
+/* How large are its objects? */
 static void learn_sizes(void)
 {
-#ifndef SLUICE_SANITIZE
 	WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfSSLv23_client_method());
 
 	large[0] = large[1] = 0;
 	wolfSSL_free(ctx ? wolfSSL_new(ctx) : NULL);
 	wolfSSL_CTX_free(ctx);
 	(void)slots_init(large[0], large[1]);
-#endif
 }
 
 static void init(void)
@@ -202,7 +228,7 @@ static void trim_young(struct timer *timer)
 			return;
 		}
 		list_remove(&t->young);
-		slot_trim(t->slot);
+		slot_trim(t->memory.slot);
 	}
 }
 
@@ -292,6 +318,7 @@ void tls_done(struct shard *shard)
 
 	library_init();
 	tickets_detach(shard);
+	library_thread_done(); /* of proofs that were looked at, too */
 	here = shard_slot(shard, slot);
 	if (!here)
 		return;
@@ -299,7 +326,6 @@ void tls_done(struct shard *shard)
 	timer_cancel(shard, &here->turn_timer);
 	timer_cancel(shard, &here->young_timer);
 	contexts_done(here);
-	library_thread_done();
 	free(here);
 }
 

@@ -31,6 +31,7 @@ struct slot {
 	uint32_t held;     /* objects in it, and one for its owner */
 	uint32_t free;     /* the first free piece's offset */
 	bool ssl, session; /* taken */
+	bool plain;
 	struct slot *next; /* of those that are free */
 };
 
@@ -137,7 +138,7 @@ static void gap_add(struct slot *slot, uint32_t from, uint32_t to)
 	piece_free(slot, piece);
 }
 
-struct slot *slot_new(void)
+static struct slot *slot_find(void)
 {
 	struct slot *slot = NULL;
 
@@ -155,6 +156,24 @@ struct slot *slot_new(void)
 		slot = (struct slot *)(slots.base + (size_t)SLOT_SIZE * slots.used++);
 	}
 	pthread_mutex_unlock(&slots.lock);
+	return slot;
+}
+
+struct slot *slot_new_plain(void)
+{
+	struct slot *slot = slot_find();
+
+	if (!slot)
+		return NULL;
+	*slot = (struct slot){.held = 1, .plain = true};
+	gap_add(slot, sizeof(*slot), SLOT_SIZE);
+	return slot;
+}
+
+struct slot *slot_new(void)
+{
+	struct slot *slot = slot_find();
+
 	if (!slot)
 		return NULL;
 	*slot = (struct slot){.held = 1};
@@ -193,6 +212,14 @@ void slot_free(struct slot *slot)
 		release(slot);
 }
 
+void slot_drop(struct slot *slot)
+{
+	if (!slot)
+		return;
+	slot->held = 1;
+	release(slot);
+}
+
 static void *piece_take(struct slot *slot, size_t size)
 {
 	uint32_t need = round_up(size + sizeof(struct piece), 16);
@@ -225,6 +252,8 @@ static bool lasts(size_t size)
 
 void *slot_take(struct slot *slot, size_t size)
 {
+	if (slot->plain)
+		return size && size < SLOT_SIZE / 2 ? piece_take(slot, size) : NULL;
 	if (round_up(size, 16) == slots.ssl_size && !slot->ssl) {
 		slot->ssl = true;
 		slot->held++;
@@ -253,9 +282,9 @@ void slot_give(void *ptr)
 	uint32_t at = place_of(ptr);
 	struct slot *slot = (struct slot *)((char *)ptr - at);
 
-	if (at == slots.ssl_at)
+	if (!slot->plain && at == slots.ssl_at)
 		slot->ssl = false;
-	else if (at == slots.session_at)
+	else if (!slot->plain && at == slots.session_at)
 		slot->session = false;
 	else
 		piece_free(slot, (struct piece *)ptr - 1);
@@ -265,10 +294,11 @@ void slot_give(void *ptr)
 size_t slot_size(const void *ptr)
 {
 	uint32_t at = place_of(ptr);
+	const struct slot *slot = (const struct slot *)((const char *)ptr - at);
 
-	if (at == slots.ssl_at)
+	if (!slot->plain && at == slots.ssl_at)
 		return slots.ssl_size;
-	if (at == slots.session_at)
+	if (!slot->plain && at == slots.session_at)
 		return slots.session_size;
 	return ((const struct piece *)ptr)[-1].size - sizeof(struct piece);
 }

@@ -16,6 +16,10 @@ struct slot;
 bool slots_init(size_t ssl_size, size_t session_size);
 /* NULL: none is left. */
 struct slot *slot_new(void);
+/* One for small objects of any size, without places for the large ones. */
+struct slot *slot_new_plain(void);
+/* Whatever still lies in it is gone. NULL is fine. */
+void slot_drop(struct slot *slot);
 /* As soon as nothing lies in it any more it can be another's. NULL is fine. */
 void slot_free(struct slot *slot);
 

@@ -71,7 +71,7 @@ int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 
 	(void)ssl;
 	if (t->task) {
-		struct slot *before = library_use(NULL);
+		struct library_memory *before = library_use(NULL);
 		bool turn = t->turn;
 		enum rc rc;
 
@@ -330,7 +330,8 @@ void tls_session_free(struct tls_session *t)
 		wolfSSL_ERR_clear_error();
 	}
 	list_remove(&t->young);
-	slot_free(t->slot);
+	slot_free(t->memory.slot);
+	slot_drop(t->memory.leaks);
 	context_unref(t->context);
 	early_free(t);
 	session_flight_end(t);
@@ -464,10 +465,12 @@ enum rc tls_server_check(struct task *task, const struct tls_settings *settings,
 
 bool session_library(struct tls_session *t, struct err *err)
 {
-	struct slot *before;
+	struct library_memory *before;
 
-	t->slot = slot_new();
-	before = library_use(t->slot);
+#ifndef SLUICE_SANITIZE /* which is to see each block by itself */
+	t->memory.slot = slot_new();
+#endif
+	before = library_use(&t->memory);
 	t->ssl = wolfSSL_new(t->cert->ctx);
 	(void)library_use(before);
 	if (!t->ssl) {
@@ -531,6 +534,10 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 	}
 	if (t->cert->proof.len) {
 		(void)wolfSSL_SetOCSP_Cb(t->ssl, session_proof, NULL, t);
+		if (t->hello.ocsp && t->hello.tls13)
+			t->memory.leaks = slot_new_plain();
+		t->memory.proof_size = t->cert->proof.len;
+		t->memory.watching = t->memory.leaks != NULL;
 		t->ocsp_sent =
 		    t->hello.ocsp && t->cert->proof_until >= (int64_t)(shard_wall(task->shard) / NS_PER_S);
 	}
@@ -579,14 +586,14 @@ void session_opened(struct tls_session *t)
 	if (t->early_read == t->early_len)
 		early_free(t);
 	wolfSSL_FreeArrays(t->ssl);
-	if (t->slot)
+	if (t->memory.slot)
 		library_opened(t);
 }
 
 static enum tls_progress step(struct task *task, struct tls_session *t, struct err *err)
 {
 	enum tls_progress progress = TLS_DONE;
-	struct slot *before;
+	struct library_memory *before;
 	int result;
 
 	if (t->state == SESSION_HELLO)
@@ -597,9 +604,12 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 		(void)err_set(err, DEFER, "no time for a handshake");
 		return give_up(t);
 	}
-	before = library_use(t->slot);
+	before = library_use(&t->memory);
 	result = wolfSSL_accept(t->ssl);
 	(void)library_use(before);
+	/* From here on certificates of the client are decoded as well, of which the library keeps parts. */
+	if (t->context->verify != TLS_VERIFY_NONE)
+		t->memory.watching = false;
 	session_turn_end(t);
 	if (result == WOLFSSL_SUCCESS) {
 		t->here->stats.accepted++;

@@ -155,6 +155,19 @@ NODISCARD enum rc tls_certificate_field(struct arena *arena, struct slice pem, s
 NODISCARD enum rc tls_certificate_der(struct arena *arena, struct slice pem, struct slice *der_ret,
 				      struct err *err);
 
+/* ---- Proofs for our own certificates, for whoever fetches them ------------------------------------------- */
+
+struct tls_proof {
+	int64_t made, until; /* seconds since the epoch: from when, and up to when it can be shown */
+};
+/* pem: a certificate with its issuer behind it. Where its responder is, and what to POST there (RFC 6960 appendix A). FAIL: it
+ * names none, or the issuer is missing. */
+NODISCARD enum rc tls_proof_ask(struct arena *arena, struct slice pem, struct slice *uri_ret,
+				struct slice *request_ret, struct err *err);
+/* Is the response, in DER, a proof that the certificate is good, now? FAIL: no, err says why. */
+NODISCARD enum rc tls_proof_check(struct arena *arena, struct slice pem, struct slice response, int64_t now_s,
+				  struct tls_proof *ret, struct err *err);
+
 /* ---- Keys of tickets ------------------------------------------------------------------------------------- */
 
 /* One set for the process, attached by each shard that gives tickets: see tickets.h. directory: on a file system in memory, made
