@@ -185,6 +185,30 @@ data_acl:
         self.assertLess(max(map(len, many.split(b"\n"))), 998)
         self.assertEqual([r.result for r in self.authres(many)[0].results if r.method == "arc"], ["pass"])
 
+    def test_authresults_injection(self):
+        """What a sender chooses (reverse-path, HELO, d=, From:) is a value in the field, and never another method of it."""
+        acls = ("data_acl:\n  warn spf = pass\n  warn dmarc_status = accept\n  warn verify = arc/none:pass:fail\n"
+                "  warn add_header = :at_start:${authresults{mx.test}}\n  accept\n")
+        server = self.sluice(configuration("acl_smtp_data = data_acl\nhelo_allow_chars = ();=\nhelo_accept_junk_hosts = *\n", policy(acls)))
+        evil = "x; dkim=pass header.d=bank.test; y=("
+        for number, (helo, sender, message) in enumerate((
+                ("h.test", f'"{evil}"@client.test', MESSAGE),
+                ("h.test(;dkim=pass", "", MESSAGE),
+                ("h.test", "s@client.test", b"DKIM-Signature: v=1; a=rsa-sha256; d=a.test(; s=x y; h=from; bh=AA==; b=AA==\r\n" + MESSAGE),
+                ("h.test", "s@client.test", b"DKIM-Signature: v=1; a=x(dkim=pass; d=a.test; s=s; i=\")dkim=pass\"@a.test; h=from; bh=AA==; b=AA==\r\n" + MESSAGE),
+                ("h.test", "s@client.test", MESSAGE.replace(b"joe@football.test", b'"a;dkim=pass"@(dmarc=pass)football.test'))), 1):
+            with self.subTest(number):
+                with server.client() as client:
+                    client.expect(f"EHLO {helo}", 250)
+                    client.message(message, sender=sender)
+                kept = server.wait_mail(number)[-1]
+                field = self.authres(kept)
+                self.assertEqual(len(field), 1, kept)
+                found = [(r.method, r.result) for r in field[0].results]
+                self.assertNotIn(("dkim", "pass"), found)
+                self.assertEqual(len(found), len({method for method, _ in found}), found)
+                self.assertNotIn("bank.test", [p.value for r in field[0].results for p in r.properties])
+
     def test_authres_remove_anywhere(self):
         """What came with the message goes, whichever ACL says so; what ACLs have added stays (RFC 8601 section 5)."""
         forged = b"Authentication-Results: mx.test; dkim=pass header.d=bank.test\r\n"

@@ -431,6 +431,11 @@ static void test_macros(void **state)
 	    {"%{p}", "mx.example.org", NULL},
 	    {"%{p} %{p} %{p2} %{pr}", "mx.example.org mx.example.org example.org org.example.mx", NULL},
 	    {"%%%_%-", "% %20", NULL},
+	    /* What libspf2 counted wrongly (CVE-2023-42118, CVE-2021-20314, -33912, -33913): more than there is, delimiters alone, letters in capitals */
+	    {"%{d99}", "email.example.com", NULL},
+	    {"%{d128r}", "com.example.email", NULL},
+	    {"%{l1r.-+,/_=}", "strong", NULL},
+	    {"%{S}", "strong-bad%40email.example.com", NULL},
 	};
 
 	(void)state;
