@@ -4,7 +4,7 @@
 
 #include "acl/acl.h"
 
-#define ACL_DEPTH_MAX    20 /* nested "acl =" conditions, as the language has it */
+#define ACL_DEPTH_MAX    21 /* one, and 20 "acl =" conditions in one another, as the language has it */
 #define ACL_ARGUMENT_MAX 9
 
 enum acl_verb {

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import Client, SluiceTest, configuration, POLICY
+from harness import SLUICE, Client, SluiceTest, configuration, POLICY
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAIN = """primary_hostname = mx.test
@@ -272,6 +272,35 @@ rcpt_acl:
                                  r"P Received: from (.*\n\t)+.*\n"
                                  r"  Subject: one\nT To: a@b\.test,\n  c@d\.test$")
         self.assertNotIn("Envelope-from", log)
+
+
+class Sizes(SluiceTest):
+    """A thousand statements, ACLs in one another, and what :fail: says in an answer: as with Exim."""
+
+    def answers(self, depth):
+        text = "primary_hostname = mx.test\nkeep_environment =\nspool_directory = DIR/spool\nlog_file_path = DIR/%slog\nacl_smtp_mail = n0\nacl_smtp_rcpt = big\nbegin acl\nbig:\n  require verify = recipient\n"
+        text += "".join(f"  deny local_parts = no{i}\n" for i in range(1000)) + "  accept\n"
+        text += "".join(f"n{i}:\n  accept acl = n{i + 1}\n" for i in range(depth)) + f"n{depth}:\n  accept\n"
+        text += "begin routers\nf:\n  driver = redirect\n  local_parts = moved : wrong\n  allow_fail\n"
+        text += "  data = :fail: ${if eq{$local_part}{moved}{551 5.1.6}{451 4.1.6}} gone\nall:\n  driver = accept\n  verify_only\n"
+        box = self.sluice(text, start=False)
+        os.chmod(box.dir, 0o777)
+        dialogue = "EHLO x\r\nMAIL FROM:<a@b>\r\n" + "".join(f"RCPT TO:<{name}@t.test>\r\n" for name in
+                                                             ("no999", "no0", "ok", "moved", "wrong")) + "QUIT\r\n"
+        result = []
+        for program in (SLUICE, os.environ.get("SLUICE_ORACLE", "")):
+            if os.access(program, os.X_OK):
+                done = subprocess.run([program, "-C", box.config_file, "-bh", "192.0.2.1"], input=dialogue.encode(), capture_output=True, timeout=60)
+                lines = re.findall(r"(?m)^(\d{3}) (.*?)\r?$", done.stdout.decode())
+                result.append([(code, re.sub(r"^[245]\.\d+\.\d+ ", "", text)) for code, text in lines[2:-1]])
+        return result
+
+    def test_as_exim(self):
+        good = [("250", "OK"), *[("550", "Administrative prohibition")] * 2, ("250", "Accepted"), ("551", "gone"), ("550", "gone")]
+        for answers in self.answers(20):
+            self.assertEqual([(code, text.replace("5.1.6 ", "")) for code, text in answers], good)
+        for answers in self.answers(21):
+            self.assertEqual(answers[0][0], "451")
 
 
 if __name__ == "__main__":
