@@ -268,6 +268,31 @@ class ToPostfix(TargetTest):
         self.assertRegex(self.send(server, 2), r" X=\S+256\* CV=yes ")
 
 
+class FromPostfix(TargetTest):
+    """Postfix's client, by the tool that it has for looking at servers."""
+
+    def test_posttls_finger(self):
+        peer = os.path.join(os.path.dirname(self.need("postconf")), "../postfix")
+        program = os.path.join(peer, "usr/sbin/posttls-finger")
+        if not os.access(program, os.X_OK):
+            self.skipTest("posttls-finger is not unpacked")
+        conf = self.folder()
+        with open(os.path.join(conf, "main.cf"), "w") as f:
+            f.write(f"compatibility_level = 3.6\nmyhostname = postfix.test\nmeta_directory = {os.path.abspath(peer)}/etc/postfix\n"
+                    f"shlib_directory = {os.path.abspath(peer)}/usr/lib/postfix\nmail_owner = nobody\nsetgid_group = games\n"
+                    "default_privs = daemon\ninet_protocols = ipv4\n")
+        server = self.sluice(main=f"tls_certificate = {self.rsa[0]} : {self.ec[0]}\ntls_privatekey = {self.rsa[1]} : {self.ec[1]}\n"
+                                  "tls_resumption_hosts = *\n")
+        environment = dict(os.environ, LD_LIBRARY_PATH=os.path.join(peer, "usr/lib/postfix"), MAIL_CONFIG=conf)
+        for versions, kind in ((">=TLSv1.3", "TLSv1.3"), ("TLSv1.2", "TLSv1.2")):
+            with self.subTest(versions):
+                done = self.command(program, "-c", "-l", "verify", "-F", self.ca.pem, "-p", versions, "-r", "1", "-L", "summary,cache",
+                                    f"[127.0.0.1]:{server.port}", "mx.test", env=environment)
+                said = (done.stdout + done.stderr).decode()
+                self.assertRegex(said, rf"Verified TLS connection established to 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: {kind}", said)
+                self.assertIn("Reusing old session", said)
+
+
 class BesideExim(TargetTest):
     """Both send to the same servers: the items of the log lines are the same."""
 
