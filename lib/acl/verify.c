@@ -173,6 +173,9 @@ static struct slice untainted(struct scope *sc, struct slice text)
 
 /* What a router says to the client of an address that it defers (":defer: text"), in the place of a failure's name. */
 static const struct slice told_by_router = SLICE_INIT("told");
+/* The failure of an address that a router takes and is to refuse (fail_verify): of a sender no details are told. */
+static const char forced_word[] = "route"; /* known by its place */
+static const struct slice forced_by_router = {forced_word, sizeof(forced_word) - 1, CLEAN};
 
 /* May the connection of this callout stay, with what it has said, for the rest of the message? Where only that is wanted, an
  * answer from memory will do; cutthrough delivery has to tell the host of each recipient. */
@@ -236,6 +239,8 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 						 : run->err->text;
 		if (rc == DEFER && !sender && out.user_message.len)
 			*failure_ret = told_by_router;
+		if (rc == FAIL && out.forced)
+			*failure_ret = forced_by_router;
 	}
 	if (rc == OK && answer.failure) /* "random": true, and yet worth to be told */
 		*(sender ? &sc->sender_verify_failure : &sc->recipient_verify_failure) =
@@ -274,8 +279,6 @@ static enum acl_test verify_recipient(struct acl_run *run, const struct verify_w
 		run->user_text = user.ptr && user.len ? user : SLICE("Unrouteable address");
 		run->log_text = run->err->text.len && !slice_eq(failure, SLICE("route")) ? run->err->text
 											 : run->user_text;
-		if (words->options.no_details)
-			run->user_text = SLICE("Unrouteable address");
 	} else if (rc == DEFER) {
 		run->user_text = failure_of_callout(user) || failure.ptr == told_by_router.ptr
 				     ? user
@@ -292,7 +295,7 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 	struct scope *sc = run->sc;
 	struct acl_memory *memory = acl_memory(sc);
 	struct slice sender = sc->sender.ptr ? sc->sender : sc->message ? sc->message->sender : SLICE_EMPTY;
-	struct slice user, failure, address = given.len ? given : sender;
+	struct slice user, failure = SLICE_EMPTY, address = given.len ? given : sender;
 	enum rc rc;
 
 	/* From here on the sender is who the rules say. */
@@ -330,22 +333,33 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 		if (memory && !memory->details_told)
 			memory->unverified = arena_printf(&sc->message->arena, "<%.*s>: %.*s",
 							  SLICE_ARG(address), SLICE_ARG(user));
-		if (!words->options.no_details && memory && !memory->details_told)
+		if (!words->options.no_details && failure.ptr != forced_by_router.ptr && memory &&
+		    !memory->details_told)
 			memory->details =
 			    arena_printf(&sc->message->arena, "Verification failed for <%.*s>\n%.*s",
 					 SLICE_ARG(address), SLICE_ARG(user));
 		run->user_text = run->log_text = SLICE("Sender verify failed");
 	} else if (rc == DEFER) {
-		run->user_text = failure_of_callout(user) ? user : SLICE("Could not complete sender verify");
+		if (failure_of_callout(user))
+			run->user_text = user;
 		run->log_text = failure_of_callout(user) ? run->err->text
 				: user.ptr && user.len   ? user
-							 : run->user_text;
+							 : SLICE("Could not complete sender verify");
 	}
 	return acl_test_of(rc);
 }
 
 static const char *const address_headers[] = {"from", "sender", "reply-to", "to", "cc", "bcc"};
 
+/* Something is wrong with a header field. That is for the log, and for clients only where they may have details. */
+static enum acl_test header_refused(struct acl_run *run, enum acl_test test, struct slice text)
+{
+	run->log_text = text.ptr ? text : SLICE("malformed header");
+	run->outcome->header_refused = true;
+	return test;
+}
+
+/* Addresses that a client may leave to us to qualify are whole by now. */
 static enum acl_test verify_header_syntax(struct acl_run *run)
 {
 	struct message *m = run->sc->message;
@@ -353,21 +367,21 @@ static enum acl_test verify_header_syntax(struct acl_run *run)
 	for (unsigned i = 0; i < ARRAY_COUNT(address_headers); i++)
 		for (struct header *h = NULL;
 		     (h = header_find(&m->headers, slice_of(address_headers[i]), h));) {
-			struct slice rest = header_body(h);
+			struct slice rest = header_body(h), item = rest;
 			struct address_parts parts;
 			enum rc rc;
-			while ((rc = address_next(run->sc->task->arena, &rest,
-						  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL |
-						      ADDRESS_ALLOW_UTF8,
-						  &parts, run->err)) == OK)
+			while (item = rest, (rc = address_next(run->sc->task->arena, &rest,
+							       ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8,
+							       &parts, run->err)) == OK)
 				;
 			if (rc == FAIL && run->err->text.len) {
-				struct str text = str_make(run->sc->task->arena);
-				str_printf(&text, "%.*s: \"%.*s\" header syntax", SLICE_ARG(run->err->text),
-					   SLICE_ARG(header_name(h)));
-				run->user_text = run->log_text = str_slice(&text);
+				struct slice text =
+				    arena_printf(run->sc->task->arena,
+						 "%.*s: failing address in \"%.*s:\" header is: %.*s",
+						 SLICE_ARG(run->err->text), SLICE_ARG(header_name(h)),
+						 SLICE_ARG(slice_trim(item)));
 				*run->err = err_make(run->sc->task->arena);
-				return TEST_FALSE;
+				return header_refused(run, TEST_FALSE, text);
 			}
 			*run->err = err_make(run->sc->task->arena);
 		}
@@ -378,24 +392,28 @@ static enum acl_test verify_header_syntax(struct acl_run *run)
 static enum acl_test verify_header_sender(struct acl_run *run, const struct verify_words *words)
 {
 	static const char *const names[] = {"sender", "reply-to", "from"};
+	struct arena *arena = run->sc->task->arena;
 	struct message *m = run->sc->message;
+	struct slice text = SLICE("there is no valid sender in any header line");
 	enum acl_test worst = TEST_FALSE;
 
 	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
 		for (struct header *h = NULL; (h = header_find(&m->headers, slice_of(names[i]), h));) {
 			struct slice rest = header_body(h), user, failure;
 			struct address_parts parts;
-			while (address_next(run->sc->task->arena, &rest, ADDRESS_ALLOW_LITERAL, &parts,
-					    run->err) == OK) {
+			while (address_next(arena, &rest, ADDRESS_ALLOW_LITERAL, &parts, run->err) == OK) {
 				enum rc rc = check_address(run, parts.full, true, words, &user, &failure);
 				if (rc == OK)
 					return TEST_TRUE;
 				if (rc != FAIL)
 					worst = TEST_DEFER;
+				text = arena_printf(arena,
+						    "could not verify \"%.*s:\" header address %.*s: %.*s",
+						    SLICE_ARG(header_name(h)), SLICE_ARG(parts.full),
+						    SLICE_ARG(user.ptr && user.len ? user : run->err->text));
 			}
 		}
-	run->user_text = run->log_text = SLICE("there is no valid sender in any header line");
-	return worst;
+	return header_refused(run, worst, text);
 }
 
 static bool named_in(struct acl_run *run, const char *header_name_text, const struct recipient *r,
@@ -443,11 +461,11 @@ static enum acl_test verify_header_names(struct acl_run *run)
 		struct slice name = header_name(LIST_ITEM(l, struct header, link));
 		for (uint32_t i = 0; i < name.len; i++)
 			if (name.ptr[i] < 33 || name.ptr[i] > 126) {
-				struct str text = str_make(run->sc->task->arena);
-				str_printf(&text, "Invalid character in header \"%.*s\" found",
-					   SLICE_ARG(name));
-				run->user_text = run->log_text = str_slice(&text);
-				return TEST_FALSE;
+				return header_refused(
+				    run, TEST_FALSE,
+				    arena_printf(run->sc->task->arena,
+						 "Invalid character in header \"%.*s\" found",
+						 SLICE_ARG(name)));
 			}
 	}
 	return TEST_TRUE;

@@ -46,13 +46,15 @@ char header_type(struct slice name)
 	return slice_eq_nocase(name, want) ? ascii_upper(want.ptr[0]) : ' ';
 }
 
-/* Bytes of a field's name at the start of the line (RFC 5322 section 2.2): printable, no colon. 0: there is no name with a
- * colon behind it. White space before the colon is met, and is not the name's. */
+/* Bytes of a field's name at the start of the line (RFC 5322 section 2.2): printable, no colon; bytes beyond ASCII too, which no
+ * name may have, but which are met (verify = header_names_ascii is for who does not want them). 0: there is no name with a colon
+ * behind it. White space before the colon is met, and is not the name's. */
 uint32_t header_name_length(struct slice line)
 {
 	uint32_t len = 0, at;
 
-	while (len < line.len && line.ptr[len] > ' ' && line.ptr[len] < 127 && line.ptr[len] != ':')
+	while (len < line.len && (unsigned char)line.ptr[len] > ' ' && line.ptr[len] != 127 &&
+	       line.ptr[len] != ':')
 		len++;
 	for (at = len; at < line.len && (line.ptr[at] == ' ' || line.ptr[at] == '\t'); at++)
 		;

@@ -236,9 +236,11 @@ static enum route_result run_router(struct routing *r)
 		result = translate_hosts(r);
 	if ((result == ROUTE_ACCEPT || result == ROUTE_PASS) &&
 	    ((r->mode == ROUTE_VERIFY_SENDER && r->router->fail_verify_sender) ||
-	     (r->mode == ROUTE_VERIFY_RECIPIENT && r->router->fail_verify_recipient)))
+	     (r->mode == ROUTE_VERIFY_RECIPIENT && r->router->fail_verify_recipient))) {
+		r->out->forced = true;
 		return route_say(r, ROUTE_FAIL, "%.*s router forced verify failure",
 				 SLICE_ARG(r->router->instance.name));
+	}
 	return result;
 }
 

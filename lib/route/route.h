@@ -93,6 +93,7 @@ struct route_output {
 	    user_message; /* for the SMTP client, if it may see one; ptr NULL: none. May begin with a reply code */
 	struct slice
 	    bounce_message; /* what a filter's "fail" has to say to the sender, beside the message; empty: nothing */
+	bool forced;        /* with FAIL: by fail_verify, and not because there is no such address */
 	bool unseen;        /* the router took a copy: children holds the clone that goes on */
 	const struct router *router; /* that gave the verdict; NULL: none ("Unrouteable address") */
 	int os;                      /* errno behind it, or a ROUTE_SHOW_; 0: nothing to tell */

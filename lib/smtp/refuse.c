@@ -216,6 +216,8 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 	if (outcome->unverified.ptr && log_wants(s->conf, LOG_SENDER_VERIFY_FAIL))
 		log_unverified(s, outcome);
 	log_refusal(s, where, temporary, outcome, verb, argument, log);
+	if (!user.len && outcome->header_refused && s->options->smtp_return_error_details)
+		user = arena_printf(&s->serving->arena, "Rejected after DATA: %.*s", SLICE_ARG(log));
 	if (!user.len && result == ACL_DEFER && s->options->smtp_return_error_details)
 		user = log;
 	if (!user.len)

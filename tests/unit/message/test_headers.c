@@ -29,7 +29,8 @@ static const struct {
     {" A: b\r\n\r\n", 0, 0, ""},
     {": b\r\n\r\n", 0, 0, ""},
     {"A b: c\r\n", 0, 0, ""},
-    {"\xc3\xa9: c\r\n", 0, 0, ""},
+    {"\xc3\xa9: c\r\n", 0, 7, " \xc3\xa9: c\n"}, /* no name by the RFC, but met */
+    {"A\x7f: c\r\n", 0, 0, ""},
     /* Neither a bare CR nor a NUL gets through. */
     {"A: b\rc\r\n\r\n", 0, 10, " A: b c\n"},
     {"A: b\r\r\n\r\n", 0, 9, " A: b \n"},
