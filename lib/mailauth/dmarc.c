@@ -256,7 +256,8 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 		*ret = status_text(r->status);
 		break;
 	case USED_DOMAIN:
-		*ret = slice_tainted(r->used_domain);
+		/* Where there is no record it is the domain that was asked about, as in Exim. */
+		*ret = slice_tainted(r->used_domain.len ? r->used_domain : r->from);
 		break;
 	case DOMAIN_POLICY:
 		*ret = policy_word(r->policy);

@@ -84,7 +84,7 @@ class Dmarc(SluiceTest):
                 ("From: <a@quarantine.test>", "x@none.test", "192.0.2.1", "quarantine/Quarantine/quarantine.test/quarantine/no/no/"),
                 ("From: <a@none.test>", "x@none.test", "192.0.2.1", "none/None, Accept/none.test/none/no/no/"),
                 ("From: <a@x.sub.test>", "x@none.test", "192.0.2.1", "reject/Reject/sub.test/reject/no/no/"),
-                ("From: <a@norecord.test>", "x@none.test", "192.0.2.1", "norecord/No DMARC record///no/no/"),
+                ("From: <a@norecord.test>", "x@none.test", "192.0.2.1", "norecord/No DMARC record/norecord.test//no/no/"),
                 ("From: <a@two.test>", "x@none.test", "192.0.2.1", "norecord/"),
                 ("From: <a@trouble.test>", "x@none.test", "192.0.2.1", "temperror/Internal Policy Error/"),
                 ("X-From: <a@reject.test>", "x@none.test", "192.0.2.1", "nofrom/No From: domain found///no/no/"),
@@ -181,6 +181,20 @@ class Dmarc(SluiceTest):
                 log = box.log()
                 self.assertEqual(len(re.findall(r"<= dmarc@mx.test ", log)), wanted, log + queued)
                 self.assertNotIn("spy@elsewhere.example", log + queued)
+
+    def test_what_is_missing(self):
+        """No spf condition: one warning, and SPF is "none". No list that can be read: a line, and mail flows. -bh reports nothing."""
+        text = f"acl_smtp_rcpt = rcpt\nacl_smtp_data = data\nsmtp_enforce_sync = false\ndns_servers = 127.0.0.1:{self.dns.port}\ndns_retrans = 1s\ndns_retry = 1\n"
+        policy = ACL.replace("CONTROL", "control = dmarc_forensic_enable")
+        box = self.sluice(configuration(text, policy.replace("  warn spf = *\n", ""), acl_rcpt=False), start=False)
+        self.assertIn("\n550", self.session(box, "From: <a@reject.test>", ip="192.0.2.1"))
+        self.assertEqual(len(re.findall(r'DMARC: no "spf" condition has run', box.log())), 1)
+        box = self.sluice(configuration(text + "dmarc_tld_file = DIR/nosuchfile\n", policy, acl_rcpt=False), start=False)
+        self.assertRegex(self.session(box, "From: <a@reject.test>"), r"\n250 [0-9. ]*OK id=")
+        self.assertEqual(len(re.findall(r"DMARC is off: .*nosuchfile", box.log())), 1)
+        box = self.sluice(configuration(text, policy, acl_rcpt=False), start=False)
+        self.assertIn("reject/", self.check(box, "From: <a@reject.test>", ip="192.0.2.9"))
+        self.assertEqual((box.log(), box.run("-bpc").out), ("", "0\n"))
 
 
 if __name__ == "__main__":
