@@ -502,7 +502,82 @@ cert:
         server.wait_log("P=esmtps X")
 
 
+class Options(TlsTest):
+    """What the options come to, seen by openssl's client."""
+
+    def client(self, server, *arguments):
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-starttls", "smtp", "-crlf", "-ign_eof",
+                               *arguments], input=b"QUIT\n", capture_output=True, timeout=60)
+        return done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
+
+    def test_curves(self):
+        server = self.sluice(configuration(main=self.tls_main("tls_eccurve = P-384")))
+        for version in ("-tls1_3",):
+            self.assertRegex("".join(re.findall("Server Temp Key.*|Cipher is.*|alert.*", self.client(server, version, "-curves", "P-256:P-384:X25519"))), "Server Temp Key: .*(P-384|secp384r1)")
+            self.assertNotIn("Server Temp Key", self.client(server, version, "-curves", "X25519"))
+        server = self.sluice(configuration(main=self.tls_main("tls_eccurve = no-such-curve")))
+        with server.client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 454)
+        server.wait_log("tls_eccurve.*no-such-curve")
+
+    def test_dh_parameters(self):
+        dhe = ("-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256")
+        self.ca.openssl("dhparam", "-dsaparam", "-out", "dh.pem", "2048")
+        for value, expected in (("", "DH, 2048"), ("ffdhe3072", "DH, (3072|2048)"), (self.ca.path("dh.pem"), "DH, 2048")):
+            with self.subTest(value=value):
+                lines = [f"tls_dhparam = {value}"] if value else []
+                server = self.sluice(configuration(main=self.tls_main(*lines, certificate=self.rsa)))
+                self.assertRegex(self.client(server, *dhe), "Server Temp Key: " + expected)
+        server = self.sluice(configuration(main=self.tls_main("tls_dhparam = none", certificate=self.rsa)))
+        self.assertNotIn("Server Temp Key", self.client(server, *dhe))
+        server = self.sluice(configuration(main=self.tls_main("tls_dhparam = /nowhere/dh.pem", certificate=self.rsa)))
+        with server.client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 454)
+        server.wait_log("/nowhere/dh.pem")
+
+    def test_directories(self):
+        """Authorities and revocation lists in directories."""
+        bad = self.ca.certificate("bad-dir", name="bad.test")
+        self.ca.revoke("bad-dir")
+        directory, lists = self.ca.path("authorities"), self.ca.path("lists")
+        os.mkdir(directory)
+        os.mkdir(lists)
+        name = self.ca.openssl("x509", "-in", "ca.pem", "-noout", "-hash").decode().strip()
+        shutil.copy(self.ca.pem, os.path.join(directory, f"{name}.0"))
+        shutil.copy(self.ca.crl("dir-crl.pem"), os.path.join(lists, f"{name}.pem"))
+        for path in (directory, lists):
+            os.chmod(path, 0o755)
+        server = self.sluice(configuration(main=self.tls_main("tls_verify_hosts = *", f"tls_verify_certificates = {directory}",
+                                                              f"tls_crl = {lists}")))
+        with server.client() as client:
+            starttls(client, context(certificate=self.client_certificate))
+            deliver(client)
+        with server.client() as client, self.assertRaises(Exception):
+            starttls(client, context(certificate=bad))
+            client.expect("NOOP", 250)
+        server.wait_log("TLS error on connection from .*(?i:revoked)")
+
+
 class OnConnect(TlsTest):
+    def test_ports(self):
+        """tls_on_connect_ports: of two ports the one that is named."""
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        server = self.sluice(configuration(main=self.tls_main(f"tls_on_connect_ports = {port}")), start=False)
+        server.start("-oX", f"<+ 127.0.0.1.0 + 127.0.0.1.{port}", wait=False)
+        until(server.has_started, "the daemon")
+        clear = next(p for p in server.ports if p != port)
+        with Client(clear) as client:
+            self.assertIn("STARTTLS", client.ehlo().text)
+        client = Client(port, banner=False)
+        with client:
+            client.sock = context(self.ca.pem).wrap_socket(client.sock, server_hostname="mx.test")
+            client.wait(220)
+            self.assertNotIn("STARTTLS", client.ehlo().text)
+
     def test_from_the_first_byte(self):
         server = self.sluice(configuration(main=self.tls_main()), start=False)
         server.start("-tls-on-connect", wait=False)
