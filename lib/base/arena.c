@@ -3,12 +3,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* A standard chunk holds what a small message needs (envelope, header block, log line) with room to spare;
  * larger pieces get a chunk of their own. */
 #define CHUNK_SIZE     (16 * 1024)
 #define CHUNK_SMALL    192
 #define POOL_COUNT_MAX 256
+#define LARGE_PAGE     ((size_t)2 << 20)
 
 struct arena_chunk {
 	struct arena_chunk *older;
@@ -25,6 +27,15 @@ struct arena_chunk {
 static _Thread_local struct arena_chunk *pool;
 static _Thread_local unsigned pool_count;
 
+void memory_is_large(void *memory, size_t size)
+{
+	uintptr_t start = ((uintptr_t)memory + LARGE_PAGE - 1) & ~(uintptr_t)(LARGE_PAGE - 1);
+	uintptr_t end = ((uintptr_t)memory + size) & ~(uintptr_t)(LARGE_PAGE - 1);
+
+	if (size >= 4 * LARGE_PAGE && start < end)
+		(void)madvise((void *)start, end - start, MADV_HUGEPAGE); /* only a hint */
+}
+
 static struct arena_chunk *chunk_new(size_t size)
 {
 	struct arena_chunk *chunk;
@@ -36,8 +47,10 @@ static struct arena_chunk *chunk_new(size_t size)
 		return chunk;
 	}
 	chunk = malloc(size);
-	if (chunk)
+	if (chunk) {
 		chunk->size = size;
+		memory_is_large(chunk, size);
+	}
 	return chunk;
 }
 

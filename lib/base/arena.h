@@ -49,5 +49,7 @@ struct slice arena_printf(struct arena *arena, const char *format, ...) PRINTF_L
 
 /* Gives the chunks that this thread keeps for reuse back to the system: at the end of a thread. */
 void arena_pool_done(void);
+/* Memory that will be looked at all over the place, if it is much: asks the system for large pages. */
+void memory_is_large(void *memory, size_t size);
 
 #endif

@@ -248,6 +248,7 @@ static enum rc slurp(struct task *task, const struct slot *slot, int fd, size_t 
 	reading->memory = malloc(size + 1);
 	if (!reading->memory)
 		return err_memory(err);
+	memory_is_large(reading->memory, size + 1);
 	while (len < size) {
 		size_t want = size - len < READ_SIZE ? size - len : READ_SIZE;
 
