@@ -88,6 +88,8 @@ class StapleServer:
 class Scenarios(SluiceTest):
     """Scenarios are added before the daemon starts: in make_scenarios(), which may set rcpt_acl, too."""
 
+    main_options = ""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -102,7 +104,7 @@ class Scenarios(SluiceTest):
         cls.addClassCleanup(cls.dns.close)
         policy = f"\nbegin acl\nrcpt_acl:\n  {cls.rcpt_acl}\n\nbegin routers\n" + "".join(cls.routers) + "\nbegin transports\n" + "".join(cls.transports) + "\nbegin retry\n* * F,2h,15m\n"
         cls.config = configuration(
-            f"dns_servers = 127.0.0.1:{cls.dns.port}\n"
+            f"dns_servers = 127.0.0.1:{cls.dns.port}\n{cls.main_options}"
             "log_selector = +tls_peerdn +tls_resumption +tls_certificate_verified +tls_cipher\n", policy)
 
     @classmethod
