@@ -48,13 +48,16 @@ class Expansions(SluiceTest):
     def setUp(self):
         self.box = self.sluice(configuration("sqlite_dbfile = DIR/db\n"), start=False)
         self.db = os.path.join(self.box.dir, "db")
+        self.theirs = os.path.join(self.box.dir, "exim.conf")
+        with open(self.theirs, "w") as f:
+            f.write(f"primary_hostname = mx.test\nkeep_environment =\nsqlite_dbfile = {self.db}\n")
         with sqlite3.connect(self.db) as db:
             db.execute("create table t(n int)")
             db.execute("insert into t values(1)")
 
     def lines(self, *lines):
         return [self.box.run("-be", *lines, check=0).out.splitlines(),
-                subprocess.run([exim(), "-C", self.box.config_file, "-be", *lines], capture_output=True,
+                subprocess.run([exim(), "-C", self.theirs, "-be", *lines], capture_output=True,
                                text=True).stdout.splitlines() if exim() else None]
 
     def same(self, expected, *lines):
