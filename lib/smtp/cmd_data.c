@@ -50,7 +50,7 @@ static void data_lost(struct smtp_session *s, enum receive_end end)
 			    "SMTP data timeout (message abandoned) on connection from %.*s F=<%.*s>%.*s",
 			    SLICE_ARG(client_caller(s)), SLICE_ARG(s->transaction->message->sender),
 			    SLICE_ARG(session_duration(s)));
-		replyf(s, 421, "4.4.2", "%.*s: SMTP incoming data timeout - closing connection.",
+		replyf(s, 421, "4.4.2", "%.*s SMTP incoming data timeout - closing connection.",
 		       SLICE_ARG(conf_main(s->conf)->primary_hostname));
 		return;
 	}

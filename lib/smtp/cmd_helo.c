@@ -93,10 +93,10 @@ static void say_hello(struct smtp_session *s, struct slice greeting)
 		str_addz(&text, "\nDSN");
 	if (o->acl[ACL_WHERE_ETRN])
 		str_addz(&text, "\nETRN");
-	if (o->acl[ACL_WHERE_EXPN])
-		str_addz(&text, "\nEXPN");
 	if (o->acl[ACL_WHERE_VRFY])
 		str_addz(&text, "\nVRFY");
+	if (o->acl[ACL_WHERE_EXPN])
+		str_addz(&text, "\nEXPN");
 	if (s->pipelining_ok)
 		str_addz(&text, "\nPIPELINING");
 	(void)auth_offer(s, &text); /* nothing to offer: nothing is said */
@@ -144,22 +144,21 @@ static struct slice greeting_text(struct smtp_session *s, struct slice acl_text)
 /* The name as it will be used; a second word is junk, as is anything odd. false: refused, and answered. */
 static bool helo_take(struct smtp_session *s, const char *verb, struct slice argument, struct slice *helo_ret)
 {
-	struct slice rest = argument, helo, junk;
+	struct slice rest = argument, helo, junk, text;
 
-	if (!argument.len && !s->local) {
-		reply_error(s, 501, "5.5.4", "%s requires domain argument", verb);
-		return false;
-	}
 	if (!slice_word(&rest, &helo))
-		helo = SLICE("localhost");
+		helo = s->local ? SLICE("localhost") : SLICE_EMPTY;
 	if (slice_word(&rest, &junk))
 		helo = slice_make(helo.ptr, (size_t)(junk.ptr + junk.len - helo.ptr), TAINTED);
 	(void)session_scope(s);
 	if (!helo_acceptable(s, helo)) {
+		s->server->stats.errors++;
 		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
 			    "rejected %s from %.*s: syntactically invalid argument(s): %.*s", verb,
-			    SLICE_ARG(client_caller(s)), SLICE_ARG(helo));
-		reply_error(s, 501, "5.5.2", "Syntactically invalid %s argument(s)", verb);
+			    SLICE_ARG(client_caller(s)),
+			    SLICE_ARG(helo.len ? helo : SLICE("(no argument given)")));
+		text = arena_printf(&s->serving->arena, "Syntactically invalid %s argument(s)", verb);
+		reply_counted(s, 501, helo.len ? "5.5.2" : "5.5.4", text);
 		return false;
 	}
 	*helo_ret = helo;

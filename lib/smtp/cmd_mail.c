@@ -171,7 +171,7 @@ static bool sender_qualified(struct smtp_session *s, struct address_parts *sende
 	}
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified sender rejected: <%.*s>%.*s",
 		    SLICE_ARG(sender->full), SLICE_ARG(client_phrase(s)));
-	reply_error(s, 501, "5.1.7", "<%.*s>: sender address must contain a domain", SLICE_ARG(sender->full));
+	replyf(s, 501, "5.1.7", "<%.*s>: sender address must contain a domain", SLICE_ARG(sender->full));
 	return false;
 }
 
@@ -257,6 +257,10 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 			    SLICE_ARG(client_phrase(s)));
 		reply(s, 421, "4.7.0", SLICE("too many messages in this connection"));
 		s->over = true;
+		return;
+	}
+	if (!argument.len) {
+		reply_error(s, 501, "5.5.4", "MAIL must have an address operand");
 		return;
 	}
 	s->delay_rcpt_ms = 0;

@@ -118,6 +118,12 @@ void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 		reply_error(s, 501, "5.1.3", "%.*s", SLICE_ARG(err.text));
 		return;
 	}
+	if (!parts.domain.len && verb == VERB_VRFY && !recipient_may_be_unqualified(s)) {
+		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified verify rejected: <%.*s>%.*s",
+			    SLICE_ARG(argument), SLICE_ARG(client_phrase(s)));
+		replyf(s, 501, "5.1.3", "%.*s: recipient address must contain a domain", SLICE_ARG(argument));
+		return;
+	}
 	if (!parts.domain.len)
 		parts.full = arena_printf(&s->serving->arena, "%.*s@%.*s", SLICE_ARG(parts.local_part),
 					  SLICE_ARG(conf_main(s->conf)->qualify_recipient));
@@ -315,7 +321,7 @@ void cmd_help(struct smtp_session *s)
 {
 	struct str text = str_make(&s->serving->arena);
 
-	str_addz(&text, "Commands supported:\nHELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP");
+	str_addz(&text, "Commands supported:\nAUTH HELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP");
 	if (s->options->acl[ACL_WHERE_ETRN])
 		str_addz(&text, " ETRN");
 	if (s->options->acl[ACL_WHERE_EXPN])

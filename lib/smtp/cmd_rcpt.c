@@ -74,16 +74,21 @@ static bool parse_parameters(struct smtp_session *s, struct slice rest, struct r
 	return true;
 }
 
-static bool rcpt_qualified(struct smtp_session *s, struct address_parts *rcpt)
+bool recipient_may_be_unqualified(struct smtp_session *s)
 {
 	struct err err = err_make(NULL);
 
+	return s->local ||
+	       (s->options->recipient_unqualified_hosts &&
+		match_client(session_scope(s), s->options->recipient_unqualified_hosts, NULL, &err) == OK);
+}
+
+static bool rcpt_qualified(struct smtp_session *s, struct address_parts *rcpt)
+{
 	if (rcpt->domain.len)
 		return true;
 	/* "postmaster" alone must be taken (RFC 5321 section 4.5.1). */
-	if (s->local || slice_eq_nocase(rcpt->local_part, SLICE("postmaster")) ||
-	    (s->options->recipient_unqualified_hosts &&
-	     match_client(session_scope(s), s->options->recipient_unqualified_hosts, NULL, &err) == OK)) {
+	if (slice_eq_nocase(rcpt->local_part, SLICE("postmaster")) || recipient_may_be_unqualified(s)) {
 		struct str full = str_make(&s->serving->arena);
 		str_add(&full, rcpt->local_part);
 		str_addc(&full, '@');
@@ -93,8 +98,7 @@ static bool rcpt_qualified(struct smtp_session *s, struct address_parts *rcpt)
 	}
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified recipient rejected: <%.*s>%.*s",
 		    SLICE_ARG(rcpt->full), SLICE_ARG(client_phrase(s)));
-	reply_error(s, 501, "5.1.3", "<%.*s>: recipient address must contain a domain",
-		    SLICE_ARG(rcpt->full));
+	replyf(s, 501, "5.1.3", "<%.*s>: recipient address must contain a domain", SLICE_ARG(rcpt->full));
 	return false;
 }
 
@@ -173,6 +177,11 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 	enum acl_result result;
 	struct scope *sc;
 
+	if (!argument.len) {
+		t->rcpt_fail_count++;
+		reply_error(s, 501, "5.5.4", "RCPT must have an address operand");
+		return;
+	}
 	t->rcpt_count++;
 	if (!rate_slope_wait(s, &s->options->rate_rcpt, t->rcpt_count, &s->delay_rcpt_ms, "RCPT"))
 		return;

@@ -15,10 +15,13 @@ static bool refuse_trouble(struct smtp_session *s, struct receive *r)
 		break;
 	case TROUBLE_SIZE:
 		if (log_wants(s->conf, LOG_SIZE_REJECT))
-			log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_REJECT, &r->message->id,
-				   "rejected from <%.*s>%.*s: message too big: read=%llu max=%llu",
-				   SLICE_ARG(r->message->sender), SLICE_ARG(client_host_only(s)),
-				   (unsigned long long)r->size, (unsigned long long)r->size_max);
+			log_write_more(
+			    s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_REJECT, &r->message->id,
+			    arena_printf(&s->serving->arena,
+					 "rejected from <%.*s>%.*s: message too big: read=%llu max=%llu",
+					 SLICE_ARG(r->message->sender), SLICE_ARG(client_host_only(s)),
+					 (unsigned long long)r->size, (unsigned long long)r->size_max),
+			    rejected_header(s));
 		reply(s, 552, "5.3.4", SLICE("Message size exceeds maximum permitted"));
 		break;
 	case TROUBLE_HEADER:

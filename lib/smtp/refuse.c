@@ -101,11 +101,13 @@ static void add_headers(struct str *text, struct message *m)
 	}
 }
 
-/* The envelope and the header of a message that was refused, for the reject log. */
-static struct slice rejected_header(struct smtp_session *s)
+struct slice rejected_header(struct smtp_session *s)
 {
 	struct str text = str_make(&s->serving->arena);
 	struct message *m = s->transaction->message;
+
+	if (!log_wants(s->conf, LOG_REJECTED_HEADER))
+		return SLICE_EMPTY;
 
 	str_addz(&text, "Envelope-from: <");
 	str_add(&text, m->sender);
@@ -148,7 +150,7 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 		str_addc(&line, '>');
 	}
 	str_addz(&line, temporary ? " temporarily rejected " : " rejected ");
-	str_addz(&line, verb ? verb : acl_where_names[where]);
+	str_addz(&line, where == ACL_WHERE_HELO ? "EHLO or HELO" : verb ? verb : acl_where_names[where]);
 	if (where == ACL_WHERE_CONNECT)
 		str_addz(&line, " in \"connect\" ACL");
 	if (verb && argument.len) {
@@ -161,7 +163,7 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 		str_addz(&line, ": ");
 		str_add(&line, first);
 	}
-	if (s->transaction && where == ACL_WHERE_DATA && log_wants(s->conf, LOG_REJECTED_HEADER))
+	if (s->transaction && where == ACL_WHERE_DATA)
 		more = rejected_header(s);
 	if (where == ACL_WHERE_CONNECT && !log_wants(s->conf, LOG_CONNECTION_REJECT))
 		return;

@@ -204,6 +204,11 @@ void reply_error_about(struct smtp_session *s, int code, const char *enhanced, s
 			    SLICE_ARG(client_phrase(s)), SLICE_ARG(text));
 	if (about.len)
 		text = arena_printf(&s->serving->arena, "%.*s: %.*s", SLICE_ARG(about), SLICE_ARG(text));
+	reply_counted(s, code, enhanced, text);
+}
+
+void reply_counted(struct smtp_session *s, int code, const char *enhanced, struct slice text)
+{
 	if (++s->synprot_errors <= s->options->smtp_max_synprot_errors) {
 		reply(s, code, enhanced, text);
 		return;

@@ -323,15 +323,53 @@ static enum smtp_verb verb_find(struct slice *line)
 	return VERB_UNKNOWN;
 }
 
+/* Why there is no recipient, if they were all refused for one reason: in what was pipelined it may have been overlooked. */
+static void add_refusal(struct str *text, struct smtp_session *s)
+{
+	struct slice rest = s->transaction->refusal, line, code;
+
+	str_addz(text, "All RCPT commands were rejected with this error:\n");
+	while (slice_split(&rest, '\n', &line) && line.len > 4) {
+		line = slice_from(line, 4);
+		if (s->enhanced_ok && slice_word(&line, &code))
+			line = slice_ltrim(line);
+		str_add(text, slice_rtrim(line));
+		str_addc(text, '\n');
+	}
+}
+
+/* RCPT, and what it was refused with. */
+static void run_rcpt(struct smtp_session *s, struct slice argument)
+{
+	struct transaction *t = s->transaction;
+	uint32_t from = s->serving->out.len, before = t->rcpt_fail_count + t->rcpt_defer_count;
+	struct slice said;
+
+	cmd_rcpt(s, argument);
+	if (s->transaction != t || t->rcpt_fail_count + t->rcpt_defer_count == before)
+		return;
+	said = slice_sub(str_slice(&s->serving->out), from, SIZE_MAX);
+	if (before == 0)
+		t->refusal = arena_copy(&t->message->arena, said);
+	else if (t->refusal.ptr && !slice_eq(t->refusal, said))
+		t->refusal.ptr = NULL;
+}
+
 void reply_no_rcpt(struct smtp_session *s, const char *verb)
 {
 	bool after_rcpt =
 	    s->history_count >= 2 && s->history[(s->history_count - 2) % HISTORY_MAX] == VERB_RCPT;
 
-	if (s->pipelining_ok && after_rcpt)
-		replyf(s, 503, "5.5.1", "valid RCPT command must precede %s", verb);
-	else
+	if (s->pipelining_ok && after_rcpt) {
+		struct str text = str_make(&s->serving->arena);
+
+		if (s->transaction && s->transaction->refusal.ptr)
+			add_refusal(&text, s);
+		str_printf(&text, "Valid RCPT command must precede %s", verb);
+		reply(s, 503, "5.5.1", str_slice(&text));
+	} else {
 		reply_error(s, 503, "5.5.1", "valid RCPT command must precede %s", verb);
+	}
 }
 
 static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb, bool refused_before)
@@ -365,6 +403,8 @@ static bool dialogue_allows(struct smtp_session *s, enum smtp_verb verb, bool re
 		reply_error(s, 503, "5.5.1", "sender already given");
 		return false;
 	case IN_MAIL:
+		if (verb == VERB_STARTTLS && !s->tls_offered)
+			return true; /* and is told that */
 		if (verb == VERB_AUTH)
 			reply(s, 503, "5.5.1", SLICE("not permitted in mail transaction"));
 		else
@@ -447,6 +487,22 @@ static void unknown_command(struct smtp_session *s)
 {
 	struct slice line = s->serving->scope.smtp_command;
 
+	if (slice_find(line, 0) >= 0) {
+		char *shown = arena_bytes(&s->serving->arena, line.len);
+
+		for (uint32_t i = 0; shown && i < line.len; i++)
+			shown[i] = line.ptr[i] ? line.ptr[i] : '?';
+		if (shown)
+			s->serving->scope.smtp_command = slice_make(shown, line.len, TAINTED);
+		s->server->stats.errors++;
+		if (log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR))
+			log_session(
+			    s, LOG_TO_MAIN,
+			    "SMTP syntax error in \"%.*s\"%.*s NUL character(s) present (shown as '?')",
+			    SLICE_ARG(s->serving->scope.smtp_command), SLICE_ARG(client_phrase(s)));
+		reply_counted(s, 501, "5.5.2", SLICE("NUL characters are not allowed in SMTP commands"));
+		return;
+	}
 	if ((int64_t)++s->unknown_commands > s->options->smtp_max_unknown_commands) {
 		if (log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR))
 			log_session(s, LOG_TO_MAIN, "SMTP syntax error in \"%.*s\"%.*s unrecognized command",
@@ -504,9 +560,9 @@ static void command_run(struct smtp_session *s, struct slice line)
 		s->serving->scope.smtp_command = without_nul(&s->serving->arena, line);
 	if (verb != VERB_UNKNOWN)
 		s->history[s->history_count++ % HISTORY_MAX] = (uint8_t)verb;
-	s->mail_said |= verb == VERB_MAIL;
 	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb))
 		return;
+	s->mail_said |= verb == VERB_MAIL;
 	if (verbs[verb].alone && argument.len) {
 		reply_error(s, 501, "5.5.4", "unexpected argument data");
 		return;
@@ -529,7 +585,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 		cmd_mail(s, argument);
 		break;
 	case VERB_RCPT:
-		cmd_rcpt(s, argument);
+		run_rcpt(s, argument);
 		break;
 	case VERB_DATA:
 		cmd_data(s);

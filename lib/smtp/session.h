@@ -124,6 +124,8 @@ struct transaction {
 	bool too_many;           /* recipients_max was passed */
 	struct receive *receive; /* body under way */
 	uint64_t chunk_left;
+	struct slice
+	    refusal; /* the reply that every refused RCPT got, as it was sent; ptr NULL: none, or not all the same */
 };
 
 /* What a fiber that serves the session has on its stack; gone when the session rests. */
@@ -259,6 +261,8 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
 /* The same with what it is about in front, which the log has already in the command. */
 void reply_error_about(struct smtp_session *s, int code, const char *enhanced, struct slice about,
 		       struct slice text);
+/* Counts a syntax or protocol error, answers it, and, if it was one too many, ends the session. Nothing else is logged. */
+void reply_counted(struct smtp_session *s, int code, const char *enhanced, struct slice text);
 void reply_no_rcpt(struct smtp_session *s, const char *verb);
 
 /* throttle.c */
@@ -326,6 +330,12 @@ bool session_authenticated(const struct smtp_session *s);
 struct slice path_take(struct slice argument, struct slice *rest_ret);
 /* The next NAME or NAME=VALUE of an ESMTP command; false at the end. */
 bool parameter_next(struct slice *rest, struct slice *name_ret, struct slice *value_ret);
+
+/* The envelope and the header of a message that is refused, for the reject log; empty if they are not wanted there. */
+struct slice rejected_header(struct smtp_session *s);
+
+/* May this client leave the domain of a recipient away? (cmd_rcpt.c) */
+bool recipient_may_be_unqualified(struct smtp_session *s);
 
 /* refuse.c: what an ACL's verdict means for the client and the log. true: go on with the command. verb and
  * argument are the log's phrase, "RCPT <a@b>"; verb NULL: the place's name. */
