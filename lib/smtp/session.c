@@ -363,7 +363,7 @@ void reply_no_rcpt(struct smtp_session *s, const char *verb)
 	if (s->pipelining_ok && after_rcpt) {
 		struct str text = str_make(&s->serving->arena);
 
-		if (s->transaction && s->transaction->refusal.ptr)
+		if (s->transaction && s->transaction->refusal.ptr && !s->multiline_off)
 			add_refusal(&text, s);
 		str_printf(&text, "Valid RCPT command must precede %s", verb);
 		reply(s, 503, "5.5.1", str_slice(&text));
