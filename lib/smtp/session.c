@@ -525,22 +525,6 @@ static enum smtp_verb last_verb(const struct smtp_session *s)
 				: VERB_NOOP;
 }
 
-/* As a log shows it: formats end at a NUL. */
-static struct slice without_nul(struct arena *arena, struct slice line)
-{
-	struct str str = str_make(arena);
-
-	if (slice_find(line, 0) < 0)
-		return line;
-	for (uint32_t i = 0; i < line.len; i++)
-		if (line.ptr[i])
-			str_addc(&str, line.ptr[i]);
-		else
-			str_addz(&str, "\\000");
-	str.taint = TAINTED;
-	return str.failed ? SLICE_EMPTY : str_slice(&str);
-}
-
 static void command_run(struct smtp_session *s, struct slice line)
 {
 	struct slice argument = line;
@@ -557,7 +541,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 	else if (verb == VERB_UNKNOWN && last_verb(s) == VERB_AUTH && !session_authenticated(s))
 		s->serving->scope.smtp_command = SLICE("(a line behind AUTH)");
 	else
-		s->serving->scope.smtp_command = without_nul(&s->serving->arena, line);
+		s->serving->scope.smtp_command = line;
 	if (verb != VERB_UNKNOWN)
 		s->history[s->history_count++ % HISTORY_MAX] = (uint8_t)verb;
 	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb))

@@ -108,7 +108,7 @@ def plain_reply(lines):
     """Without enhanced codes, ids, extensions, and what may have other words; the lines joined."""
     lines = [re.sub(r"^(\d\d\d[ -])[245]\.\d{1,3}\.\d{1,3} ", r"\1", line) for line in lines]
     lines = [re.sub(r"OK id=\S+", "OK id=ID", line) for line in lines]
-    if lines[0].startswith("503-All RCPT commands were rejected"):  # Exim tells in front what was wrong with them
+    if lines[0].startswith("503-All RCPT commands were rejected"):  # in front: what was wrong with them
         lines = lines[[line.lower()[4:] for line in lines].index("valid rcpt command must precede data"):]
     lines = [re.sub("valid RCPT", "Valid RCPT", line) for line in lines]
     if len(lines) > 1 and any(line[4:] == "HELP" for line in lines):

@@ -450,7 +450,7 @@ class AfterErrors(SluiceTest):
         self.client.send(b"NOOP\0\r\n")
         self.client.wait(501)
         self.client.send(b"MAIL FROM:<s\0@client.test>\r\n")
-        self.client.wait(500)
+        self.client.wait(501)
         self.client.expect(RCPT, 503)
 
     def test_bare_lf_ends_the_session(self):
