@@ -216,7 +216,7 @@ class Daemon(unittest.TestCase):
             client.send("RCPT TO:<alice@test>\r\n")
             other.ehlo()
             other.expect("MAIL FROM:<>", 250)
-            other.expect("VRFY x", 252)
+            other.expect("VRFY x@test", 252)
             self.redis.process.send_signal(signal.SIGCONT)
             client.wait(250)
 
