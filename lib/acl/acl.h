@@ -94,7 +94,8 @@ struct acl_outcome {
 	/* Of a sender verification that failed for the first time; ptr NULL: none, or told before. */
 	struct slice unverified; /* "<address>: reason", for the log */
 	struct slice details;    /* lines for the client before the message, unless no_details was given */
-	bool header_refused; /* the log message is about a header field: for the client, if he may have details */
+	bool
+	    header_refused; /* the log message is about a header field: for the client, if he may have details */
 	int drop_code;
 	int tos; /* of control = dscp, for the client's connection; -1: none */
 };

@@ -89,8 +89,14 @@ enum rc lookup_dns_query(struct scope *sc, struct slice name, enum dns_type type
 {
 	const struct dns_group *g = sc->conf ? conf_group(sc->conf, CONF_DNS) : NULL;
 	uint64_t began = shard_now(sc->task->shard), ms;
+	struct err why = err_make(NULL);
+	struct slice labels;
 	enum rc rc;
 
+	/* The DNS knows A-labels only, and so does the pattern's usual value, as in Exim with internationalisation. What
+	 * cannot be one is judged, and asked for, as it came. */
+	if (domain_to_ascii(sc->task->arena, name, &labels, &why) == OK)
+		name = labels;
 	if (g && !name_is_asked(g, name, type)) {
 		*answer_ret = (struct dns_answer){.nxdomain = true, .canonical = SLICE_EMPTY};
 		return err_set(err, FAIL, "%.*s is no name that is asked for (dns_check_names_pattern)",

@@ -22,10 +22,11 @@ class Questions(SluiceTest):
         """dns_check_names_pattern: others do not exist, and nobody is asked; TXT records are anybody's."""
         zone = {"a+b.test": [("A", "192.0.2.1"), ("TXT", "t"), ("MX", 1, "mx.test")], "a-b.test": [("A", "192.0.2.1")],
                 "_sip._tcp.x.test": [("SRV", 1, 2, 3, "mx.test")]}
-        queries = ("a=a+b.test", "mx=a+b.test", "txt=a+b.test", "a=a-b.test", "srv=_sip._tcp.x.test")
+        queries = ("a=a+b.test", "mx=a+b.test", "txt=a+b.test", "a=a-b.test", "srv=_sip._tcp.x.test", "a=b\u00fccher.test")
         lines = "\n".join("${lookup dnsdb{%s}{yes}{no}}" % query for query in queries)
-        for main, found in (("", "no no yes yes yes"), ("dns_check_names_pattern =\n", "yes yes yes yes yes"),
-                            ("dns_check_names_pattern = ^a[^-]b\n", "yes yes yes no no")):
+        zone["xn--bcher-kva.test"] = [("A", "192.0.2.1")]  # a U-label is asked for as what the DNS knows it by
+        for main, found in (("", "no no yes yes yes yes"), ("dns_check_names_pattern =\n", "yes yes yes yes yes yes"),
+                            ("dns_check_names_pattern = ^a[^-]b\n", "yes yes yes no no no")):
             dns, box = self.world(zone, main)
             with self.subTest(main):
                 answers = [box.run("-be", line, check=0).out.strip() for line in lines.split("\n")]

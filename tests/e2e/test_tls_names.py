@@ -12,8 +12,6 @@ MUST = "tls_verify_hosts = *\nhosts_require_tls = *"
 
 
 class Names(Scenarios):
-    main_options = "dns_check_names_pattern =\n"  # U-labels are none of the names that it likes
-
     @classmethod
     def make_scenarios(cls):
         ca = cls.ca
