@@ -44,6 +44,7 @@ void smtp_server_free(struct smtp_server *server)
 			session_free(s);
 	}
 	ocsp_refresh_stop(server);
+	ticket_share_stop(server);
 	while (server->pool) {
 		struct smtp_session *s = server->pool;
 		server->pool = s->link.next ? LIST_ITEM(s->link.next, struct smtp_session, link) : NULL;
@@ -144,8 +145,10 @@ enum rc smtp_listen(struct smtp_server *server, int fd, struct err *err)
 			  &server->listeners[server->listener_count], err);
 	if (rc == OK)
 		server->listener_fds[server->listener_count++] = fd;
-	if (rc == OK)
+	if (rc == OK) {
 		ocsp_refresh_start(server);
+		ticket_share_start(server);
+	}
 	return rc;
 }
 
@@ -169,7 +172,9 @@ void smtp_server_drain(struct task *task, struct smtp_server *server)
 	}
 	etrn_cancel_all(server);
 	ocsp_refresh_stop(server);
-	while (!list_empty(&server->sessions) || server->etrn_count || server->ocsp_refresh)
+	ticket_share_stop(server);
+	while (!list_empty(&server->sessions) || server->etrn_count || server->ocsp_refresh ||
+	       server->ticket_share)
 		if (waitq_wait(task, &server->drained) != OK)
 			break;
 }

@@ -73,7 +73,7 @@ struct smtp_tls_options {
 	    *tls_resumption_hosts;
 	const struct expansion *tls_certificate, *tls_privatekey, *tls_verify_certificates, *tls_crl,
 	    *tls_require_ciphers, *tls_dhparam, *tls_eccurve, *tls_alpn, *tls_ocsp_file;
-	struct slice tls_on_connect_ports, tls_ticket_directory;
+	struct slice tls_on_connect_ports, tls_ticket_directory, tls_ticket_redis_servers, tls_ticket_secret;
 	bool tls_remember_esmtp, tls_ocsp_refresh;
 	bool sni_matters; /* derived: the certificates depend on the host that the client asks for */
 	uint16_t on_connect_ports[16];
@@ -217,11 +217,16 @@ struct smtp_server {
 	struct smtp_session *pool; /* freed sessions, linked by .link.next */
 	unsigned pool_count;
 	struct ocsp_refresh *ocsp_refresh; /* NULL: not on this shard, or over */
+	struct ticket_share *ticket_share; /* the same */
 };
 
 /* ocsp_refresh.c. stop: what is under way is cancelled, and wakes server->drained when it is over. */
 void ocsp_refresh_start(struct smtp_server *server);
 void ocsp_refresh_stop(struct smtp_server *server);
+/* ticket_share.c. The same. */
+void ticket_share_start(struct smtp_server *server);
+void ticket_share_stop(struct smtp_server *server);
+#define TICKET_SERVERS_MAX 8 /* in tls_ticket_redis_servers */
 
 /* session.c */
 NODISCARD enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct smtp_session **ret,

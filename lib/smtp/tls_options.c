@@ -1,4 +1,5 @@
 /* tls_options: what the main section says about TLS with clients, and what that comes to for one of them. */
+#include "redis/redis.h"
 #include "session.h"
 
 #include <netdb.h>
@@ -29,6 +30,10 @@ static const struct conf_option rows[] = {
     OPT_HOSTS(struct smtp_tls_options, tls_resumption_hosts, NULL, "who may come back with a ticket"),
     OPT_STRING(struct smtp_tls_options, tls_ticket_directory, NULL,
 	       "sluice: a directory in memory for the keys of tickets; none: they end with the process"),
+    OPT_STRING(struct smtp_tls_options, tls_ticket_redis_servers, NULL,
+	       "sluice: where nodes tell each other the keys of tickets"),
+    OPT_STRING(struct smtp_tls_options, tls_ticket_secret, NULL,
+	       "sluice: what those keys are encrypted with there"),
     OPT_BOOL(struct smtp_tls_options, tls_remember_esmtp, "no", "EHLO counts on after STARTTLS"),
 };
 
@@ -62,6 +67,36 @@ static bool port_find(struct arena *arena, struct slice text, uint16_t *port_ret
 	return true;
 }
 
+/* Without a secret, whoever reads the Redis server could read the mail of every session that has a ticket. */
+static enum rc check_sharing(struct conf *conf, const struct smtp_tls_options *o, struct err *err)
+{
+	const struct conf_place *place = conf_option_place(conf, "tls_ticket_redis_servers");
+	struct slice rest = o->tls_ticket_redis_servers, item;
+	struct redis_server server;
+	unsigned count = 0;
+	char separator = 0;
+	struct arena arena;
+	enum rc rc = OK;
+
+	if (!rest.len)
+		return OK;
+	if (o->tls_ticket_secret.len < TLS_TICKET_SECRET_MIN)
+		return conf_error(
+		    err, place, "tls_ticket_redis_servers needs tls_ticket_secret, of %d characters at least",
+		    TLS_TICKET_SECRET_MIN);
+	arena_init(&arena, 64ul * 1024);
+	while (rc == OK && list_next(&arena, &rest, &separator, &item)) {
+		if (item.len && !redis_server_parse(item, &server))
+			rc = conf_error(err, place,
+					"tls_ticket_redis_servers: a server is not host/database/password");
+		else if (item.len && ++count > TICKET_SERVERS_MAX)
+			rc = conf_error(err, place, "tls_ticket_redis_servers: more than %d servers",
+					TICKET_SERVERS_MAX);
+	}
+	arena_done(&arena);
+	return rc;
+}
+
 static enum rc check(struct conf *conf, void *group, struct err *err)
 {
 	struct smtp_tls_options *o = group;
@@ -77,8 +112,9 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 		return conf_error(
 		    err, conf_option_place(conf, "tls_ocsp_refresh"),
 		    "tls_ocsp_refresh needs tls_certificate and tls_ocsp_file, without anything to expand");
-	if (!rest.ptr)
-		return OK;
+	rc = check_sharing(conf, o, err);
+	if (rc != OK || !rest.ptr)
+		return rc;
 	arena_init(&arena, 64ul * 1024);
 	while (rc == OK && list_next(&arena, &rest, &separator, &item)) {
 		if (!port_find(&arena, item, &port))

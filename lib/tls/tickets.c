@@ -371,13 +371,30 @@ unsigned tickets_keys(struct tls_tickets *t, struct ticket_key keys[TICKET_KEYS_
 	return count;
 }
 
-void tickets_learn(struct tls_tickets *t, const struct ticket_key *keys, unsigned count, int64_t now_s)
+static bool named_among(const struct ticket_key *keys, unsigned count, const struct ticket_key *key)
 {
-	pthread_mutex_lock(&t->lock);
 	for (unsigned i = 0; i < count; i++)
-		if (key_is_alive(&keys[i], now_s))
-			add_key(t, &keys[i]);
+		if (memcmp(keys[i].name, key->name, TICKET_NAME_LEN) == 0)
+			return true;
+	return false;
+}
+
+bool tickets_exchange(struct tls_tickets *t, const struct ticket_key *theirs, unsigned count, int64_t now_s,
+		      struct ticket_key missing_ret[TICKET_KEYS_MAX], unsigned *missing_count_ret)
+{
+	unsigned missing = 0;
+
+	if (pthread_mutex_trylock(&t->lock) != 0)
+		return false;
+	for (unsigned i = 0; i < t->count; i++)
+		if (key_is_alive(&t->keys[i], now_s) && !named_among(theirs, count, &t->keys[i]))
+			missing_ret[missing++] = t->keys[i];
+	for (unsigned i = 0; i < count; i++)
+		if (key_is_alive(&theirs[i], now_s))
+			add_key(t, &theirs[i]);
 	pthread_mutex_unlock(&t->lock);
+	*missing_count_ret = missing;
+	return true;
 }
 
 /* ---- A shard's tickets ------------------------------------------------------------------------------------------------- */
@@ -422,6 +439,13 @@ void tickets_detach(struct shard *shard)
 bool tickets_attached(const struct shard *shard)
 {
 	return keys_here(shard) != NULL;
+}
+
+struct tls_tickets *tickets_of(const struct shard *shard)
+{
+	const struct shard_keys *here = keys_here(shard);
+
+	return here ? here->tickets : NULL;
 }
 
 /* A busy lock means that keys are being changed right now, perhaps by a process that is slow: the copy is good enough then. */

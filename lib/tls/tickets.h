@@ -3,7 +3,7 @@
  * A key seals for an hour and opens for an hour more; then it is forgotten. All shards of a process have the same keys, and so
  * have all processes of the host that use the same directory: an LMDB environment on a file system in memory, of mode 0600, so
  * that a restart or an upgrade costs no client its session and no disk ever sees a key. Where there is no such directory the
- * keys live in the process. Nodes of a cluster can exchange them: tickets_keys() and tickets_learn(). */
+ * keys live in the process. Nodes of a cluster can exchange them, wrapped: tickets_exchange() (ticket_share.c). */
 #ifndef TLS_TICKETS_H
 #define TLS_TICKETS_H
 
@@ -48,8 +48,14 @@ enum ticket_verdict tickets_unseal(struct shard *shard, struct slice binding,
 				   const uint8_t name[TICKET_NAME_LEN], const uint8_t iv[TICKET_IV_LEN],
 				   const uint8_t mac[TICKET_MAC_LEN], uint8_t *bytes, uint32_t len);
 
-/* The keys that are known, for others that may have them; at most TICKET_KEYS_MAX. And those of others. Any thread. */
+/* The keys that are known; at most TICKET_KEYS_MAX. Any thread; may block. */
 unsigned tickets_keys(struct tls_tickets *tickets, struct ticket_key keys[TICKET_KEYS_MAX]);
-void tickets_learn(struct tls_tickets *tickets, const struct ticket_key *keys, unsigned count, int64_t now_s);
+/* Learns keys of other nodes: those that are not past their time, as many as fit, the newest. missing_ret: the keys known here
+ * that are not among theirs. Any thread; never waits: false when the set is being changed right now, and nothing was done. */
+NODISCARD bool tickets_exchange(struct tls_tickets *tickets, const struct ticket_key *theirs, unsigned count,
+				int64_t now_s, struct ticket_key missing_ret[TICKET_KEYS_MAX],
+				unsigned *missing_count_ret);
+/* The set that the shard has attached; NULL: none. */
+struct tls_tickets *tickets_of(const struct shard *shard);
 
 #endif

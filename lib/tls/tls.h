@@ -178,6 +178,26 @@ NODISCARD enum rc tls_tickets_open(struct slice directory, struct tls_tickets **
 void tls_tickets_close(struct tls_tickets *tickets); /* NULL is fine; after the shards have ended */
 NODISCARD bool tls_tickets_attach(struct tls_tickets *tickets, struct shard *shard);
 
+/* Keys travel between nodes as text, encrypted and authenticated with a key made of a secret that the nodes share. */
+#define TLS_TICKET_SECRET_MIN 16 /* bytes: whoever has an entry can try secrets on it */
+#define TLS_TICKETS_TOLD_MAX  64 /* entries that are looked at */
+struct tls_told_key {
+	struct slice text;
+	int64_t created; /* wall clock, s */
+};
+struct tls_told {
+	struct tls_told_key *keys; /* known here, and not among the entries; in the arena */
+	unsigned count;
+	unsigned learned, unreadable; /* entries; unreadable: damaged, or wrapped with another secret */
+};
+/* Learns the keys in entries, tells which are missing there. Does not park; handshakes do not wait for it.
+ * OK     also when the keys are being changed just now: then nothing was learned, and there is nothing to tell.
+ * FAIL   the shard has no keys, or the secret is too short.
+ * DEFER  no memory. */
+NODISCARD enum rc tls_tickets_tell(struct shard *shard, struct arena *arena, struct slice secret,
+				   const struct slice *entries, unsigned count, struct tls_told *told_ret,
+				   struct err *err);
+
 /* ---- Shard and process ------------------------------------------------------------------------------------ */
 
 /* Gives back what the shard keeps: contexts, keys. */
