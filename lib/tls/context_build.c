@@ -95,6 +95,24 @@ static const struct {
     {"ffdhe3072", WOLFSSL_FFDHE_3072},
 };
 
+const char *curve_name(int group)
+{
+	switch (group) {
+	case WOLFSSL_ECC_SECP256R1:
+		return "P-256";
+	case WOLFSSL_ECC_SECP384R1:
+		return "P-384";
+	case WOLFSSL_ECC_SECP521R1:
+		return "P-521";
+	case WOLFSSL_ECC_X25519:
+		return "X25519";
+	case WOLFSSL_ECC_X448:
+		return "X448";
+	default:
+		return NULL;
+	}
+}
+
 static bool add_group(struct slice name, int *groups, unsigned *count)
 {
 	for (unsigned i = 0; i < ARRAY_COUNT(group_names) && *count < WOLFSSL_MAX_GROUP_COUNT; i++)
@@ -104,6 +122,24 @@ static bool add_group(struct slice name, int *groups, unsigned *count)
 		}
 	return false;
 }
+
+/* The groups of a context bind the library with TLS 1.3 only. What this says is for a server with TLS 1.2, and sets the groups, too:
+ * it comes before they are set. */
+static bool disable_other_curves(WOLFSSL_CTX *ctx, const int *groups, unsigned count)
+{
+	char list[128] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const char *name = curve_name(groups[i]);
+
+		if (name)
+			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", len ? ":" : "", name);
+	}
+	return !len || wolfSSL_CTX_set1_curves_list(ctx, list) == WOLFSSL_SUCCESS;
+}
+
+static_assert(CONTEXT_GROUP_MAX >= WOLFSSL_MAX_GROUP_COUNT, "a context has room for the groups");
 
 /* Unless told: what costs least first, since there are servers that take the first they know. The library would begin with P-521. */
 static bool set_groups(struct context_job *job, WOLFSSL_CTX *ctx, struct slice chosen)
@@ -126,8 +162,12 @@ static bool set_groups(struct context_job *job, WOLFSSL_CTX *ctx, struct slice c
 			return failed(job, "tls_eccurve: \"%.*s\" is not a curve that is known here",
 				      SLICE_ARG(name));
 	}
+	if (job->server && !disable_other_curves(ctx, groups, count))
+		return failed(job, "tls_eccurve: the library does not keep to \"%.*s\"", SLICE_ARG(list));
 	if (count && wolfSSL_CTX_set_groups(ctx, groups, (int)count) != WOLFSSL_SUCCESS)
 		return failed(job, "tls_eccurve: the library has not all of \"%.*s\"", SLICE_ARG(list));
+	job->context->group_count = count;
+	memcpy(job->context->groups, groups, count * sizeof(groups[0]));
 	return true;
 }
 
@@ -148,6 +188,7 @@ static bool set_ciphers(struct context_job *job, WOLFSSL_CTX *ctx)
 		return failed(job, "the library refuses TLS 1.%d", choice.tls12 ? 2 : 3);
 	if (!choice.tls13 && wolfSSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) != WOLFSSL_SUCCESS)
 		return failed(job, "the library does not do without TLS 1.3");
+	job->context->tls13 = choice.tls13;
 	return set_groups(job, ctx, choice.groups);
 }
 

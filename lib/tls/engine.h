@@ -13,6 +13,7 @@
 #include "tls/tls.h"
 
 #define CONTEXT_CERT_MAX  8   /* certificates side by side: one of each kind is used, but more may be named */
+#define CONTEXT_GROUP_MAX 10  /* for the key exchange: more than are known here */
 #define CONTEXT_COUNT_MAX 256 /* of a shard; the longest unused goes first */
 
 struct tls_shard;
@@ -31,6 +32,10 @@ struct tls_context {
 	struct context_cert certs[CONTEXT_CERT_MAX];
 	unsigned cert_count;
 	enum tls_verify verify;
+	bool tls13; /* may be used */
+	int groups
+	    [CONTEXT_GROUP_MAX]; /* of a server, IANA's numbers, the best first; count 0: the library's */
+	unsigned group_count;
 	struct authorities authorities; /* a client's */
 	uint8_t binding
 	    [32]; /* what a ticket has to have been made for: these settings, without regard to files */
@@ -55,6 +60,7 @@ struct context_job {
 	char notes[1024];            /* what the log should know, a line each */
 };
 void context_build(struct context_job *job);
+const char *curve_name(int group); /* as the library wants it; NULL: no curve, or none that is known here */
 
 /* A key for P-256 and a certificate that it has signed itself. */
 struct self_signed {

@@ -11,6 +11,7 @@
 enum extension {
 	EXT_SERVER_NAME = 0,
 	EXT_STATUS_REQUEST = 5,
+	EXT_SUPPORTED_GROUPS = 10,
 	EXT_SIGNATURE_ALGORITHMS = 13,
 	EXT_ALPN = 16,
 	EXT_SESSION_TICKET = 35,
@@ -164,6 +165,8 @@ static bool read_extension(uint32_t type, struct slice body, struct tls_hello *h
 	case EXT_STATUS_REQUEST:
 		hello->ocsp = body.len && body.ptr[0] == 1;
 		return true;
+	case EXT_SUPPORTED_GROUPS:
+		return take_vector(&body, 2, &hello->groups) && hello->groups.len % 2 == 0;
 	case EXT_SIGNATURE_ALGORITHMS:
 		return read_signature_algorithms(body, hello);
 	case EXT_ALPN:
@@ -222,13 +225,24 @@ static bool read_body(struct slice body, struct tls_hello *hello)
 	return true;
 }
 
+bool tls_hello_offers(const struct tls_hello *hello, unsigned group)
+{
+	struct slice groups = hello->groups;
+	uint32_t offered;
+
+	while (take_number(&groups, 2, &offered))
+		if (offered == group)
+			return true;
+	return false;
+}
+
 enum tls_hello_state tls_hello_parse(struct arena *arena, struct slice bytes, uint32_t *need_ret,
 				     struct tls_hello *hello)
 {
 	struct slice body;
 	enum tls_hello_state state = gather(arena, bytes, need_ret, &body);
 
-	*hello = (struct tls_hello){.sni = SLICE_EMPTY, .alpn = SLICE_EMPTY};
+	*hello = (struct tls_hello){.sni = SLICE_EMPTY, .alpn = SLICE_EMPTY, .groups = SLICE_EMPTY};
 	if (state != TLS_HELLO_WHOLE)
 		return state;
 	return read_body(body, hello) ? TLS_HELLO_WHOLE : TLS_HELLO_MALFORMED;

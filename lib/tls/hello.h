@@ -14,7 +14,8 @@ struct tls_hello {
 	bool offers; /* a ticket, a session id that stands for one, or a pre-shared key came along */
 	bool
 	    rsa_pss_last; /* of the algorithms for RSA with SHA-256 the last in the list is PSS: what TLS 1.2 will use */
-	struct slice alpn; /* the list as it came */
+	struct slice alpn;   /* the list as it came */
+	struct slice groups; /* for the key exchange, two bytes each, as they came */
 };
 
 enum tls_hello_state {
@@ -28,5 +29,8 @@ enum tls_hello_state {
  * *need_ret is the number of bytes from the beginning with which it makes sense to look again. */
 enum tls_hello_state tls_hello_parse(struct arena *arena, struct slice bytes, uint32_t *need_ret,
 				     struct tls_hello *hello_ret);
+
+/* Is this group (IANA's number) among those for the key exchange? */
+bool tls_hello_offers(const struct tls_hello *hello, unsigned group);
 
 #endif

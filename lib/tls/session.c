@@ -546,6 +546,26 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 	return true;
 }
 
+/* With TLS 1.2 the library takes the client's first curve of 256 bits among the context's; so the one is chosen here, our first that
+ * the client knows as well, and the others are switched off. Where a context has no TLS 1.3 the library does not allow that, and
+ * has its way. A client that names no groups gets what the library thinks best, and so do all where only groups for DHE are set. false: there is none. */
+static bool choose_curve(struct tls_session *t)
+{
+	const struct tls_context *context = t->context;
+	bool curves = false;
+
+	if (!context->group_count || !t->hello.groups.len || (t->hello.tls13 && context->tls13))
+		return true;
+	for (unsigned i = 0; i < context->group_count; i++) {
+		const char *name = curve_name(context->groups[i]);
+
+		curves |= name != NULL;
+		if (name && tls_hello_offers(&t->hello, (unsigned)context->groups[i]))
+			return !context->tls13 || wolfSSL_set1_curves_list(t->ssl, name) == WOLFSSL_SUCCESS;
+	}
+	return !curves;
+}
+
 /* Reads the hello; DONE: it is whole, and the session stands ready. */
 static enum tls_progress hello(struct task *task, struct tls_session *t, struct err *err)
 {
@@ -574,6 +594,8 @@ static enum tls_progress hello(struct task *task, struct tls_session *t, struct 
 		send_alert(t, 80);
 		return give_up(t);
 	}
+	if (!choose_curve(t))
+		return refuse(t, 40, err, "the client has none of the curves of tls_eccurve");
 	t->state = SESSION_HANDSHAKE;
 	return TLS_DONE;
 }

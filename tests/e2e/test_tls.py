@@ -510,11 +510,25 @@ class Options(TlsTest):
                                *arguments], input=b"QUIT\n", capture_output=True, timeout=60)
         return done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
 
+    def curve(self, server, version, offered):
+        return "".join(re.findall("Server Temp Key.*|Cipher is.*|alert.*", self.client(server, version, "-curves", offered)))
+
     def test_curves(self):
         server = self.sluice(configuration(main=self.tls_main("tls_eccurve = P-384")))
-        for version in ("-tls1_3",):
-            self.assertRegex("".join(re.findall("Server Temp Key.*|Cipher is.*|alert.*", self.client(server, version, "-curves", "P-256:P-384:X25519"))), "Server Temp Key: .*(P-384|secp384r1)")
-            self.assertNotIn("Server Temp Key", self.client(server, version, "-curves", "X25519"))
+        for version in ("-tls1_2", "-tls1_3"):
+            with self.subTest(version):
+                self.assertRegex(self.curve(server, version, "P-256:P-384:X25519"), "Server Temp Key: .*(P-384|secp384r1)")
+                self.assertNotIn("Server Temp Key", self.curve(server, version, "X25519"))
+        server.wait_log("none of the curves of tls_eccurve")
+        # The first of ours that the client knows, with TLS 1.2 and where the server itself has no more.
+        for lines, offered, taken in (("tls_eccurve = P-384:P-256", "P-256:P-384", "P-384|secp384r1"), ("tls_eccurve = P-384:P-256", "X25519:P-256", "P-256|prime256v1"),
+                                      ("tls_eccurve = X25519:P-256", "P-256:X25519", "X25519"), ("tls_eccurve = P-521", "P-256:P-521", "P-521|secp521r1"),
+                                      ("", "P-384", "P-384|secp384r1"), ("tls_eccurve = auto", "X25519", "X25519")):
+            with self.subTest(lines=lines, offered=offered):
+                server = self.sluice(configuration(main=self.tls_main(*filter(None, [lines]))))
+                self.assertRegex(self.curve(server, "-tls1_2", offered), f"Server Temp Key: .*({taken})")
+        server = self.sluice(configuration(main=self.tls_main("tls_eccurve = P-384", "tls_require_ciphers = NORMAL:-VERS-TLS1.3")))
+        self.assertRegex(self.curve(server, "-no_ssl3", "X25519:P-256:P-384"), "Server Temp Key: .*(P-384|secp384r1)")
         server = self.sluice(configuration(main=self.tls_main("tls_eccurve = no-such-curve")))
         with server.client() as client:
             client.ehlo()

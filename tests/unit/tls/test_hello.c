@@ -78,6 +78,7 @@ static struct made example(void)
 
 	EXTENSION(&extensions, 0, "\x00\x0a\x00\x00\x07mx.test");
 	EXTENSION(&extensions, 5, "\x01\x00\x00\x00\x00");
+	EXTENSION(&extensions, 10, "\x00\x04\x00\x1d\x00\x17");
 	EXTENSION(&extensions, 13, "\x00\x06\x04\x03\x08\x04\x04\x01");
 	EXTENSION(&extensions, 16, "\x00\x05\x04smtp");
 	EXTENSION(&extensions, 35, "");
@@ -112,6 +113,8 @@ static void what_it_says(void **state)
 	assert_false(hello.offers);
 	assert_false(hello.rsa_pss_last);
 	assert_true(slice_eq(hello.alpn, SLICE("\x04smtp")));
+	assert_true(tls_hello_offers(&hello, 29) && tls_hello_offers(&hello, 23));
+	assert_false(tls_hello_offers(&hello, 24));
 	arena_done(&arena);
 }
 
