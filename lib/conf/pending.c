@@ -274,7 +274,7 @@ const struct conf_option conf_pending_options[] = {
     {"tls_crl", &conf_string, 0, NULL, NULL, 0},
     {"tls_dh_max_bits", &conf_int, 0, "2236", "the TLS library has a limit of its own", OPTION_LATER},
     {"tls_dhparam", &conf_string, 0, NULL, NULL, 0},
-    {"tls_early_banner_hosts", &conf_string, 0, NULL, "the banner is sent when the handshake is over",
+    {"tls_early_banner_hosts", &conf_string, 0, NULL, "wolfSSL lets a server write nothing before the handshake is over",
      OPTION_LATER},
     {"tls_eccurve", &conf_string, 0, "auto", NULL, 0},
     {"tls_ocsp_file", &conf_string, 0, NULL, NULL, 0},
