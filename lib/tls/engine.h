@@ -101,9 +101,10 @@ struct library_memory {
 	struct slot *slot;  /* those that last; NULL: anywhere */
 	struct slot *leaks; /* what it forgets */
 	bool watching;      /* for that */
-	void *certificate;
+	void *certificate;  /* that it has decoded, while it is there */
 	size_t proof_size;
-	bool decoded;
+	bool emptied; /* by the library: nothing of the certificate was forgotten */
+	bool decoded; /* the certificate is gone, and the proof comes next */
 };
 /* What the library takes on this thread comes from there from now on; NULL: from malloc(). Returns the one before. A fiber that
  * parks puts that back first. */

@@ -25,24 +25,34 @@ static _Thread_local struct library_memory *in_use;
 #define LARGE_MIN 8192u
 static _Thread_local size_t large[2];
 
-/* wolfSSL 5.5 forgets some blocks of each ClientHello of TLS 1.3 that it staples a proof for: what is inside of the certificate
- * that it decodes for it (the certificate itself it frees), and its copy of the proof. All that is taken while that certificate
- * is there, and the next block of the proof's size, lie where they are found again when the session ends. */
-#define LEAKED_MAX 2048u
+/* wolfSSL 5.5 forgets two things of each ClientHello of TLS 1.3 that it staples a proof for: what is inside of the certificate that
+ * it decodes for it (the certificate itself it frees), and its copy of the proof. The first is done here in its place, unless it
+ * was seen to do it; the copy is the next block of the proof's size, and lies where it is found again when the session ends. */
 static void *leaked_malloc(struct library_memory *m, size_t size)
 {
-	/* Larger ones are points of curves, which go to a cache of the thread: the certificate's signature is verified. */
-	if (m->certificate)
-		return size <= LEAKED_MAX ? slot_take(m->leaks, size) : NULL;
-	if (size == sizeof(DecodedCert)) {
-		m->certificate = malloc(size);
-		m->decoded = false;
+	if (size == sizeof(DecodedCert) && !m->certificate) {
+		m->certificate = calloc(1, size);
+		m->emptied = m->decoded = false;
 		return m->certificate;
 	}
 	if (!m->decoded || size != m->proof_size)
 		return NULL;
 	m->decoded = false;
 	return slot_take(m->leaks, size);
+}
+
+static void leaked_free(struct library_memory *m, void *ptr)
+{
+	DecodedCert *certificate = m->certificate;
+
+	if (ptr != certificate) {
+		m->emptied |= ptr == certificate->issuerName;
+		return;
+	}
+	m->certificate = NULL;
+	m->decoded = true;
+	if (!m->emptied)
+		wc_FreeDecodedCert(certificate);
 }
 
 static void *library_malloc(size_t size)
@@ -62,10 +72,8 @@ static void library_free(void *ptr)
 		slot_give(ptr);
 		return;
 	}
-	if (ptr && in_use && in_use->certificate == ptr) {
-		in_use->certificate = NULL;
-		in_use->decoded = true;
-	}
+	if (ptr && in_use && in_use->certificate)
+		leaked_free(in_use, ptr);
 	free(ptr);
 }
 
