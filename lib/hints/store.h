@@ -115,6 +115,5 @@ void writer_push(struct hints *hints, struct op *op);
 /* ---- digest.c ---- */
 /* The key as it is stored: itself, or, if it is too long, its beginning and a SHA-256 digest. buf has HINTS_KEY_MAX. */
 struct slice hints_stored_key(struct slice key, char *buf);
-void sha256(const void *bytes, size_t len, uint8_t digest[32]);
 
 #endif

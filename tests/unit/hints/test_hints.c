@@ -650,19 +650,25 @@ static void queue_is_bounded(void **state)
 	assert_int_equal(stats.dropped, 100);
 }
 
+/* What the longest key that fits looks like, and one byte more, and a much longer one. */
 static void digests(void **state)
 {
-	uint8_t digest[32];
-	static const uint8_t abc[4] = {0xba, 0x78, 0x16, 0xbf}, empty[4] = {0xe3, 0xb0, 0xc4, 0x42};
-	static const uint8_t two_blocks[4] = {0x24, 0x8d, 0x6a, 0x61}; /* FIPS 180-2, B.2 */
+	static const char of_600[] = "ba35c170729417f1499e0886e7e12fcdb4ab00ad411110ae1e888c766d4ed70d";
+	char as[600], buf[HINTS_KEY_MAX];
+	struct slice key, stored;
 
 	(void)state;
-	sha256("abc", 3, digest);
-	assert_memory_equal(digest, abc, 4);
-	sha256("", 0, digest);
-	assert_memory_equal(digest, empty, 4);
-	sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, digest);
-	assert_memory_equal(digest, two_blocks, 4);
+	memset(as, 'a', sizeof(as));
+	key = slice_make(as, HINTS_KEY_MAX, CLEAN);
+	assert_true(slice_eq(hints_stored_key(key, buf), key));
+	key = slice_make(as, HINTS_KEY_MAX + 1, CLEAN);
+	assert_int_equal(hints_stored_key(key, buf).len, HINTS_KEY_MAX);
+	stored = hints_stored_key(slice_make(as, sizeof(as), TAINTED), buf);
+	assert_int_equal(stored.len, HINTS_KEY_MAX);
+	assert_int_equal(stored.taint, TAINTED);
+	assert_memory_equal(stored.ptr, as, HINTS_KEY_MAX - 65);
+	assert_int_equal(stored.ptr[HINTS_KEY_MAX - 65], '#');
+	assert_memory_equal(stored.ptr + HINTS_KEY_MAX - 64, of_600, 64);
 }
 
 static int set_up(void **state)
