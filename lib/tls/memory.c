@@ -7,7 +7,6 @@
  * Of the session object its beginning and its last few bytes are used as long as the peer has shown no certificate. */
 #include "tls/memory.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
@@ -17,7 +16,7 @@
 #define SESSION_HEAD 576u          /* what is used of the session object in any case */
 #define SESSION_TAIL 72u
 #define PIECE_MIN    128u /* smaller ones are not worth their head */
-#define HOT_MAX      64u  /* free slots that keep their pages */
+#define HOT_MAX      64u  /* free slots of a thread that keep their pages */
 
 /* A part of a gap, taken or free; its bytes follow. */
 struct piece {
@@ -36,14 +35,17 @@ struct slot {
 };
 
 static struct {
-	pthread_mutex_t lock;
-	char *base;    /* NULL: there are none */
-	uint32_t used; /* have been cut so far */
-	struct slot *hot, *cold;
-	unsigned hot_count;
+	char *base;            /* NULL: there are none */
+	_Atomic uint32_t used; /* have been cut so far; each thread takes the next by adding one */
 	/* Where things are in a slot. Not changed once base is set. */
 	uint32_t ssl_size, session_size, session_at, ssl_at, end;
-} slots = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} slots;
+
+/* A thread's free ones, so that no shard waits for another. One that ends on another thread is free there. */
+static _Thread_local struct {
+	struct slot *hot, *cold;
+	unsigned hot_count;
+} mine;
 
 static uint32_t round_up(size_t size, uint32_t to)
 {
@@ -144,18 +146,21 @@ static struct slot *slot_find(void)
 
 	if (!slots.base)
 		return NULL;
-	pthread_mutex_lock(&slots.lock);
-	if (slots.hot) {
-		slot = slots.hot;
-		slots.hot = slot->next;
-		slots.hot_count--;
-	} else if (slots.cold) {
-		slot = slots.cold;
-		slots.cold = slot->next;
+	if (mine.hot) {
+		slot = mine.hot;
+		mine.hot = slot->next;
+		mine.hot_count--;
+	} else if (mine.cold) {
+		slot = mine.cold;
+		mine.cold = slot->next;
 	} else if (slots.used < SLOT_COUNT) {
-		slot = (struct slot *)(slots.base + (size_t)SLOT_SIZE * slots.used++);
+		uint32_t next = slots.used++;
+
+		if (next < SLOT_COUNT)
+			slot = (struct slot *)(slots.base + (size_t)SLOT_SIZE * next);
+		else
+			slots.used--; /* another thread had the last */
 	}
-	pthread_mutex_unlock(&slots.lock);
 	return slot;
 }
 
@@ -184,26 +189,18 @@ struct slot *slot_new(void)
 
 static void release(struct slot *slot)
 {
-	bool hot;
-
 	if (--slot->held)
 		return;
-	pthread_mutex_lock(&slots.lock);
-	hot = slots.hot_count < HOT_MAX;
-	if (hot) {
-		slot->next = slots.hot;
-		slots.hot = slot;
-		slots.hot_count++;
-	}
-	pthread_mutex_unlock(&slots.lock);
-	if (hot)
+	if (mine.hot_count < HOT_MAX) {
+		slot->next = mine.hot;
+		mine.hot = slot;
+		mine.hot_count++;
 		return;
+	}
 	/* But for the first page, in which the list goes on. */
 	(void)madvise((char *)slot + PAGE, SLOT_SIZE - PAGE, MADV_DONTNEED);
-	pthread_mutex_lock(&slots.lock);
-	slot->next = slots.cold;
-	slots.cold = slot;
-	pthread_mutex_unlock(&slots.lock);
+	slot->next = mine.cold;
+	mine.cold = slot;
 }
 
 void slot_free(struct slot *slot)
