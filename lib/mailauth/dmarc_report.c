@@ -4,16 +4,25 @@
 
 #include "dmarc.h"
 #include "dmarc_state.h"
+#include "spf.h"
 
-#define REPORTS_MAX 3 /* of one message: whoever publishes the record chooses the addresses */
+#define REPORTS_MAX 3   /* of one message: whoever publishes the record chooses the addresses */
+#define RECORD_MAX  900 /* bytes of an SPF record that are shown */
+
+/* A signature that was looked at and is not good: fo=d, and what the report tells of. */
+static bool has_failed(const struct dkim_result *dkim)
+{
+	return dkim->result != MAILAUTH_PASS && dkim->result != MAILAUTH_NONE &&
+	       dkim->result != MAILAUTH_UNKNOWN;
+}
 
 static bool wanted(const struct dmarc_state *state)
 {
 	const struct dmarc_result *r = &state->result;
 	bool spf_failed = !r->align_spf, dkim_failed = !r->align_dkim;
 
-	/* A registry hears of no single messages (RFC 9990, section 6.3). */
-	if (r->record.psd == 'y' && !slice_eq(r->from, r->used_domain))
+	/* A registry hears of no single messages (RFC 9991, section 2). */
+	if (r->record.psd == 'y')
 		return false;
 	if (!state->forensic || !r->used_domain.len || !r->record.ruf.len || state->reports >= REPORTS_MAX)
 		return false;
@@ -22,9 +31,11 @@ static bool wanted(const struct dmarc_state *state)
 		return false;
 	if (r->record.fo & DMARC_FO_ANY && (spf_failed || dkim_failed))
 		return true;
-	if (r->record.fo & DMARC_FO_DKIM && dkim_failed && state->dkim_count)
-		return true;
-	if (r->record.fo & DMARC_FO_SPF && state->spf != MAILAUTH_PASS)
+	for (unsigned i = 0; r->record.fo & DMARC_FO_DKIM && i < state->dkim_count; i++)
+		if (has_failed(&state->dkim[i]))
+			return true;
+	if (r->record.fo & DMARC_FO_SPF && state->spf != MAILAUTH_PASS && state->spf != MAILAUTH_NONE &&
+	    state->spf != MAILAUTH_UNKNOWN)
 		return true;
 	return !r->record.fo && spf_failed && dkim_failed;
 }
@@ -53,8 +64,74 @@ static void add_statement(struct str *out, struct scope *sc, const struct dmarc_
 	add_line(out, "  DMARC Results: ", dmarc_status_word(r->status));
 }
 
-static void add_feedback(struct str *out, struct scope *sc, const struct dmarc_state *state,
-			 struct slice sender, struct slice ip)
+static bool below_or_same(struct slice name, struct slice domain)
+{
+	return slice_eq_nocase(name, domain) ||
+	       (name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
+		slice_ends_nocase(name, domain));
+}
+
+/* The author's, or one that might have been taken for it. */
+static bool is_near(const struct dmarc_result *r, struct slice domain)
+{
+	return domain.len && (below_or_same(domain, r->used_domain) || below_or_same(r->from, domain));
+}
+
+/* RFC 9991, section 4, wants them of a signature that failed and whose domain would have counted: the topmost. */
+static void add_dkim(struct str *out, const struct dmarc_state *state)
+{
+	for (unsigned i = 0; i < state->dkim_count; i++) {
+		const struct dkim_result *d = &state->dkim[i];
+
+		if (!has_failed(d) || !is_near(&state->result, d->domain))
+			continue;
+		add_line(out, "DKIM-Domain: ", d->domain);
+		if (d->identity.len)
+			add_line(out, "DKIM-Identity: ", d->identity);
+		else
+			add_line(out, "DKIM-Identity: @", d->domain);
+		add_line(out, "DKIM-Selector: ", d->selector);
+		return;
+	}
+}
+
+/* The record that did not let the client pass, as a quoted string that is folded where it has spaces. It was asked for a moment ago, and
+ * the answer is in the cache; what cannot be had is left out. Parks. */
+static void add_spf(struct str *out, struct scope *sc, const struct mailauth_resolver *resolver,
+		    const struct dmarc_state *state)
+{
+	struct dns_answer answer = {.count = 0};
+	struct err err = err_make(sc->task->arena);
+	uint32_t column = 0;
+
+	if (state->spf == MAILAUTH_PASS || !is_near(&state->result, state->spf_domain) ||
+	    resolver->query(sc->task, resolver->arg, state->spf_domain, DNS_TXT, &answer, &err) != OK)
+		return;
+	for (unsigned i = 0; i < answer.count; i++) {
+		struct slice text = slice_sub(answer.records[i].text, 0, RECORD_MAX);
+
+		if (!spf_record_is(text))
+			continue;
+		str_addz(out, "SPF-DNS: txt : ");
+		str_add(out, state->spf_domain);
+		str_addz(out, " :\n \"");
+		for (uint32_t k = 0; k < text.len; k++, column++) {
+			char c = text.ptr[k];
+			if (c == ' ' && column > 60) {
+				str_addc(out, '\n');
+				column = 0;
+			}
+			if (c == '"' || c == '\\')
+				str_addc(out, '\\');
+			str_addc(out, c >= ' ' && c <= '~' ? c : '?');
+		}
+		str_addz(out, "\"\n");
+		return;
+	}
+}
+
+static void add_feedback(struct str *out, struct scope *sc, const struct mailauth_resolver *resolver,
+			 const struct dmarc_state *state, struct slice sender, struct slice ip)
 {
 	const struct dmarc_result *r = &state->result;
 
@@ -71,11 +148,14 @@ static void add_feedback(struct str *out, struct scope *sc, const struct dmarc_s
 	str_add(out, dmarc_authres_word(r));
 	add_line(out, " header.from=", r->from);
 	str_addz(out, "Auth-Failure: dmarc\n");
+	/* Those that failed; "none" of them did (RFC 9991, section 4). */
 	str_printf(out, "Identity-Alignment: %s\n",
-		   r->align_spf && r->align_dkim ? "spf,dkim"
-		   : r->align_spf                ? "spf"
-		   : r->align_dkim               ? "dkim"
-						 : "none");
+		   r->align_spf && r->align_dkim ? "none"
+		   : r->align_spf                ? "dkim"
+		   : r->align_dkim               ? "spf"
+						 : "dkim, spf");
+	add_dkim(out, state);
+	add_spf(out, sc, resolver, state);
 	add_line(out, "Delivery-Result: ",
 		 r->status == DMARC_REJECT       ? SLICE("reject")
 		 : r->status == DMARC_QUARANTINE ? SLICE("policy")
@@ -107,7 +187,8 @@ static bool sender_of(struct scope *sc, struct slice *from, struct slice *sender
 	return from->ptr;
 }
 
-static bool compose(struct scope *sc, const struct dmarc_state *state, struct dmarc_report *ret)
+static bool compose(struct scope *sc, const struct mailauth_resolver *resolver,
+		    const struct dmarc_state *state, struct dmarc_report *ret)
 {
 	struct str out = str_make(sc->task->arena);
 	struct slice from, sender = scope_sender(sc);
@@ -130,7 +211,7 @@ static bool compose(struct scope *sc, const struct dmarc_state *state, struct dm
 	str_printf(&out, "--%s\nContent-Type: text/plain; charset=us-ascii\n\n", boundary);
 	add_statement(&out, sc, state, sender, ip);
 	str_printf(&out, "\n--%s\nContent-Type: message/feedback-report\n\n", boundary);
-	add_feedback(&out, sc, state, sender, ip);
+	add_feedback(&out, sc, resolver, state, sender, ip);
 	str_printf(&out, "\n--%s\nContent-Type: text/rfc822-headers\n\n", boundary);
 	add_headers(&out, sc->message);
 	str_printf(&out, "\n--%s--\n", boundary);
@@ -169,8 +250,16 @@ bool dmarc_report_next(struct scope *sc, const struct mailauth_resolver *resolve
 {
 	struct dmarc_state *state = dmarc_state_of(sc->message);
 
-	if (!state || !wanted(state) || !next_recipient(sc, resolver, state, &ret->recipient))
-		return false;
-	state->reports++;
-	return compose(sc, state, ret);
+	while (state && wanted(state) && next_recipient(sc, resolver, state, &ret->recipient)) {
+		enum dmarc_limit limit = dmarc_limit_count(sc->task->shard, ret->recipient);
+
+		state->reports++;
+		if (limit == DMARC_LIMIT_FREE)
+			return compose(sc, resolver, state, ret);
+		if (limit == DMARC_LIMIT_REACHED)
+			log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, &sc->message->id,
+				   "DMARC: enough failure reports to <%.*s> for this hour",
+				   SLICE_ARG(ret->recipient));
+	}
+	return false;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "dmarc.h"
+#include "dmarc_state.h"
 
 #define LOOK_AGAIN_NS (2 * NS_PER_S)
 
@@ -52,6 +53,7 @@ void dmarc_done(struct shard *shard)
 {
 	struct dmarc_suffixes *s = shard_slot(shard, slot_number);
 
+	dmarc_limit_done(shard);
 	if (!s)
 		return;
 	psl_free(s->psl);

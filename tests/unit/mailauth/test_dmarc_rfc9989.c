@@ -1,5 +1,7 @@
 /* RFC 9989 section by section: what each says of records, the walk up the tree, alignment and policies, as cases over a table of
- * records. (Section numbers as in the last draft, dmarcbis-41, of which the RFC is the edition.) */
+ * records; RFC 9990, section 4, on destinations. Written from the text of the RFCs of May 2026, whose section numbers these are.
+ * They contradict themselves once: of a record without any p= and rua= section 4.7 says "none", section 4.10.1 that DMARC is
+ * not applied. Here it is none, so that sp= and np= beside it count; nothing is asked to be done to a message in either case. */
 #include "dmarc_case.h"
 
 static const struct zone_row zone_rows[] = {
@@ -71,6 +73,16 @@ static const struct zone_row zone_rows[] = {
     {"_dmarc.g.h.i.j.mail.long.com", "TXT", "v=DMARC1; p=quarantine"},
     {"_dmarc.f.g.h.i.j.mail.skipped.com", "TXT", "v=DMARC1; p=reject"},
     {"_dmarc.b.c.d.e.f.eight.com", "TXT", "v=DMARC1; p=quarantine"},
+    /* 5.1.8: its example, a record that is never asked for */
+    {"_dmarc.apex.com", "TXT", "v=DMARC1; p=quarantine"},
+    {"_dmarc.b.c.d.e.f.g.apex.com", "TXT", "v=DMARC1; p=reject; psd=n"},
+    {"_dmarc.c.d.e.f.g.apex.com", "TXT", "v=spf1 -all"},
+    /* 4.8: a value may have an equals sign, a tag no digit; exclamation marks, sizes */
+    {"_dmarc.equals.com", "TXT", "v=DMARC1; x=y=z; p=reject"},
+    {"_dmarc.sized.com", "TXT", "v=DMARC1; p=rejekt; rua=mailto:a@sized.com!10m"},
+    {"_dmarc.control.com", "TXT",
+     "v=DMARC1; p=rej\x01"
+     "ect"},
     /* 5.3.6 */
     {"_dmarc.trouble.com", "DEFER", ""},
     {"_dmarc.sub.trouble.com", "TXT", "v=DMARC1; p=reject"},
@@ -167,6 +179,13 @@ static const struct dmarc_case sections[] = {
      "relaxed.com", ""},
     {"5.3.6 strictly others", "strict.com", "!a.strict.com", "!a.strict.com", "reject", "strict.com", ""},
     {"5.3.6 one pass is enough", "relaxed.com", "!relaxed.com", "relaxed.com", "accept", "relaxed.com", "d"},
+    {"5.1.8 eight labels and more: not where it is cut", "mail.a.b.c.d.e.f.g.apex.com", "", "", "quarantine",
+     "apex.com", ""},
+    {"5.1.8 its own it has, and is apart from the apex", "b.c.d.e.f.g.apex.com", "", "apex.com", "reject",
+     "b.c.d.e.f.g.apex.com", ""},
+    {"4.8 an equals sign in a value", "equals.com", "", "", "reject", "equals.com", ""},
+    {"4.8 the size of old is passed over", "sized.com", "", "", "none", "sized.com", ""},
+    {"4.8 what cannot be printed is no request", "control.com", "", "", "norecord", "", ""},
     {"5.3.1 no author", "", "relaxed.com", "", "nofrom", "", ""},
     {"5.3.1, 11.5 several: the strictest", "testn.com relaxed.com", "testn.com", "", "reject", "relaxed.com",
      ""},
@@ -215,6 +234,38 @@ static void test_questions(void **state)
 			fail_msg("%s: %u questions", rows[i].from, w.zone.questions);
 		arena_done(&w.arena);
 	}
+}
+
+/* The names of section 4.10's example, of which each is asked for once and in that order. */
+static enum rc note_name(struct task *task, void *arg, struct slice name, enum dns_type type,
+			 struct dns_answer *answer_ret, struct err *err)
+{
+	(void)type;
+	*answer_ret = (struct dns_answer){.nxdomain = true};
+	str_add(arg, name);
+	str_addc(arg, ' ');
+	return err_set(err, task->cancelled ? CANCELLED : FAIL, "nothing");
+}
+
+static void test_names(void **state)
+{
+	static const struct dmarc_case c = {"4.10", "a.b.c.d.e.f.g.h.i.j.mail.example.com", "", "", "", "",
+					    ""};
+	struct dmarc_world w;
+	struct str names;
+
+	(void)state;
+	dmarc_world_init(&w, NULL, 0);
+	names = str_make(&w.arena);
+	w.resolver = (struct mailauth_resolver){.query = note_name, .arg = &names};
+	assert_true(slice_eq(dmarc_status_word(dmarc_case_judge(&w, &c).status), SLICE("norecord")));
+	assert_true(
+	    slice_eq(str_slice(&names),
+		     SLICE("_dmarc.a.b.c.d.e.f.g.h.i.j.mail.example.com _dmarc.g.h.i.j.mail.example.com "
+			   "_dmarc.h.i.j.mail.example.com _dmarc.i.j.mail.example.com "
+			   "_dmarc.j.mail.example.com _dmarc.mail.example.com _dmarc.example.com "
+			   "_dmarc.com ")));
+	arena_done(&w.arena);
 }
 
 /* Cancelled at any question it says so, and nothing else. */
@@ -324,9 +375,8 @@ static void test_destinations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_sections),
-	    cmocka_unit_test(test_questions),
-	    cmocka_unit_test(test_cancelled),
+	    cmocka_unit_test(test_sections),     cmocka_unit_test(test_questions),
+	    cmocka_unit_test(test_names),        cmocka_unit_test(test_cancelled),
 	    cmocka_unit_test(test_destinations),
 	};
 
