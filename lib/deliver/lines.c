@@ -21,6 +21,15 @@ static void add_host(struct str *line, const struct conf *conf, const struct del
 			str_addu(line, o->host.port ? o->host.port : o->host.ip.port);
 		}
 	}
+	if (o->proxy.family && log_wants(conf, LOG_PROXY)) {
+		str_addz(line, " PRX=[");
+		str_add_ip(line, &o->proxy);
+		str_addc(line, ']');
+		if (log_wants(conf, LOG_OUTGOING_PORT)) {
+			str_addc(line, ':');
+			str_addu(line, o->proxy.port);
+		}
+	}
 }
 
 /* Our own end of the connection: both selectors have to ask for it. */

@@ -179,14 +179,14 @@ static void set_timeouts(struct smtp_connection *c, const struct smtp_connect_op
 	c->final_timeout_ms = options->final_timeout_ms;
 }
 
-/* None of these is worth failing for. */
-static void set_socket_options(int fd, const struct smtp_connect_options *options)
+/* None of these is worth failing for. family: of the packets. */
+static void set_socket_options(int fd, const struct smtp_connect_options *options, unsigned family)
 {
 	int on = 1, tos = (int)options->tos;
 
 	if (options->keepalive)
 		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (tos && options->to.family == 4)
+	if (tos && family == 4)
 		(void)setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
 	else if (tos)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
@@ -210,17 +210,42 @@ static enum rc take_pipes(struct smtp_connection *c, const struct smtp_connect_o
 	return rc == FAIL ? DEFER : rc;
 }
 
-static enum rc dial(struct task *task, struct smtp_connection *c, const struct smtp_connect_options *options,
-		    struct err *err)
+/* Connected over TCP to the host, or to a proxy. */
+static void note_socket(struct smtp_connection *c, int fd, const struct smtp_connect_options *options)
 {
 	struct sockaddr_storage storage;
 	socklen_t len = sizeof(storage);
+
+	if (getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
+		c->local = ip_from_sockaddr((struct sockaddr *)&storage);
+	set_socket_options(fd, options, c->local.family);
+}
+
+static enum rc dial_proxy(struct task *task, struct smtp_connection *c,
+			  const struct smtp_connect_options *options, struct err *err)
+{
+	uint64_t saved;
+	enum rc rc;
+
+	deadline(task, options->connect_timeout_ms, &saved);
+	rc = socks_connect(task, options, &c->stream, &c->proxy, err);
+	task->until = saved;
+	if (rc == OK)
+		note_socket(c, stream_fd(c->stream), options);
+	return rc;
+}
+
+static enum rc dial(struct task *task, struct smtp_connection *c, const struct smtp_connect_options *options,
+		    struct err *err)
+{
 	uint64_t saved;
 	enum rc rc;
 	int fd;
 
 	if (options->over_pipes)
 		return take_pipes(c, options, err);
+	if (options->proxy_count)
+		return dial_proxy(task, c, options, err);
 	deadline(task, options->connect_timeout_ms, &saved);
 	if (options->to.family)
 		rc = connect_tcp(task, &options->to, options->from.family ? &options->from : NULL, &fd, err);
@@ -240,9 +265,7 @@ static enum rc dial(struct task *task, struct smtp_connection *c, const struct s
 	if (rc != OK)
 		return rc == CANCELLED ? rc : DEFER;
 	if (options->to.family)
-		set_socket_options(fd, options);
-	if (options->to.family && getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
-		c->local = ip_from_sockaddr((struct sockaddr *)&storage);
+		note_socket(c, fd, options);
 	rc = stream_new(task->shard, fd, fd, NULL, NULL, &c->stream, err);
 	if (rc != OK)
 		(void)close(fd); /* never used */
@@ -513,6 +536,11 @@ const struct ip_addr *smtp_local_address(const struct smtp_connection *c)
 const struct ip_addr *smtp_peer_address(const struct smtp_connection *c)
 {
 	return &c->to;
+}
+
+const struct ip_addr *smtp_proxy_address(const struct smtp_connection *c)
+{
+	return &c->proxy;
 }
 
 const struct tls_facts *smtp_tls_facts(const struct smtp_connection *c)

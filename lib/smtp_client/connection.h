@@ -10,7 +10,7 @@ struct smtp_connection {
 	struct arena arena;    /* what follows: lives as long as the connection */
 	struct slice pool_key; /* all that has to be equal for reuse, in one string */
 	struct slice host_name;
-	struct ip_addr to, local;
+	struct ip_addr to, local, proxy; /* proxy.family 0: none */
 	struct ehlo_offer offer;
 	struct tls_session *tls; /* NULL: clear text */
 	struct slice session_key;
@@ -52,6 +52,11 @@ NODISCARD enum rc connection_starttls(struct scope *sc, struct smtp_connection *
 				      struct smtp_reply *reply_ret, struct err *err);
 /* The dialogue has a pause or an end: what the server gave us to come back with is kept. */
 void connection_keep_session(struct smtp_connection *c);
+
+/* socks.c. A stream to options->to through one of its proxies, which is told. DEFER: err->os says what a connection without one
+ * would have said, or what is wrong with the proxies. Parks until task->until at most. */
+NODISCARD enum rc socks_connect(struct task *task, const struct smtp_connect_options *options,
+				struct stream **stream_ret, struct ip_addr *proxy_ret, struct err *err);
 
 /* pool.c */
 struct smtp_connection *pool_take(struct shard *shard, struct slice key);

@@ -26,12 +26,26 @@ struct smtp_tls {
 #define SMTP_TLS_REQUIRED (-38)
 #define SMTP_TLS_FAILURE  (-37)
 
+/* A SOCKS5 proxy that leads to the host (RFC 1928). All that is borrowed is for smtp_open(). */
+#define SMTP_PROXY_COUNT_MAX 64
+#define SMTP_PROXY_WORD_MAX  255 /* RFC 1929: a length has one byte */
+struct smtp_proxy {
+	struct ip_addr address; /* with port */
+	bool login;
+	struct slice name, password; /* each at most SMTP_PROXY_WORD_MAX */
+	int64_t timeout_ms;          /* until it has said something; 0: no limit of its own */
+	unsigned priority, weight;   /* higher ones first; chance among equal ones */
+};
+
 struct smtp_connect_options {
 	struct ip_addr to; /* with port; family 0: unix_path */
 	struct slice unix_path;
 	bool over_pipes; /* neither: to a command, whose pipes these are; taken over, whatever comes of it */
-	int input, output;      /* read from, written to */
-	struct ip_addr from;    /* source address; family 0: any */
+	int input, output;   /* read from, written to */
+	struct ip_addr from; /* source address; family 0: any */
+	const struct smtp_proxy
+	    *proxies; /* at most SMTP_PROXY_COUNT_MAX; the text that they came from is part of pool_key */
+	unsigned proxy_count;   /* 0: straight to the host */
 	struct slice host_name; /* for errors, TLS and the pool */
 	struct slice helo;
 	bool lmtp, use_ehlo;
@@ -82,6 +96,7 @@ unsigned smtp_recipient_max(
 uint64_t smtp_size_max(const struct smtp_connection *connection);
 const struct ip_addr *smtp_local_address(const struct smtp_connection *connection);
 const struct ip_addr *smtp_peer_address(const struct smtp_connection *connection);
+const struct ip_addr *smtp_proxy_address(const struct smtp_connection *connection); /* family 0: none */
 /* Back into the pool, if it is in a state for that and the peer took fewer than messages_max; else QUIT and close. */
 void smtp_release(struct smtp_connection *connection, unsigned messages_max);
 void smtp_close(struct smtp_connection *connection); /* now; QUIT is sent if that needs no waiting */

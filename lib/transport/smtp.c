@@ -85,6 +85,7 @@ void smtp_note_facts(struct scope *sc, struct delivery_outcome *outcome,
 		     const struct smtp_connection *connection, const struct smtp_transaction *t)
 {
 	outcome->local = *smtp_local_address(connection);
+	outcome->proxy = *smtp_proxy_address(connection);
 	outcome->dsn_aware = smtp_extensions(connection) & SMTP_EXT_DSN;
 	outcome->pipelining = t->used_pipelining;
 	outcome->chunking = t->used_chunking;

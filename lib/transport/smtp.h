@@ -47,6 +47,10 @@ struct smtp_transport {
 NODISCARD enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *transport,
 				    const struct host_item *host, bool callout,
 				    struct smtp_connect_options *options_ret, struct err *err);
+/* The part of it that is about socks_proxy: options->proxies, and their text in options->pool_key. DEFER: what the option says
+ * makes no sense; a message that has to go through a proxy never goes without. Parks. */
+NODISCARD enum rc smtp_proxies(struct scope *sc, const struct smtp_transport *transport,
+			       struct smtp_connect_options *options, struct err *err);
 /* The part of it that is about TLS: options->tls, and what may not be mixed in the pool. DEFER with err->os SMTP_TLS_...: no
  * connection that the options allow can be made. Parks. */
 NODISCARD enum rc smtp_tls_options(struct scope *sc, const struct smtp_transport *transport,

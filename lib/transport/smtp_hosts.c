@@ -125,18 +125,6 @@ static enum rc find_dscp(struct scope *sc, const struct smtp_transport *s, unsig
 	return OK;
 }
 
-/* What must be so and cannot be is a reason to wait, never to do without. */
-static enum rc check_needs(struct scope *sc, const struct smtp_transport *s, struct err *err)
-{
-	struct slice proxy;
-	enum rc rc;
-
-	rc = expand_option(sc, s->socks_proxy, &proxy, err);
-	if (rc == OK && proxy.len)
-		return err_set(err, DEFER, "socks_proxy is set, but this version cannot use SOCKS");
-	return rc == FAIL ? DEFER : rc;
-}
-
 bool smtp_host_serial(struct scope *sc, const struct smtp_transport *s, const struct host_item *host)
 {
 	return s->serialize_hosts && smtp_host_listed(sc, s->serialize_hosts, host, true);
@@ -181,7 +169,7 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 	rc = find_dscp(sc, s, &ret->tos, err);
 	if (rc == OK)
 		rc = smtp_tls_options(sc, s, host, callout, ret, err);
-	return rc == OK ? check_needs(sc, s, err) : rc;
+	return rc == OK ? smtp_proxies(sc, s, ret, err) : rc;
 }
 
 enum rc smtp_resolve_hosts(struct scope *sc, const struct smtp_transport *s, const struct host_list *names,

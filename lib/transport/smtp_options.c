@@ -76,7 +76,7 @@ static const struct conf_option smtp_options[] = {
     OPT_EXPAND_BOOL(S, retry_include_ip_address, "yes", "retry times are per address"),
     OPT_HOSTS(S, serialize_hosts, NULL, "one connection at a time"),
     OPT_INT(S, size_addition, "1024", "added to SIZE=; -1: no SIZE="),
-    LATER_TEXT(socks_proxy, NULL, "SOCKS comes later; messages wait"),
+    OPT_EXPAND(S, socks_proxy, NULL, "SOCKS5 proxies: address name=value ..."),
     OPT_EXPAND(S, tls_alpn, NULL, "protocols to be offered"),
     OPT_EXPAND(S, tls_certificate, NULL, "ours, for servers that ask"),
     OPT_EXPAND(S, tls_crl, NULL, "revoked certificates"),

@@ -227,7 +227,7 @@ static void classify(struct delivery_outcome *outcome, const struct smtp_reply *
 				 : outcome->os == ECONNREFUSED                       ? RETRY_ERROR_REFUSED
 				 : outcome->os == ECONNRESET || outcome->os == EPIPE ? RETRY_ERROR_LOST
 										     : RETRY_ERROR_CONNECT;
-		if (outcome->error == RETRY_ERROR_LOST)
+		if (outcome->error == RETRY_ERROR_LOST && !reply->connecting)
 			outcome->os = SHOW_LOST;
 		return;
 	}

@@ -72,7 +72,7 @@ struct delivery_outcome {
 	bool tls_verified, tls_resumed;
 	uint8_t tls_ocsp;                             /* enum tls_ocsp */
 	struct slice authenticator, authenticated_id; /* whom we logged in as; len 0: nobody */
-	struct ip_addr local;                         /* our end */
+	struct ip_addr local, proxy;                  /* our end; the SOCKS proxy between, family 0: none */
 	uint64_t size;                                /* bytes sent */
 	struct slice
 	    special_log; /* stands behind the host in the log's line, with a space in front: " ST=shadow" */
