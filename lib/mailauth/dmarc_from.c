@@ -51,6 +51,7 @@ bool dmarc_from(struct arena *arena, const struct message *message, struct slice
 
 	for (struct header *h = NULL; (h = header_find(&message->headers, SLICE("from"), h));) {
 		struct slice rest = header_body(h);
+		unsigned before_field = count;
 
 		while (count <= DMARC_FROM_MAX) {
 			struct address_parts parts;
@@ -72,6 +73,9 @@ bool dmarc_from(struct arena *arena, const struct message *message, struct slice
 			if (rc != OK && rc != FAIL)
 				return false;
 		}
+		/* Not even a malformed address: a comment that does not end has swallowed them, perhaps. */
+		if (count == before_field && !add_malformed(arena, header_body(h), domains, &count))
+			return false;
 	}
 	*count_ret = count <= DMARC_FROM_MAX ? count : 0;
 	return true;

@@ -63,5 +63,7 @@ enum dmarc_limit dmarc_limit_count(struct shard *shard, struct slice address)
 	if (mine > ADDRESS_MAX)
 		return mine == ADDRESS_MAX + 1 ? DMARC_LIMIT_REACHED : DMARC_LIMIT_OVER;
 	mine = count(&limit->all, 0, now);
-	return mine <= ALL_MAX ? DMARC_LIMIT_FREE : mine == ALL_MAX + 1 ? DMARC_LIMIT_REACHED : DMARC_LIMIT_OVER;
+	return mine <= ALL_MAX       ? DMARC_LIMIT_FREE
+	       : mine == ALL_MAX + 1 ? DMARC_LIMIT_REACHED
+				     : DMARC_LIMIT_OVER;
 }

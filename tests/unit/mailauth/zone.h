@@ -60,12 +60,12 @@ static inline void zone_record(struct arena *arena, enum dns_type type, const ch
 		r->name = slice_tainted(slice_of(data));
 		break;
 	default:
-		/* "|" stands between the strings of a record. */
+		/* "|" stands between the strings of a record, the byte 0x1f for a NUL. */
 		{
 			struct str text = str_make(arena);
 			for (; *data; data++)
 				if (*data != '|')
-					str_addc(&text, *data);
+					str_addc(&text, *data == '\x1f' ? '\0' : *data);
 			r->text = slice_tainted(str_slice(&text));
 		}
 	}
