@@ -1,7 +1,6 @@
 /* canon: canonical forms, straight into hashes: nothing is copied but a few bytes around changed white space. */
-#include <endian.h>
-
 #include "canon.h"
+#include "scan.h"
 
 unsigned hash_size(enum hash_kind kind)
 {
@@ -144,6 +143,35 @@ static void field_simple(struct hash_sink *sink, struct slice text, uint32_t ski
 	}
 }
 
+/* How far the text at p, which is no white space, is as its relaxed form has it: single spaces are between visible bytes. */
+static size_t plain_field(const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + len, *at = p;
+
+	for (;;) {
+		for (; end - at >= 17; at += 16) {
+			bytes16 v = bytes16_at(at);
+
+			if (bytes16_any((bytes16)(v < ' ') |
+					((bytes16)(v == ' ') & (bytes16)(bytes16_at(at + 1) <= ' '))))
+				break;
+		}
+		while (at<end && * at> ' ')
+			at++;
+		if (end - at < 2 || *at != ' ' || at[1] <= ' ')
+			return (size_t)(at - p);
+		at += 2;
+	}
+}
+
+static void put_name(struct hash_sink *sink, const char *name, uint32_t len)
+{
+	if (len > sizeof(sink->bytes) - sink->len)
+		hash_sink_flush(sink);
+	for (uint32_t i = 0; i < len; i++)
+		put(sink, ascii_lower(name[i]));
+}
+
 static void field_relaxed(struct hash_sink *sink, struct slice text, uint32_t skip_start, uint32_t skip_end)
 {
 	ptrdiff_t colon = slice_find(text, ':');
@@ -152,28 +180,16 @@ static void field_relaxed(struct hash_sink *sink, struct slice text, uint32_t sk
 
 	while (name && is_wsp(text.ptr[name - 1]))
 		name--;
-	for (uint32_t i = 0; i < name; i++)
-		put(sink, ascii_lower(text.ptr[i]));
+	put_name(sink, text.ptr, name);
 	if (colon < 0)
 		return;
 	put(sink, ':');
 	for (uint32_t i = (uint32_t)colon + 1; i < text.len; i++) {
-		uint32_t stop = i < skip_start && skip_start < text.len ? skip_start : text.len, run = i;
+		uint32_t stop = i < skip_start && skip_start < text.len ? skip_start : text.len;
 		char c = text.ptr[i];
 
 		if (i == skip_start && skip_end > skip_start) {
 			i = skip_end - 1;
-			continue;
-		}
-		while (run < stop && (unsigned char)text.ptr[run] > ' ')
-			run++;
-		if (run > i) {
-			if (space)
-				put(sink, ' ');
-			space = false;
-			any = true;
-			put_run(sink, text.ptr + i, run - i);
-			i = run - 1;
 			continue;
 		}
 		/* Unfolded: a line end inside is nothing, the white space behind it counts. */
@@ -187,7 +203,14 @@ static void field_relaxed(struct hash_sink *sink, struct slice text, uint32_t sk
 			put(sink, ' ');
 		space = false;
 		any = true;
-		put(sink, c);
+		if ((unsigned char)c > ' ') {
+			size_t run = plain_field(text.ptr + i, stop - i);
+
+			put_run(sink, text.ptr + i, run);
+			i += (uint32_t)run - 1;
+		} else {
+			put(sink, c);
+		}
 	}
 }
 
@@ -307,29 +330,22 @@ static void add_simple(struct body_hashes *hashes, const char *p, const char *en
 	}
 }
 
-/* One bit, the highest of its byte, for each byte of the word that is c. Exact. */
-static inline uint64_t bytes_that_are(uint64_t word, unsigned char c)
-{
-	const uint64_t ones = 0x0101010101010101, low = 0x7f * ones;
-	uint64_t x = word ^ c * ones;
-
-	return ~(((x & low) + low) | x | low);
-}
-
-/* How many bytes from p on relaxing leaves alone as they are, looked at in eights: no CR, no tab, and no space before another or at
- * the end of an eight. */
+/* At least so many bytes from p on are left alone as they are by relaxing: no tab; no space before other white space or a line end; no
+ * CR but in a line end before something plain. */
 static size_t plain_words(const unsigned char *p, const unsigned char *end)
 {
 	const unsigned char *at = p;
 
-	for (uint64_t word; end - at >= 8; at += 8) {
-		uint64_t spaces;
+	for (; end - at >= 18; at += 16) {
+		bytes16 v = bytes16_at(at), next = bytes16_at(at + 1), third = bytes16_at(at + 2);
+		bytes16 cr = v == '\r', bad = (bytes16)(v == '\t');
 
-		memcpy(&word, at, 8);
-		word = le64toh(word);
-		spaces = bytes_that_are(word, ' ');
-		if (bytes_that_are(word, '\r') | bytes_that_are(word, '\t') |
-		    (spaces & (spaces << 8 | 1ull << 63)))
+		bad |= (bytes16)(v == ' ') &
+		       ((bytes16)(next == ' ') | (bytes16)(next == '\t') | (bytes16)(next == '\r'));
+		if (bytes16_any(cr))
+			bad |= cr & ((bytes16)(next != '\n') | (bytes16)(third == ' ') |
+				     (bytes16)(third == '\t') | (bytes16)(third == '\r'));
+		if (bytes16_any(bad))
 			break;
 	}
 	return (size_t)(at - p);

@@ -2,6 +2,8 @@
  * behind the last semicolon, no tag twice, no byte that the grammar does not have. */
 #include "tag.h"
 
+#include "scan.h"
+
 bool tag_is_space(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -27,18 +29,40 @@ static uint32_t name_length(struct slice s)
 	return len;
 }
 
+/* At least so many bytes are printable ASCII and no semicolon. */
+static size_t plain_words(const unsigned char *p, const unsigned char *end)
+{
+	const unsigned char *at = p;
+
+	for (; end - at >= 16; at += 16) {
+		bytes16 v = bytes16_at(at);
+
+		if (bytes16_any((bytes16)(v <= ' ') | (bytes16)(v >= 0x7f) | (bytes16)(v == ';')))
+			break;
+	}
+	return (size_t)(at - p);
+}
+
 /* A value reaches to a semicolon or the end. Its length; *good_ret: only bytes that may be there. */
 static uint32_t value_length(struct slice rest, bool *good_ret)
 {
+	const unsigned char *start = (const unsigned char *)rest.ptr, *end = start + rest.len, *at = start;
 	unsigned char all = 0;
 	bool control = false;
-	uint32_t len = 0;
+	uint32_t len;
 
-	for (; len < rest.len && rest.ptr[len] != ';'; len++) {
-		unsigned char c = (unsigned char)rest.ptr[len];
-		all |= c;
-		control |= c == 0x7f || (c < 0x21 && !tag_is_space((char)c));
+	for (;;) {
+		const unsigned char *stop;
+
+		at += plain_words(at, end);
+		for (stop = end - at > 16 ? at + 16 : end; at < stop && *at != ';'; at++) {
+			all |= *at;
+			control |= *at == 0x7f || (*at < 0x21 && !tag_is_space((char)*at));
+		}
+		if (at < stop || at == end)
+			break;
 	}
+	len = (uint32_t)(at - start);
 	*good_ret = !control && (all < 0x80 || utf8_valid(slice_sub(rest, 0, len)));
 	return len;
 }
@@ -77,29 +101,23 @@ enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err
 			return err_set(err, FAIL, "the value of %.*s= has bytes that may not be there",
 				       SLICE_ARG(tag->name));
 		tag->value = tag_trim(tag->value);
-		for (unsigned i = 0; i < list->count; i++)
-			if (slice_eq(list->tags[i].name, tag->name))
-				return err_set(err, FAIL, "%.*s= is there twice", SLICE_ARG(tag->name));
+		if (tag_find_slice(list, tag->name))
+			return err_set(err, FAIL, "%.*s= is there twice", SLICE_ARG(tag->name));
 		list->count++;
 	}
 	return list->count ? OK : err_set(err, FAIL, "no tags");
 }
 
-const struct tag *tag_find(const struct tag_list *list, const char *name)
+const struct tag *tag_find_slice(const struct tag_list *list, struct slice name)
 {
-	struct slice wanted = slice_of(name);
+	for (unsigned i = 0; i < list->count; i++) {
+		struct slice own = list->tags[i].name;
 
-	for (unsigned i = 0; i < list->count; i++)
-		if (slice_eq(list->tags[i].name, wanted))
+		if (own.len == name.len && own.ptr[0] == name.ptr[0] &&
+		    memcmp(own.ptr, name.ptr, name.len) == 0)
 			return &list->tags[i];
+	}
 	return NULL;
-}
-
-struct slice tag_value(const struct tag_list *list, const char *name)
-{
-	const struct tag *tag = tag_find(list, name);
-
-	return tag ? tag->value : (struct slice){NULL, 0, CLEAN};
 }
 
 bool tag_number(struct slice value, unsigned digits_max, uint64_t *ret)
@@ -124,13 +142,20 @@ bool tag_number(struct slice value, unsigned digits_max, uint64_t *ret)
 struct slice tag_squeeze(struct arena *arena, struct slice value)
 {
 	char *out = arena_bytes(arena, value.len + 1);
-	uint32_t len = 0;
+	uint32_t len = 0, at = 0;
 
 	if (!out)
 		return (struct slice){NULL, 0, CLEAN};
-	for (uint32_t i = 0; i < value.len; i++)
-		if (!tag_is_space(value.ptr[i]))
-			out[len++] = value.ptr[i];
+	while (at < value.len) {
+		uint32_t run = (uint32_t)scan_visible(value.ptr + at, value.len - at);
+
+		memcpy(out + len, value.ptr + at, run);
+		len += run;
+		at += run;
+		if (at < value.len && !tag_is_space(value.ptr[at]))
+			out[len++] = value.ptr[at];
+		at++;
+	}
 	return slice_make(out, len, TAINTED);
 }
 

@@ -20,10 +20,20 @@ struct tag_list {
 };
 /* The whole text is a list, whose slices point into it. FAIL: it is not, has a tag twice, or too many; err says which. */
 NODISCARD enum rc tag_list_parse(struct slice text, struct tag_list *list_ret, struct err *err);
-/* NULL: not there. Tag names are case-sensitive. */
-const struct tag *tag_find(const struct tag_list *list, const char *name);
+/* NULL: not there. Tag names are case-sensitive, and not empty. */
+const struct tag *tag_find_slice(const struct tag_list *list, struct slice name);
+/* Inline, so that the length of a literal is known: a signature is asked for twenty tags. */
+static inline const struct tag *tag_find(const struct tag_list *list, const char *name)
+{
+	return tag_find_slice(list, slice_of(name));
+}
 /* Its value; ptr NULL: not there. */
-struct slice tag_value(const struct tag_list *list, const char *name);
+static inline struct slice tag_value(const struct tag_list *list, const char *name)
+{
+	const struct tag *tag = tag_find(list, name);
+
+	return tag ? tag->value : (struct slice){NULL, 0, CLEAN};
+}
 
 bool tag_is_space(char c); /* of folding white space */
 struct slice tag_trim(struct slice s);
