@@ -42,7 +42,7 @@ static inline size_t scan_visible(const char *text, size_t len)
 	const unsigned char *p = (const unsigned char *)text, *end = p + len, *at = p;
 
 	at += scan_visible_words(at, end);
-	while (at < end && *at > ' ')
+	while (at<end && * at> ' ')
 		at++;
 	return (size_t)(at - p);
 }

@@ -121,8 +121,8 @@ static enum rc log_in(struct socks *k)
 /* The reply field of RFC 1928 section 6, as the error that a connection of our own would have met. */
 static int error_of(uint8_t reply)
 {
-	static const int errors[] = {0,		   EIO,	      EACCES,	  ENETUNREACH, EHOSTUNREACH,
-				     ECONNREFUSED, ECANCELED, EOPNOTSUPP, EAFNOSUPPORT};
+	static const int errors[] = {
+	    0, EIO, EACCES, ENETUNREACH, EHOSTUNREACH, ECONNREFUSED, ECANCELED, EOPNOTSUPP, EAFNOSUPPORT};
 
 	return reply < ARRAY_COUNT(errors) ? errors[reply] : EPROTO;
 }
@@ -187,8 +187,8 @@ static enum rc try_proxy(struct socks *k)
 	k->stream = NULL;
 	if (k->proxy->timeout_ms > 0)
 		k->task->until = task_until(k->task, (uint64_t)k->proxy->timeout_ms);
-	rc = connect_tcp(k->task, &k->proxy->address,
-			 from->family == k->proxy->address.family ? from : NULL, &fd, k->err);
+	rc = connect_tcp(k->task, &k->proxy->address, from->family == k->proxy->address.family ? from : NULL,
+			 &fd, k->err);
 	if (rc == OK) {
 		rc = stream_new(k->task->shard, fd, fd, NULL, NULL, &k->stream, k->err);
 		if (rc != OK)

@@ -70,8 +70,8 @@ static enum rc parse_proxy(struct arena *arena, struct slice item, struct smtp_p
 		}
 		equals = slice_find(word, '=');
 		/* Not the value: it may be the password. */
-		if (equals < 0 || !set(proxy, slice_sub(word, 0, (size_t)equals),
-				       slice_from(word, (size_t)equals + 1)))
+		if (equals < 0 ||
+		    !set(proxy, slice_sub(word, 0, (size_t)equals), slice_from(word, (size_t)equals + 1)))
 			return err_set(err, DEFER, "unknown setting or value of \"%.*s\" in socks_proxy",
 				       (int)(equals < 0 ? (ptrdiff_t)word.len : equals), word.ptr);
 	}

@@ -3,7 +3,8 @@ resolv.conf that names it. So the real Exim and sluice ask the same Nameserver, 
 """
 import os
 import subprocess
-import tempfile
+
+from harness import scratch
 
 
 def world_possible():
@@ -13,7 +14,7 @@ def world_possible():
 
 def run_in_world(arguments, **options):
     """Runs a program where loopback is up and 127.0.0.1:53 is the resolver (that the program itself may be)."""
-    etc = tempfile.mkdtemp(prefix="sluice-world-")
+    etc = scratch("world")
     with open(os.path.join(etc, "resolv.conf"), "w") as f:
         f.write("nameserver 127.0.0.1\noptions timeout:1 attempts:1 trust-ad\n")
     with open(os.path.join(etc, "hosts"), "w") as f:

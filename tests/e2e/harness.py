@@ -3,6 +3,7 @@
 Nothing here waits for a length of time: each wait is for an event (a line in the log, a reply, a file), and has a
 deadline that only a failing test reaches. Processes are ended by the pid that we were given when they were started.
 """
+import atexit
 import os
 import pwd
 import re
@@ -84,6 +85,14 @@ smtp:
 begin retry
 * * F,2h,15m
 """
+
+
+def scratch(prefix):
+    """A directory that is gone when the tests are; with SLUICE_KEEP it stays to be looked at."""
+    path = tempfile.mkdtemp(prefix=f"sluice-{prefix}-")
+    if not os.environ.get("SLUICE_KEEP"):
+        atexit.register(shutil.rmtree, path, True)
+    return path
 
 
 def until(condition, what, deadline_s=DEADLINE_S):
@@ -234,7 +243,7 @@ class Sluice:
     """A daemon, or a directory and a configuration for commands without one."""
 
     def __init__(self, config=None, macros=None, main="", directory=None):
-        self.dir = directory or tempfile.mkdtemp(prefix="sluice-e2e-")
+        self.dir = directory or scratch("e2e")
         os.chmod(self.dir, 0o755)
         self.process = None
         self.macros = {"DIR": self.dir, "USER": USER, "SINKPORT": "1"}

@@ -2,11 +2,10 @@
 import os
 import socket
 import subprocess
-import tempfile
 import threading
 import unittest
 
-from harness import USER, Sluice, configuration, until
+from harness import USER, Sluice, configuration, scratch, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE")
 SLAPD = "/usr/sbin/slapd"
@@ -137,7 +136,7 @@ def free_port():
 
 class Slapd:
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="sluice-ldap-")
+        self.dir = scratch("ldap")
         os.chmod(self.dir, 0o755)
         os.mkdir(self.dir + "/db")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",

@@ -4,11 +4,10 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import unittest
 
-from harness import Client, Sluice, configuration, until
+from harness import Client, Sluice, configuration, scratch, until
 
 
 def free_port():
@@ -21,7 +20,7 @@ def free_port():
 class Redis:
     def __init__(self, *options):
         self.options = options
-        self.dir = tempfile.mkdtemp(prefix="sluice-redis-")
+        self.dir = scratch("redis")
         self.path = os.path.join(self.dir, "socket")
         self.process = None
         for _ in range(20):

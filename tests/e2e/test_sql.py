@@ -6,10 +6,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import unittest
 
-from harness import USER, Sluice, configuration, until
+from harness import USER, Sluice, configuration, scratch, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE")
 ROWS = [(1, "two words", None), (2, "", 'x"y'), (3, '"q', "back\\slash"), (4, "tab\tx", "nl\nx")]
@@ -32,7 +31,7 @@ class Server:
     """A database server that we start, on a free port and a Unix socket."""
 
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="sluice-sql-")
+        self.dir = scratch("sql")
         os.chmod(self.dir, 0o755)
         if os.getuid() == 0:
             shutil.chown(self.dir, USER)

@@ -2,17 +2,16 @@
 import os
 import sqlite3
 import subprocess
-import tempfile
 import unittest
 
-from harness import Sluice, configuration
+from harness import Sluice, configuration, scratch
 
 ORACLE = os.environ.get("SLUICE_ORACLE")
 
 
 class Sqlite(unittest.TestCase):
     def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix="sluice-sqlite-")
+        self.dir = scratch("sqlite")
         os.chmod(self.dir, 0o777)
         self.path = os.path.join(self.dir, "db")
         self.database(self.path, "one")

@@ -82,7 +82,8 @@ static inline enum rc next_piece(struct mailauth_text *text, struct slice *ret, 
 static const char *names_to_sign = ""; /* of the fields to be signed; empty: the usual */
 
 /* "sign" or "arc", domain, selector, key (a file, or itself), header form, body form. */
-static inline enum rc sign(struct task *task, char **words, struct slice message, struct str *out, struct err *err)
+static inline enum rc sign(struct task *task, char **words, struct slice message, struct str *out,
+			   struct err *err)
 {
 	ptrdiff_t end = slice_search(message, SLICE("\r\n\r\n"));
 	struct piece_of_body body = {.rest = end < 0 ? SLICE_EMPTY : slice_from(message, (size_t)end + 4)};
