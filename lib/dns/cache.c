@@ -1,7 +1,6 @@
 /* cache: what a shard was told, for as long as it may be believed, and what it is just asking.
  *
- * An answer is kept as the bytes that came: those who ask parse it into their own arena, which costs about as
- * much as copying records would, and the cache holds no pointers into anything. Entries are from the heap,
+ * An answer is kept as struct packed, in one piece, of which those who ask get a copy. Entries are from the heap,
  * since they outlive the task that asked; the cache is bounded in number and in bytes, and the least recently
  * used goes first. */
 

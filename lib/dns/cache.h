@@ -5,7 +5,7 @@
 #include "channel.h"
 #include "wire.h"
 
-/* Bytes of all answers of a shard; with the default count this is 1.6 KiB an answer, ten times the usual. */
+/* Bytes of all answers of a shard; with the default count this is 1.6 KiB an answer, three or four times the usual. */
 #define CACHE_BYTES_MAX (32u << 20)
 /* Questions under way at once. c-ares has 65,536 ids, and a resolver that far behind is out of order. */
 #define CACHE_ASKING_MAX 4096
@@ -24,7 +24,7 @@ struct cache_entry {
 	bool edns; /* the question under way had an OPT record */
 	uint64_t stored_at, expires_at;
 	bool failed;     /* answer is a text that says why */
-	uint8_t *answer; /* as it came; NULL: failed for lack of memory */
+	uint8_t *answer; /* struct packed; NULL: failed for lack of memory */
 	uint32_t answer_len;
 	uint32_t key_len;
 	uint8_t key[]; /* the type, two bytes, and the name in its wire form, lower-case */

@@ -10,6 +10,7 @@
 
 #include "answer.h"
 #include "cache.h"
+#include "packed.h"
 
 #define TIMEOUT_MS_DEFAULT  5000
 #define TRIES_DEFAULT       3
@@ -154,6 +155,7 @@ static void entry_on_answer(struct channel_query *query, int ares_status, const 
 	struct dns *dns = entry->dns;
 	struct wire_name name = cache_entry_name(entry);
 	struct dns_answer answer;
+	struct packed *packed = NULL;
 	struct err err;
 	char why[200];
 	enum rc rc;
@@ -174,11 +176,14 @@ static void entry_on_answer(struct channel_query *query, int ares_status, const 
 	}
 	err = err_make(&dns->scratch);
 	rc = answer_parse(&dns->scratch, bytes, len, &name, cache_entry_type(entry), &answer, &err);
+	if (rc != DEFER && !(packed = packed_make(&dns->scratch, &answer)))
+		rc = err_memory(&err);
 	if (rc == DEFER) {
 		snprintf(why, sizeof(why), "%.*s", SLICE_ARG(err.text));
 		entry_failed(dns, entry, why);
 	} else {
-		cache_known(&dns->cache, entry, bytes, len, false, shard_now(dns->shard), answer.ttl_s);
+		cache_known(&dns->cache, entry, packed, packed->size, false, shard_now(dns->shard),
+			    answer.ttl_s);
 	}
 	arena_clear(&dns->scratch);
 }
@@ -280,9 +285,10 @@ enum rc dns_query(struct task *task, struct slice name, enum dns_type type, stru
 		(void)err_set(err, DEFER, "no answer in time");
 	else if (rc == OK && entry->failed)
 		rc = err_set(err, DEFER, "%.*s", (int)entry->answer_len, (const char *)entry->answer);
+	else if (rc == OK && !packed_copy((const struct packed *)entry->answer, task->arena, answer_ret))
+		rc = err_memory(err);
 	else if (rc == OK)
-		rc =
-		    answer_parse(task->arena, entry->answer, entry->answer_len, &wire, type, answer_ret, err);
+		rc = answer_ret->count ? OK : FAIL;
 	if (rc == OK || rc == FAIL)
 		answer_age(answer_ret, (shard_now(task->shard) - entry->stored_at) / NS_PER_S);
 	cache_unref(entry);

@@ -3,29 +3,30 @@
 
 #include "wire.h"
 
-bool wire_name_parse(struct slice text, struct wire_name *name_ret)
+bool wire_name_parse(struct slice text, struct wire_name *name)
 {
-	struct wire_name name = {.len = 0};
 	unsigned label = 0; /* where its length byte stands */
+	uint32_t i = 0;
 
 	if (text.len > 0 && text.ptr[text.len - 1] == '.')
 		text.len--;
 	if (text.len == 0 || text.len > WIRE_NAME_MAX - 2)
 		return false;
-	name.len = 1;
-	for (uint32_t i = 0; i <= text.len; i++) {
-		if (i < text.len && text.ptr[i] != '.') {
-			name.bytes[name.len++] = (uint8_t)ascii_lower(text.ptr[i]);
-			continue;
-		}
-		unsigned len = name.len - label - 1;
+	for (;;) {
+		unsigned len;
+
+		for (; i < text.len && text.ptr[i] != '.'; i++)
+			name->bytes[i + 1] = (uint8_t)ascii_lower(text.ptr[i]);
+		len = i - label;
 		if (len == 0 || len > WIRE_LABEL_MAX)
 			return false;
-		name.bytes[label] = (uint8_t)len;
-		label = name.len++;
+		name->bytes[label] = (uint8_t)len;
+		label = ++i;
+		if (i > text.len)
+			break;
 	}
-	name.bytes[label] = 0;
-	*name_ret = name;
+	name->bytes[label] = 0;
+	name->len = label + 1;
 	return true;
 }
 

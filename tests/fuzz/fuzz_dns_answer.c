@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "dns/answer.h"
+#include "dns/packed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,6 +24,22 @@ static void touch(struct slice s)
 	ASSERT(s.ptr);
 	for (uint32_t i = 0; i < s.len; i++)
 		sink = (char)(sink + s.ptr[i]);
+}
+
+static void check(const struct dns_answer *answer, enum dns_type type)
+{
+	touch(answer->canonical);
+	for (unsigned i = 0; i < answer->count; i++) {
+		const struct dns_record *r = &answer->records[i];
+
+		ASSERT(r->ttl_s >= answer->ttl_s);
+		ASSERT(r->string_count == 0 || type == DNS_TXT || type == DNS_SPF);
+		touch(r->name);
+		touch(r->text);
+		touch(r->soa_mailbox);
+		for (unsigned k = 0; k < r->string_count; k++)
+			touch(r->strings[k]);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -48,19 +65,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum rc rc = answer_parse(&arena, data, size, &name, type, &answer, &err);
 	ASSERT(rc == OK || rc == FAIL || rc == DEFER);
 	if (rc != DEFER) {
+		struct dns_answer copy;
+		struct packed *packed = packed_make(&arena, &answer);
+
 		ASSERT((rc == OK) == (answer.count > 0));
-		touch(answer.canonical);
-		answer_sort(&answer, type, random_next, &seed);
-		for (unsigned i = 0; i < answer.count; i++) {
-			const struct dns_record *r = &answer.records[i];
-			ASSERT(r->ttl_s >= answer.ttl_s);
-			ASSERT(type != DNS_MX || i == 0 || r[-1].preference <= r->preference);
-			touch(r->name);
-			touch(r->text);
-			touch(r->soa_mailbox);
-			for (unsigned k = 0; k < r->string_count; k++)
-				touch(r->strings[k]);
+		/* What the cache hands out is the same, and stands by itself. */
+		if (packed && packed_copy(packed, &arena, &copy)) {
+			memset(packed, 0xff, packed->size);
+			check(&copy, type);
+			for (unsigned i = 0; i < answer.count; i++)
+				ASSERT(slice_eq(copy.records[i].text, answer.records[i].text) &&
+				       slice_eq(copy.records[i].name, answer.records[i].name));
 		}
+		answer_sort(&answer, type, random_next, &seed);
+		for (unsigned i = 1; i < answer.count; i++)
+			ASSERT(type != DNS_MX ||
+			       answer.records[i - 1].preference <= answer.records[i].preference);
+		check(&answer, type);
 	}
 	arena_done(&arena);
 	arena_pool_done();

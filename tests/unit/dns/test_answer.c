@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "dns/answer.h"
+#include "dns/packed.h"
 
 /* A message under construction. The question's name stands at byte 12: "\xc0\x0c" points to it. */
 struct msg {
@@ -372,6 +373,62 @@ static void test_sort(void **state)
 	assert_in_range(light, 40, 170);
 }
 
+/* What the cache hands out: the same, and nothing of it points to what it was made of, or copied from. */
+static struct dns_answer repacked(const struct dns_answer *answer)
+{
+	struct packed *packed = packed_make(&arena, answer), *kept;
+	struct dns_answer copy;
+	size_t size;
+
+	assert_non_null(packed);
+	size = packed->size;
+	kept = malloc(size);
+	memcpy(kept, packed, size);
+	memset(packed, 0xee, size);
+	assert_true(packed_copy(kept, &arena, &copy));
+	memset(kept, 0xee, size);
+	free(kept);
+	return copy;
+}
+
+static void test_packed(void **state)
+{
+	struct dns_answer answer, copy;
+	struct msg m;
+
+	(void)state;
+	begin(&m, "example.org", DNS_TXT, 0x81a0, 2, 0);
+	rr(&m, QNAME, DNS_TXT, 60, SLICE("\4v=sp\0\2f1"));
+	rr(&m, QNAME, DNS_TXT, 90, SLICE("\0"));
+	assert_int_equal(parse(&m, m.len, "example.org", DNS_TXT, &answer), OK);
+	copy = repacked(&answer);
+	assert_int_equal(copy.count, 2);
+	assert_int_equal(copy.ttl_s, 60);
+	assert_true(copy.authentic && !copy.nxdomain);
+	assert_slice(copy.canonical, "example.org");
+	assert_slice(copy.records[0].text, "v=spf1");
+	assert_int_equal(copy.records[0].string_count, 3);
+	assert_slice(copy.records[0].strings[0], "v=sp");
+	assert_slice(copy.records[0].strings[1], "");
+	assert_slice(copy.records[0].strings[2], "f1");
+	assert_true(copy.records[0].strings[2].taint);
+	assert_slice(copy.records[1].text, "");
+	assert_int_equal(copy.records[1].ttl_s, 90);
+	begin(&m, "example.org", DNS_SOA, 0x8180, 1, 0);
+	rr(&m, QNAME, DNS_SOA, 60, SLICE("\2ns\0\4mail\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5"));
+	assert_int_equal(parse(&m, m.len, "example.org", DNS_SOA, &answer), OK);
+	copy = repacked(&answer);
+	assert_slice(copy.records[0].name, "ns");
+	assert_slice(copy.records[0].soa_mailbox, "mail");
+	assert_int_equal(copy.records[0].soa[4], 5);
+	begin(&m, "example.org", DNS_A, 0x8183, 0, 0);
+	assert_int_equal(parse(&m, m.len, "example.org", DNS_A, &answer), FAIL);
+	copy = repacked(&answer);
+	assert_int_equal(copy.count, 0);
+	assert_true(copy.nxdomain);
+	assert_slice(copy.canonical, "example.org");
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -392,7 +449,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_names), cmocka_unit_test(test_query),   cmocka_unit_test(test_mx),
 	    cmocka_unit_test(test_chain), cmocka_unit_test(test_denials), cmocka_unit_test(test_data),
-	    cmocka_unit_test(test_sort),
+	    cmocka_unit_test(test_sort),  cmocka_unit_test(test_packed),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
