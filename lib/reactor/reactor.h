@@ -247,6 +247,8 @@ void stream_consume(struct stream *stream, size_t len);
 /* All unread input, over all buffers, in bytes; and whether the end was seen behind it. */
 size_t stream_pending(const struct stream *stream);
 bool stream_at_end(const struct stream *stream); /* no input left, and none will come */
+int stream_error(
+    const struct stream *stream); /* behind the end: the errno that was it; 0: the peer has closed */
 /* The number of buffers a message may hold back is its own business, but the stream must know: input stops
  * when more than this many bytes are unread. Default 64 KiB. */
 void stream_set_window(struct stream *stream, size_t bytes);

@@ -551,6 +551,11 @@ size_t stream_pending(const struct stream *s)
 	return input(s)->pending;
 }
 
+int stream_error(const struct stream *s)
+{
+	return s->error;
+}
+
 bool stream_at_end(const struct stream *s)
 {
 	if (!s->layer_ops)

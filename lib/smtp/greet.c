@@ -180,6 +180,7 @@ void session_greet(struct smtp_session *s)
 				    "SMTP connection from %.*s (TCP/IP connection count = %u)",
 				    SLICE_ARG(client_caller(s)), s->count_at_start);
 	}
+	ident_ask(s);
 	text = SLICE_EMPTY;
 	if (o->acl[ACL_WHERE_CONNECT] && !s->local) {
 		enum acl_result result = session_acl(s, ACL_WHERE_CONNECT, &outcome, &err);

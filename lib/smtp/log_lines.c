@@ -55,7 +55,7 @@ static void add_interface(struct str *str, const struct smtp_session *s)
 }
 
 /* What follows the host. */
-static void add_rest(struct str *str, const struct smtp_session *s)
+static void add_rest(struct str *str, const struct smtp_session *s, bool user)
 {
 	const struct client *c = &s->client;
 
@@ -64,7 +64,7 @@ static void add_rest(struct str *str, const struct smtp_session *s)
 		str_addz(str, " PRX=");
 		str_add_ip(str, &c->proxy_local);
 	}
-	if (c->ident.len) {
+	if (user && c->ident.len) {
 		str_addz(str, " U=");
 		str_add(str, c->ident);
 	}
@@ -77,7 +77,7 @@ void log_client(struct str *str, const struct smtp_session *s)
 	if (c->ip.family) {
 		str_addz(str, " H=");
 		add_host(str, s, log_wants(s->conf, LOG_INCOMING_PORT));
-		add_rest(str, s);
+		add_rest(str, s, true);
 	} else if (c->ident.len) {
 		str_addz(str, " U=");
 		str_add(str, c->ident);
@@ -108,11 +108,11 @@ struct slice client_host_only(struct smtp_session *s)
 	return str.failed ? SLICE_EMPTY : str_slice(&str);
 }
 
-static void add_caller(struct str *str, struct smtp_session *s)
+static void add_caller(struct str *str, struct smtp_session *s, bool user)
 {
 	if (s->client.ip.family) {
 		add_host(str, s, log_wants(s->conf, LOG_INCOMING_PORT));
-		add_rest(str, s);
+		add_rest(str, s, user);
 	} else {
 		str_add(str, s->client.ident.len ? s->client.ident : SLICE("local user"));
 	}
@@ -122,7 +122,7 @@ struct slice client_caller(struct smtp_session *s)
 {
 	struct str str = str_make(s->serving ? &s->serving->arena : &s->arena);
 
-	add_caller(&str, s);
+	add_caller(&str, s, true);
 	add_connection_id(&str, s);
 	return str.failed ? SLICE_EMPTY : str_slice(&str);
 }
@@ -134,7 +134,7 @@ struct slice client_connection(struct smtp_session *s)
 	str_addz(&str, "SMTP connection");
 	add_connection_id(&str, s);
 	str_addz(&str, " from ");
-	add_caller(&str, s);
+	add_caller(&str, s, false);
 	return str.failed ? SLICE_EMPTY : str_slice(&str);
 }
 

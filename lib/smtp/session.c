@@ -3,6 +3,7 @@
  * through transaction_end(), so that no state of one message can reach the next. */
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* What the dialogue's table can say of a command. */
@@ -716,18 +717,34 @@ static void log_no_mail(struct smtp_session *s)
 	log_session(s, LOG_TO_MAIN, "%.*s", SLICE_ARG(str_slice(&line)));
 }
 
+/* " (error: Connection reset by peer)"; nothing when the client has just closed. */
+static struct slice what_was_lost(struct smtp_session *s)
+{
+	int os = stream_error(s->stream);
+	char words[128];
+	struct slice text =
+	    os ? arena_printf(&s->serving->arena, " (error: %s)", strerror_r(os, words, sizeof(words)))
+	       : SLICE_EMPTY;
+
+	return text.ptr ? text : SLICE_EMPTY;
+}
+
 static void lost_connection(struct smtp_session *s)
 {
+	struct slice error = what_was_lost(s);
+	char lost[160];
+
 	s->server->stats.lost++;
 	if (!s->notquit_reason)
 		s->notquit_reason = "connection-lost";
 	log_incomplete(s, "connection lost");
+	(void)snprintf(lost, sizeof(lost), "lost%.*s", SLICE_ARG(error));
 	if (!s->transaction)
-		log_ending(s, "lost", false);
+		log_ending(s, lost, false);
 	else if (log_wants(s->conf, LOG_LOST_INCOMING_CONNECTION))
 		log_session(s, LOG_TO_MAIN,
-			    "unexpected disconnection while reading SMTP command from %.*s%.*s",
-			    SLICE_ARG(client_caller(s)), SLICE_ARG(session_duration(s)));
+			    "unexpected disconnection while reading SMTP command from %.*s%.*s%.*s",
+			    SLICE_ARG(client_caller(s)), SLICE_ARG(error), SLICE_ARG(session_duration(s)));
 	s->end_told = true;
 	s->over = true;
 }

@@ -43,7 +43,8 @@ struct smtp_options {
 	    *chunking_advertise_hosts;
 	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts,
 	    *enhanced_status_advertise_hosts;
-	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts;
+	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts, *rfc1413_hosts;
+	int64_t rfc1413_query_timeout;
 	struct slice helo_allow_chars, smtp_bare_newline, daemon_smtp_ports;
 	struct slice smtp_receive_timeout_text;
 	const struct expansion *received_header_text;
@@ -293,6 +294,12 @@ bool from_line_take(const struct smtp_options *o, struct slice *text, struct sli
  * uucp_from_sender cannot be expanded. The line is taken off even so. */
 NODISCARD enum rc from_line_sender(struct scope *sc, const struct smtp_options *o, struct slice *text,
 				   struct slice *sender_ret, struct err *err);
+
+/* ident.c. Asks the client's host who the client is (RFC 1413), if rfc1413_hosts and rfc1413_query_timeout want it; what it says
+ * is then s->client.ident. Parks. */
+void ident_ask(struct smtp_session *s);
+/* The user's name in the answer to the question for these ports. false: it is none, or an error. */
+bool ident_parse(struct slice line, uint16_t their_port, uint16_t our_port, struct slice *user_ret);
 
 /* greet.c: from the connection to the banner. */
 void session_greet(struct smtp_session *s);

@@ -146,7 +146,11 @@ SESSIONS = {
     "hung up behind mail": HELLO + ["MAIL FROM:<s@s.test>", CLOSE],
     "hung up behind rcpt": BEGIN + [CLOSE],
     "hung up in data": BEGIN + ["DATA", CLOSE],
+    "reset at once": [ABORT],
+    "reset": HELLO + [ABORT],
+    "reset behind mail": HELLO + ["MAIL FROM:<s@s.test>", ABORT],
     "reset behind rcpt": BEGIN + [ABORT],
+    "reset in data": BEGIN + ["DATA", ABORT],
     "quit behind mail": HELLO + ["MAIL FROM:<s@s.test>", "QUIT"],
     "rset": BEGIN + ["RSET", "QUIT"],
     "silent": HELLO + [LISTEN],
@@ -170,9 +174,8 @@ DIFFERENT = {
     "no address": ("protocol error in \"MAIL FROM:\"", "syntax error in \"MAIL FROM:\""),
     "rcpt syntax, again": ("alice=bob@test", r"501 <alice bob@test>: \"@\" or \"\.\" expected after \"alice\""),
     "too large": ("read=28412 ", "read=28814 "),
-    "reset behind rcpt": (r"\(error: Connection reset by peer\)", r"\[127\.0\.0\.1\] D="),
 }
-ENDED = re.compile(r"closed by|lost D=|unexpected disconnection|dropped: too many| timeout |lost while reading|synchronization error")
+ENDED = re.compile(r"closed by|lost (?:\(error: .*?\) )?D=|unexpected disconnection|dropped: too many| timeout |lost while reading|synchronization error")
 
 
 def exim():
@@ -185,6 +188,7 @@ class Side:
 
     def __init__(self, test, program):
         self.program = program
+        self.source = None  # address of the client
         self.dir = tempfile.mkdtemp(prefix="sluice-sessions-")
         test.addCleanup(shutil.rmtree, self.dir, True)
         os.chmod(self.dir, 0o755)
@@ -229,7 +233,8 @@ class Side:
     def talk(self, name, script):
         """[(what was said, what was answered)]"""
         said = []
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=20, 
+                                        source_address=(self.source, 0) if self.source else None)
         self.ports[name] = sock.getsockname()[1]
         with sock, sock.makefile("rb") as stream:
             def answer():
@@ -273,7 +278,7 @@ class Side:
             for line in self.log(log).split("\n"):
                 head = re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ((?:[0-9A-Za-z]{6}-[0-9A-Za-z]{11}-[0-9A-Za-z]{4} )?)(.*)", line)
                 if head:
-                    port = re.search(r"\[127\.0\.0\.1\]:(\d+)", line)
+                    port = re.search(r"\[127\.[\d.]+\]:(\d+)", line)
                     name = names.get(int(port.group(1))) if port else by_id.get(head.group(1))
                     by_id[head.group(1)] = name
                     line = ("ID " if head.group(1) else "") + head.group(2)
@@ -284,7 +289,7 @@ class Side:
     def normal(self, line):
         line = line.replace(self.dir, "DIR")
         line = re.sub(r"\b[0-9A-Za-z]{6}-[0-9A-Za-z]{11}-[0-9A-Za-z]{4}\b", "ID", line)
-        line = re.sub(r"(\[127\.0\.0\.1\]):\d+", r"\1", re.sub(r"\(port=\d+", "(port=N", line))
+        line = re.sub(r"(\[127\.[\d.]+\]):\d+", r"\1", re.sub(r"\(port=\d+", "(port=N", line))
         line = re.sub(r" D=[\d.]+m?s", " D=T", re.sub(r" S=\d+", " S=N", line))
         line = re.sub(r"connection count = \d+", "connection count = N", line)
         return re.sub(r"\w{3}, +\d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "DATE", line.replace("Exim 4.98.2)", "Exim 4.98)"))
