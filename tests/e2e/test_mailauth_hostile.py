@@ -1,6 +1,7 @@
 """Mail authentication and what strangers may send: name servers that are silent, lie, cut short or never end; headers made to cost. Each
 case has a bounded time, a result of the RFC's words that is never a pass, and its reason in log and header."""
 import base64
+import os
 import re
 import struct
 import subprocess
@@ -95,11 +96,13 @@ class Hostile(SluiceTest):
     def tearDownClass(cls):
         cls.dns.close()
 
-    def serve(self):
-        return self.sluice(configuration(MAIN % self.dns.port, harness.POLICY.replace("begin routers", ACL + "\nbegin routers")))
+    def serve(self, main=""):
+        return self.sluice(configuration(MAIN % self.dns.port + main, harness.POLICY.replace("begin routers", ACL + "\nbegin routers")))
 
-    def signed(self, domain, selector=b"good"):
-        message = BODY % domain.encode()
+    def signed(self, domain, selector=b"good", more=b"", body=None):
+        message = more + BODY % domain.encode()
+        if body is not None:
+            message = message[:message.index(b"\r\n\r\n") + 4] + body
         return dkim.sign(message, selector, domain.encode(), self.pem) + message
 
     def send(self, server, message):
@@ -126,7 +129,7 @@ class Hostile(SluiceTest):
         self.assertEqual(set(found), set(MODES))
         for mode, (said, took) in found.items():
             with self.subTest(mode):
-                self.assertLess(took, 25, said)
+                self.assertLess(took, 60, said)
                 self.assertNotRegex(said, r"dkim=pass|dmarc=accept| DKIM=")
                 # Texts of other kinds beside a policy are nobody's business (RFC 7208 section 4.5).
                 self.assertRegex(said, r"spf=(temperror|permerror|none|failed) dkim=invalid/" if mode != "many" else "spf=pass dkim=invalid/")
@@ -140,32 +143,92 @@ class Hostile(SluiceTest):
         self.assertIn("spf=pass dkim=pass/", said)
         self.assertIn("dmarc=accept", said)
 
-    def test_headers_that_cost(self):
-        """Thousands of fields, signatures that name them all, sets without end: seconds at most, and mail goes on."""
-        server = self.serve()
+    def test_bombs(self):
+        """Fields, signatures, sets, addresses, results, parts in thousands: what a message costs is bounded, in the processor's time and in
+        questions asked; the result is the RFC's, the log says why, and what is good beside it still counts."""
+        server = self.serve("header_maxsize = 4M\nmessage_size_limit = 20M\nacl_smtp_mime = mime_acl\n")
         good = self.signed("good.test")
-        names = b":".join([b"From"] + [b"X"] * 900)
-        signature = (b"DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=good.test; s=good;\r\n h=%s;\r\n"
-                     b" bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=; b=AAAA\r\n" % names.replace(b":X" * 100, b":X" * 100 + b"\r\n "))
+        header, body = good.split(b"\r\n\r\n", 1)
+        names = b":".join([b"From"] + [b"X"] * 900).replace(b":X" * 100, b":X" * 100 + b"\r\n ")
+        greedy = (b"DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=good.test; s=good;\r\n h=%s;\r\n"
+                  b" bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=; b=AAAA\r\n" % names)
+        signature = header[:header.index(b"From:")]
+        others = b"".join(signature.replace(b"s=good", b"s=s%d" % n) for n in range(500))
+        lengths = b"".join(signature.replace(b"d=good.test", b"l=%d; d=good.test" % n) for n in range(500))
         fields = b"".join(b"X: %s\r\n" % (b"y" * 500) for _ in range(900))
-        seals = b"".join(b"ARC-Seal: i=%d; a=rsa-sha256; cv=%s; d=good.test; s=good; b=AAAA\r\n"
-                         b"ARC-Message-Signature: i=%d; a=rsa-sha256; d=good.test; s=good; h=from; bh=AAAA; b=AAAA\r\n"
-                         b"ARC-Authentication-Results: i=%d; good.test; none\r\n" % (i, b"none" if i == 1 else b"pass", i, i)
-                         for i in range(1, 51))
-        results = b"Authentication-Results: mx.test;" + b" dkim=pass header.d=(" * 100 + b"\r\n"
-        for name, message, expected in (
-                ("names", signature * 15 + fields + good[good.index(b"From"):], r"dkim=\S*(invalid|fail)"),
-                ("tags", b"DKIM-Signature: " + b"; ".join(b"a%d=b" % i for i in range(5000)) + b"\r\n" + good, r"dkim=invalid:pass/"),
-                ("one tag", b"DKIM-Signature: v=1; b=" + b"A" * 60000 + b"\r\n" + good, r"dkim=invalid:pass/"),
-                ("folding", b"DKIM-Signature: v=1;" + b"\r\n " * 20000 + b"a=x\r\n" + good, r"dkim=invalid:pass/"),
-                ("fifty sets", seals + good, r"arc=fail/required tag missing|arc=fail/AMS"),
-                ("sixty sets", seals + seals.replace(b"i=", b"i=5") + good, r"arc=fail/collecting headers"),
-                ("results", results * 200 + good, r"dkim=pass/"),
-                ("from", b"From: " + b", ".join(b"x@d%d.test" % i for i in range(2000)) + b"\r\n" + good, r"dmarc=nofrom")):
+
+        def sets(count, l=b""):
+            return b"".join(b"ARC-Seal: i=%d; a=rsa-sha256; cv=%s; d=good.test; s=s%d; b=AAAA\r\n"
+                            b"ARC-Message-Signature: i=%d; a=rsa-sha256; d=good.test; s=s%d; h=from; %s bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;"
+                            b" b=AAAA\r\nARC-Authentication-Results: i=%d; good.test; none\r\n" %
+                            (i, b"none" if i == 1 else b"pass", i, i, i, l % i if l else b"", i) for i in range(1, count + 1))
+        broken = b"Authentication-Results: mx.test;" + b" dkim=pass header.d=(" * 100 + b"\r\n"
+        parts = b"".join(b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (n, n + 1) for n in range(1000))
+        nested = self.signed("good.test", more=b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=0\r\n",
+                             body=parts + b"--1000\r\n\r\nx\r\n" + b"".join(b"--%d--\r\n" % n for n in range(1000, -1, -1)))
+        million = b"x" * 1_000_000
+        # dkimpy signs From: once more than it is there: another is noticed.
+        cases = (
+            ("nothing", good, r"dkim=pass/.*dmarc=accept arc=none/"),
+            ("10,000 fields", b"".join(b"X-%d: y\r\n" % n for n in range(10_000)) + good, r"dkim=pass/.*dmarc=accept"),
+            ("10,000 fields of a name that is signed", b"Subject: y\r\n" * 10_000 + good, r"dkim=pass/.*dmarc=accept"),
+            ("a field of a MiB", b"X: " + million + b"\r\n" + good, r"dkim=pass/.*dmarc=accept"),
+            ("a field of a MiB, folded", b"X:" + b"\r\n y" * 250_000 + b"\r\n" + good, r"dkim=pass/.*dmarc=accept"),
+            ("500 signatures, 500 keys", others + good, r"\[invalid - public key record .*.*481 more signatures were not looked at.*dkim=(invalid:?){20}/"),
+            ("500 signatures, 500 lengths", lengths + good, r"481 more signatures were not looked at.*dkim=[a-z:]*/"),
+            ("15 signatures of 900 names, 900 fields", greedy * 15 + fields + good[good.index(b"From:"):], r"dkim=\S*(invalid|fail)"),
+            ("5,000 tags", b"DKIM-Signature: " + b"; ".join(b"a%d=b" % i for i in range(5000)) + b"\r\n" + good, r"dkim=invalid:pass/"),
+            ("a tag of a MiB", b"DKIM-Signature: v=1; b=" + million + b"\r\n" + good, r"dkim=invalid:pass/"),
+            ("tags behind 20,000 folds", b"DKIM-Signature: v=1;" + b"\r\n " * 20000 + b"a=x\r\n" + good, r"dkim=invalid:pass/"),
+            ("50 sets", sets(50) + good, r"arc=fail/"),
+            ("50 sets, 50 lengths", sets(50, b"l=%d;") + good, r"arc=fail/"),
+            ("60 sets", sets(60) + good, r"arc=fail/collecting headers"),
+            ("50 sets of fields twice", sets(50) * 2 + good, r"arc=fail/collecting headers"),
+            ("a seal of a MiB", b"ARC-Seal: i=1; b=" + million + b"\r\n" + good, r"arc=fail/"),
+            ("200 fields of results that do not end", broken * 200 + good, r"dkim=pass/"),
+            ("10,000 fields of results", b"Authentication-Results: mx.test; spf=pass\r\n" * 10_000 + good, r"dkim=pass/"),
+            ("10,000 results", b"Authentication-Results: mx.test" + b";\r\n x=pass" * 10_000 + b"\r\n" + good, r"dkim=pass/"),
+            ("10,000 authors", b"From: " + b", ".join(b"x@d%d.test" % i for i in range(10_000)) + b"\r\n" + good, r"dmarc=nofrom"),
+            ("10,000 authors of a name", b"From: " + b", ".join(b"x%d@good.test" % i for i in range(10_000)) + b"\r\n" + good, r"dkim=fail/.*dmarc=reject"),
+            ("10,000 fields of an author", b"From: x@good.test\r\n" * 10_000 + good, r"dkim=fail/.*dmarc=reject"),
+            ("an author in 100,000 comments", b"From: " + b"(" * 100_000 + b"x@evil.test" + b")" * 100_000 + b"\r\n" + good, r"dkim=fail/.*dmarc=reject"),
+            ("1,000 parts in one another", nested, r"dkim=pass/.*dmarc=accept"),
+            ("10,000 parts side by side", self.signed("good.test", more=b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=0\r\n",
+                                                     body=b"--0\r\n\r\nx\r\n" * 10_000 + b"--0--\r\n"), r"dkim=pass/.*dmarc=accept"),
+            ("a body of 8 MiB of spaces", self.signed("good.test", body=b" " * 64 * 1024 * 128 + b"\r\n"), r"dkim=pass/.*dmarc=accept"),
+            ("a body of 2 MiB of empty lines", self.signed("good.test", body=b"\r\n" * 1024 * 1024 + b"x\r\n"), r"dkim=pass/.*dmarc=accept"))
+        spent = {}
+        for name, message, expected in cases:
             with self.subTest(name):
-                said, took = self.send(server, message)
-                self.assertRegex(said, expected)
-                self.assertLess(took, 10)
+                asked = len(self.dns.asked)
+                before = self.processor_s(server)
+                said, _ = self.send(server, message)
+                spent[name] = (self.processor_s(server) - before, len(self.dns.asked) - asked)
+                self.assertRegex(said, re.compile(expected, re.S))
+                # Of a sanitizer build, on a machine that does other things: some ten times what it takes there.
+                self.assertLess(spent[name][0], 1)
+                # 20 signatures, the newest chain's keys, SPF, eight for each of DMARC's walks
+                self.assertLess(spent[name][1], 150)
+        if os.environ.get("SLUICE_SHOW"):
+            for name, (seconds, questions) in spent.items():
+                print(f"{seconds:6.2f} s {questions:4} questions  {name}")
+        # By default a header of more than a MiB ends the transaction, and the session goes on.
+        server = self.serve()
+        with server.client() as client:
+            client.ehlo()
+            client.envelope()
+            client.data(b"X: " + million * 2 + b"\r\n" + good, 552, "header")
+            client.message(good)
+
+    @staticmethod
+    def processor_s(server):
+        """Of all its processes."""
+        ticks = 0
+        for pid in (server.supervisor, *server.workers()):
+            with open(f"/proc/{pid}/stat") as f:
+                words = f.read().rpartition(")")[2].split()
+            ticks += int(words[11]) + int(words[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 del SluiceTest
