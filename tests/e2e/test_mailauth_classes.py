@@ -145,7 +145,7 @@ class Classes(SluiceTest):
         signed = dkim.sign(message, b"s", b"good.test", pem, length=True) + message
         said = self.say(self.box(), signed + b"<b>Pay here</b>\r\n")
         self.assertRegex(said, re.compile(r"SIGNED 4$.*dkim=pass:pass dmarc=accept", re.S | re.M))
-        self.assertRegex(self.say(self.box(), signed.replace(b"hi", b"ho")), r"dkim=fail dmarc=reject")
+        self.assertRegex(self.say(self.box(), signed.replace(b"hi", b"ho")), r"dkim=fail:fail dmarc=reject")
 
 
 del SluiceTest
