@@ -12,7 +12,8 @@ static size_t size_of(const struct dns_answer *answer)
 	for (unsigned i = 0; i < answer->count; i++) {
 		const struct dns_record *r = &answer->records[i];
 
-		size += r->string_count * sizeof(struct slice) + r->name.len + r->text.len + r->soa_mailbox.len;
+		size +=
+		    r->string_count * sizeof(struct slice) + r->name.len + r->text.len + r->soa_mailbox.len;
 	}
 	return size;
 }

@@ -132,7 +132,10 @@ static enum rc verify_seals(struct dkim_work *work, struct arc_state *arc, bool 
 		struct dkim_key key;
 		enum rc rc = dkim_key_fetch(work, set->seal.selector, set->seal.domain, set->seal.key_type,
 					    HASH_SHA256, &key, &reason, err);
+		bool sealed =
+		    rc == OK && dkim_key_verifies(&key, HASH_SHA256, set->digest, set->seal.signature);
 
+		dkim_key_release(&key);
 		if (rc == DEFER || rc == CANCELLED)
 			return rc;
 		if (rc == FAIL) {
@@ -145,7 +148,7 @@ static enum rc verify_seals(struct dkim_work *work, struct arc_state *arc, bool 
 								 SLICE_ARG(dkim_reason_phrase(reason))));
 			return OK;
 		}
-		if (!dkim_key_verifies(&key, HASH_SHA256, set->digest, set->seal.signature)) {
+		if (!sealed) {
 			*good_ret = fail(arc, SLICE("seal sigverify error"));
 			return OK;
 		}

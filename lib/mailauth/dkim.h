@@ -106,10 +106,16 @@ struct dkim_key {
 	struct slice bytes;  /* p= */
 	struct slice n, e;   /* RSA: in bytes */
 	unsigned bits;
+	struct dkim_kept_key *kept; /* whose slices these are; NULL: the arena's */
 };
 /* A record's text. FAIL: *reason_ret says of what kind the mistake is. DEFER: no memory. */
 NODISCARD enum rc dkim_key_parse(struct arena *arena, struct slice text, struct dkim_key *key_ret,
 				 enum dkim_reason *reason_ret);
+/* The same for a record that was found at the name, kept by the shard so that it is taken apart once. With a rc other than DEFER
+ * dkim_key_release() is due. */
+NODISCARD enum rc dkim_key_get(struct shard *shard, struct arena *arena, struct slice name, struct slice text,
+			       struct dkim_key *key_ret, enum dkim_reason *reason_ret);
+void dkim_key_release(struct dkim_key *key);
 /* Is the signature this key's for the digest? Costs some ten microseconds with RSA, a hundred with Ed25519. */
 bool dkim_key_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest,
 		       struct slice signature);
@@ -136,13 +142,11 @@ struct dkim_work {
 	const struct dkim_limits *limits;
 	struct field_index *index;
 	uint64_t header_bytes; /* hashed so far */
-	struct slice
-	    last_name; /* of the key that was read last: the seal of an ARC set mostly has its message signature's */
-	struct dkim_key last_key;
 };
 NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *signature,
 					struct err *err);
-/* The key of a selector for one use. OK; FAIL: *reason_ret, which may be REASON_KEY_LATER; DEFER: no memory; CANCELLED. */
+/* The key of a selector for one use. OK; FAIL: *reason_ret, which may be REASON_KEY_LATER; DEFER: no memory; CANCELLED. Whatever it
+ * is, dkim_key_release() is due. */
 NODISCARD enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,
 				 enum dkim_key_type type, enum hash_kind hash, struct dkim_key *key_ret,
 				 enum dkim_reason *reason_ret, struct err *err);

@@ -2,7 +2,10 @@
  * behind it or of a size that would cost too much, is none. */
 #include "dkim.h"
 
+#include <stdlib.h>
+
 #include "base/der.h"
+#include "kept.h"
 
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ed25519.h>
@@ -110,6 +113,59 @@ enum rc dkim_key_parse(struct arena *arena, struct slice text, struct dkim_key *
 	return *reason_ret == REASON_NONE ? OK : FAIL;
 }
 
+/* ---- Keys that are kept ------------------------------------------------------------------------------------------- */
+
+struct dkim_kept_key {
+	struct dkim_key key;
+	enum rc rc;
+	enum dkim_reason reason;
+	RsaKey *rsa; /* the library's form of it, once there was a signature to check */
+};
+
+static bool kept_make(struct arena *arena, struct slice text, void *object)
+{
+	struct dkim_kept_key *kept = object;
+
+	kept->rc = dkim_key_parse(arena, text, &kept->key, &kept->reason);
+	kept->key.kept = kept;
+	return kept->rc != DEFER;
+}
+
+static void kept_free(void *object)
+{
+	struct dkim_kept_key *kept = object;
+
+	if (kept->rsa)
+		wc_FreeRsaKey(kept->rsa);
+	free(kept->rsa);
+}
+
+static const struct kept_kind keys = {.number = KEPT_DKIM_KEYS,
+				      .count_max = 1000,
+				      .size = sizeof(struct dkim_kept_key),
+				      .make = kept_make,
+				      .done = kept_free};
+
+enum rc dkim_key_get(struct shard *shard, struct arena *arena, struct slice name, struct slice text,
+		     struct dkim_key *key, enum dkim_reason *reason_ret)
+{
+	struct dkim_kept_key *kept = kept_get(shard, &keys, name, text);
+
+	if (!kept) {
+		text = arena_copy(arena, text);
+		return text.ptr ? dkim_key_parse(arena, text, key, reason_ret) : DEFER;
+	}
+	*key = kept->key;
+	*reason_ret = kept->reason;
+	return kept->rc;
+}
+
+void dkim_key_release(struct dkim_key *key)
+{
+	kept_release(key->kept);
+	key->kept = NULL;
+}
+
 struct slice dkim_key_name(struct arena *arena, struct slice selector, struct slice domain)
 {
 	struct str name = str_make(arena);
@@ -136,25 +192,54 @@ static int hash_oid(enum hash_kind kind)
 						   : WC_HASH_TYPE_SHA512);
 }
 
+static bool rsa_decode(const struct dkim_key *key, RsaKey *rsa)
+{
+	if (wc_InitRsaKey(rsa, NULL) != 0)
+		return false;
+	if (wc_RsaPublicKeyDecodeRaw((const byte *)key->n.ptr, key->n.len, (const byte *)key->e.ptr,
+				     key->e.len, rsa) == 0)
+		return true;
+	wc_FreeRsaKey(rsa);
+	return false;
+}
+
+/* The library's key that stays with a kept one; NULL: there is none, or no memory. */
+static RsaKey *rsa_kept(const struct dkim_key *key)
+{
+	struct dkim_kept_key *kept = key->kept;
+	RsaKey *rsa;
+
+	if (!kept || kept->rsa)
+		return kept ? kept->rsa : NULL;
+	rsa = malloc(sizeof(*rsa)); /* once for each key that is kept */
+	if (!rsa || !rsa_decode(key, rsa)) {
+		free(rsa);
+		return NULL;
+	}
+	kept->rsa = rsa;
+	kept_grown(kept, sizeof(*rsa));
+	return rsa;
+}
+
 static bool rsa_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest,
 			 struct slice signature)
 {
 	byte expected[HASH_SIZE_MAX + 64], found[DKIM_RSA_BITS_MAX / 8];
 	word32 expected_len;
-	RsaKey rsa;
-	int len = -1;
+	RsaKey own, *rsa;
+	int len;
 
 	/* RFC 8017 section 8.2.2: the signature is exactly as long as the modulus. */
 	if (signature.len != key->n.len)
 		return false;
-	expected_len = wc_EncodeSignature(expected, digest, hash_size(hash), hash_oid(hash));
-	if (wc_InitRsaKey(&rsa, NULL) != 0)
+	rsa = rsa_kept(key);
+	if (!rsa && !rsa_decode(key, &own))
 		return false;
-	if (wc_RsaPublicKeyDecodeRaw((const byte *)key->n.ptr, key->n.len, (const byte *)key->e.ptr,
-				     key->e.len, &rsa) == 0)
-		len =
-		    wc_RsaSSL_Verify((const byte *)signature.ptr, signature.len, found, sizeof(found), &rsa);
-	wc_FreeRsaKey(&rsa);
+	expected_len = wc_EncodeSignature(expected, digest, hash_size(hash), hash_oid(hash));
+	len = wc_RsaSSL_Verify((const byte *)signature.ptr, signature.len, found, sizeof(found),
+			       rsa ? rsa : &own);
+	if (!rsa)
+		wc_FreeRsaKey(&own);
 	return len > 0 && (word32)len == expected_len && memcmp(found, expected, expected_len) == 0;
 }
 

@@ -220,14 +220,10 @@ enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct sli
 	enum dkim_reason first = REASON_KEY_NONE;
 	enum rc rc;
 
+	*key = (struct dkim_key){.bits = 0};
 	*reason_ret = REASON_KEY_NONE;
 	if (!name.ptr)
 		return FAIL;
-	if (work->last_name.len && slice_eq(work->last_name, name)) {
-		*key = work->last_key;
-		*reason_ret = key_fits(key, type, hash, work->limits);
-		return *reason_ret == REASON_NONE ? OK : FAIL;
-	}
 	rc = resolver->query(work->task, resolver->arg, name, DNS_TXT, &answer, &why);
 	if (rc == CANCELLED)
 		return rc;
@@ -240,18 +236,18 @@ enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct sli
 	/* More than one record is a mistake of the signer's; which of them is meant is for us to find out (section 6.1.2). */
 	for (unsigned i = 0; i < answer.count && i < DKIM_KEY_RECORDS_MAX; i++) {
 		struct dkim_key found;
-		struct slice text = arena_copy(work->arena, answer.records[i].text);
 
-		rc = text.ptr ? dkim_key_parse(work->arena, text, &found, reason_ret) : DEFER;
+		rc = dkim_key_get(work->task->shard, work->arena, name, answer.records[i].text, &found,
+				  reason_ret);
 		if (rc == DEFER)
 			return err_memory(err);
-		if (i == 0 || rc == OK)
-			*key = found;
 		if (rc == OK)
 			*reason_ret = key_fits(&found, type, hash, work->limits);
-		if (*reason_ret == REASON_NONE && answer.count == 1) {
-			work->last_name = name;
-			work->last_key = found;
+		if (i == 0 || rc == OK) {
+			dkim_key_release(key);
+			*key = found;
+		} else {
+			dkim_key_release(&found);
 		}
 		if (*reason_ret == REASON_NONE)
 			return OK;
@@ -298,15 +294,17 @@ static bool body_matches(const struct dkim_signature *s)
 	return memcmp(s->body->digest, s->digest.ptr, s->digest.len) == 0;
 }
 
-static void keep_key(struct dkim_signature *s, const struct dkim_key *key)
+/* What is told of the key lives as long as the message. false: no memory. */
+static bool keep_key(struct arena *arena, struct dkim_signature *s, const struct dkim_key *key)
 {
 	s->key_seen = true;
 	s->key_bits = key->bits;
 	s->key_testing = key->testing;
 	s->key_exact = key->exact;
-	s->key_service = key->service;
-	s->key_granularity = key->granularity;
-	s->key_notes = key->notes;
+	s->key_service = arena_copy(arena, key->service);
+	s->key_granularity = arena_copy(arena, key->granularity);
+	s->key_notes = arena_copy(arena, key->notes);
+	return s->key_service.ptr && s->key_granularity.ptr && s->key_notes.ptr;
 }
 
 /* t=s in the key: i= is in d= itself (section 3.6.1). */
@@ -317,10 +315,23 @@ static bool identity_fits(const struct dkim_signature *s, const struct dkim_key 
 	return !key->exact || at < 0 || slice_eq_nocase(slice_from(s->identity, (size_t)at + 1), s->domain);
 }
 
+/* Body, header and key belong to each other? */
+static enum dkim_reason compare(struct dkim_work *work, struct dkim_signature *s, const struct dkim_key *key)
+{
+	uint8_t digest[HASH_SIZE_MAX];
+
+	if (!identity_fits(s, key))
+		return REASON_KEY_UNFIT;
+	if (!body_matches(s))
+		return REASON_BODY_HASH;
+	if (!hash_header(work, s, digest))
+		return REASON_WORK;
+	return dkim_key_verifies(key, s->hash_kind, digest, s->signature) ? REASON_NONE : REASON_SIGNATURE;
+}
+
 enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, struct err *err)
 {
-	struct dkim_key key = {.bits = 0};
-	uint8_t digest[HASH_SIZE_MAX];
+	struct dkim_key key;
 	enum rc rc;
 
 	if (s->reason != REASON_NONE)
@@ -335,20 +346,14 @@ enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, 
 		return OK;
 	}
 	rc = dkim_key_fetch(work, s->selector, s->domain, s->key_type, s->hash_kind, &key, &s->reason, err);
-	if (rc == OK || s->reason == REASON_KEY_UNFIT || s->reason == REASON_KEY_SHORT ||
-	    s->reason == REASON_KEY_LONG)
-		keep_key(s, &key);
-	if (rc != OK)
-		return rc == FAIL ? OK : rc;
-	if (!identity_fits(s, &key))
-		s->reason = REASON_KEY_UNFIT;
-	else if (!body_matches(s))
-		s->reason = REASON_BODY_HASH;
-	else if (!hash_header(work, s, digest))
-		s->reason = REASON_WORK;
-	else if (!dkim_key_verifies(&key, s->hash_kind, digest, s->signature))
-		s->reason = REASON_SIGNATURE;
-	return OK;
+	if ((rc == OK || s->reason == REASON_KEY_UNFIT || s->reason == REASON_KEY_SHORT ||
+	     s->reason == REASON_KEY_LONG) &&
+	    !keep_key(work->arena, s, &key))
+		rc = err_memory(err);
+	if (rc == OK)
+		s->reason = compare(work, s, &key);
+	dkim_key_release(&key);
+	return rc == FAIL ? OK : rc;
 }
 
 /* ---- All of them -------------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* private_key: keys that sign. What a file holds is kept for each shard; its time is looked at once a second at most, and a file
  * that has changed is read again. RSA is worked out by a helper thread: it takes milliseconds, which no shard has. */
+#include "kept.h"
 #include "sign.h"
 
 #include <pthread.h>
@@ -186,6 +187,7 @@ void mailauth_done(struct shard *shard)
 	}
 	free(state);
 	shard_slot_set(shard, slot_number, NULL);
+	kept_done(shard);
 }
 
 static bool same_file(const struct key_file *file, const struct stat *st)

@@ -34,6 +34,12 @@ bool spf_record_is(struct slice text);
 NODISCARD enum rc spf_record_parse(struct arena *arena, struct slice text, struct spf_record *ret,
 				   struct err *err);
 
+struct spf_kept;
+struct spf_work;
+/* The same for the record of a name, kept by the shard so that it is taken apart once: *kept_ret is for kept_release(). */
+NODISCARD enum rc spf_record_get(struct spf_work *work, struct slice name, struct slice text,
+				 const struct spf_record **record_ret, struct spf_kept **kept_ret);
+
 /* What one check is about, and what it has spent. */
 struct spf_work {
 	struct task *task;

@@ -1,4 +1,5 @@
 /* spf_eval: check_host() of RFC 7208, section 4: the record found, its terms one after the other, within the limits. */
+#include "kept.h"
 #include "spf.h"
 
 static enum mailauth_result check_host(struct spf_work *work, struct slice domain, struct slice given,
@@ -387,15 +388,54 @@ static enum mailauth_result qualified(char qualifier)
 	}
 }
 
+/* The term that matched, and what explains a failure: kept for longer than the record. false: no memory. */
+static bool decided_by(struct spf_work *work, const struct spf_record *record, const struct spf_term *term,
+		       struct slice domain)
+{
+	work->mechanism = arena_copy(work->task->arena, term->text);
+	if (record->explanation.ptr)
+		work->explanation = arena_copy(work->task->arena, record->explanation);
+	work->explanation_domain = domain;
+	return work->mechanism.ptr && (!record->explanation.ptr || work->explanation.ptr);
+}
+
+static enum mailauth_result check_terms(struct spf_work *work, const struct spf_record *record,
+					struct slice domain, bool included)
+{
+	enum mailauth_result result;
+	bool ahead = false;
+	enum rc rc;
+
+	for (unsigned i = 0; i < record->count; i++) {
+		const struct spf_term *term = &record->terms[i];
+
+		if (!ahead && asks(term)) {
+			ahead = true;
+			record_ahead(work, record, i, domain);
+		}
+		rc = match_term(work, term, domain, &result);
+		if (rc == DEFER)
+			return result;
+		if (rc != OK)
+			continue;
+		if (!included && !decided_by(work, record, term, domain))
+			return MAILAUTH_TEMPERROR;
+		return qualified(term->qualifier);
+	}
+	if (record->redirect.ptr)
+		return redirect(work, record, domain, included);
+	return MAILAUTH_NEUTRAL;
+}
+
 /* given: a record that nobody has to be asked for; ptr NULL: the published one. The names are valid ones. Each level of
  * recursion has used up one of ten terms. */
 static enum mailauth_result check_host(struct spf_work *work, struct slice domain, struct slice given,
 				       bool included)
 {
-	struct spf_record record;
+	const struct spf_record *record;
 	struct slice text = given;
 	enum mailauth_result result;
-	bool ahead = false;
+	struct spf_kept *kept;
 	enum rc rc;
 
 	if (!given.ptr) {
@@ -403,33 +443,14 @@ static enum mailauth_result check_host(struct spf_work *work, struct slice domai
 		if (result != MAILAUTH_PASS)
 			return result;
 	}
-	rc = spf_record_parse(work->task->arena, text, &record, &work->problem);
+	rc = spf_record_get(work, given.ptr ? SLICE("(guess)") : domain, text, &record, &kept);
 	if (rc != OK) {
 		err_prefix(&work->problem, "%.*s", SLICE_ARG(domain));
 		return rc == FAIL ? MAILAUTH_PERMERROR : MAILAUTH_TEMPERROR;
 	}
-	for (unsigned i = 0; i < record.count; i++) {
-		const struct spf_term *term = &record.terms[i];
-
-		if (!ahead && asks(term)) {
-			ahead = true;
-			record_ahead(work, &record, i, domain);
-		}
-		rc = match_term(work, term, domain, &result);
-		if (rc == DEFER)
-			return result;
-		if (rc != OK)
-			continue;
-		if (!included) {
-			work->mechanism = term->text;
-			work->explanation = record.explanation;
-			work->explanation_domain = domain;
-		}
-		return qualified(term->qualifier);
-	}
-	if (record.redirect.ptr)
-		return redirect(work, &record, domain, included);
-	return MAILAUTH_NEUTRAL;
+	result = check_terms(work, record, domain, included);
+	kept_release(kept);
+	return result;
 }
 
 /* ---- Explanations ------------------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
  * no record to evaluate. */
 #include <arpa/inet.h>
 
+#include "kept.h"
 #include "spf.h"
 
 static const struct {
@@ -217,4 +218,50 @@ enum rc spf_record_parse(struct arena *arena, struct slice text, struct spf_reco
 				       SLICE_ARG(slice_sub(word, 0, 100)), why);
 	}
 	return OK;
+}
+
+/* ---- Records that are kept ---------------------------------------------------------------------------------- */
+
+struct spf_kept {
+	struct spf_record record;
+	enum rc rc;
+	struct slice problem;
+};
+
+static bool kept_make(struct arena *arena, struct slice text, void *object)
+{
+	struct err err = err_make(arena);
+	struct spf_kept *kept = object;
+
+	kept->rc = spf_record_parse(arena, text, &kept->record, &err);
+	kept->problem = err.text;
+	return kept->rc != DEFER;
+}
+
+static const struct kept_kind records = {
+    .number = KEPT_SPF_RECORDS, .count_max = 2000, .size = sizeof(struct spf_kept), .make = kept_make};
+
+enum rc spf_record_get(struct spf_work *work, struct slice name, struct slice text,
+		       const struct spf_record **record_ret, struct spf_kept **kept_ret)
+{
+	struct spf_kept *kept = kept_get(work->task->shard, &records, name, text);
+	struct spf_record *record;
+	enum rc rc;
+
+	*kept_ret = NULL;
+	if (kept && kept->rc == OK) {
+		*record_ret = &kept->record;
+		*kept_ret = kept;
+		return OK;
+	}
+	if (kept) {
+		rc = err_set(&work->problem, kept->rc, "%.*s", SLICE_ARG(kept->problem));
+		kept_release(kept);
+		return rc;
+	}
+	record = arena_make(work->task->arena, struct spf_record);
+	if (!record)
+		return err_memory(&work->problem);
+	*record_ret = record;
+	return spf_record_parse(work->task->arena, text, record, &work->problem);
 }

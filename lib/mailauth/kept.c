@@ -1,0 +1,173 @@
+/* kept: objects made of records, by name, with those used last in front. Entries are from the heap, since they outlive the message
+ * that first asked for them; a busy shard makes none. */
+#include "kept.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+
+struct shelf {
+	struct map map; /* names, whose case does not count, to entries */
+	struct link lru;
+	size_t bytes;
+};
+struct kept_shard {
+	struct shelf shelves[KEPT_KINDS];
+};
+struct entry {
+	struct link lru;
+	const struct kept_kind *kind;
+	struct shelf *shelf;
+	struct arena arena;
+	struct slice name, text;
+	size_t bytes;
+	unsigned refs; /* the shelf's own, and one for each who uses it */
+	bool shelved;
+	max_align_t object[];
+};
+
+static unsigned slot_number;
+static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
+
+static void make_slot(void)
+{
+	slot_number = shard_slot_new();
+}
+__attribute__((constructor)) static void take_slot(void)
+{
+	(void)pthread_once(&slot_once, make_slot);
+}
+
+static struct shelf *shelf_of(struct shard *shard, const struct kept_kind *kind)
+{
+	struct kept_shard *state = shard_slot(shard, slot_number);
+
+	if (!state && (state = calloc(1, sizeof(*state)))) { /* once a shard */
+		for (unsigned i = 0; i < KEPT_KINDS; i++) {
+			map_init(&state->shelves[i].map, NULL, true);
+			list_init(&state->shelves[i].lru);
+		}
+		shard_slot_set(shard, slot_number, state);
+	}
+	return state ? &state->shelves[kind->number] : NULL;
+}
+
+static struct entry *entry_of(void *object)
+{
+	return CONTAINER_OF(object, struct entry, object);
+}
+
+static void unref(struct entry *entry)
+{
+	ASSERT(entry->refs > 0);
+	if (--entry->refs > 0)
+		return;
+	if (entry->kind->done)
+		entry->kind->done(entry->object);
+	arena_done(&entry->arena);
+	free(entry);
+}
+
+/* Those who use it may go on doing so. */
+static void drop(struct entry *entry)
+{
+	struct shelf *shelf = entry->shelf;
+
+	(void)map_remove(&shelf->map, entry->name);
+	list_remove(&entry->lru);
+	shelf->bytes -= entry->bytes;
+	entry->shelved = false;
+	unref(entry);
+}
+
+static void trim(struct shelf *shelf, const struct kept_kind *kind)
+{
+	while (!list_empty(&shelf->lru) && (shelf->bytes > KEPT_BYTES_MAX || shelf->map.count > kind->count_max))
+		drop(LIST_ITEM(shelf->lru.prev, struct entry, lru));
+}
+
+static struct entry *entry_new(struct shelf *shelf, const struct kept_kind *kind, struct slice name,
+			       struct slice text)
+{
+	struct entry *entry = calloc(1, sizeof(*entry) + kind->size);
+
+	if (!entry)
+		return NULL;
+	entry->kind = kind;
+	entry->shelf = shelf;
+	entry->refs = 1;
+	list_init(&entry->lru);
+	arena_init_small(&entry->arena, KEPT_BYTES_MAX / 4);
+	entry->name = arena_copy(&entry->arena, name);
+	entry->text = arena_copy(&entry->arena, text);
+	if (!entry->name.ptr || !entry->text.ptr || !kind->make(&entry->arena, entry->text, entry->object) ||
+	    !map_set(&shelf->map, entry->name, entry)) {
+		unref(entry);
+		return NULL;
+	}
+	entry->bytes = sizeof(*entry) + kind->size + entry->arena.used;
+	entry->shelved = true;
+	shelf->bytes += entry->bytes;
+	list_prepend(&shelf->lru, &entry->lru);
+	return entry;
+}
+
+void *kept_get(struct shard *shard, const struct kept_kind *kind, struct slice name, struct slice text)
+{
+	struct shelf *shelf = shard && text.len <= KEPT_TEXT_MAX ? shelf_of(shard, kind) : NULL;
+	struct entry *entry = shelf ? map_get(&shelf->map, name) : NULL;
+
+	if (entry && !slice_eq(entry->text, text)) {
+		drop(entry);
+		entry = NULL;
+	}
+	if (!entry && shelf)
+		entry = entry_new(shelf, kind, name, text);
+	if (!entry)
+		return NULL;
+	entry->refs++;
+	list_remove(&entry->lru);
+	list_prepend(&shelf->lru, &entry->lru);
+	trim(shelf, kind);
+	return entry->object;
+}
+
+void kept_release(void *object)
+{
+	if (object)
+		unref(entry_of(object));
+}
+
+void kept_grown(void *object, size_t bytes)
+{
+	struct entry *entry = entry_of(object);
+
+	entry->bytes += bytes;
+	if (!entry->shelved)
+		return;
+	entry->shelf->bytes += bytes;
+	trim(entry->shelf, entry->kind);
+}
+
+unsigned kept_count(struct shard *shard, const struct kept_kind *kind)
+{
+	struct shelf *shelf = shelf_of(shard, kind);
+
+	return shelf ? shelf->map.count : 0;
+}
+
+void kept_done(struct shard *shard)
+{
+	struct kept_shard *state = shard_slot(shard, slot_number);
+
+	for (unsigned i = 0; state && i < KEPT_KINDS; i++) {
+		struct shelf *shelf = &state->shelves[i];
+
+		while (!list_empty(&shelf->lru))
+			drop(LIST_ITEM(shelf->lru.next, struct entry, lru));
+		map_done(&shelf->map);
+	}
+	free(state);
+	shard_slot_set(shard, slot_number, NULL);
+}
