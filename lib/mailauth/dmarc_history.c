@@ -6,6 +6,7 @@
  */
 #include <unistd.h>
 
+#include "arc.h"
 #include "dmarc.h"
 #include "dmarc_state.h"
 
@@ -110,11 +111,35 @@ static void add_policy(struct str *out, const struct dmarc_result *r)
 						   : 2);
 }
 
+/* Where the message had come from when the set was made, as it says: "" or an address that is one. */
+static struct slice set_ip(const struct message *message, const struct arc_set *set, char *text)
+{
+	const struct mailauth *auth = message->extra[MAILAUTH_EXTRA];
+	uint32_t number = set->fields[ARC_AAR], len = 0;
+	struct slice field, name = SLICE("smtp.remote-ip=");
+	struct ip_addr ip;
+	ptrdiff_t at;
+
+	if (number >= auth->field_count)
+		return SLICE_EMPTY;
+	field = auth->fields[number];
+	at = slice_search(field, name);
+	if (at < 0)
+		return SLICE_EMPTY;
+	field = slice_from(field, (size_t)at + name.len);
+	if (field.len && *field.ptr == '"')
+		field = slice_from(field, 1);
+	while (len < field.len &&
+	       (hex_digit(field.ptr[len]) >= 0 || field.ptr[len] == '.' || field.ptr[len] == ':'))
+		len++;
+	return ip_parse(slice_sub(field, 0, len), &ip) ? ip_format(&ip, text) : SLICE_EMPTY;
+}
+
+/* The oldest first. Domains and selectors were checked to be such: nothing in them ends a string. */
 static void add_arc(struct str *out, const struct scope *sc)
 {
+	const struct arc_state *state = arc_state_of(sc->message);
 	struct arc_result arc;
-	struct slice domain, domains;
-	unsigned i = 0;
 
 	if (!arc_result_get(sc->message, &arc) || !arc.count) {
 		str_addz(out, "arc 6\narc_policy 1 json:[]\n");
@@ -122,11 +147,16 @@ static void add_arc(struct str *out, const struct scope *sc)
 	}
 	str_printf(out, "arc %u\narc_policy %d json:[", auth_number(arc.result),
 		   arc.result == MAILAUTH_PASS ? 0 : 2);
-	domains = arc.domains;
-	while (domains.len && slice_split(&domains, ':', &domain))
-		str_printf(out, "%s{\"i\":%u,\"d\":\"%.*s\",\"s\":\"\",\"ip\":\"\"}", i ? "," : "", i + 1,
-			   SLICE_ARG(domain)),
-		    i++;
+	for (unsigned i = 1, listed = 0; i <= arc.count; i++) {
+		const struct arc_set *set = state->sets[i];
+		char ip[IP_TEXT_MAX];
+
+		if (!set || !set->seal.domain.len || !set->seal.selector.len)
+			continue;
+		str_printf(out, "%s{\"i\":%u,\"d\":\"%.*s\",\"s\":\"%.*s\",\"ip\":\"%.*s\"}",
+			   listed++ ? "," : "", i, SLICE_ARG(set->seal.domain), SLICE_ARG(set->seal.selector),
+			   SLICE_ARG(set_ip(sc->message, set, ip)));
+	}
 	str_addz(out, "]\n");
 }
 

@@ -4,9 +4,9 @@
 
 #include <unistd.h>
 
-#define IDENT_PORT	 113
+#define IDENT_PORT       113
 #define IDENT_ANSWER_MAX 1000 /* RFC 1413 section 4: longer ones need not be read */
-#define IDENT_USER_MAX	 127
+#define IDENT_USER_MAX   127
 
 /* Digits with white space around, to the separator or the end. */
 static bool take_field(struct slice *rest, char separator, struct slice *field_ret)
@@ -93,7 +93,8 @@ static enum rc ask(struct smtp_session *s, struct slice *line_ret, struct err *e
 	int fd;
 
 	to.port = IDENT_PORT;
-	from.port = 0; /* the address that the client talks to: its host may know the connection by nothing else */
+	from.port =
+	    0; /* the address that the client talks to: its host may know the connection by nothing else */
 	rc = connect_tcp(&s->task, &to, &from, &fd, err);
 	if (rc != OK)
 		return rc;

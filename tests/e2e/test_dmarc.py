@@ -1,4 +1,5 @@
 """DMARC end to end: statuses, variables, the history file, failure reports; with and without a suffix list."""
+import base64
 import os
 import re
 import subprocess
@@ -7,6 +8,11 @@ import unittest
 
 from nameserver import SERVFAIL, Nameserver
 from harness import PEERS, SluiceTest, configuration
+
+try:
+    import dkim
+except ImportError:
+    dkim = None
 
 ZONE = {
     "reject.test": [("TXT", "v=spf1 ip4:192.0.2.1 -all")],
@@ -154,7 +160,46 @@ class Dmarc(SluiceTest):
         self.assertEqual(all_names, names * 7)
         self.imported(box, 7)
 
-    def imported(self, box, count):
+    @unittest.skipUnless(dkim, "python3-dkim is not here")
+    def test_history_of_signed_mail(self):
+        """The log's DKIM= tag, the dkim= results of Authentication-Results and the history name the same domains and results, and
+        opendmarc-import takes signatures and chains from there."""
+        pem = subprocess.run(["openssl", "genrsa", "-traditional", "1024"], capture_output=True, check=True).stdout
+        der = subprocess.run(["openssl", "rsa", "-pubout", "-outform", "DER"], input=pem, capture_output=True, check=True).stdout
+        for name in ("s1._domainkey.reject.test", "s2._domainkey.news.reject.test", "hop._domainkey.list.test", "hop._domainkey.other.test"):
+            self.dns.zone[name] = [("TXT", f"p={base64.b64encode(der).decode()}")]
+        message = b"From: a@reject.test\r\nTo: u@mx.test\r\nSubject: x\r\n\r\nhi\r\n"
+        signed = (dkim.sign(message, b"s1", b"reject.test", pem) + dkim.sign(message, b"s2", b"news.reject.test", pem).replace(b"b=", b"b=AAAA", 1) +
+                  dkim.sign(message, b"none", b"nokey.test", pem) + message)
+        for domain, more in ((b"list.test", b""), (b"other.test", b"arc=pass; ")):
+            signed = b"Authentication-Results: %s; %sspf=pass smtp.remote-ip=\"2001:db8::%d\"\r\n" % (domain, more, len(more)) + signed
+            signed = b"".join(dkim.arc_sign(signed, b"hop", domain, pem, domain)) + signed
+        box = self.box("dmarc_history_file = DIR/history\n")
+        os.chmod(box.dir, 0o777)
+        box.write_config(open(box.config_file).read().replace("data:\n", "data:\n  warn verify = arc/none:pass:fail\n").replace(
+            "  accept logwrite = VERDICT", "  accept logwrite = AR: ${sg{${authresults{mx.test}}}{\\N\\s+\\N}{ }}\n  accept logwrite = VERDICT"))
+        self.session(box, signed[:signed.index(b"\r\n\r\n")].decode())
+        log = box.log()
+        with open(os.path.join(box.dir, "history")) as f:
+            history = f.read()
+        results = re.search("AR: (.*)", log).group(1)
+        words = {"0": "pass", "5": "permerror", "7": "fail"}
+        told = [(d, s, words[n]) for d, s, n in re.findall(r"^dkim (\S+) (\S+) (\d+)$", history, re.M)]
+        self.assertEqual(sorted(told), [("news.reject.test", "s2", "fail"), ("nokey.test", "none", "permerror"), ("reject.test", "s1", "pass")])
+        self.assertEqual(sorted((d, s, word) for word, d, s in re.findall(r"dkim=(\w+)[^;]* header.d=(\S+)[^;]* header.s=(\S+)", results)), sorted(told))
+        self.assertEqual(re.findall(r" DKIM=(\S+)", log), ["reject.test"])
+        self.assertIn("\narc 0\narc_policy 0 json:", history)
+        imported = self.imported(box, 1, "|0|") or ""
+        if imported:
+            signatures = [line.split("|")[-5:-1] for line in imported.splitlines() if line.startswith("INSERT INTO signatures")]
+            self.assertEqual(sorted(row[2:] for row in signatures), [["0", "0"], ["5", "1"], ["7", "0"]])
+            self.assertEqual([line.split("|")[-3:-1] for line in imported.splitlines() if line.startswith("INSERT INTO arcauthresults")],
+                             [["1", "2001:db8::"], ["2", "2001:db8::10"]])
+            self.assertEqual(len([line for line in imported.splitlines() if line.startswith("INSERT INTO arcseals")]), 2)
+            for name in ("s1", "s2", "none", "hop", "reject.test", "news.reject.test", "list.test", "other.test"):
+                self.assertIn(f"|{name}|", imported)
+
+    def imported(self, box, count, values="|7|5|5|"):
         """opendmarc-import reads the file, with a database that only notes what it is told."""
         tool = next((t for t in (os.path.join(PEERS, "opendmarc/usr/sbin/opendmarc-import"), "/usr/sbin/opendmarc-import") if os.path.exists(t)), None)
         if not tool:
@@ -168,7 +213,8 @@ class Dmarc(SluiceTest):
         self.assertNotIn("uninitialized", done.stderr)
         messages = [line for line in done.stdout.splitlines() if line.startswith("INSERT INTO messages")]
         self.assertEqual(len(messages), count, done.stdout + done.stderr)
-        self.assertIn("|7|5|5|", messages[0])  # spf, align_spf, align_dkim
+        self.assertIn(values, messages[0])  # spf, align_spf, align_dkim
+        return done.stdout
 
     def test_failure_reports(self):
         for control, wanted in (("", 0), ("control = dmarc_enable_forensic", 2)):

@@ -1,13 +1,9 @@
-/* SRS by libsrs_alt: addresses that Mail::SRS (another implementation) makes and takes apart, day by day. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-
-#include <cmocka.h>
+/* SRS by libsrs_alt: addresses that Mail::SRS (another implementation) makes and takes apart, day by day; and the native one, by
+ * its expansions, on days around those where its stamp begins anew. */
+#include "../expand/harness.h"
 
 #include "mailauth/srs.h"
+#include "reactor/shard.h"
 
 static struct srs_settings settings(const char *secret)
 {
@@ -172,6 +168,72 @@ static void test_database(void **state)
 	arena_done(&arena);
 }
 
+/* ---- ${srs_encode and inbound_srs ------------------------------------------------------------------------------- */
+
+static void on_day(struct harness *h, uint64_t day)
+{
+	h->shard->wall = (day * 86400 + 43200) * NS_PER_S;
+}
+
+static struct slice evaluate(struct harness *h, const char *text)
+{
+	struct err err = err_make(&h->err_arena);
+	struct slice result;
+
+	if (expand_text(&h->scope, slice_of(text), &result, &err) != OK)
+		fail_msg("%s: %.*s", text, SLICE_ARG(err.text));
+	return result;
+}
+
+/* Is it taken, that many days later? */
+static bool is_taken(struct harness *h, struct slice made, uint64_t day)
+{
+	char text[300];
+
+	on_day(h, day);
+	snprintf(text, sizeof(text), "${if inbound_srs{%.*s}{secret}{$srs_recipient}{no}}",
+		 SLICE_ARG(slice_sub(made, 0, (size_t)slice_find(made, '@'))));
+	return slice_eq(evaluate(h, text), SLICE("user@orig.example"));
+}
+
+static void native_days(struct harness *h)
+{
+	static const uint64_t days[] = {
+	    20 * SRS_DAYS - 2,  20 * SRS_DAYS - 1, 20 * SRS_DAYS, 20 * SRS_DAYS + 1, 1023, 1024, 20000,
+	    20 * SRS_DAYS + 512};
+	static const char *const stamps[] = {"=76=", "=77=", "=aa=", "=ab=", "=77=", "=aa=", NULL, "=qa="};
+
+	for (unsigned i = 0; i < ARRAY_COUNT(days); i++) {
+		struct slice made;
+
+		on_day(h, days[i]);
+		made = evaluate(h, "${srs_encode{secret}{User@orig.example}{fwd.example}}");
+		if (stamps[i] && slice_search(made, slice_of(stamps[i])) < 0)
+			fail_msg("%.*s has not %s", SLICE_ARG(made), stamps[i]);
+		for (uint64_t age = 0; age <= 10; age++)
+			assert_true(is_taken(h, made, days[i] + age));
+		assert_false(is_taken(h, made, days[i] + 11));
+		assert_false(is_taken(h, made, days[i] - 1)); /* from tomorrow */
+		assert_false(is_taken(h, made, days[i] + SRS_DAYS - 1));
+		assert_true(is_taken(h, made, days[i] + SRS_DAYS)); /* two characters know no more */
+	}
+}
+
+static void test_native_days(void **state)
+{
+	static const struct expand_item *const *const items[] = {expand_items, srs_items, NULL};
+	static const struct expand_condition *const *const conditions[] = {expand_conditions, srs_conditions,
+									   NULL};
+	static const struct variable_table *const variables[] = {&expand_variables, &message_variables,
+								 &srs_variables, NULL};
+
+	(void)state;
+	harness_language.items = items;
+	harness_language.conditions = conditions;
+	harness_language.variables = variables;
+	harness_run(HARNESS_CONF, native_days);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +242,7 @@ int main(void)
 	    cmocka_unit_test(test_secrets_and_letters),
 	    cmocka_unit_test(test_bad),
 	    cmocka_unit_test(test_database),
+	    cmocka_unit_test(test_native_days),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
