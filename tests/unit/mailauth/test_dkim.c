@@ -386,6 +386,7 @@ static void whole_messages(struct task *task, void *arg)
 	zone.count = 0;
 	found = check(task, &zone, text, 4096);
 	assert_true(slice_eq(found, SLICE("invalid/pubkey_unavailable invalid/pubkey_unavailable")));
+	mailauth_done(task->shard);
 }
 
 static void test_messages(void **state)
@@ -437,6 +438,7 @@ static void large_messages(struct task *task, void *arg)
 	str_addz(&text, "From: a@b.c\r\n\r\n");
 	found = check(task, &zone, str_slice(&text), 4096);
 	assert_true(slice_starts(found, SLICE("arc fail/collecting headers")));
+	mailauth_done(task->shard);
 }
 
 static void test_large(void **state)
