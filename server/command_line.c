@@ -86,7 +86,8 @@ static bool check(struct command_line *cl)
 	    ((daemon || cl->mode == MODE_QUEUE_RUN || cl->mode == MODE_NEWALIASES) && cl->extract) ||
 	    (cl->mode == MODE_QUEUE_RUN && cl->operand_count && !cl->run_ids[0]) ||
 	    ((cl->mode == MODE_SMTP || cl->mode == MODE_BATCH_SMTP) && (cl->extract || cl->sender)) ||
-	    (cl->mode == MODE_DMARC_REPORT && (cl->operand_count || cl->extract || cl->sender)) ||
+	    ((cl->mode == MODE_DMARC_REPORT || cl->mode == MODE_METRICS) &&
+	     (cl->operand_count || cl->extract || cl->sender)) ||
 	    (cl->message_set && (cl->mode != MODE_EXPAND || cl->message_file)))
 		return option_complain("incompatible command-line options or arguments");
 	if (cl->mode == MODE_DELIVER || cl->mode == MODE_ACT)

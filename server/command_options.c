@@ -434,6 +434,7 @@ static const struct option_row rows[] = {
     WHOLE("--help", on_flag, .offset = AT(help)),
     WHOLE("--dmarc-report", on_mode, .value = MODE_DMARC_REPORT),
     WHOLE("--dmarc-report=today", on_dmarc_today, .value = MODE_DMARC_REPORT),
+    WHOLE("--metrics", on_mode, .value = MODE_METRICS),
     WHOLE("--version", on_mode, .value = MODE_VERSION),
     WHOLE("-Ac", on_nothing),
     WHOLE("-Am", on_nothing),

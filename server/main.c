@@ -25,6 +25,7 @@ static const char help[] =
     "  -be STRING         expands; -bh IP: a test session; -brt: a retry rule\n"
     "  -bf FILE -bF FILE  what a filter (the system filter) does with the message on standard input\n"
     "  --dmarc-report     mails the DMARC aggregate reports of the days before this one (=today: and of this)\n"
+    "  --metrics          what the daemon counts, as Prometheus reads it\n"
     "  -bV -bP [WHAT]     version and check of the configuration; its options\n"
     "\n"
     "The letters are Exim's. What only sluice has is described in README.md and by -bP.\n";
@@ -218,6 +219,7 @@ static int command(const struct command_line *cl, const struct caller *caller, s
 	case MODE_DELIVER:
 	case MODE_ACT:
 	case MODE_DMARC_REPORT:
+	case MODE_METRICS:
 		return queue_command(cl, caller, conf);
 	case MODE_SMTP:
 	case MODE_BATCH_SMTP:

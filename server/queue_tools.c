@@ -1,4 +1,4 @@
-/* queue_tools: -bp, -q, -M and their kin, --dmarc-report: asked of the daemon, if one runs here, or else done on the spool itself. */
+/* queue_tools: -bp, -q, -M and their kin, --dmarc-report, --metrics: asked of the daemon, if one runs here, or else done on the spool itself. */
 #include "server.h"
 
 #include "mailauth/mailauth.h"
@@ -39,6 +39,9 @@ static bool words_of(const struct command_line *cl, struct slice *words, unsigne
 	case MODE_DMARC_REPORT:
 		words[n++] = SLICE("dmarc-report");
 		words[n++] = cl->dmarc_today ? SLICE("today") : SLICE("ended");
+		break;
+	case MODE_METRICS:
+		words[n++] = SLICE("metrics");
 		break;
 	case MODE_ACT:
 		words[n++] = SLICE("act");
@@ -168,7 +171,8 @@ static bool is_allowed(const struct command_line *cl, const struct caller *calle
 		return true;
 	if (cl->mode == MODE_LIST || cl->mode == MODE_COUNT)
 		return !o->queue_list_requires_admin;
-	return cl->mode != MODE_ACT && cl->mode != MODE_DMARC_REPORT && !o->prod_requires_admin;
+	return cl->mode != MODE_ACT && cl->mode != MODE_DMARC_REPORT && cl->mode != MODE_METRICS &&
+	       !o->prod_requires_admin;
 }
 
 int queue_command(const struct command_line *cl, const struct caller *caller, struct conf *conf)
@@ -182,6 +186,10 @@ int queue_command(const struct command_line *cl, const struct caller *caller, st
 	do {
 		if (control_connect(spool_directory(conf), &fd, NULL) == OK)
 			return ask_daemon(cl, fd);
+		if (cl->mode == MODE_METRICS) {
+			fprintf(stderr, "sluice: there is no daemon to ask\n");
+			return 1;
+		}
 		status = run_once(cl, caller, conf, true, on_spool);
 	} while (status == ONCE_DAEMON);
 	return status;

@@ -6,6 +6,7 @@
 
 extern struct language server_language;
 extern const struct conf_language server_registry;
+extern const struct metric_table *const server_metric_tables[];
 /* At the end of a shard, on its loop, once nobody works any more: what each room kept for it is given back. */
 void rooms_leave(struct shard *shard);
 
@@ -44,6 +45,7 @@ enum mode {
 	MODE_INFO,
 	MODE_LOG_LINE,
 	MODE_DMARC_REPORT,
+	MODE_METRICS,
 };
 enum deliver_wish {
 	WHEN_DEFAULT,

@@ -46,6 +46,11 @@ static const struct conf_feature *const features[] = {
     smtp_features,   message_features, mailauth_features, NULL,
 };
 
+/* What is counted, in the order in which it is shown. */
+const struct metric_table *const server_metric_tables[] = {
+    &shard_metric_table, &smtp_metric_table, &deliver_metric_table, &tls_metric_table, NULL,
+};
+
 static void macros(struct conf *conf)
 {
 	conf_feature_macros(conf);

@@ -37,6 +37,8 @@ struct worker {
 	struct smtp_shared *shared;
 	struct hints *hints;
 	struct tls_tickets *tickets;
+	struct metrics *metrics;
+	struct metrics_http *metrics_http;
 	struct admin *admin;
 	struct admin_shard *admin_shards;
 	struct part *parts;
@@ -123,7 +125,7 @@ static bool part_open(struct part *p, struct err *err)
 			return false;
 	}
 	return p->id || admin_new(p->own.shard, spool_directory(w->conf), w->admin_shards, w->count,
-				  &w->admin, err) == OK;
+				  w->metrics, &w->admin, err) == OK;
 }
 
 static void start_fiber(void *arg)
@@ -177,17 +179,15 @@ static void *part_main(void *arg)
 /* What the rooms keep is given back; not, if deliveries outlasted the drain: their fibers still look at it. */
 static void part_leave(struct part *p)
 {
-	struct deliver_stats stats = {0};
+	bool idle = !p->own.deliverer || !deliver_running(p->own.deliverer);
 
-	if (p->own.deliverer)
-		deliver_stats(p->own.deliverer, &stats);
-	if (!stats.running) {
+	if (idle) {
 		deliver_free(p->own.deliverer);
 		p->own.deliverer = NULL;
 	}
 	if (p->own.spool)
 		spool_close(&p->task, p->own.spool);
-	if (!stats.running)
+	if (idle)
 		rooms_leave(p->own.shard);
 }
 
@@ -327,7 +327,8 @@ static bool make_shards(struct worker *w, struct err *err)
 		return false;
 	for (unsigned i = 0; i < w->count; i++) {
 		struct part *p = &w->parts[i];
-		const struct shard_options options = {.id = i, .count = w->count, .cpu = pin ? (int)i : -1};
+		const struct shard_options options = {
+		    .id = i, .count = w->count, .cpu = pin ? (int)i : -1, .metrics = w->metrics};
 
 		p->worker = w;
 		p->id = i;
@@ -387,6 +388,7 @@ int worker_run(const struct worker_start *start)
 	w.shared = smtp_shared_new();
 	snprintf(path, sizeof(path), "%s/db", spool_directory(w.conf));
 	if (!w.parts || !w.admin_shards || !w.shared ||
+	    metrics_new(server_metric_tables, w.count, &w.metrics, &err) != OK ||
 	    spool_take(w.conf, START_WAIT_MS, &lock, NULL, &err) != OK ||
 	    hints_open(path, 0, &w.hints, &err) != OK || !make_shards(&w, &err)) {
 		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "cannot start: %.*s", SLICE_ARG(err.text));
@@ -394,12 +396,16 @@ int worker_run(const struct worker_start *start)
 		goto out;
 	}
 	open_tickets(&w);
+	/* Mail goes on without. */
+	if (metrics_http_start(w.metrics, w.conf, &w.metrics_http, &err) != OK)
+		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "metrics_listen: %.*s", SLICE_ARG(err.text));
 	for (unsigned i = 0; i < w.count; i++)
 		if (pthread_create(&w.parts[i].thread, NULL, part_main, &w.parts[i]) != 0)
 			abort();
 	watch_signals(&w);
 	for (unsigned i = 0; i < w.count; i++)
 		pthread_join(w.parts[i].thread, NULL);
+	metrics_http_stop(w.metrics_http);
 	hints_stop(w.hints);
 	for (unsigned i = 0; i < w.count; i++)
 		part_free(&w.parts[i]);
@@ -412,6 +418,7 @@ out:
 		spool_unlock(lock);
 	free(w.parts);
 	free(w.admin_shards);
+	metrics_free(w.metrics);
 	smtp_shared_free(w.shared);
 	conf_unref(w.conf);
 	arena_done(&arena);

@@ -78,10 +78,20 @@ extern const struct conf_group admin_conf_group;
 /* In front of the reason, when a submission was refused and a report of that is on its way (-oee). */
 #define CONTROL_MAILED "mailed: "
 
-/* On shard 0: listens on <directory>/control. shards[] has one entry a shard and outlives the admin. */
+/* On shard 0: listens on <directory>/control. shards[] has one entry a shard and outlives the admin; so do the metrics. */
 NODISCARD enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards,
-			    unsigned shard_count, struct admin **admin_ret, struct err *err);
+			    unsigned shard_count, const struct metrics *metrics, struct admin **admin_ret,
+			    struct err *err);
 void admin_free(struct admin *admin);
+
+/* ---- Metrics over HTTP: metrics_listen ------------------------------------------------------------------------------- */
+
+/* GET /metrics on the addresses of metrics_listen, by a thread of its own; *ret NULL: none are set. What listens is told to the log.
+ * Blocks, for no longer than a socket takes. FAIL: an address cannot be had; nothing listens then. */
+struct metrics_http;
+NODISCARD enum rc metrics_http_start(const struct metrics *metrics, const struct conf *conf,
+				     struct metrics_http **ret, struct err *err);
+void metrics_http_stop(struct metrics_http *http); /* NULL is fine; before the metrics go */
 
 /* ---- The other side, for short-lived commands: blocking calls, no shard ------------------------------------------- */
 

@@ -22,6 +22,7 @@ struct admin {
 	unsigned shard_count;
 	struct listener *listener;
 	struct dmarc_clock clock;
+	const struct metrics *metrics;
 	char path[108];
 	unsigned running;
 };
@@ -277,6 +278,16 @@ static enum rc do_dmarc_report(struct request *r)
 	return stream_write(&r->task, r->stream, str_slice(&text), &r->err);
 }
 
+/* metrics */
+static enum rc do_metrics(struct request *r)
+{
+	struct str text = str_make(&r->arena);
+
+	metrics_write(r->admin->metrics, (int64_t)(shard_wall(r->admin->shard) / NS_PER_S), &text);
+	return text.failed ? err_memory(&r->err)
+			   : stream_write(&r->task, r->stream, str_slice(&text), &r->err);
+}
+
 /* "name=value" words up to an empty one; *next_ret is behind it. What an untrusted user tells is not heard. */
 static bool read_told(const struct request *r, unsigned from, struct smtp_told *told, unsigned *next_ret)
 {
@@ -530,6 +541,8 @@ static enum rc answer(struct request *r)
 		return do_action(r, false);
 	if (slice_eq(verb, SLICE("dmarc-report")))
 		return do_dmarc_report(r);
+	if (slice_eq(verb, SLICE("metrics")))
+		return do_metrics(r);
 	return err_set(&r->err, FAIL, "unknown request \"%.*s\"", SLICE_ARG(verb));
 }
 
@@ -590,7 +603,8 @@ static void on_error(void *arg, int os)
 }
 
 enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards,
-		  unsigned shard_count, struct admin **admin_ret, struct err *err)
+		  unsigned shard_count, const struct metrics *metrics, struct admin **admin_ret,
+		  struct err *err)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	struct admin *admin = calloc(1, sizeof(*admin));
@@ -608,6 +622,7 @@ enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard
 	admin->shard = shard;
 	admin->shards = shards;
 	admin->shard_count = shard_count;
+	admin->metrics = metrics;
 	/* What an earlier daemon left: this process has the spool's lock, so no one else listens there. */
 	unlink(un.sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -21,14 +21,14 @@ struct fate *fate_make(struct attempt *a, struct address *address, struct slice 
 void address_failed(struct attempt *a, struct address *address)
 {
 	log_failed(a, address);
-	a->d->stats.failed++;
+	tally_up(&a->d->metrics->failed);
 	list_remove(&address->link);
 	list_append(&a->failed, &address->link);
 }
 
 void address_deferred(struct attempt *a, struct address *address)
 {
-	a->d->stats.deferred++;
+	tally_up(&a->d->metrics->deferred);
 	list_remove(&address->link);
 	list_append(&a->deferred, &address->link);
 }
@@ -153,7 +153,7 @@ static void give_up(struct attempt *a)
 	while ((l = list_shift(&a->to_route))) {
 		fate_of(LIST_ITEM(l, struct address, link))->outcome =
 		    (struct delivery_outcome){.rc = FAIL, .message = why};
-		a->d->stats.failed++;
+		tally_up(&a->d->metrics->failed);
 		list_append(&a->failed, l);
 	}
 }
@@ -247,8 +247,8 @@ static void complete(struct attempt *a)
 {
 	log_completed(a);
 	msglog_end(a);
-	a->d->stats.completed++;
-	a->d->stats.queued--;
+	tally_up(&a->d->metrics->completed);
+	tally_down(&a->d->metrics->queued);
 	spool_done(a->d->spool, a->q->entry);
 	a->q->entry = NULL;
 }
@@ -306,6 +306,7 @@ void attempt_fiber(void *arg)
 	if (!q->entry && !q->waiters)
 		queued_free(q);
 	d->running--;
+	tally_set(&d->metrics->running, d->running);
 	if (!d->running)
 		waitq_wake_all(&d->idle);
 	deliverer_pump(d);

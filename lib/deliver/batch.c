@@ -98,7 +98,7 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 	case OK:
 		if (!address->transport->disable_logging)
 			log_delivered(a, address, further);
-		a->d->stats.delivered++;
+		tally_up(&a->d->metrics->delivered);
 		retry_delivery_done(a, address);
 		if (fate->has_children && --fate->children)
 			return; /* its clones are still under way */

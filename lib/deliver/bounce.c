@@ -543,7 +543,7 @@ static enum rc report_send(struct report *r, struct err *err)
 		}
 	}
 	if (rc == OK)
-		a->d->stats.bounces++;
+		tally_up(&a->d->metrics->bounces);
 	list_remove(&r->facts.link);
 	message_unref(m);
 	return rc;

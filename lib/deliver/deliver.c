@@ -54,6 +54,7 @@ enum rc deliver_new(struct shard *shard, const struct deliver_start *start, stru
 	if (!d)
 		return err_memory(err);
 	d->shard = shard;
+	d->metrics = shard_metrics(shard, &deliver_metric_table, &d->own_metrics);
 	d->conf = conf_ref(start->conf);
 	list_init(&d->ready);
 	list_init(&d->reports);
@@ -108,7 +109,7 @@ struct queued *queued_new(struct deliverer *d, struct spool_entry *entry)
 	list_init(&q->link);
 	waitq_init(&q->attempted);
 	entry->user = q;
-	d->stats.queued++;
+	tally_up(&d->metrics->queued);
 	return q;
 }
 
@@ -161,6 +162,7 @@ void deliverer_pump(struct deliverer *d)
 		q->ready = false;
 		q->running = true;
 		d->running++;
+		tally_set(&d->metrics->running, d->running);
 	}
 }
 
@@ -230,12 +232,24 @@ unsigned queue_count(const struct deliverer *deliverer)
 	return spool_count(deliverer->spool);
 }
 
-void deliver_stats(const struct deliverer *deliverer, struct deliver_stats *stats_ret)
+unsigned deliver_running(const struct deliverer *deliverer)
 {
-	*stats_ret = deliverer->stats;
-	stats_ret->queued = deliverer->spool ? spool_count(deliverer->spool) : 0;
-	stats_ret->running = deliverer->running;
+	return deliverer->running;
 }
+
+static const struct metric metric_rows[] = {
+    METRIC_COUNTER(struct deliver_metrics, delivered, "sluice_deliveries_total", "result=\"delivered\"",
+		   "what came of addresses in attempts to deliver"),
+    METRIC_COUNTER(struct deliver_metrics, deferred, "sluice_deliveries_total", "result=\"deferred\"", ""),
+    METRIC_COUNTER(struct deliver_metrics, failed, "sluice_deliveries_total", "result=\"failed\"", ""),
+    METRIC_COUNTER(struct deliver_metrics, bounces, "sluice_bounces_total", "", "bounces sent"),
+    METRIC_COUNTER(struct deliver_metrics, completed, "sluice_messages_completed_total", "",
+		   "messages of which no recipient is left"),
+    METRIC_GAUGE(struct deliver_metrics, queued, "sluice_queue_messages", "", "messages on the spool"),
+    METRIC_GAUGE(struct deliver_metrics, running, "sluice_queue_deliveries", "", "messages in delivery"),
+};
+const struct metric_table deliver_metric_table = {metric_rows, ARRAY_COUNT(metric_rows),
+						  sizeof(struct deliver_metrics)};
 
 bool deliver_holds(struct scope *sc, struct deliverer *d, struct slice address)
 {

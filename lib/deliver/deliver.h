@@ -105,10 +105,7 @@ extern const struct conf_group
     deliver_conf_group; /* bounce_*, delay_warning, queue_*, retry_*, auto_thaw, ignore_bounce_errors_after, timeout_frozen_after, remote_max_parallel, hold_domains, freeze_tell, errors_copy, dsn_from, ... */
 extern const struct variable_table deliver_variables;
 
-struct deliver_stats {
-	uint64_t delivered, deferred, failed, bounces, completed;
-	unsigned queued, running, frozen;
-};
-void deliver_stats(const struct deliverer *deliverer, struct deliver_stats *stats_ret);
+unsigned deliver_running(const struct deliverer *deliverer); /* messages in delivery */
+extern const struct metric_table deliver_metric_table;
 
 #endif

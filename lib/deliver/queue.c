@@ -319,7 +319,7 @@ static void finish_message(struct task *task, struct deliverer *d, struct queued
 	struct message_id id = q->entry->id;
 
 	log_printf(d->shard, d->conf, LOG_TO_MAIN, &id, "Completed");
-	d->stats.queued--;
+	tally_down(&d->metrics->queued);
 	spool_done(d->spool, q->entry);
 	q->entry = NULL; /* before anything waits: nobody may begin with it now */
 	if (q->logged)

@@ -36,6 +36,10 @@ struct queued {
 	uint32_t waiters;       /* who must not find the memory gone */
 };
 
+struct deliver_metrics {
+	struct tally delivered, deferred, failed; /* addresses */
+	struct tally bounces, completed, queued, running;
+};
 struct deliverer {
 	struct shard *shard;
 	struct conf *conf;
@@ -49,7 +53,7 @@ struct deliverer {
 	int64_t load;        /* thousandths, as of load_until */
 	uint64_t load_until;
 	char login[64]; /* of the user that we run as: who submits bounces, in the log */
-	struct deliver_stats stats;
+	struct deliver_metrics *metrics, own_metrics;
 	struct host_retry host_retry;
 	struct transport_submit submit;
 };

@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 
 #include "base/base.h"
+#include "metrics/metrics.h"
 
 struct shard;
 struct fiber;
@@ -38,6 +39,7 @@ struct shard_options {
 	unsigned fiber_count_max; /* 0: 4096 */
 	unsigned ring_entries;    /* of the submission queue, a power of two; 0: 512 */
 	void *world;              /* the simulated world of BACKEND_SIM */
+	struct metrics *metrics;  /* where this shard's numbers go; NULL: nowhere */
 };
 
 /* Can the kernel run us? Names what is missing (kernel too old, seccomp profile, kernel.io_uring_disabled,
@@ -90,6 +92,9 @@ struct shard_stats {
 	unsigned fibers_running, stacks_idle, bufs_held;
 };
 void shard_stats(const struct shard *shard, struct shard_stats *stats_ret);
+extern const struct metric_table shard_metric_table;
+/* Where a room on this shard counts what that table names: metrics_block() for it. */
+void *shard_metrics(const struct shard *shard, const struct metric_table *table, void *otherwise);
 
 /* ---- Tasks and fibers ------------------------------------------------------------------------------ */
 

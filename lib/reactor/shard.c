@@ -28,6 +28,7 @@ enum rc shard_new(const struct shard_options *options, struct shard **shard_ret,
 	if (!shard->options.ring_entries)
 		shard->options.ring_entries = 512;
 	shard->backend = options->backend == BACKEND_SIM ? &backend_sim : &backend_uring;
+	shard->metrics = shard_metrics(shard, &shard_metric_table, NULL);
 	atomic_init(&shard->ring_fd, -1);
 	mailbox_init(&shard->mailbox);
 	fibers_init(shard);
@@ -76,6 +77,49 @@ static void round_end(struct shard *shard)
 		fibers_run(shard);
 }
 
+static const struct metric metric_rows[] = {
+    METRIC_SHARD_COUNTER(struct shard_metrics, loops, "sluice_shard_loops_total", "turns of the loop"),
+    METRIC_SHARD_COUNTER(struct shard_metrics, completions, "sluice_shard_completions_total",
+			 "operations that the kernel has completed"),
+    METRIC_SHARD_COUNTER(struct shard_metrics, submissions, "sluice_shard_submissions_total",
+			 "calls that handed operations to the kernel"),
+    METRIC_SHARD_COUNTER(struct shard_metrics, fibers_started, "sluice_shard_fibers_started_total",
+			 "fibers lent"),
+    METRIC_SHARD_COUNTER(struct shard_metrics, fibers_refused, "sluice_shard_fibers_refused_total",
+			 "fibers not lent, since too many ran or there was no memory"),
+    METRIC_SHARD_COUNTER(struct shard_metrics, enobufs, "sluice_shard_buffers_wanting_total",
+			 "receives that ended since no buffer was free"),
+    METRIC_SHARD_GAUGE(struct shard_metrics, fibers_running, "sluice_shard_fibers_running",
+		       "fibers at work or waiting"),
+    METRIC_SHARD_GAUGE(struct shard_metrics, bufs_held, "sluice_shard_buffers_held",
+		       "receive buffers that hold something"),
+};
+const struct metric_table shard_metric_table = {metric_rows, ARRAY_COUNT(metric_rows),
+						sizeof(struct shard_metrics)};
+
+void *shard_metrics(const struct shard *shard, const struct metric_table *table, void *otherwise)
+{
+	return metrics_block(shard->options.metrics, shard->options.id, table, otherwise);
+}
+
+static void publish(const struct shard *shard)
+{
+	struct shard_metrics *m = shard->metrics;
+	struct shard_stats stats;
+
+	if (!m)
+		return;
+	shard_stats(shard, &stats);
+	tally_set(&m->loops, stats.loops);
+	tally_set(&m->fibers_started, stats.fibers_started);
+	tally_set(&m->completions, stats.completions);
+	tally_set(&m->submissions, stats.submissions);
+	tally_set(&m->enobufs, stats.enobufs);
+	tally_set(&m->fibers_refused, stats.fibers_refused);
+	tally_set(&m->fibers_running, stats.fibers_running);
+	tally_set(&m->bufs_held, stats.bufs_held);
+}
+
 static void shard_round(struct shard *shard)
 {
 	uint64_t until;
@@ -87,6 +131,7 @@ static void shard_round(struct shard *shard)
 	if (!shard->stopping) /* nobody would see the end of what they begin now */
 		round_end(shard);
 	shard->stats.loops++;
+	publish(shard);
 	/* Streams that still starve although buffers are there have their turn in the next round. */
 	if (!list_empty(&shard->ready) || shard->stopping ||
 	    (!list_empty(&shard->bufs.starved) && shard->bufs.offered_count))

@@ -10,6 +10,11 @@
 
 #define SLOT_COUNT_MAX 64
 
+struct shard_metrics {
+	struct tally loops, fibers_started, completions, submissions, enobufs, fibers_refused;
+	struct tally fibers_running, bufs_held;
+};
+
 #if defined(SLUICE_SANITIZE) || defined(SLUICE_TSAN)
 #define STACK_SIZE (512u * 1024) /* sanitizers widen every frame */
 #else
@@ -96,6 +101,8 @@ struct shard {
 	} round_end[SHARD_HOOKS_MAX];
 	unsigned round_end_count;
 	struct shard_stats stats;
+	struct shard_metrics
+	    *metrics; /* the same for others to read, written once a round; NULL: nobody wants it */
 };
 
 /* ---- fiber.c ---- */

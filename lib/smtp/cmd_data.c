@@ -44,7 +44,7 @@ static void data_lost(struct smtp_session *s, enum receive_end end)
 	if (end == RECEIVE_CANCELLED)
 		return;
 	if (end == RECEIVE_TIMEOUT) {
-		s->server->stats.timeouts++;
+		tally_up(&s->server->metrics->timeouts);
 		s->notquit_reason = "data-timeout";
 		log_session(s, LOG_TO_MAIN,
 			    "SMTP data timeout (message abandoned) on connection from %.*s F=<%.*s>%.*s",
@@ -54,7 +54,7 @@ static void data_lost(struct smtp_session *s, enum receive_end end)
 		       SLICE_ARG(conf_main(s->conf)->primary_hostname));
 		return;
 	}
-	s->server->stats.lost++;
+	tally_up(&s->server->metrics->lost);
 	s->notquit_reason = "connection-lost";
 	if (log_wants(s->conf, LOG_LOST_INCOMING_CONNECTION) || log_wants(s->conf, LOG_SMTP_CONNECTION))
 		log_printf(s->server->shard, s->conf, LOG_TO_MAIN,

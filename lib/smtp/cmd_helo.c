@@ -152,7 +152,7 @@ static bool helo_take(struct smtp_session *s, const char *verb, struct slice arg
 		helo = slice_make(helo.ptr, (size_t)(junk.ptr + junk.len - helo.ptr), TAINTED);
 	(void)session_scope(s);
 	if (!helo_acceptable(s, helo)) {
-		s->server->stats.errors++;
+		tally_up(&s->server->metrics->errors);
 		log_session(s, LOG_TO_MAIN | LOG_TO_REJECT,
 			    "rejected %s from %.*s: syntactically invalid argument(s): %.*s", verb,
 			    SLICE_ARG(client_caller(s)),

@@ -158,7 +158,7 @@ static bool rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, e
 
 static void rcpt_refused(struct smtp_session *s, bool for_now)
 {
-	s->server->stats.rejected_rcpt++;
+	tally_up(&s->server->metrics->rejected_rcpt);
 	if (for_now)
 		s->transaction->rcpt_defer_count++;
 	else

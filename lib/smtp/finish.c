@@ -51,7 +51,7 @@ static bool refuse_trouble(struct smtp_session *s, struct receive *r)
 			   "rejected after DATA%.*s F=<%.*s>: %s", SLICE_ARG(client_phrase(s)),
 			   SLICE_ARG(r->message->sender), log);
 	if (r->trouble)
-		s->server->stats.rejected_data++;
+		tally_up(&s->server->metrics->rejected_data);
 	return r->trouble != TROUBLE_NONE;
 }
 
@@ -396,8 +396,8 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 			   SLICE_ARG(why));
 	if (m->frozen)
 		frozen_told(s, session_scope(s), m);
-	s->server->stats.messages++;
-	s->server->stats.bytes += m->body.size;
+	tally_up(&s->server->metrics->messages);
+	tally_add(&s->server->metrics->bytes, m->body.size);
 	reply_accepted(s, m, user_text);
 	/* From here on the message belongs to those who deliver it, and so do the client's facts: they go with it. */
 	if (s->stdio && s->stdio->id_ret)
@@ -462,7 +462,7 @@ static bool verify_signatures(struct smtp_session *s, struct receive *r)
 
 		dkim_round_done(sc, &rounds);
 		if (!acl_verdict(s, ACL_WHERE_DKIM, result, &outcome, &err, NULL, SLICE_EMPTY)) {
-			s->server->stats.rejected_data++;
+			tally_up(&s->server->metrics->rejected_data);
 			return false;
 		}
 	}
@@ -528,7 +528,7 @@ void message_finish(struct smtp_session *s, struct receive *r)
 		if (result != ACL_DEFER && result != ACL_ERROR)
 			dmarc_count(session_scope(s), result != ACL_ACCEPT);
 		if (!acl_verdict(s, ACL_WHERE_DATA, result, &outcome, &err, NULL, SLICE_EMPTY)) {
-			s->server->stats.rejected_data++;
+			tally_up(&s->server->metrics->rejected_data);
 			return;
 		}
 		tell_late_changes(s, r);

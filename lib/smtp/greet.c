@@ -9,7 +9,7 @@ static void session_refused(struct smtp_session *s)
 
 static void refuse_busy(struct smtp_session *s, const char *why, const char *log_why)
 {
-	s->server->stats.refused++;
+	tally_up(&s->server->metrics->refused);
 	if (log_wants(s->conf, LOG_CONNECTION_REJECT))
 		log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: %s", SLICE_ARG(client_caller(s)),
 			    log_why);
@@ -44,7 +44,7 @@ static bool within_load(struct smtp_session *s)
 	if (load <= s->options->smtp_load_reserve ||
 	    match_client(session_scope(s), s->options->smtp_reserve_hosts, NULL, &err) == OK)
 		return true;
-	s->server->stats.refused++;
+	tally_up(&s->server->metrics->refused);
 	log_session(s, LOG_TO_MAIN, "Connection from %.*s refused: load average = %.2f",
 		    SLICE_ARG(client_caller(s)), (double)load / 1000);
 	replyf(s, 421, "4.3.2", "%.*s: Too much load; please try again later.",

@@ -243,6 +243,7 @@ static enum rc refresh(struct ocsp_refresh *r, const struct pair *pair, struct d
 		return rc;
 	if (tls_proof_check(task->arena, pem, old, now, &proof, NULL) != OK)
 		proof = (struct tls_proof){0, 0};
+	tls_proof_tell(task->shard, pair->certificate, &proof);
 	if (proof.until && now < proof.made + (proof.until - proof.made) / 2)
 		return OK;
 	if (now < due->until)
@@ -262,6 +263,8 @@ static enum rc refresh(struct ocsp_refresh *r, const struct pair *pair, struct d
 		rc = store(task, pair->proof, answer, err);
 	if (rc == OK) {
 		due->warned = false;
+		tls_proof_tell(task->shard, pair->certificate, &fetched);
+		tally_up(&r->server->metrics->proofs_fetched);
 		log_printf(task->shard, r->conf, LOG_TO_MAIN, NULL,
 			   "OCSP: a new proof in %.*s, good for %lld minutes", SLICE_ARG(pair->proof),
 			   (long long)(fetched.until - now) / 60);
@@ -291,6 +294,7 @@ static void refresh_one(struct ocsp_refresh *r, unsigned n, const struct pair *p
 	if (due->pause > RETRY_MAX_S)
 		due->pause = RETRY_MAX_S;
 	due->until = now + due->pause;
+	tally_up(&r->server->metrics->proofs_failed);
 	log_printf(r->task.shard, r->conf, LOG_TO_MAIN, NULL,
 		   "OCSP: no new proof for %.*s: %.*s; next try in %lld s", SLICE_ARG(pair->certificate),
 		   SLICE_ARG(err.text), (long long)due->pause);

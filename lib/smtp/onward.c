@@ -179,8 +179,8 @@ static void delivered(struct smtp_session *s, const struct delivery *d)
 	m->received_complete = shard_wall(s->server->shard);
 	log_arrival(s, m);
 	log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "Completed");
-	s->server->stats.messages++;
-	s->server->stats.bytes += m->body.size;
+	tally_up(&s->server->metrics->messages);
+	tally_add(&s->server->metrics->bytes, m->body.size);
 	if (s->stdio && s->stdio->id_ret)
 		*s->stdio->id_ret = m->id;
 }
@@ -218,7 +218,7 @@ enum onward_end onward_finish(struct smtp_session *s, struct receive *r, bool wa
 		    : NULL;
 	if (rc == FAIL && reply) {
 		log_refused(s, &d, " rejected after DATA:", LOG_TO_MAIN | LOG_TO_REJECT);
-		s->server->stats.rejected_data++;
+		tally_up(&s->server->metrics->rejected_data);
 		reply_user(s, reply->code, NULL, hop_words(s, reply));
 		return ONWARD_ANSWERED;
 	}

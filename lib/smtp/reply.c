@@ -197,7 +197,7 @@ void reply_error(struct smtp_session *s, int code, const char *enhanced, const c
 void reply_error_about(struct smtp_session *s, int code, const char *enhanced, struct slice about,
 		       struct slice text)
 {
-	s->server->stats.errors++;
+	tally_up(&s->server->metrics->errors);
 	if (log_wants(s->conf, code == 503 ? LOG_SMTP_PROTOCOL_ERROR : LOG_SMTP_SYNTAX_ERROR))
 		log_session(s, LOG_TO_MAIN, "SMTP %s error in \"%.*s\"%.*s %.*s",
 			    code == 503 ? "protocol" : "syntax", SLICE_ARG(s->serving->scope.smtp_command),

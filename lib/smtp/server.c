@@ -14,6 +14,7 @@ enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, str
 	if (!server)
 		return err_memory(err);
 	server->shard = shard;
+	server->metrics = shard_metrics(shard, &smtp_metric_table, &server->own_metrics);
 	server->conf = conf_ref(start->conf);
 	server->shared = start->shared;
 	server->spool = start->spool;
@@ -67,9 +68,9 @@ static void turn_away(struct smtp_server *server, int fd)
 {
 	static const char text[] = "421 Too many concurrent SMTP connections; please try again later.\r\n";
 
-	server->stats.refused++;
+	tally_up(&server->metrics->refused);
 	if (send(fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EPIPE)
-		server->stats.lost++;
+		tally_up(&server->metrics->lost);
 	file_close(server->shard, fd);
 }
 
@@ -84,7 +85,7 @@ static void on_accept(void *arg, int fd)
 	unsigned count;
 	int one = 1;
 
-	server->stats.connections++;
+	tally_up(&server->metrics->connections);
 	if (o->smtp_backlog_monitor > 0)
 		backlog_monitor(server, o);
 	if (!shared_connection_begin(server->shared, o->smtp_accept_max, &count)) {
@@ -179,10 +180,32 @@ void smtp_server_drain(struct task *task, struct smtp_server *server)
 			break;
 }
 
-void smtp_stats(const struct smtp_server *server, struct smtp_stats *stats_ret)
-{
-	*stats_ret = server->stats;
-}
+static const struct metric metric_rows[] = {
+    METRIC_COUNTER(struct smtp_metrics, connections, "sluice_smtp_connections_total", "",
+		   "connections that came"),
+    METRIC_COUNTER(struct smtp_metrics, refused, "sluice_smtp_connections_refused_total", "",
+		   "of them, those that were refused: too many, by an ACL, by a list of hosts"),
+    METRIC_GAUGE(struct smtp_metrics, sessions, "sluice_smtp_sessions", "", "sessions that are open"),
+    METRIC_COUNTER(struct smtp_metrics, commands, "sluice_smtp_commands_total", "", "SMTP commands"),
+    METRIC_COUNTER(struct smtp_metrics, messages, "sluice_messages_received_total", "",
+		   "messages accepted, by whichever way they came"),
+    METRIC_COUNTER(struct smtp_metrics, bytes, "sluice_messages_received_bytes_total", "",
+		   "bytes of their bodies"),
+    METRIC_COUNTER(struct smtp_metrics, rejected_rcpt, "sluice_smtp_rejected_total", "at=\"rcpt\"",
+		   "recipients refused, and messages refused after their data"),
+    METRIC_COUNTER(struct smtp_metrics, rejected_data, "sluice_smtp_rejected_total", "at=\"data\"", ""),
+    METRIC_COUNTER(struct smtp_metrics, errors, "sluice_smtp_errors_total", "",
+		   "commands that were wrong: unknown, malformed, out of order"),
+    METRIC_COUNTER(struct smtp_metrics, timeouts, "sluice_smtp_timeouts_total", "",
+		   "sessions ended since the client was silent"),
+    METRIC_COUNTER(struct smtp_metrics, lost, "sluice_smtp_lost_total", "",
+		   "sessions that the client ended without QUIT"),
+    METRIC_COUNTER(struct smtp_metrics, proofs_fetched, "sluice_ocsp_refresh_total", "result=\"ok\"",
+		   "proofs (OCSP) asked for by tls_ocsp_refresh"),
+    METRIC_COUNTER(struct smtp_metrics, proofs_failed, "sluice_ocsp_refresh_total", "result=\"failed\"", ""),
+};
+const struct metric_table smtp_metric_table = {metric_rows, ARRAY_COUNT(metric_rows),
+					       sizeof(struct smtp_metrics)};
 
 /* In the words of a trusted user. */
 void client_tell(struct smtp_session *s, const struct smtp_told *told)

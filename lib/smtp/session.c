@@ -79,7 +79,7 @@ static void on_timer(struct timer *timer)
 		return;
 	}
 	s->notquit_reason = "command-timeout";
-	s->server->stats.timeouts++;
+	tally_up(&s->server->metrics->timeouts);
 	session_wake(s);
 }
 
@@ -125,7 +125,7 @@ enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct sm
 		return rc;
 	}
 	list_append(&server->sessions, &s->link);
-	server->stats.sessions++;
+	tally_up(&server->metrics->sessions);
 	*ret = s;
 	return OK;
 }
@@ -144,7 +144,7 @@ void session_free(struct smtp_session *s)
 		shared_host_end(server->shared, &s->client.ip);
 	stream_close(s->stream, false);
 	list_remove(&s->link);
-	server->stats.sessions--;
+	tally_down(&server->metrics->sessions);
 	conf_unref(s->conf);
 	free(s->line);
 	lookup_results_clear(&s->lookup_results);
@@ -495,7 +495,7 @@ static void unknown_command(struct smtp_session *s)
 			shown[i] = line.ptr[i] ? line.ptr[i] : '?';
 		if (shown)
 			s->serving->scope.smtp_command = slice_make(shown, line.len, TAINTED);
-		s->server->stats.errors++;
+		tally_up(&s->server->metrics->errors);
 		if (log_wants(s->conf, LOG_SMTP_SYNTAX_ERROR))
 			log_session(
 			    s, LOG_TO_MAIN,
@@ -533,7 +533,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 
 	bool refused_before = s->mail_refused;
 
-	s->server->stats.commands++;
+	tally_up(&s->server->metrics->commands);
 	s->mail_refused = false;
 	verb = slice_find(line, 0) < 0 ? verb_find(&argument) : VERB_UNKNOWN;
 	/* What a client says behind AUTH, or goes on to say when that was refused, may be a password: no log shows it. */
@@ -734,7 +734,7 @@ static void lost_connection(struct smtp_session *s)
 	struct slice error = what_was_lost(s);
 	char lost[160];
 
-	s->server->stats.lost++;
+	tally_up(&s->server->metrics->lost);
 	if (!s->notquit_reason)
 		s->notquit_reason = "connection-lost";
 	log_incomplete(s, "connection lost");
@@ -816,7 +816,7 @@ bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret)
 		}
 		if (rc == DEFER) {
 			s->notquit_reason = "command-timeout";
-			s->server->stats.timeouts++;
+			tally_up(&s->server->metrics->timeouts);
 			command_timeout(s);
 		} else if (rc == FAIL && !stream_pending(s->stream)) {
 			lost_connection(s);

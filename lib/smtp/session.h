@@ -195,6 +195,11 @@ struct smtp_session {
 	struct waitq ended;              /* smtp_serve_stdio() waits here */
 };
 
+struct smtp_metrics {
+	struct tally connections, refused, sessions, commands, messages, bytes, rejected_rcpt, rejected_data,
+	    errors, timeouts, lost;
+	struct tally proofs_fetched, proofs_failed; /* by the refresher */
+};
 struct smtp_server {
 	struct shard *shard;
 	struct conf *conf;
@@ -214,7 +219,7 @@ struct smtp_server {
 	bool draining;
 	bool tls_on_connect; /* on every port */
 	struct waitq drained;
-	struct smtp_stats stats;
+	struct smtp_metrics *metrics, own_metrics;
 	struct smtp_session *pool; /* freed sessions, linked by .link.next */
 	unsigned pool_count;
 	struct ocsp_refresh *ocsp_refresh; /* NULL: not on this shard, or over */

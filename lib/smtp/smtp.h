@@ -102,11 +102,6 @@ void smtp_macros(struct conf *conf); /* _RESUME_DECODE */
 extern const struct conf_group smtp_conf_group, smtp_tls_conf_group;
 extern const struct variable_table smtp_variables, smtp_auth_variables;
 
-struct smtp_stats {
-	uint64_t connections, refused, commands, messages, bytes, rejected_rcpt, rejected_data, errors,
-	    timeouts, lost;
-	unsigned sessions;
-};
-void smtp_stats(const struct smtp_server *server, struct smtp_stats *stats_ret);
+extern const struct metric_table smtp_metric_table;
 
 #endif

@@ -321,7 +321,7 @@ static enum rc judge(struct submit *w, bool *discard_ret)
 		   SLICE_ARG(result == ACL_ERROR       ? err.text
 			     : outcome.log_message.ptr ? outcome.log_message
 						       : user));
-	w->server->stats.rejected_data++;
+	tally_up(&w->server->metrics->rejected_data);
 	return err_set(w->err, temporary ? DEFER : FAIL, "%.*s", SLICE_ARG(user));
 }
 
@@ -354,8 +354,8 @@ static enum rc keep(struct submit *w, struct message_id *id_ret)
 	log_arrival(w->s, w->m);
 	if (w->m->frozen)
 		frozen_told(w->s, session_scope(w->s), w->m);
-	w->server->stats.messages++;
-	w->server->stats.bytes += w->m->body.size;
+	tally_up(&w->server->metrics->messages);
+	tally_add(&w->server->metrics->bytes, w->m->body.size);
 	*id_ret = w->m->id;
 	/* Its blocks are the message's own memory, so the deliverer may have them for as long as it holds it. */
 	message_ref(w->m);

@@ -233,11 +233,10 @@ enum rc tls_connect(struct task *task, struct stream *stream, const struct tls_c
 	t->as_client = NULL;
 	if (rc != OK) {
 		t->state = SESSION_OVER;
-		t->here->stats.connect_failed++;
+		tally_up(&t->here->metrics->failed[TLS_OUT]);
 		return rc;
 	}
-	t->here->stats.connected++;
-	t->here->stats.resumed_out += (t->facts.resumption & TLS_RESUME_USED) != 0;
+	library_count(t);
 	*session_ret = t;
 	return OK;
 }

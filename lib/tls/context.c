@@ -187,6 +187,22 @@ static void tell(struct tls_shard *here, const struct conf *conf, const char *te
 		log_printf(here->shard, conf, LOG_TO_MAIN | LOG_TO_PANIC, NULL, "%s", text);
 }
 
+/* The proofs that are shown from now on. */
+static void tell_proofs(struct tls_shard *here, const struct tls_context *context,
+			const struct tls_settings *settings)
+{
+	for (unsigned i = 0; i < context->cert_count && i < settings->certificates.count; i++) {
+		const struct context_cert *cert = &context->certs[i];
+		struct tls_proof proof = {0, 0};
+
+		if (i >= settings->ocsp_files.count || !settings->ocsp_files.items[i].len)
+			continue;
+		if (cert->proof.len)
+			proof = (struct tls_proof){cert->proof_made, cert->proof_until};
+		tls_proof_tell(here->shard, settings->certificates.items[i], &proof);
+	}
+}
+
 /* A new context in the place of the entry's. FAIL: entry->problem says why, and the old one, if any, is as it was. Parks. */
 static enum rc make(struct task *task, struct tls_shard *here, struct context_entry *entry,
 		    const struct tls_settings *settings, bool server, const struct conf *conf, uint64_t files)
@@ -206,12 +222,13 @@ static enum rc make(struct task *task, struct tls_shard *here, struct context_en
 		entry->files = files;
 		entry->files_bad = 0;
 		job->context = NULL;
-		here->stats.contexts_made++;
+		tally_up(&here->metrics->contexts_made);
+		tell_proofs(here, entry->context, settings);
 		if (job->notes[0])
 			tell(here, conf, job->notes);
 	} else {
 		memcpy(entry->problem, job->problem, sizeof(entry->problem));
-		here->stats.contexts_failed++;
+		tally_up(&here->metrics->contexts_failed);
 		rc = FAIL;
 	}
 	job_free(job);

@@ -366,6 +366,7 @@ static bool find_proof(struct context_job *job, struct slice text, bool pem, str
 		if (ocsp_check(response, leaf, issuer, (int64_t)time(NULL), &answer, &why) != OK)
 			continue;
 		cert->proof = heap_copy(response);
+		cert->proof_made = answer.this_update;
 		cert->proof_until = answer.valid_until;
 		return cert->proof.len > 0;
 	}

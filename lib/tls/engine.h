@@ -23,9 +23,9 @@ struct tls_shard;
 struct context_cert {
 	WOLFSSL_CTX *ctx;
 	bool ecdsa;
-	struct slice pem;    /* the leaf, for $tls_in_ourcert; heap */
-	struct slice proof;  /* DER, to be stapled; empty: none. Heap */
-	int64_t proof_until; /* wall clock, s */
+	struct slice pem;                /* the leaf, for $tls_in_ourcert; heap */
+	struct slice proof;              /* DER, to be stapled; empty: none. Heap */
+	int64_t proof_made, proof_until; /* wall clock, s */
 };
 struct tls_context {
 	unsigned refs;
@@ -71,6 +71,19 @@ bool self_signed_make(struct arena *arena, struct slice name, struct self_signed
 
 /* ---- The shard's ---- */
 
+/* Counts (library.c has what they are called). */
+enum { TLS_IN, TLS_OUT };
+enum { TLS_FULL, TLS_RESUMED };
+enum { TLS_STAPLE_MADE, TLS_STAPLE_UNTIL };
+struct tls_metrics {
+	struct tally shakes[2][2][2]; /* [in, out][TLS 1.2, 1.3][full, resumed] */
+	struct tally failed[2];
+	struct tally tickets_issued, tickets_taken, tickets_refused;
+	struct tally contexts_made, contexts_failed;
+	struct tally sessions, waiting;
+	struct metric_names staples; /* by the path of the certificate */
+};
+
 struct tls_shard {
 	struct shard *shard;
 	struct map contexts; /* of struct context_entry, by the settings' text */
@@ -83,13 +96,15 @@ struct tls_shard {
 	struct link young;
 	struct timer young_timer;
 	unsigned turn_waiting;
-	struct tls_stats stats;
+	struct tls_metrics *metrics, own_metrics;
 };
 /* NULL: no memory. */
 struct tls_shard *tls_shard_here(struct shard *shard);
 
 /* The session is open, and its slot to be trimmed when it is still there a second later. */
 void library_opened(struct tls_session *session);
+/* A handshake has succeeded, and its facts are known. */
+void library_count(struct tls_session *session);
 /* Waits until this shard may spend time on another handshake. OK or CANCELLED, DEFER. Parks. */
 NODISCARD enum rc turn_begin(struct task *task, struct tls_shard *here, uint64_t *began_ret);
 void turn_end(struct tls_shard *here, uint64_t began);

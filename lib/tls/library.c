@@ -260,6 +260,7 @@ struct tls_shard *tls_shard_here(struct shard *shard)
 	if (!here)
 		return NULL;
 	here->shard = shard;
+	here->metrics = shard_metrics(shard, &tls_metric_table, &here->own_metrics);
 	map_init(&here->contexts, NULL, false);
 	list_init(&here->used);
 	waitq_init(&here->turn);
@@ -270,14 +271,63 @@ struct tls_shard *tls_shard_here(struct shard *shard)
 	return here;
 }
 
-void tls_stats(const struct shard *shard, struct tls_stats *stats_ret)
-{
-	const struct tls_shard *here;
+/* ---- Counts ---- */
 
-	library_init();
-	here = shard_slot(shard, slot);
-	*stats_ret = here ? here->stats : (struct tls_stats){0};
-	stats_ret->handshakes_waiting = here ? here->turn_waiting : 0;
+#define SHAKES(in_or_out, version, how, labels)                                                            \
+	METRIC_COUNTER(struct tls_metrics, shakes[in_or_out][version][how], "sluice_tls_handshakes_total", \
+		       labels, "TLS handshakes that succeeded, as a server (in) and as a client (out)")
+static const struct metric metric_rows[] = {
+    SHAKES(TLS_IN, 0, TLS_FULL, "direction=\"in\",version=\"1.2\",result=\"full\""),
+    SHAKES(TLS_IN, 0, TLS_RESUMED, "direction=\"in\",version=\"1.2\",result=\"resumed\""),
+    SHAKES(TLS_IN, 1, TLS_FULL, "direction=\"in\",version=\"1.3\",result=\"full\""),
+    SHAKES(TLS_IN, 1, TLS_RESUMED, "direction=\"in\",version=\"1.3\",result=\"resumed\""),
+    SHAKES(TLS_OUT, 0, TLS_FULL, "direction=\"out\",version=\"1.2\",result=\"full\""),
+    SHAKES(TLS_OUT, 0, TLS_RESUMED, "direction=\"out\",version=\"1.2\",result=\"resumed\""),
+    SHAKES(TLS_OUT, 1, TLS_FULL, "direction=\"out\",version=\"1.3\",result=\"full\""),
+    SHAKES(TLS_OUT, 1, TLS_RESUMED, "direction=\"out\",version=\"1.3\",result=\"resumed\""),
+    METRIC_COUNTER(struct tls_metrics, failed[TLS_IN], "sluice_tls_handshakes_failed_total",
+		   "direction=\"in\"", "TLS handshakes that were begun and failed"),
+    METRIC_COUNTER(struct tls_metrics, failed[TLS_OUT], "sluice_tls_handshakes_failed_total",
+		   "direction=\"out\"", ""),
+    METRIC_COUNTER(struct tls_metrics, tickets_issued, "sluice_tls_tickets_issued_total", "",
+		   "tickets given to clients"),
+    METRIC_COUNTER(struct tls_metrics, tickets_taken, "sluice_tls_tickets_offered_total",
+		   "result=\"accepted\"", "tickets that clients came back with"),
+    METRIC_COUNTER(struct tls_metrics, tickets_refused, "sluice_tls_tickets_offered_total",
+		   "result=\"refused\"", ""),
+    METRIC_GAUGE(struct tls_metrics, sessions, "sluice_tls_sessions", "", "connections under TLS, both ways"),
+    METRIC_GAUGE(struct tls_metrics, waiting, "sluice_tls_handshakes_waiting", "",
+		 "handshakes that wait for their turn to compute"),
+    METRIC_COUNTER(struct tls_metrics, contexts_made, "sluice_tls_contexts_total", "result=\"ok\"",
+		   "sets of certificates and settings that were loaded"),
+    METRIC_COUNTER(struct tls_metrics, contexts_failed, "sluice_tls_contexts_total", "result=\"failed\"", ""),
+    METRIC_TIME(struct tls_metrics, staples, TLS_STAPLE_MADE, METRIC_KIND_AGE,
+		"sluice_tls_staple_age_seconds", "certificate",
+		"seconds since the proof (OCSP) of the certificate was made"),
+    METRIC_TIME(struct tls_metrics, staples, TLS_STAPLE_UNTIL, METRIC_KIND_LEFT,
+		"sluice_tls_staple_left_seconds", "certificate",
+		"seconds until the proof can be shown no more; 0: there is none that is good"),
+};
+const struct metric_table tls_metric_table = {metric_rows, ARRAY_COUNT(metric_rows),
+					      sizeof(struct tls_metrics)};
+
+void library_count(struct tls_session *t)
+{
+	unsigned tls13 = slice_eq(t->facts.version, SLICE("TLS1.3"));
+	unsigned how = t->facts.resumption & TLS_RESUME_USED ? TLS_RESUMED : TLS_FULL;
+
+	tally_up(&t->here->metrics->shakes[t->client ? TLS_OUT : TLS_IN][tls13][how]);
+}
+
+void tls_proof_tell(struct shard *shard, struct slice certificate, const struct tls_proof *proof)
+{
+	struct tls_shard *here = tls_shard_here(shard);
+	struct metric_named *at = here ? metric_named(&here->metrics->staples, certificate) : NULL;
+
+	if (!at)
+		return;
+	tally_set(&at->values[TLS_STAPLE_MADE], (uint64_t)proof->made);
+	tally_set(&at->values[TLS_STAPLE_UNTIL], (uint64_t)proof->until);
 }
 
 /* A handshake computes for about a millisecond, and a storm brings thousands at once. So many microseconds of each turn of the
@@ -293,10 +343,12 @@ enum rc turn_begin(struct task *task, struct tls_shard *here, uint64_t *began_re
 	}
 	if (here->turn_spent >= TURN_NS_MAX || here->turn_waiting) {
 		here->turn_waiting++;
+		tally_set(&here->metrics->waiting, here->turn_waiting);
 		if (!here->turn_timer.place)
 			timer_set(here->shard, &here->turn_timer, round);
 		rc = waitq_wait(task, &here->turn);
 		here->turn_waiting--;
+		tally_set(&here->metrics->waiting, here->turn_waiting);
 		if (rc != OK) {
 			/* The turn was perhaps ours already, and is another's now. */
 			turn_end(here, shard_wall_exact(here->shard));

@@ -104,14 +104,18 @@ int session_ticket(WOLFSSL *ssl, unsigned char *name, unsigned char *iv, unsigne
 		if (!tickets_seal(t->here->shard, binding, name, iv, mac, bytes, (uint32_t)len))
 			return WOLFSSL_TICKET_RET_REJECT;
 		t->ticket_given = true;
+		tally_up(&t->here->metrics->tickets_issued);
 		return WOLFSSL_TICKET_RET_OK;
 	}
 	switch (tickets_unseal(t->here->shard, binding, name, iv, mac, bytes, (uint32_t)len)) {
 	case TICKET_GOOD:
+		tally_up(&t->here->metrics->tickets_taken);
 		return WOLFSSL_TICKET_RET_OK;
 	case TICKET_OLD:
+		tally_up(&t->here->metrics->tickets_taken);
 		return WOLFSSL_TICKET_RET_CREATE;
 	case TICKET_REFUSED:
+		tally_up(&t->here->metrics->tickets_refused);
 		break;
 	}
 	return WOLFSSL_TICKET_RET_REJECT;
@@ -335,7 +339,7 @@ void tls_session_free(struct tls_session *t)
 	context_unref(t->context);
 	early_free(t);
 	session_flight_end(t);
-	t->here->stats.sessions--;
+	tally_down(&t->here->metrics->sessions);
 	arena_done(&t->arena);
 	free(t);
 }
@@ -377,7 +381,7 @@ struct tls_session *tls_session_new(struct stream *stream)
 				      .alpn = SLICE_EMPTY,
 				      .verify_error = SLICE_EMPTY,
 				      .ocsp_error = SLICE_EMPTY};
-	here->stats.sessions++;
+	tally_up(&here->metrics->sessions);
 	return t;
 }
 
@@ -395,7 +399,7 @@ static enum tls_progress give_up(struct tls_session *t)
 {
 	session_turn_end(t);
 	t->state = SESSION_OVER;
-	t->here->stats.accept_failed++;
+	tally_up(&t->here->metrics->failed[TLS_IN]);
 	early_free(t);
 	return TLS_FAILED;
 }
@@ -605,6 +609,8 @@ void session_opened(struct tls_session *t)
 {
 	t->state = SESSION_OPEN;
 	facts_fill(t);
+	if (!t->client)
+		library_count(t);
 	if (t->early_read == t->early_len)
 		early_free(t);
 	wolfSSL_FreeArrays(t->ssl);
@@ -634,7 +640,6 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 		t->memory.watching = false;
 	session_turn_end(t);
 	if (result == WOLFSSL_SUCCESS) {
-		t->here->stats.accepted++;
 		session_opened(t);
 		return TLS_DONE;
 	}

@@ -167,6 +167,8 @@ NODISCARD enum rc tls_proof_ask(struct arena *arena, struct slice pem, struct sl
 /* Is the response, in DER, a proof that the certificate is good, now? FAIL: no, err says why. */
 NODISCARD enum rc tls_proof_check(struct arena *arena, struct slice pem, struct slice response, int64_t now_s,
 				  struct tls_proof *ret, struct err *err);
+/* For the metrics: the proof that there is for that certificate (a path); all 0: none. */
+void tls_proof_tell(struct shard *shard, struct slice certificate, const struct tls_proof *proof);
 
 /* ---- Keys of tickets ------------------------------------------------------------------------------------- */
 
@@ -203,13 +205,6 @@ NODISCARD enum rc tls_tickets_tell(struct shard *shard, struct arena *arena, str
 /* Gives back what the shard keeps: contexts, keys. */
 void tls_done(struct shard *shard);
 
-/* Numbers for the metrics. */
-struct tls_stats {
-	uint64_t accepted, accept_failed, resumed_in; /* as a server */
-	uint64_t connected, connect_failed, resumed_out;
-	uint64_t contexts_made, contexts_failed;
-	unsigned sessions, handshakes_waiting;
-};
-void tls_stats(const struct shard *shard, struct tls_stats *stats_ret);
+extern const struct metric_table tls_metric_table;
 
 #endif

@@ -376,7 +376,7 @@ static void all_is_given_back(struct smtp_server *server)
 {
 	const struct buf_pool *pool = &run.shard->bufs;
 
-	ASSERT(list_empty(&server->sessions) && server->stats.sessions == 0);
+	ASSERT(list_empty(&server->sessions) && tally_get(&server->metrics->sessions) == 0);
 	ASSERT(smtp_connection_count(server->shared) == 0);
 	ASSERT(pool->free_count + pool->offered_count == pool->count);
 }

@@ -145,8 +145,10 @@ static void run(void (*f)(struct world *w))
 	w->f = f;
 	if (shard_new(&options, &w->shard, &err) != OK)
 		fail_msg("%.*s", SLICE_ARG(err.text));
-	w->server = (struct smtp_server){
-	    .shard = w->shard, .conf = &w->conf, .ids = {.unique = 7, .host_number = -1}};
+	w->server = (struct smtp_server){.metrics = &w->server.own_metrics,
+					 .shard = w->shard,
+					 .conf = &w->conf,
+					 .ids = {.unique = 7, .host_number = -1}};
 	assert_int_equal(shard_run(w->shard, on_start, w, &err), OK);
 	shard_free(w->shard);
 	arena_done(&w->arena);
