@@ -109,6 +109,67 @@ class Dmarc(SluiceTest):
             with self.subTest(header=header, sender=sender):
                 self.assertIn(wanted, self.check(box, header, sender, ip))
 
+    # As old documents have it, their misprints included: a dollar sign in "set", $domain_used_domain, a control in other order.
+    OLD = """
+domainlist local_domains = here.test
+domainlist screwed_up_dmarc_records = broken.test
+hostlist local_hosts = 192.0.2.200
+
+begin acl
+rcpt:
+  warn    domains        = +local_domains
+          hosts          = +local_hosts
+          control        = dmarc_disable_verify
+  warn    !domains       = +screwed_up_dmarc_records
+          control        = dmarc_enable_forensic
+  warn    domains        = forensic.test
+          control        = dmarc_forensic_enable
+  warn    condition      = ${if eq{$local_part}{list}}
+          set acl_m_mailing_list = 1
+  warn    spf            = *
+  accept
+data:
+  warn    dmarc_status   = accept : none : off
+          !authenticated = *
+          log_message    = DEBUG1 $dmarc_status $dmarc_used_domain
+          add_header     = $dmarc_ar_header
+  warn    dmarc_status   = !accept
+          !authenticated = *
+          log_message    = DEBUG2 '$dmarc_status' for $dmarc_used_domain
+  warn    dmarc_status   = quarantine
+          !authenticated = *
+          set $acl_m_quarantine = 1
+  deny    condition      = ${if eq{$dmarc_domain_policy}{reject}}
+          condition      = ${if eq{$acl_m_mailing_list}{1}}
+          message        = LIST of $dmarc_used_domain
+  deny    dmarc_status   = reject
+          !authenticated = *
+          message        = REJECTED for $domain_used_domain
+  accept  logwrite       = flag=$acl_m_quarantine ar=${if match{$headers_added}{Authentication-Results: mx.test}{yes}{no}}
+
+begin routers
+
+begin transports
+"""
+
+    def test_acls_of_old_documents(self):
+        text = f"acl_smtp_rcpt = rcpt\nacl_smtp_data = data\nsmtp_enforce_sync = false\ndns_servers = 127.0.0.1:{self.dns.port}\ndns_retrans = 1s\ndns_retry = 1\n"
+        box = self.sluice(configuration(text, self.OLD, acl_rcpt=False), start=False)
+        done = box.run("-bV", check=0)
+        self.assertRegex(done.out + done.err, r'warning: .* the \$ before a variable.s name in "set" is not needed')
+        for header, ip, rcpt, found in (
+                ("reject.test", "192.0.2.1", "u@here.test", ["DEBUG1 accept reject.test", "flag= ar=yes"]),
+                ("none.test", "192.0.2.9", "u@here.test", ["DEBUG1 none none.test", "DEBUG2 'none' for none.test"]),
+                ("quarantine.test", "192.0.2.9", "u@here.test", ["DEBUG2 'quarantine' for quarantine.test", "flag=1 ar=no"]),
+                ("reject.test", "192.0.2.9", "u@here.test", ["DEBUG2 'reject' for reject.test", "550 5.7.1 REJECTED for reject.test"]),
+                ("reject.test", "192.0.2.9", "list@here.test", ["550 5.7.1 LIST of reject.test"]),
+                ("reject.test", "192.0.2.200", "u@here.test", ["DEBUG1 off ", "flag= "]),
+                ("norecord.test", "192.0.2.9", "u@forensic.test", ["DEBUG2 'norecord' for norecord.test", "flag= ar=no"])):
+            with self.subTest(header=header, ip=ip, rcpt=rcpt):
+                done = box.run("-bh", ip, stdin=f"EHLO h.test\r\nMAIL FROM:<x@{header}>\r\nRCPT TO:<{rcpt}>\r\nDATA\r\nFrom: a@{header}\r\n\r\nhi\r\n.\r\nQUIT\r\n")
+                for line in found:
+                    self.assertIn(line, done.out + done.err)
+
     def test_authentication_results(self):
         box = self.box()
         self.assertIn("dmarc=fail", self.check(box, "From: <a@reject.test>", ip="192.0.2.9"))
