@@ -143,6 +143,7 @@ static void batch_run(struct task *task, struct batch *b)
 	lookup_results_clear(&results);
 	over = fate_of(sc.address)->hosts_over && !fate_of(sc.address)->hosts_left;
 	for (unsigned i = 0; i < b->delivery.count; i++) {
+		b->delivery.addresses[i]->return_path = sc.address->return_path;
 		fate_of(b->delivery.addresses[i])->expired = over;
 		fate_of(b->delivery.addresses[i])->took_ns = shard_now(task->shard) - began;
 		settle(a, b->delivery.addresses[i], &b->delivery.outcomes[i], !first);

@@ -98,7 +98,9 @@ static void add_envelope(struct str *line, struct attempt *a, const struct addre
 	}
 	if (address->transport && log_wants(a->d->conf, LOG_RETURN_PATH_ON_DELIVERY)) {
 		str_addz(line, " P=<");
-		str_add(line, address->errors_to.ptr ? address->errors_to : a->m->sender);
+		str_add(line, address->return_path.ptr ? address->return_path
+			      : address->errors_to.ptr ? address->errors_to
+						       : a->m->sender);
 		str_addc(line, '>');
 	}
 	if (address->srs_sender.ptr) {

@@ -83,7 +83,8 @@ static void drop(struct entry *entry)
 
 static void trim(struct shelf *shelf, const struct kept_kind *kind)
 {
-	while (!list_empty(&shelf->lru) && (shelf->bytes > KEPT_BYTES_MAX || shelf->map.count > kind->count_max))
+	while (!list_empty(&shelf->lru) &&
+	       (shelf->bytes > KEPT_BYTES_MAX || shelf->map.count > kind->count_max))
 		drop(LIST_ITEM(shelf->lru.prev, struct entry, lru));
 }
 

@@ -409,9 +409,10 @@ struct address {
 	struct slice prefix, prefix_v, suffix, suffix_v;
 	struct slice local_part_data, domain_data; /* of list matches; ptr NULL: unset */
 	struct slice address_data, self_hostname, home, current_directory;
-	struct slice errors_to;  /* ptr NULL: the message's sender */
-	struct slice srs_sender; /* what SRS made of the sender, for the log; ptr NULL: nothing */
-	struct slice file, pipe; /* ptr NULL; made by redirection: "/path" or "|command" */
+	struct slice errors_to;   /* ptr NULL: the message's sender */
+	struct slice srs_sender;  /* what SRS made of the sender, for the log; ptr NULL: nothing */
+	struct slice return_path; /* what the transport made of it, for the log; ptr NULL: nothing */
+	struct slice file, pipe;  /* ptr NULL; made by redirection: "/path" or "|command" */
 	struct acl_variable *router_variables; /* $r_x */
 	struct address *parent;
 	struct recipient *recipient; /* the envelope recipient it comes from; NULL in verification */

@@ -4,7 +4,7 @@
 enum rc delivery_return_path(struct scope *sc, const struct transport *transport, struct slice *ret,
 			     struct err *err)
 {
-	const struct address *address = sc->address;
+	struct address *address = sc->address;
 	struct slice value;
 	enum rc rc;
 
@@ -16,6 +16,8 @@ enum rc delivery_return_path(struct scope *sc, const struct transport *transport
 	rc = expand(sc, transport->return_path, &value, err);
 	if (rc == OK)
 		*ret = value;
+	if (rc == OK && address && sc->message)
+		address->return_path = arena_copy(&sc->message->arena, value);
 	if (rc == FAIL && err->forced)
 		return OK;
 	if (rc != OK)

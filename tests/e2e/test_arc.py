@@ -266,6 +266,40 @@ data_acl:
                 else:
                     self.assertEqual(found["dmarc"], ("pass", {"header.from": "football.test"}))
 
+    def test_authresults_of_any_methods(self):
+        """All 64 ways of having run or met iprev, auth, SPF, DKIM, DMARC and ARC: the field has just those, and can be read."""
+        self.dns.zone["1.0.0.127.in-addr.arpa"] = [("PTR", "client.test")]
+        self.dns.zone["client.test"] = [("A", "127.0.0.1"), ("TXT", "v=spf1 a -all")]
+        acls = ("data_acl:\n  warn condition = ${if match{$h_x-run:}{-spf}}\n       spf = pass\n"
+                "  warn condition = ${if match{$h_x-run:}{-dmarc}}\n       dmarc_status = accept\n"
+                "  warn condition = ${if match{$h_x-run:}{-arc}}\n       verify = arc/none:pass:fail\n"
+                "  warn add_header = :at_start:${authresults{mx.test}}\n  accept\n")
+        text = policy(acls) + ("\nbegin authenticators\nplain:\n  driver = plaintext\n  public_name = PLAIN\n"
+                               "  server_condition = true\n  server_set_id = $auth2\n")
+        main = "acl_smtp_data = data_acl\nhost_lookup = ! 127.0.0.3 : *\n"
+        server = self.sluice(configuration(main, text))
+        count = 0
+        for named in (False, True):
+            for login in (False, True):
+                with server.client(source="127.0.0.1" if named else "127.0.0.3") as client:
+                    client.ehlo()
+                    if login:
+                        client.expect("AUTH PLAIN " + base64.b64encode(b"\0joe\0secret").decode(), 235)
+                    for chosen in range(16):
+                        ran = {word for bit, word in enumerate(("spf", "dkim", "dmarc", "arc")) if chosen >> bit & 1}
+                        client.message(b"X-Run: %s\r\n" % " ".join("-" + word for word in sorted(ran)).encode() + (self.sign() if "dkim" in ran else MESSAGE))
+                        count += 1
+                        kept = server.wait_mail(count)
+                        newest = [m for m in kept if b"X-Run: %s\n" % " ".join("-" + word for word in sorted(ran)).encode() in m]
+                        expected = ran | ({"iprev"} if named else set()) | ({"auth"} if login else set())
+                        fields = [self.authres(m)[0] for m in newest]
+                        self.assertTrue(any({r.method for r in f.results} == expected for f in fields), (expected, newest))
+        all_fields = [self.authres(m)[0] for m in server.maildir()]
+        self.assertEqual(len({tuple(sorted(r.method + r.result for r in f.results)) for f in all_fields}), 64)
+        for field in all_fields:
+            for result in field.results:
+                self.assertIn(result.result, {"pass", "none"} if result.method != "iprev" else {"pass", "fail"})
+
     def test_arc_odd_orders(self):
         """The fields of a chain in another order are the same chain; a megabyte of header ends; a key that cannot be had is told."""
         server = self.serve("acl_smtp_data = data_acl\ndns_retrans = 1s\ndns_retry = 1\nheader_maxsize = 2M\nheader_line_maxsize = 2M\n", self.ARC_ACL)

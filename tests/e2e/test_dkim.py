@@ -247,6 +247,19 @@ class DkimTest(DkimBase):
                         self.assertTrue(wire.startswith(b"DKIM-Signature:"))
                         self.assertLessEqual(max(map(len, wire.split(b"\r\n\r\n")[0].split(b"\r\n"))), 78)
 
+    def test_sign_local(self):
+        """What a program of this host hands in: bare line feeds, 8-bit text, dots, white space at the end, no final line end."""
+        server, sink = self.relay(self.SIGN)
+        for name, body in (("usual", b"hi\n"), ("no line end", b"hi"), ("8bit", "Gr\u00fc\u00dfe \t".encode()), ("none", b""), ("empty lines", b"\n\nx\n\n\n"),
+                           ("spaces", b"x \t \n\t\n"), ("dots", b".\n..x\n.y"), ("mixed", b"a\r\nb\nc\r\n")):
+            with self.subTest(name):
+                before = len(sink.messages)
+                server.run("-oi", "-f", "a@football.test", "x@elsewhere.test", stdin=b"From: a@football.test\nTo: x@elsewhere.test\nSubject: x\n\n" + body, check=0)
+                wire = sink.wait(before + 1)[-1][2]
+                self.assertEqual(len(self.signatures(wire)), 1, wire)
+                self.assertNotRegex(wire, rb"[^\r]\n|\r[^\n]")
+                self.assertTrue(dkim.verify(wire, dnsfunc=lambda n, timeout=5: self.verifier(n)), wire)
+
     def test_sign_several(self):
         """Two domains, two keys each; the options see the domain and the selector; identity, times, names."""
         options = f"""  dkim_domain = Football.TEST : football.test : other.football.test

@@ -93,7 +93,10 @@ class Spf(SluiceTest):
                                     ("!err_perm : *", "broken", 250), ("neutral:none", "neutral", 550), ("invalid", "pass", 250)):
             with self.subTest(words=words, sender=sender):
                 box = self.box(f"begin acl\nrcpt:\n  deny message = $spf_smtp_comment\n       spf = {words}\n  accept\n")
-                self.assertIn(f"\n{code}", self.rcpt(box, f"x@{sender}.test"))
+                reply = self.rcpt(box, f"x@{sender}.test")
+                self.assertIn(f"\n{code}", reply)
+                if code == 550 and sender == "fail":
+                    self.assertIn("192.0.2.1 is not for fail.test", reply)  # what stood in front of the condition was expanded behind it
 
     def test_one_domain_only(self):
         """The condition stands behind one that names a sender's domain, as in the manual's example."""

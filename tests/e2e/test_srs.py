@@ -158,6 +158,7 @@ class Srs(SluiceTest):
         sender, recipients = self.envelope(sink, 1)
         self.assertRegex(sender, r"^SRS0=[0-9a-f]{4}=[a-z2-7]{2}=orig.example=Sender@forward.test$")
         self.assertEqual(recipients, ["somebody@elsewhere.example"])
+        box.wait_log(r"=> somebody@elsewhere.example .*P=<" + re.escape(sender) + ">")
         # not forwarded: as it is
         self.send(box, "me@forward.test", "other@elsewhere.example")
         self.assertEqual(self.envelope(sink, 2)[0], "me@forward.test")
