@@ -23,17 +23,6 @@ void hash_seed(uint64_t k0, uint64_t k1)
 		v2 = ROTL(v2, 32);      \
 	} while (0)
 
-/* Lower-cases the ASCII capitals among eight bytes at once. */
-static inline uint64_t lower8(uint64_t w)
-{
-	uint64_t low = w & 0x7f7f7f7f7f7f7f7f;
-	uint64_t ge_a = low + 0x3f3f3f3f3f3f3f3f; /* high bit: at least 'A' */
-	uint64_t gt_z = low + 0x2525252525252525; /* high bit: above 'Z' */
-	uint64_t upper = ge_a & ~gt_z & ~w & 0x8080808080808080;
-
-	return w | upper >> 2;
-}
-
 static inline uint64_t hash_bytes(const char *p, size_t len, bool nocase)
 {
 	uint64_t v0 = 0x736f6d6570736575 ^ key0, v1 = 0x646f72616e646f6d ^ key1;
@@ -44,14 +33,14 @@ static inline uint64_t hash_bytes(const char *p, size_t len, bool nocase)
 	for (size_t i = 0; i < whole; i += 8) {
 		memcpy(&w, p + i, 8);
 		if (nocase)
-			w = lower8(w);
+			w = ascii_lower8(w);
 		v3 ^= w;
 		SIPROUND;
 		v0 ^= w;
 	}
 	w = 0;
 	memcpy(&w, p + whole, len & 7);
-	last |= nocase ? lower8(w) : w;
+	last |= nocase ? ascii_lower8(w) : w;
 	v3 ^= last;
 	SIPROUND;
 	v0 ^= last;

@@ -1,8 +1,30 @@
 #include "base/base.h"
 
+static bool eq8_nocase(const char *a, const char *b)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, 8);
+	memcpy(&y, b, 8);
+	return x == y || ascii_lower8(x) == ascii_lower8(y);
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b)
 {
-	return a.len == b.len && slice_cmp_nocase(a, b) == 0;
+	uint32_t i = 0;
+
+	if (a.len != b.len)
+		return false;
+	if (a.len < 8) {
+		while (i < a.len && ascii_lower(a.ptr[i]) == ascii_lower(b.ptr[i]))
+			i++;
+		return i == a.len;
+	}
+	for (; i + 8 <= a.len; i += 8)
+		if (!eq8_nocase(a.ptr + i, b.ptr + i))
+			return false;
+	/* The last eight, some of which were looked at. */
+	return eq8_nocase(a.ptr + a.len - 8, b.ptr + a.len - 8);
 }
 
 int slice_cmp(struct slice a, struct slice b)

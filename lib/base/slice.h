@@ -75,6 +75,17 @@ static inline char ascii_lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
+/* Of eight bytes at once. */
+static inline uint64_t ascii_lower8(uint64_t w)
+{
+	uint64_t low = w & 0x7f7f7f7f7f7f7f7f;
+	uint64_t ge_a = low + 0x3f3f3f3f3f3f3f3f; /* high bit: at least 'A' */
+	uint64_t gt_z = low + 0x2525252525252525; /* high bit: above 'Z' */
+	uint64_t upper = ge_a & ~gt_z & ~w & 0x8080808080808080;
+
+	return w | upper >> 2;
+}
+
 static inline char ascii_upper(char c)
 {
 	return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;

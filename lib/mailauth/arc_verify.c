@@ -165,13 +165,19 @@ static void prefetch(struct dkim_work *work, struct slice selector, struct slice
 		work->resolver->prefetch(work->task, work->resolver->arg, name, DNS_TXT);
 }
 
-/* All at once, so that the chain costs one round of questions. */
+/* All at once, so that the chain costs one round of questions. The newest message signature's is the one that is asked for next. */
 static void prefetch_all(struct dkim_work *work, const struct arc_state *arc)
 {
 	for (unsigned i = 1; i <= arc->count; i++) {
-		prefetch(work, arc->sets[i]->seal.selector, arc->sets[i]->seal.domain);
-		if (arc->sets[i]->message->reason == REASON_NONE)
-			prefetch(work, arc->sets[i]->message->selector, arc->sets[i]->message->domain);
+		const struct arc_seal *seal = &arc->sets[i]->seal;
+		const struct dkim_signature *message = arc->sets[i]->message;
+		bool same =
+		    slice_eq(seal->selector, message->selector) && slice_eq(seal->domain, message->domain);
+
+		if (message->reason == REASON_NONE && i < arc->count)
+			prefetch(work, message->selector, message->domain);
+		if (!same || message->reason != REASON_NONE)
+			prefetch(work, seal->selector, seal->domain);
 	}
 }
 

@@ -12,9 +12,13 @@
 
 static bool is_token(struct slice s)
 {
+	static const bool special[256] = {
+	    ['('] = true, [')'] = true, ['<'] = true,  ['>'] = true, ['@'] = true, [','] = true,
+	    [';'] = true, [':'] = true, ['\\'] = true, ['"'] = true, ['/'] = true, ['['] = true,
+	    [']'] = true, ['?'] = true, ['='] = true,  [0x7f] = true};
+
 	for (uint32_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] <= ' ' || s.ptr[i] == 0x7f ||
-		    strchr("()<>@,;:\\\"/[]?=", s.ptr[i]))
+		if ((unsigned char)s.ptr[i] <= ' ' || special[(unsigned char)s.ptr[i]])
 			return false;
 	return s.len;
 }
@@ -34,10 +38,15 @@ static void add_quoted(struct str *out, struct slice s)
 /* A token, [local-part]@domain, or a quoted string (section 2.2: pvalue). */
 static void add_value(struct str *out, struct slice value)
 {
-	ptrdiff_t at = slice_rfind(value, '@');
+	ptrdiff_t at;
 
-	if (is_token(value) || (at >= 0 && is_token(slice_from(value, (size_t)at + 1)) &&
-				(at == 0 || is_token(slice_sub(value, 0, (size_t)at)))))
+	if (is_token(value)) {
+		str_add(out, value);
+		return;
+	}
+	at = slice_rfind(value, '@');
+	if (at >= 0 && is_token(slice_from(value, (size_t)at + 1)) &&
+	    (at == 0 || is_token(slice_sub(value, 0, (size_t)at))))
 		str_add(out, value);
 	else
 		add_quoted(out, value);
@@ -190,9 +199,13 @@ static void add_arc(struct scope *sc, struct authres_maker *maker)
 
 	if (!arc_result_get(sc->message, &r))
 		return;
-	if (r.result == MAILAUTH_PASS)
-		comment = arena_printf(sc->task->arena, "i=%u", r.count);
-	else if (r.result == MAILAUTH_FAIL)
+	if (r.result == MAILAUTH_PASS) {
+		struct str count = str_make(sc->task->arena);
+
+		str_addz(&count, "i=");
+		str_addu(&count, r.count);
+		comment = str_slice(&count);
+	} else if (r.result == MAILAUTH_FAIL)
 		comment = r.reason;
 	authres_method(maker, "arc", mailauth_result_word(r.result), comment.ptr ? comment : SLICE_EMPTY);
 	if (r.result == MAILAUTH_PASS) {

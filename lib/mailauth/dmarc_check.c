@@ -44,7 +44,15 @@ static struct slice parent(struct slice domain)
 
 static struct slice policy_name(struct work *w, struct slice domain)
 {
-	return arena_printf(w->task->arena, "_dmarc.%.*s", SLICE_ARG(domain));
+	static const char label[] = "_dmarc.";
+	uint32_t front = sizeof(label) - 1;
+	char *name = arena_bytes(w->task->arena, front + domain.len);
+
+	if (!name)
+		return (struct slice){NULL, 0, CLEAN};
+	memcpy(name, label, front);
+	memcpy(name + front, domain.ptr, domain.len);
+	return slice_make(name, front + domain.len, TAINTED);
 }
 
 /* The one record of a domain. FAIL: none, or several. */
@@ -67,13 +75,8 @@ static enum rc fetch(struct work *w, struct slice domain, struct found *ret)
 		return rc;
 	for (unsigned i = 0; i < answer.count; i++)
 		count += dmarc_record_parse(answer.records[i].text, w->query->org != NULL, &ret->record);
-	if (count > 1)
-		return FAIL;
-	for (unsigned i = 0; count && i < answer.count; i++)
-		if (dmarc_record_parse(answer.records[i].text, w->query->org != NULL, &ret->record))
-			break;
 	ret->domain = domain;
-	return count ? OK : FAIL;
+	return count == 1 ? OK : FAIL;
 }
 
 /* Where the walk goes from here: one label less, or a great step where there are many. */

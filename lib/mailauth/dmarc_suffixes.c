@@ -3,13 +3,22 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "dmarc.h"
 #include "dmarc_state.h"
 
 #define LOOK_AGAIN_NS (2 * NS_PER_S)
+#define KNOWN_COUNT   256 /* a power of two */
 
+/* The organisational domain is the end of the name. */
+struct known {
+	uint8_t len, org_len; /* len 0: nothing is here */
+	char domain[62];
+};
 struct dmarc_suffixes {
 	psl_ctx_t *psl;
+	struct known *
+	    known; /* what was asked last, by a hash of the name: the list is searched label by label. KNOWN_COUNT, or NULL */
 	char *path;
 	struct stat st;
 	uint64_t looked_at;
@@ -57,6 +66,7 @@ void dmarc_done(struct shard *shard)
 	if (!s)
 		return;
 	psl_free(s->psl);
+	free(s->known);
 	free(s->path);
 	free(s);
 	shard_slot_set(shard, slot_number, NULL);
@@ -85,6 +95,9 @@ static enum rc reload(struct task *task, struct dmarc_suffixes *s, const char *p
 	/* Others may have done the same meanwhile: theirs is dropped. What they use, they do not keep. */
 	psl_free(s->psl);
 	free(s->path);
+	free(s->known);
+	s->known = calloc(KNOWN_COUNT,
+			  sizeof(*s->known)); /* once for each list that is read; without it all goes on */
 	s->psl = l->psl;
 	s->path = l->path;
 	s->st = *st;
@@ -131,8 +144,23 @@ enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dm
 struct slice dmarc_suffixes_org(struct arena *arena, const struct dmarc_suffixes *suffixes,
 				struct slice domain)
 {
-	char *name = arena_cstr(arena, domain);
-	const char *org = name ? psl_registrable_domain(suffixes->psl, name) : NULL;
+	struct known *known = suffixes->known && domain.len && domain.len <= sizeof(known->domain)
+				  ? &suffixes->known[hash_slice(domain) % KNOWN_COUNT]
+				  : NULL;
+	const char *name, *org;
+	uint32_t len;
 
-	return org ? slice_make(org, strlen(org), TAINTED) : domain;
+	if (known && known->len == domain.len && memcmp(known->domain, domain.ptr, domain.len) == 0)
+		return slice_from(domain, domain.len - known->org_len);
+	name = arena_cstr(arena, domain);
+	org = name ? psl_registrable_domain(suffixes->psl, name) : NULL;
+	if (!org)
+		return domain;
+	len = (uint32_t)strlen(org);
+	if (known && org + len == name + domain.len) {
+		known->len = (uint8_t)domain.len;
+		known->org_len = (uint8_t)len;
+		memcpy(known->domain, domain.ptr, domain.len);
+	}
+	return slice_make(org, len, TAINTED);
 }

@@ -528,6 +528,9 @@ static bool identity(struct spf_work *work, struct spf_result *result)
 	if (!domain_usable(work->task->arena, &result->domain))
 		return false;
 	work->sender_domain = result->domain;
+	work->sender = slice_tainted(sender);
+	if (at > 0 && slice_eq(result->domain, slice_from(sender, (size_t)at + 1)))
+		return true;
 	work->sender = arena_printf(work->task->arena, "%.*s@%.*s", SLICE_ARG(work->local_part),
 				    SLICE_ARG(result->domain));
 	if (!work->sender.ptr)

@@ -72,6 +72,7 @@ enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err
 	struct slice rest = text;
 
 	list->count = 0;
+	memset(list->by_letter, 0, sizeof(list->by_letter));
 	for (;;) {
 		struct tag *tag = &list->tags[list->count];
 		uint32_t len;
@@ -104,12 +105,19 @@ enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err
 		if (tag_find_slice(list, tag->name))
 			return err_set(err, FAIL, "%.*s= is there twice", SLICE_ARG(tag->name));
 		list->count++;
+		if (tag->name.len == 1)
+			list->by_letter[tag->name.ptr[0] & 63] = (uint8_t)list->count;
 	}
 	return list->count ? OK : err_set(err, FAIL, "no tags");
 }
 
 const struct tag *tag_find_slice(const struct tag_list *list, struct slice name)
 {
+	/* Nearly all tags are one letter. */
+	if (name.len == 1) {
+		unsigned which = list->by_letter[name.ptr[0] & 63];
+		return which ? &list->tags[which - 1] : NULL;
+	}
 	for (unsigned i = 0; i < list->count; i++) {
 		struct slice own = list->tags[i].name;
 

@@ -17,6 +17,7 @@ struct tag {
 struct tag_list {
 	struct tag tags[TAG_COUNT_MAX];
 	unsigned count;
+	uint8_t by_letter[64]; /* of names of one letter: which tag it is, and one; capitals come first */
 };
 /* The whole text is a list, whose slices point into it. FAIL: it is not, has a tag twice, or too many; err says which. */
 NODISCARD enum rc tag_list_parse(struct slice text, struct tag_list *list_ret, struct err *err);

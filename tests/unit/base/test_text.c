@@ -141,6 +141,23 @@ static void slices(void **state)
 	assert_true(slice_cmp_nocase(SLICE("AB"), SLICE("ab")) == 0);
 	assert_true(slice_eq_nocase(SLICE("\xc3\x84"), SLICE("\xc3\x84")));
 	assert_false(slice_eq_nocase(SLICE("@"), SLICE("`"))); /* 32 apart, and no letters */
+	/* Of any length, wherever the difference is. */
+	for (unsigned len = 1; len < 40; len++) {
+		char x[40], y[40];
+
+		for (unsigned i = 0; i < len; i++) {
+			x[i] = "AbZz@[`{09\xc1\xe1"[(i * 7 + len) % 12];
+			y[i] = i % 2 ? ascii_lower(x[i]) : ascii_upper(x[i]);
+		}
+		assert_true(slice_eq_nocase(slice_make(x, len, CLEAN), slice_make(y, len, CLEAN)));
+		for (unsigned i = 0; i < len; i++) {
+			char kept = y[i];
+
+			y[i] = (char)(kept ^ (ascii_is_alpha(kept) ? 0x01 : 0x20));
+			assert_false(slice_eq_nocase(slice_make(x, len, CLEAN), slice_make(y, len, CLEAN)));
+			y[i] = kept;
+		}
+	}
 	assert_int_equal(slice_search(SLICE("aab"), SLICE("ab")), 1);
 	assert_int_equal(slice_search(SLICE("aab"), SLICE("aabc")), -1);
 }
