@@ -56,6 +56,14 @@ static void sign_rsa(void)
 			    &rsa, &rng) < 0);
 }
 
+static void check_rsa(void)
+{
+	byte padded[256];
+
+	must(wc_RsaPSS_Verify(signature, sizeof(padded), padded, sizeof(padded), WC_HASH_TYPE_SHA256,
+			      WC_MGF1SHA256, &rsa) < 0);
+}
+
 static void sign_ec(void)
 {
 	word32 len = sizeof(signature);
@@ -153,7 +161,7 @@ static double cost(void (*fn)(void))
 	return best;
 }
 
-enum { KEY, SHARED, SIGN, HMAC, BLOCK, KIB, GCM_KEY, SHORT, SEAL_KIB, RECORD_16K, RANDOM, OPERATIONS };
+enum { KEY, SHARED, SIGN, CHECK, HMAC, BLOCK, KIB, GCM_KEY, SHORT, SEAL_KIB, RECORD_16K, RANDOM, OPERATIONS };
 
 int main(int argc, char **argv)
 {
@@ -165,6 +173,7 @@ int main(int argc, char **argv)
 	    [KEY] = {"x25519 key", x25519_key},
 	    [SHARED] = {"x25519 shared secret", x25519_shared},
 	    [SIGN] = {"signature", sign_rsa},
+	    [CHECK] = {"its check (RSA)", check_rsa},
 	    [HMAC] = {"hmac-sha384", hmac},
 	    [BLOCK] = {"sha384, end of", sha384_block},
 	    [KIB] = {"sha384, 1 KiB", sha384_kib},
@@ -178,8 +187,8 @@ int main(int argc, char **argv)
 	 * next; 4 traffic secrets, a key and an IV of each (8), 2 keys and 2 MACs of Finished; the exporter's and the resumption
 	 * secret, and the ticket's: 22. With a ticket 3 more (its PSK, the binder's key and MAC). With TLS 1.2 each block of
 	 * the PRF is 2: master secret 2, key block 4, Finished 4. Records: the certificate's flight, ticket, two replies, three
-	 * commands; a ticket is sealed (key and some 200 bytes). */
-	static const struct {
+	 * commands; a ticket is sealed (key and some 200 bytes). What RSA has signed is checked before it is sent, against faults. */
+	const struct {
 		const char *what;
 		double count[OPERATIONS];
 	} sums[] = {
@@ -187,6 +196,7 @@ int main(int argc, char **argv)
 	     {[KEY] = 1,
 	      [SHARED] = 1,
 	      [SIGN] = 1,
+	      [CHECK] = is_rsa,
 	      [HMAC] = 22,
 	      [BLOCK] = 6,
 	      [KIB] = 2,
@@ -198,6 +208,7 @@ int main(int argc, char **argv)
 	     {[KEY] = 1,
 	      [SHARED] = 1,
 	      [SIGN] = 1,
+	      [CHECK] = is_rsa,
 	      [HMAC] = 10,
 	      [BLOCK] = 3,
 	      [KIB] = 2,

@@ -40,13 +40,16 @@ def reply(sock, code):
             return
 
 
-def connect(port, ctx, session):
-    """EHLO, STARTTLS, EHLO; ctx None: without TLS."""
+def connect(port, ctx, session, turns=0):
+    """EHLO, STARTTLS, EHLO; ctx None: without TLS, with so many other commands between the two."""
     sock = socket.create_connection(("127.0.0.1", port), 30)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     reply(sock, b"220")
     sock.sendall(b"EHLO c.example\r\n")
     reply(sock, b"250")
+    for _ in range(turns):
+        sock.sendall(b"NOOP\r\n")
+        reply(sock, b"250")
     if ctx:
         sock.sendall(b"STARTTLS\r\n")
         reply(sock, b"220")

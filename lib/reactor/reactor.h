@@ -270,6 +270,8 @@ NODISCARD enum rc stream_write(struct task *task, struct stream *stream, struct 
 /* Sends without parking, from the loop, when the whole fits into the socket's buffer at once; what does not
  * fit is dropped and false returned. For a last word (421) to a client that gets no fiber. */
 bool stream_write_now(struct stream *stream, struct slice bytes);
+/* The next call of stream_writev() or stream_write() is the last: a layer that takes its leave does so in the same segment. */
+void stream_last_words(struct stream *stream);
 /* Half-close: no more output. */
 void stream_shutdown_write(struct stream *stream);
 int stream_fd(const struct stream *stream);
@@ -290,6 +292,7 @@ struct stream_layer_ops {
 	enum rc (*writev)(struct task *task, struct stream *stream, void *layer, const struct iovec *iov,
 			  unsigned iov_count, struct err *err);
 	bool (*write_now)(struct stream *stream, void *layer, struct slice bytes);
+	void (*last)(struct stream *stream, void *layer);  /* stream_last_words(); NULL: it is all the same */
 	void (*close)(struct stream *stream, void *layer); /* the last call; may send a last word */
 };
 /* From now on input goes through the layer. Unread clear text at this moment is the caller's bug or an

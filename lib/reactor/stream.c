@@ -731,6 +731,12 @@ bool stream_write_now(struct stream *s, struct slice bytes)
 	return s->shard->backend->send_now(s->shard, s->fd_out, &iov, 1) == (ssize_t)bytes.len;
 }
 
+void stream_last_words(struct stream *s)
+{
+	if (s->layer_ops && s->layer_ops->last)
+		s->layer_ops->last(s, s->layer);
+}
+
 ptrdiff_t stream_raw_write_now(struct stream *s, const void *bytes, size_t len)
 {
 	struct iovec iov = {(void *)(uintptr_t)bytes, len};

@@ -172,6 +172,8 @@ void reply_flush(struct smtp_session *s)
 		return;
 	}
 	session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
+	if (s->over)
+		stream_last_words(s->stream);
 	if (bytes.ptr)
 		rc = stream_write(&s->task, s->stream, bytes, &err);
 	str_clear(&s->serving->out);

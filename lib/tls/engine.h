@@ -166,6 +166,11 @@ struct tls_session {
 	/* What came up to the end of the ClientHello, and of it what the library has read. */
 	char *early;
 	uint32_t early_len, early_room, early_read, early_need;
+	/* Records that wait for what is sent next, so that both are one segment. */
+	char *held;
+	uint32_t held_len;
+	bool holding; /* whatever comes joins them */
+	bool last;    /* what is written next is the last */
 };
 extern const struct stream_layer_ops session_layer;
 struct tls_session *tls_session_new(struct stream *stream); /* NULL: no memory */

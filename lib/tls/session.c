@@ -15,6 +15,7 @@
 #define EARLY_ROOM_FIRST 2048u
 #define GATHER_MAX       16384u /* pieces of output are put together up to a record */
 #define PEEK_BYTES       1024u  /* a command: decrypted on the stack, and copied to where there is room */
+#define HELD_MAX         4096u
 
 const struct tls_facts *tls_session_facts(const struct tls_session *session)
 {
@@ -63,13 +64,65 @@ int session_receive(WOLFSSL *ssl, char *bytes, int len, void *arg)
 	return (int)in.len;
 }
 
+/* A client that has spoken already is about to get a reply: its ticket travels with that. */
+static bool ticket_can_wait(const struct tls_session *t)
+{
+	return t->state == SESSION_HANDSHAKE && t->ticket_given &&
+	       wolfSSL_GetVersion(t->ssl) == WOLFSSL_TLSV1_3 && stream_raw_peek(t->stream).len;
+}
+
+/* false: too much for that, or no memory. */
+static bool hold(struct tls_session *t, const char *bytes, size_t len)
+{
+	char *held;
+
+	if (t->held_len + len > HELD_MAX)
+		return false;
+	held = realloc(t->held, t->held_len + len); /* until something is sent */
+	if (!held)
+		return false;
+	memcpy(held + t->held_len, bytes, len);
+	t->held = held;
+	t->held_len += (uint32_t)len;
+	return true;
+}
+
+static void held_free(struct tls_session *t)
+{
+	free(t->held);
+	t->held = NULL;
+	t->held_len = 0;
+}
+
+/* What was held, and these bytes. Parks. */
+static enum rc send_all(struct tls_session *t, const char *bytes, size_t len, struct err *err)
+{
+	struct iovec iov[2] = {{t->held, t->held_len}, {(char *)(uintptr_t)bytes, len}};
+	unsigned first = t->held ? 0 : 1, end = len ? 2 : 1;
+	enum rc rc = first < end ? stream_raw_writev(t->task, t->stream, iov + first, end - first, err) : OK;
+
+	held_free(t);
+	return rc;
+}
+
+/* The same without a fiber. false: they did not go, or not all of them, and nothing can follow. */
+static bool send_held_now(struct tls_session *t)
+{
+	bool sent =
+	    !t->held_len || stream_raw_write_now(t->stream, t->held, t->held_len) == (ptrdiff_t)t->held_len;
+
+	held_free(t);
+	return sent;
+}
+
 int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 {
 	struct tls_session *t = arg;
-	struct iovec iov = {bytes, (size_t)len};
 	ptrdiff_t sent;
 
 	(void)ssl;
+	if ((t->holding || ticket_can_wait(t)) && hold(t, bytes, (size_t)len))
+		return len;
 	if (t->task) {
 		struct library_memory *before = library_use(NULL);
 		bool turn = t->turn;
@@ -77,12 +130,14 @@ int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 
 		/* Nobody computes while this one waits for a receiver, and others may. */
 		session_turn_end(t);
-		rc = stream_raw_writev(t->task, t->stream, &iov, 1, NULL);
+		rc = send_all(t, bytes, (size_t)len, NULL);
 		if (rc == OK && turn)
 			rc = session_turn(t->task, t);
 		(void)library_use(before);
 		return rc == OK ? len : WOLFSSL_CBIO_ERR_CONN_CLOSE;
 	}
+	if (!send_held_now(t))
+		return WOLFSSL_CBIO_ERR_CONN_CLOSE;
 	sent = stream_raw_write_now(t->stream, bytes, (size_t)len);
 	if (sent < 0)
 		return WOLFSSL_CBIO_ERR_CONN_CLOSE;
@@ -244,6 +299,16 @@ static enum rc write_bytes(struct tls_session *t, const char *bytes, size_t len,
 	return OK;
 }
 
+/* What was written was the last, and has been held: it goes together with the alert that says so (RFC 8446 section 6.1). */
+static enum rc end_with_it(struct tls_session *t, struct err *err)
+{
+	(void)wolfSSL_shutdown(
+	    t->ssl); /* which is to send its alert; that the peer has not sent his is no mistake */
+	t->holding = false;
+	t->state = SESSION_OVER;
+	return send_all(t, NULL, 0, err);
+}
+
 /* Small pieces share a record; large ones are encrypted from where they are. */
 static enum rc layer_writev(struct task *task, struct stream *stream, void *layer, const struct iovec *iov,
 			    unsigned iov_count, struct err *err)
@@ -260,6 +325,7 @@ static enum rc layer_writev(struct task *task, struct stream *stream, void *laye
 		return CANCELLED;
 	t->busy = true;
 	t->task = task;
+	t->holding = t->last;
 	for (unsigned i = 0; i < iov_count && rc == OK; i++) {
 		const char *bytes = iov[i].iov_base;
 		size_t len = iov[i].iov_len;
@@ -291,13 +357,24 @@ static enum rc layer_writev(struct task *task, struct stream *stream, void *laye
 	if (rc == OK && held)
 		rc = write_bytes(t, gather, held, err);
 	free(gather);
+	if (rc == OK && t->last)
+		rc = end_with_it(t, err);
 	if (rc != OK && task->until <= shard_now(t->here->shard) && rc == FAIL)
 		rc = DEFER;
 	/* Half a record may be on its way: nothing can follow it. */
 	if (rc != OK)
 		t->state = SESSION_OVER;
+	t->holding = false;
 	session_unbusy(t);
 	return rc;
+}
+
+static void layer_last(struct stream *stream, void *layer)
+{
+	struct tls_session *t = layer;
+
+	(void)stream;
+	t->last = true;
 }
 
 static bool layer_write_now(struct stream *stream, void *layer, struct slice bytes)
@@ -333,6 +410,7 @@ void tls_session_free(struct tls_session *t)
 		wolfSSL_free(t->ssl);
 		wolfSSL_ERR_clear_error();
 	}
+	held_free(t);
 	list_remove(&t->young);
 	slot_free(t->memory.slot);
 	slot_drop(t->memory.leaks);
@@ -357,6 +435,7 @@ const struct stream_layer_ops session_layer = {
     .pump = layer_pump,
     .writev = layer_writev,
     .write_now = layer_write_now,
+    .last = layer_last,
     .close = layer_close,
 };
 
