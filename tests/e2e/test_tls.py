@@ -226,6 +226,31 @@ mail_acl:
                     raw.close()
         self.assertEqual([], self.shared().maildir("bob"))
 
+    def test_segments(self):
+        """A client that has spoken gets its ticket with the reply, and the last reply with the alert that it was the last."""
+        with self.sluice(configuration(main=self.tls_main("tls_resumption_hosts = *"))).client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 220)
+            inc, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context(self.ca.pem).wrap_bio(inc, out, server_hostname="mx.test")
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    client.sock.sendall(out.read())
+                    inc.write(client.sock.recv(65536))
+            tls.write(b"EHLO x\r\n")
+            client.sock.sendall(out.read())  # behind Finished, in one segment
+            inc.write(client.sock.recv(65536))
+            self.assertTrue(tls.read().endswith(b"250 HELP\r\n"))
+            self.assertTrue(tls.session.has_ticket)
+            tls.write(b"QUIT\r\n")
+            client.sock.sendall(out.read())
+            inc.write(client.sock.recv(65536))
+            self.assertTrue(tls.read().startswith(b"221 "))
+            self.assertRaises(ssl.SSLZeroReturnError, tls.read)
+
     def test_fragments(self):
         """A handshake whose bytes come one by one."""
         with self.shared().client() as client:
