@@ -42,6 +42,7 @@ struct worker {
 	struct admin *admin;
 	struct admin_shard *admin_shards;
 	struct part *parts;
+	struct shard **shards; /* theirs, for each other */
 	unsigned count;
 	_Atomic unsigned ready; /* parts that listen; each adds one, main() only waits for all */
 	_Atomic bool broken;    /* a part could not start */
@@ -320,10 +321,10 @@ static void block_signals(void)
 
 static bool make_shards(struct worker *w, struct err *err)
 {
-	struct shard **shards = calloc(w->count, sizeof(struct shard *));
 	bool pin = w->count > 1 && w->count == reactor_cpu_count();
 
-	if (!shards)
+	w->shards = calloc(w->count, sizeof(struct shard *));
+	if (!w->shards)
 		return false;
 	for (unsigned i = 0; i < w->count; i++) {
 		struct part *p = &w->parts[i];
@@ -335,15 +336,12 @@ static bool make_shards(struct worker *w, struct err *err)
 		p->drain.at_peer = on_drain;
 		p->reload.at_peer = on_reload;
 		arena_init(&p->arena, 0);
-		if (shard_new(&options, &p->own.shard, err) != OK) {
-			free(shards);
+		if (shard_new(&options, &p->own.shard, err) != OK)
 			return false;
-		}
 		p->own.conf = conf_ref(w->conf);
-		shards[i] = p->own.shard;
+		w->shards[i] = p->own.shard;
 	}
-	shard_connect(shards, w->count);
-	free(shards);
+	shard_connect(w->shards, w->count);
 	return true;
 }
 
@@ -417,6 +415,7 @@ out:
 	if (lock >= 0)
 		spool_unlock(lock);
 	free(w.parts);
+	free(w.shards);
 	free(w.admin_shards);
 	metrics_free(w.metrics);
 	smtp_shared_free(w.shared);

@@ -154,7 +154,8 @@ struct acl_memory {
 	bool details_told;
 	bool sender_verified_done;
 	enum rc sender_verified;
-	struct slice sender_verified_text;
+	bool sender_called_out; /* and it passed a callout */
+	struct slice sender_verified_text, sender_address_data;
 	struct slice headers_added; /* $headers_added: by all ACLs so far, lines without the last LF */
 	struct map rates; /* ratelimit keys that were counted in this message, and their rates (double *) */
 };

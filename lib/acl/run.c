@@ -176,35 +176,41 @@ static void texts(struct acl_run *run)
 
 static bool header_add(struct acl_run *run, struct slice text);
 
-/* "warn": what it has to log, and, in the older way of writing, the header that its message is. */
+static void warn_logs(struct acl_run *run, struct slice text)
+{
+	const struct client *c = run->sc->client;
+	struct str line = str_make(run->sc->task->arena);
+
+	if (c && c->ip.family) {
+		str_addz(&line, "H=");
+		if (c->host_name.len) {
+			str_add(&line, c->host_name);
+			str_addc(&line, ' ');
+		}
+		if (c->helo.len && !slice_eq_nocase(c->helo, c->host_name)) {
+			str_addc(&line, '(');
+			str_add(&line, c->helo);
+			str_addz(&line, ") ");
+		}
+		str_addc(&line, '[');
+		str_add_ip(&line, &c->ip);
+		str_addz(&line, "] ");
+	}
+	str_addz(&line, "Warning: ");
+	str_add(&line, text);
+	log_write(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN,
+		  run->sc->message ? &run->sc->message->id : NULL, str_slice(&line));
+}
+
+/* "warn": what it has to log, and, in the older way of writing, the header that its message is. What a condition that was not
+ * met ("!verify") has to say is no warning: nobody has asked for it. */
 static void warn(struct acl_run *run)
 {
 	struct acl_outcome saved = *run->outcome;
-	struct str line = str_make(run->sc->task->arena);
 
 	texts(run);
-	if (run->log_text.ptr && run->log_text.len) {
-		struct client *c = run->sc->client;
-		if (c && c->ip.family) {
-			str_addz(&line, "H=");
-			if (c->host_name.len) {
-				str_add(&line, c->host_name);
-				str_addc(&line, ' ');
-			}
-			if (c->helo.len && !slice_eq_nocase(c->helo, c->host_name)) {
-				str_addc(&line, '(');
-				str_add(&line, c->helo);
-				str_addz(&line, ") ");
-			}
-			str_addc(&line, '[');
-			str_add_ip(&line, &c->ip);
-			str_addz(&line, "] ");
-		}
-		str_addz(&line, "Warning: ");
-		str_add(&line, run->log_text);
-		log_write(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN,
-			  run->sc->message ? &run->sc->message->id : NULL, str_slice(&line));
-	}
+	if (run->log_message && run->log_text.ptr && run->log_text.len)
+		warn_logs(run, run->log_text);
 	if (run->message && run->user_text.ptr && run->user_text.len)
 		(void)header_add(run, run->user_text);
 	/* A warning says nothing to the client; what it asks for (controls, headers) stays. */
@@ -214,12 +220,17 @@ static void warn(struct acl_run *run)
 
 static void warn_skipped(struct acl_run *run)
 {
+	struct str text = str_make(run->sc->task->arena);
+
 	if (!log_wants(run->sc->conf, LOG_ACL_WARN_SKIPPED))
 		return;
-	log_printf(run->sc->task->shard, run->sc->conf, LOG_TO_MAIN,
-		   run->sc->message ? &run->sc->message->id : NULL,
-		   "ACL \"warn\" statement skipped: condition test deferred%s%.*s",
-		   run->err->text.len ? ": " : "", SLICE_ARG(run->err->text));
+	str_addz(&text, "ACL \"warn\" statement skipped: condition test deferred");
+	if (run->user_text.ptr && run->user_text.len)
+		str_printf(&text, ": %.*s", SLICE_ARG(run->user_text));
+	if (run->err->text.len &&
+	    !slice_eq(run->err->text, run->user_text.ptr ? run->user_text : SLICE_EMPTY))
+		str_printf(&text, ": %.*s", SLICE_ARG(run->err->text));
+	warn_logs(run, str_slice(&text));
 }
 
 /* Whether the result of the conditions is one that the statement's messages are for. "accept" and "discard" have them for

@@ -249,6 +249,8 @@ static enum rc check_address(struct acl_run *run, struct slice address, bool sen
 		/* What routing found out is for the rest of the ACL: $address_data, $domain_data ... */
 		saved->address_data = result->address_data;
 	}
+	if (rc == OK && result && sender)
+		sc->sender_address_data = result->address_data;
 	if (rc == DEFER && words->defer_ok && !sc->task->cancelled)
 		rc = OK;
 	return rc;
@@ -290,6 +292,23 @@ static enum acl_test verify_recipient(struct acl_run *run, const struct verify_w
 	return acl_test_of(rc);
 }
 
+/* The next statement of this message that asks need not ask again. What a callout found out is no answer to who wants none: a host
+ * may know of the address less than the routers do. */
+static void remember_sender(struct scope *sc, struct acl_memory *memory, enum rc rc,
+			    const struct verify_words *words, struct slice user, struct slice failure)
+{
+	struct arena *arena = &sc->message->arena;
+
+	if (!memory || (rc != OK && rc != FAIL) || (rc == FAIL && words->callout_wanted && failure.len))
+		return;
+	memory->sender_verified_done = true;
+	memory->sender_verified = rc;
+	memory->sender_called_out = rc == OK && words->callout_wanted && !words->callout_defer_ok;
+	memory->sender_verified_text = user.ptr ? arena_copy(arena, user) : user;
+	memory->sender_address_data = sc->sender_address_data.ptr ? arena_copy(arena, sc->sender_address_data)
+								  : (struct slice){NULL, 0, CLEAN};
+}
+
 static enum acl_test verify_sender(struct acl_run *run, const struct verify_words *words, struct slice given)
 {
 	struct scope *sc = run->sc;
@@ -312,19 +331,17 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 	/* The null reverse-path is good by definition. */
 	if (!address.len)
 		return TEST_TRUE;
-	if (!given.len && memory && memory->sender_verified_done) {
+	if (!given.len && memory && memory->sender_verified_done &&
+	    (memory->sender_called_out || memory->sender_verified == FAIL || !words->callout_wanted)) {
 		rc = memory->sender_verified;
 		user = memory->sender_verified_text;
+		sc->sender_address_data = memory->sender_address_data;
 	} else {
 		rc = check_address(run, address, true, words, &user, &failure);
 		if (rc != OK)
 			sc->sender_verify_failure = failure;
-		if (!given.len && memory && (rc == OK || rc == FAIL)) {
-			memory->sender_verified_done = true;
-			memory->sender_verified = rc;
-			memory->sender_verified_text =
-			    user.ptr ? arena_copy(&sc->message->arena, user) : user;
-		}
+		if (!given.len)
+			remember_sender(sc, memory, rc, words, user, failure);
 	}
 	if (rc == FAIL) {
 		if (!user.ptr || !user.len)

@@ -137,10 +137,38 @@ static enum rc get_report_delay(struct scope *sc, const struct variable *variabl
 	return OK;
 }
 
+/* The messages of all shards; nothing where there is no queue to be seen. */
+static enum rc get_queue_size(struct scope *sc, const struct variable *variable, struct slice *ret,
+			      struct err *err)
+{
+	struct shard *shard = sc->task->shard;
+	struct deliverer *d = deliver_here(shard);
+	struct str str = str_make(sc->task->arena);
+	uint64_t size = 0;
+
+	(void)variable;
+	*ret = SLICE_EMPTY;
+	if (!d || !d->spool)
+		return OK;
+	for (unsigned i = 0; i < shard_count(shard); i++) {
+		const struct deliver_metrics *m =
+		    i == shard_id(shard) ? d->metrics
+					 : shard_metrics(shard_peer(shard, i), &deliver_metric_table, NULL);
+		size += m ? tally_get(&m->queued) : 0;
+	}
+	str_addu(&str, size);
+	*ret = str_slice(&str);
+	return ret->ptr ? OK : err_memory(err);
+}
+
 static const struct variable variables[] = {
-    {"bounce_recipient", get_report_recipient, 0},        {"bounce_return_size_limit", get_bounce_limit, 0},
-    {"return_size_limit", get_bounce_limit, 0},           {"warn_message_delay", get_report_delay, 0},
-    {"warn_message_recipients", get_report_recipient, 0}, {"warnmsg_delay", get_report_delay, 0},
+    {"queue_size", get_queue_size, 0},
+    {"bounce_recipient", get_report_recipient, 0},
+    {"bounce_return_size_limit", get_bounce_limit, 0},
+    {"return_size_limit", get_bounce_limit, 0},
+    {"warn_message_delay", get_report_delay, 0},
+    {"warn_message_recipients", get_report_recipient, 0},
+    {"warnmsg_delay", get_report_delay, 0},
     {"warnmsg_recipients", get_report_recipient, 0},
 };
 const struct variable_table deliver_variables = {variables, ARRAY_COUNT(variables)};

@@ -63,6 +63,7 @@ enum rc client_helo_verify(struct scope *sc, struct err *err)
 	struct client *client = sc->client;
 	struct ip_addr ip;
 	enum rc rc, name_rc;
+	bool secure = false;
 
 	if (!client || client->ip.family == 0)
 		return OK; /* a local submission has nothing to prove */
@@ -79,14 +80,16 @@ enum rc client_helo_verify(struct scope *sc, struct err *err)
 		if (name_rc == CANCELLED)
 			return name_rc;
 		rc = name_rc == OK && helo_is_name(client) ? OK : FAIL;
+		secure = client->host_name_secure;
 		if (rc == FAIL && domain_valid(client->helo, false))
-			rc = host_name_in_dns(sc, client->helo, &client->ip, err);
+			rc = host_name_in_dns(sc, client->helo, &client->ip, &secure, err);
 		if (rc == FAIL && name_rc == DEFER)
 			rc = DEFER; /* the name that we could not find might have been it */
 	}
 	if (rc == CANCELLED || rc == DEFER)
 		return rc;
 	client->helo_verified = rc == OK;
+	client->helo_secure = secure;
 	client->helo_verify_failed = rc == FAIL;
 	return rc;
 }

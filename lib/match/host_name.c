@@ -41,11 +41,17 @@ static enum rc by_dns(struct scope *sc, struct slice name, const struct ip_addr 
 	return rc == OK ? FAIL : rc;
 }
 
-enum rc host_name_in_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, struct err *err)
+enum rc host_name_in_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *secure_ret,
+			 struct err *err)
 {
+	struct dns_answer answer;
 	bool exists = false;
+	enum rc rc = by_dns(sc, name, ip, &exists, err);
 
-	return by_dns(sc, name, ip, &exists, err);
+	*secure_ret = rc == OK &&
+		      lookup_dns_query(sc, name, ip->family == 4 ? DNS_A : DNS_AAAA, &answer, err) == OK &&
+		      answer.authentic; /* from the cache */
+	return rc;
 }
 
 enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists_ret,

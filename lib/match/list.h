@@ -164,8 +164,9 @@ enum rc pattern_entry_match(struct matching *m, const struct entry *entry, struc
  * all. */
 enum rc host_name_has_ip(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *exists_ret,
 			 struct err *err);
-/* By DNS only: for names that strangers choose. */
-enum rc host_name_in_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, struct err *err);
+/* By DNS only: for names that strangers choose. *secure_ret: DNSSEC proves it. */
+enum rc host_name_in_dns(struct scope *sc, struct slice name, const struct ip_addr *ip, bool *secure_ret,
+			 struct err *err);
 /* The names of an address that lead back to it, in the order of host_lookup_order; in the arena, in lower
  * case. *secure_ret, unless NULL: DNSSEC proves them. FAIL: none. Parks. */
 enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip,

@@ -150,6 +150,7 @@ struct client {
 	bool host_name_secure; /* the DNS proved the name, and that it leads back (DNSSEC) */
 	struct slice helo;     /* as given */
 	bool esmtp, helo_verified, helo_verify_failed;
+	bool helo_secure;   /* verified by what DNSSEC proves */
 	struct slice ident; /* RFC 1413, or the local user's login */
 	struct slice authenticated_id, authenticator_name, authenticated_sender;
 	struct slice authenticator_pubname;
@@ -473,6 +474,14 @@ struct scope {
 	struct slice dnslist_domain, dnslist_matched, dnslist_text, dnslist_value;
 	struct slice sender_verify_failure, recipient_verify_failure;
 	struct slice sender_rate, sender_rate_limit, sender_rate_period;
+	struct slice sender_address_data; /* of the routing that verified the sender; ptr NULL: unset */
+	struct slice
+	    callout_address; /* "[ip]:port" that the last callout or delivery asked; ptr NULL: unset */
+	struct slice
+	    mailstore_basename; /* the files that are being written, without suffix; ptr NULL: unset */
+	struct ip_addr sending; /* our end of the connection to host; family 0: not known yet */
+	bool local_user;        /* check_local_user has found one: */
+	uint32_t local_uid, local_gid;
 	struct slice event_name, event_data;
 	int event_errno;
 	enum { VERIFY_NOT, VERIFY_SENDER, VERIFY_RECIPIENT } verify_mode; /* $verify_mode: S, R */

@@ -210,6 +210,7 @@ enum client_fact {
 	HELO_VERIFIED,
 	LOOKUP_FAILED,
 	HOST_DNSSEC,
+	HELO_DNSSEC,
 	LOOKUP_DEFERRED,
 	PROXIED,
 	CERTIFICATE_VERIFIED,
@@ -230,6 +231,9 @@ static enum rc get_fact(struct scope *sc, const struct variable *variable, struc
 		return give(client && client->helo_verified ? SLICE("yes") : SLICE("no"), ret);
 	case LOOKUP_FAILED:
 		return give_number(sc, client && client->host_lookup_failed, ret, err);
+	case HELO_DNSSEC:
+		return give(
+		    client && client->helo_verified && client->helo_secure ? SLICE("yes") : SLICE("no"), ret);
 	case HOST_DNSSEC:
 		return give(client && client->host_name_secure ? SLICE("yes") : SLICE("no"), ret);
 	case LOOKUP_DEFERRED:
@@ -484,11 +488,13 @@ static const struct variable rows[] = {
     {"return_path", get_return_path, 0},
     ADDRESS("self_hostname", self_hostname),
     {"sender_address", get_sender, SENDER_ALL},
+    SCOPE("sender_address_data", sender_address_data),
     {"sender_address_domain", get_sender, SENDER_DOMAIN},
     {"sender_address_local_part", get_sender, SENDER_LOCAL_PART},
     SCOPE("sender_data", sender_data),
     {"sender_fullhost", get_client_host, HOST_FULL},
     CLIENT("sender_helo_name", helo),
+    {"sender_helo_dnssec", get_fact, HELO_DNSSEC},
     {"sender_helo_verified", get_fact, HELO_VERIFIED},
     {"sender_host_address", get_client_ip, offsetof(struct client, ip)},
     CLIENT("sender_host_authenticated", authenticator_name),

@@ -50,7 +50,8 @@ unsigned reactor_cpu_count(void);
 
 /* Prepares a shard; its ring is made by shard_run() on the shard's own thread. */
 NODISCARD enum rc shard_new(const struct shard_options *options, struct shard **shard_ret, struct err *err);
-/* Tells shards of each other, so that mail can be posted to shard_peer(); once, before any of them runs. */
+/* Tells shards of each other, so that mail can be posted to shard_peer(); once, before any of them runs. The array has to stay for as
+ * long as they do. */
 void shard_connect(struct shard *const *shards, unsigned count);
 /* Runs until shard_stop(). start is called first, on the loop (not on a fiber). */
 NODISCARD enum rc shard_run(struct shard *shard, void (*start)(struct shard *, void *arg), void *arg,

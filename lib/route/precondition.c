@@ -56,6 +56,9 @@ static enum rc local_user(struct routing *r)
 		r->user = user;
 		r->address->local_part_data = user->name;
 		r->address->home = user->home;
+		r->sc->local_user = true;
+		r->sc->local_uid = user->uid;
+		r->sc->local_gid = user->gid;
 	}
 	return rc;
 }

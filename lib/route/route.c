@@ -215,6 +215,7 @@ static void reset_address(struct routing *r)
 	address->local_part_data = address->domain_data = (struct slice){NULL, 0, CLEAN};
 	address->home = (struct slice){NULL, 0, CLEAN};
 	r->user = NULL;
+	r->sc->local_user = false;
 	r->router_home = (struct slice){NULL, 0, CLEAN};
 }
 

@@ -306,6 +306,7 @@ static enum rc ask_host(struct asking *a, struct host_item *host)
 		a->answer->failure = "mail";
 	if (rc != OK)
 		return rc;
+	smtp_note_ends(a->sc, connection);
 	rc = smtp_log_in(a->sc, smtp_auth_need(a->sc, a->s, host), host, connection, a->reply, a->err);
 	if (rc == OK)
 		rc = ask_all(a, connection);
@@ -466,6 +467,7 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 	sc->task->until = until;
 	sc->transport = saved_transport;
 	sc->host = saved_host;
+	sc->sending = (struct ip_addr){.family = 0};
 	sc->address = saved_address;
 	sc->verify_mode = saved_mode;
 	if (sc->task->cancelled)

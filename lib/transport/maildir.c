@@ -323,10 +323,13 @@ static enum rc write_envelope(struct append *append)
 
 enum rc mailstore_deliver(struct append *append)
 {
-	const char *message = NULL, *envelope = NULL, *to_message, *to_envelope, *base;
+	const char *message = NULL, *envelope = NULL, *to_message, *to_envelope;
+	const char *base = join(append, append->path, unique_name(append));
 	struct task *task = append->sc->task;
-	enum rc rc = open_temporary(append, ".msg", &message);
+	enum rc rc = base ? open_temporary(append, ".msg", &message) : err_memory(append->err);
 
+	if (base)
+		append->sc->mailstore_basename = slice_of(base);
 	if (rc == OK)
 		rc = write_and_sync(append);
 	if (rc != OK)
@@ -339,18 +342,19 @@ enum rc mailstore_deliver(struct append *append)
 		rc = file_sync(task, append->fd, false, append->err);
 	if (rc != OK)
 		goto out;
-	base = unique_name(append);
-	to_message = base ? join(append, append->path, arena_printf(task->arena, "%s.msg", base).ptr) : NULL;
-	to_envelope = base ? join(append, append->path, arena_printf(task->arena, "%s.env", base).ptr) : NULL;
+	to_message = arena_printf(task->arena, "%s.msg", base).ptr;
+	to_envelope = arena_printf(task->arena, "%s.env", base).ptr;
 	rc = to_message && to_envelope ? user_rename(task, &append->who, message, to_message, append->err)
 				       : err_memory(append->err);
 	if (rc == OK)
 		rc = user_rename(task, &append->who, envelope, to_envelope, append->err);
 	if (rc == OK) {
+		append->sc->mailstore_basename = (struct slice){NULL, 0, CLEAN};
 		close_file(append);
 		return sync_directory(append, append->path);
 	}
 out:
+	append->sc->mailstore_basename = (struct slice){NULL, 0, CLEAN};
 	if (envelope)
 		drop(append, envelope);
 	if (message)

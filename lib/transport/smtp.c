@@ -81,6 +81,17 @@ static void note_tls(struct scope *sc, struct delivery_outcome *outcome, const s
 	outcome->tls_ocsp = facts->ocsp;
 }
 
+void smtp_note_ends(struct scope *sc, const struct smtp_connection *connection)
+{
+	struct str text = str_make(sc->task->arena);
+
+	sc->sending = *smtp_local_address(connection);
+	str_addc(&text, '[');
+	str_add_ip(&text, smtp_peer_address(connection));
+	str_printf(&text, "]:%u", smtp_peer_address(connection)->port);
+	sc->callout_address = text.failed ? SLICE_EMPTY : str_slice(&text);
+}
+
 void smtp_note_facts(struct scope *sc, struct delivery_outcome *outcome,
 		     const struct smtp_connection *connection, const struct smtp_transaction *t)
 {
@@ -217,6 +228,7 @@ static void try_host_once(struct relay *relay, struct host_item *host)
 		if (rc == OK)
 			rc = smtp_open(relay->sc, &options, &connection, &reply, relay->err);
 		if (rc == OK) {
+			smtp_note_ends(relay->sc, connection);
 			rc = smtp_log_in(relay->sc, smtp_auth_need(relay->sc, relay->s, host), host,
 					 connection, &reply, relay->err);
 			if (rc != OK)

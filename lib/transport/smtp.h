@@ -97,6 +97,8 @@ struct slice smtp_rcpt_parameters(struct arena *arena, const struct transport *t
 				  const struct address *address, unsigned extensions);
 /* Would this message be signed (dkim_..., arc_sign) when it leaves? An option that cannot be expanded says yes. Parks. */
 bool smtp_signs(struct scope *sc, const struct smtp_transport *s);
+/* $sending_ip_address, $sending_port, $callout_address. */
+void smtp_note_ends(struct scope *sc, const struct smtp_connection *connection);
 /* The facts of the connection, for the log. */
 void smtp_note_facts(struct scope *sc, struct delivery_outcome *outcome,
 		     const struct smtp_connection *connection, const struct smtp_transaction *t);

@@ -149,7 +149,9 @@ enum rc smtp_host_options(struct scope *sc, const struct smtp_transport *s, cons
 	    .final_timeout_ms = s->final_timeout * 1000,
 	    .pool_key = s->transport.instance.name,
 	};
+	sc->sending = (struct ip_addr){.family = 0}; /* that of another host, perhaps */
 	rc = find_interface(sc, s, host, &ret->from, err);
+	sc->sending = ret->from;
 	if (rc == OK)
 		rc = expand_option(sc, s->helo_data, &helo, err);
 	if (rc != OK)
