@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static bool add(struct authorities *a, struct slice der)
+static bool add(struct authorities *a, struct slice der, uint64_t subject)
 {
 	char *bytes = realloc(a->bytes, a->len + (size_t)der.len);
 	struct authority *list;
@@ -21,7 +21,7 @@ static bool add(struct authorities *a, struct slice der)
 		return false;
 	a->list = list;
 	memcpy(bytes + a->len, der.ptr, der.len);
-	list[a->count++] = (struct authority){a->len, der.len};
+	list[a->count++] = (struct authority){a->len, der.len, subject};
 	a->len += der.len;
 	return true;
 }
@@ -37,7 +37,7 @@ static bool add_text(struct authorities *a, struct arena *arena, struct slice te
 		if (rc != OK)
 			continue; /* that block is damaged, others may not be */
 		if (slice_search(label, SLICE("CERTIFICATE")) >= 0 && x509_parse(der, &cert) &&
-		    a->count < AUTHORITIES_MAX && !add(a, der))
+		    a->count < AUTHORITIES_MAX && !add(a, der, hash_slice(cert.subject)))
 			return false;
 	}
 	return true;
@@ -97,9 +97,23 @@ bool x509_issued(const struct x509 *issuer, const struct x509 *cert)
 
 bool authorities_issuer(const struct authorities *a, const struct x509 *cert, struct x509 *ret)
 {
+	uint64_t subject = hash_slice(cert->issuer);
+
 	for (unsigned i = 0; i < a->count; i++)
-		if (x509_parse(slice_make(a->bytes + a->list[i].at, a->list[i].len, CLEAN), ret) &&
+		if (a->list[i].subject == subject &&
+		    x509_parse(slice_make(a->bytes + a->list[i].at, a->list[i].len, CLEAN), ret) &&
 		    x509_issued(ret, cert))
+			return true;
+	return false;
+}
+
+bool authorities_has(const struct authorities *a, const struct x509 *cert)
+{
+	uint64_t subject = hash_slice(cert->subject);
+
+	for (unsigned i = 0; i < a->count; i++)
+		if (a->list[i].subject == subject &&
+		    slice_eq(slice_make(a->bytes + a->list[i].at, a->list[i].len, CLEAN), cert->whole))
 			return true;
 	return false;
 }

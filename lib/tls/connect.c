@@ -52,8 +52,8 @@ static bool still_valid(struct tls_session *t, struct slice certificate)
 	int64_t now_s = (int64_t)(shard_wall(t->here->shard) / NS_PER_S);
 	struct x509 cert;
 
-	return !certificate.len ||
-	       (x509_parse(certificate, &cert) && cert.not_before <= now_s && now_s <= cert.not_after);
+	return !certificate.len || (x509_parse(certificate, &cert) && cert.not_before <= now_s &&
+				    now_s <= cert.not_after && !revoked_has(&t->context->revoked, &cert));
 }
 
 /* Offers it. What can't be read, or whose certificate is no longer valid, is not offered. */

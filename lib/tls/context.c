@@ -34,6 +34,7 @@ void context_unref(struct tls_context *context)
 			free((char *)(uintptr_t)cert->proof.ptr);
 	}
 	authorities_done(&context->authorities);
+	revoked_done(&context->revoked);
 	free(context);
 }
 

@@ -10,6 +10,7 @@
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -245,36 +246,58 @@ static bool load_authorities(struct context_job *job, WOLFSSL_CTX *ctx)
 		rc = wolfSSL_CTX_load_verify_locations_ex(ctx, path, NULL, flags);
 	if (rc != WOLFSSL_SUCCESS)
 		return failed(job, "tls_verify_certificates: %s: %s", path, reason(rc));
-	if (!job->server && !job->context->authorities.count &&
-	    !authorities_load(&job->context->authorities, path))
+	if (!job->context->authorities.count && !authorities_load(&job->context->authorities, path))
 		return failed(job, "out of memory");
 	return true;
 }
 
-static bool load_crl(struct context_job *job, WOLFSSL_CTX *ctx)
+static bool load_list(struct context_job *job, const char *path)
 {
-	struct slice what = job->settings.crl, bytes;
+	struct err err = err_make(&job->arena);
+	struct slice bytes;
+
+	if (!read_file(job, slice_of(path), &bytes))
+		return false;
+	return revoked_add(&job->context->revoked, &job->arena, bytes, &err) == OK ||
+	       failed(job, "tls_crl: %s: %.*s", path, SLICE_ARG(err.text));
+}
+
+static bool load_lists(struct context_job *job, const char *path)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	char name[4096];
+	struct stat st;
+	bool fine = true;
+
+	if (!directory)
+		return failed(job, "tls_crl: %s: %s", path, strerror(errno));
+	while (fine && (entry = readdir(directory)))
+		if (entry->d_name[0] != '.' &&
+		    snprintf(name, sizeof(name), "%s/%s", path, entry->d_name) < (int)sizeof(name) &&
+		    stat(name, &st) == 0 && S_ISREG(st.st_mode))
+			fine = load_list(job, name);
+	closedir(directory);
+	return fine;
+}
+
+static bool load_crl(struct context_job *job)
+{
+	struct slice what = job->settings.crl;
+	struct revoked *revoked = &job->context->revoked;
 	const char *path;
 	struct stat st;
-	int rc;
 
-	if (!what.len)
+	if (!what.len || revoked->lists)
 		return true;
 	path = arena_cstr(&job->arena, what);
 	if (!path || stat(path, &st) != 0)
 		return failed(job, "tls_crl: %.*s: %s", SLICE_ARG(what), strerror(errno));
-	/* Without CHECKALL only the leaf is looked up: lists of the authorities above it are often not at hand. */
-	(void)wolfSSL_CTX_EnableCRL(ctx, 0);
-	if (S_ISDIR(st.st_mode)) {
-		rc = wolfSSL_CTX_LoadCRL(ctx, path, WOLFSSL_FILETYPE_PEM, 0);
-	} else {
-		if (!read_file(job, what, &bytes))
-			return false;
-		rc = wolfSSL_CTX_LoadCRLBuffer(ctx, (const unsigned char *)bytes.ptr, bytes.len,
-					       WOLFSSL_FILETYPE_PEM);
-	}
-	if (rc != WOLFSSL_SUCCESS)
-		return failed(job, "tls_crl: %s: %s", path, reason(rc));
+	if (S_ISDIR(st.st_mode) ? !load_lists(job, path) : !load_list(job, path))
+		return false;
+	if (!revoked->lists && !S_ISDIR(st.st_mode))
+		return failed(job, "tls_crl: %s: there is no list of revoked certificates in it", path);
+	revoked_sort(revoked);
 	return true;
 }
 
@@ -289,7 +312,7 @@ static bool set_verify(struct context_job *job, WOLFSSL_CTX *ctx)
 	wolfSSL_CTX_set_verify(ctx, mode, session_verify);
 	if (job->settings.verify == TLS_VERIFY_NONE || !job->settings.verify_certificates.len)
 		return true;
-	return load_authorities(job, ctx) && load_crl(job, ctx);
+	return load_authorities(job, ctx) && load_crl(job);
 }
 
 static WOLFSSL_CTX *context_common(struct context_job *job)

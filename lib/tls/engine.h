@@ -7,7 +7,7 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
-#include "tls/authorities.h"
+#include "tls/revoked.h"
 #include "tls/flight.h"
 #include "tls/hello.h"
 #include "tls/tls.h"
@@ -36,7 +36,8 @@ struct tls_context {
 	int groups
 	    [CONTEXT_GROUP_MAX]; /* of a server, IANA's numbers, the best first; count 0: the library's */
 	unsigned group_count;
-	struct authorities authorities; /* a client's */
+	struct authorities authorities; /* whom we trust, where peers are verified */
+	struct revoked revoked;
 	uint8_t binding
 	    [32]; /* what a ticket has to have been made for: these settings, without regard to files */
 };

@@ -192,10 +192,28 @@ int session_proof(void *arg, const char *url, int url_len, unsigned char *reques
 	return (int)t->cert->proof.len;
 }
 
+/* The library keeps the authorities that peers have shown, for all connections of the context, whatever became of them since. So where
+ * the chain ends, and whether anybody on it is revoked, is seen here. */
+static const char *judge_chain(const struct tls_session *t, const WOLFSSL_X509_STORE_CTX *store)
+{
+	struct slice shown[CHAIN_MAX];
+	unsigned count = 0;
+
+	for (; count < CHAIN_MAX && (int)count < store->totalCerts; count++)
+		shown[count] =
+		    slice_make((const char *)store->certs[count].buffer, store->certs[count].length, TAINTED);
+	return chain_judge(shown, count, &t->context->authorities, &t->context->revoked);
+}
+
 int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store)
 {
 	struct tls_session *t = store->userCtx;
 
+	if (fine && t && store->error_depth == 0 && !t->verify_error) {
+		t->verify_why = judge_chain(t, store);
+		t->verify_error = t->verify_why ? VERIFY_CERT_ERROR : 0;
+		return !t->verify_error || t->context->verify != TLS_VERIFY_MUST;
+	}
 	if (fine)
 		return 1;
 	if (t && !t->verify_error) {
@@ -729,6 +747,8 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 	}
 	if (stream_raw_at_end(t->stream) && result != WOLFSSL_ERROR_ZERO_RETURN)
 		(void)err_set(err, FAIL, "the connection was closed in the middle of the handshake");
+	else if (t->verify_error)
+		(void)err_set(err, FAIL, "certificate verification failed: %s", t->verify_why);
 	else
 		(void)library_error(err, t->ssl, result, "the handshake failed");
 	return give_up(t);

@@ -1,6 +1,7 @@
-/* OCSP responses, certificates and PEM from strangers: the first byte chooses which. */
+/* OCSP responses, certificates, PEM and lists of revoked certificates: the first byte chooses which. */
 #include "tls/names.h"
 #include "tls/ocsp.h"
+#include "tls/revoked.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -16,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		return 0;
 	text = slice_make((const char *)bytes + 1, size - 1, TAINTED);
 	arena_init(&arena, 1 << 22);
-	switch (bytes[0] % 3) {
+	switch (bytes[0] % 4) {
 	case 0: /* a certificate, and what can be asked of it */
 		if (!x509_parse(text, &cert))
 			break;
@@ -39,6 +40,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		while (pem_next(&arena, &text, &label, &response, NULL) == OK)
 			;
 		break;
+	case 3: {
+		struct revoked revoked = {NULL};
+
+		rc = revoked_add(&revoked, &arena, text, NULL);
+		revoked_sort(&revoked);
+		if (x509_parse(text, &cert))
+			(void)revoked_has(&revoked, &cert);
+		revoked_done(&revoked);
+	} break;
 	}
 	(void)rc;
 	arena_done(&arena);

@@ -63,3 +63,13 @@ answer foreign good foreign -ndays $DAYS
 CA=rsaca LEAF=rsaleaf answer rsagood rsagood rsaca -ndays $DAYS
 printf '\x30\x03\x0a\x01\x03' >trylater.der
 { echo "a remark"; echo "-----BEGIN OCSP RESPONSE-----"; base64 -w 64 good.der; echo "-----END OCSP RESPONSE-----"; } >good.pem.txt
+
+# A list of revoked certificates that has the leaf's number, and another; by a key of its own, for that is not looked at.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout crl.key -out crl.ca -subj "/O=Test/CN=Test Authority" -days 3650
+printf 'R\t351231235959Z\t260101000000Z,keyCompromise\t%s\tunknown\t/CN=x\nR\t351231235959Z\t260101000000Z\t1234\tunknown\t/CN=y\n' \
+	"$(openssl x509 -in leaf.pem -noout -serial | cut -d= -f2)" >crl.index
+echo 1000 >crl.number
+printf '[ca]\ndefault_ca=d\n[d]\ndatabase=crl.index\ncrlnumber=crl.number\ndefault_md=sha256\ndefault_crl_days=3650\n' >crl.conf
+openssl ca -config crl.conf -gencrl -cert crl.ca -keyfile crl.key -out revoked.crl.pem
+openssl crl -in revoked.crl.pem -outform DER -out revoked.crl
+rm -f crl.*
