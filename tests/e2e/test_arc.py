@@ -181,6 +181,7 @@ data_acl:
                           if r.method == "spf"], [("pass", [("smtp", "mailfrom", "client.test")])])
         kept = self.result(server, b"X-Id: odd; \"name\"\r\n" + MESSAGE, 2)
         self.assertIn('Authentication-Results: "odd; \\"name\\"";', kept.decode())
+        self.assertEqual(server.run("-be", "[${authresults{}}]").out.strip(), "[]")
         many = self.result(server, self.sign()[:-len(MESSAGE)] * 50 + self.chain(3), 3)
         self.assertLess(max(map(len, many.split(b"\n"))), 998)
         self.assertEqual([r.result for r in self.authres(many)[0].results if r.method == "arc"], ["pass"])
