@@ -380,41 +380,33 @@ static bool on_queue(struct reading *r, const struct option_row *row, const char
 
 /* ---- -d --------------------------------------------------------------------------------------------------------------- */
 
-/* -d, -d+word, -d-all+word: the words are Exim's. What is told is the same for all of them. */
+/* -d, -d+word, -d-all+word, -d=number. */
 static bool on_debug(struct reading *r, const struct option_row *row, const char *rest)
 {
-	static const char *const words[] = {
-	    "acl",       "all",        "auth",         "deliver",     "dns",     "dnsbl",     "exec",
-	    "expand",    "filter",     "hints_lookup", "host_lookup", "ident",   "interface", "lists",
-	    "load",      "local_scan", "lookup",       "memory",      "noutf8",  "pid",       "process_info",
-	    "queue_run", "receive",    "resolver",     "retry",       "rewrite", "route",     "timestamp",
-	    "tls",       "transport",  "uid",          "verify",      "any",     "dns_debug",
-	};
-	uint64_t number;
+	uint64_t topics = DEBUG_DEFAULT;
+	struct arena arena;
+	struct err err;
+	bool good;
 
 	(void)row;
 	r->cl->debug = r->cl->verbose = true;
 	if (*rest == 'd')
-		rest++; /* -dd: the daemon, not its children */
-	if (*rest == '=')
-		return parse_u64(slice_of(rest + 1), &number) ||
-		       option_complain("malformed debug_selector setting: %s", rest);
-	while (*rest) {
-		size_t len;
-		unsigned i = 0;
+		rest++; /* -dd: the daemon, not its children, of which there are none */
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	good = debug_topics_parse(slice_of(rest), &topics, &err) == OK;
+	if (!good)
+		(void)option_complain("%.*s", SLICE_ARG(err.text));
+	arena_done(&arena);
+	r->cl->debug_topics = topics;
+	return good;
+}
 
-		if (*rest != '+' && *rest != '-')
-			return option_complain(
-			    "malformed debug_selector setting: + or - expected but found \"%s\"", rest);
-		len = strcspn(rest + 1, "+-");
-		while (i < ARRAY_COUNT(words) &&
-		       (strlen(words[i]) != len || strncmp(words[i], rest + 1, len) != 0))
-			i++;
-		if (i == ARRAY_COUNT(words))
-			return option_complain("unknown debug_selector setting: %.*s", (int)len + 1, rest);
-		rest += len + 1;
-	}
-	return true;
+/* -v is a little of what -d tells. */
+static bool on_verbose(struct reading *r, const struct option_row *row, const char *rest)
+{
+	r->cl->debug_topics |= DEBUG_V;
+	return on_flag(r, row, rest);
 }
 
 /* ---- The table -------------------------------------------------------------------------------------------------------- */
@@ -535,7 +527,7 @@ static const struct option_row rows[] = {
     WHOLE("-oP", on_text, .offset = AT(pid_file), .text = "string"),
     BEGIN("-or", on_time, .offset = AT(receive_timeout_s)),
     BEGIN("-os", on_time, .offset = AT(smtp_timeout_s)),
-    WHOLE("-ov", on_flag, .offset = AT(verbose)),
+    WHOLE("-ov", on_verbose, .offset = AT(verbose)),
     WHOLE("-oX", on_text, .offset = AT(ports)),
     WHOLE("-oY", on_nothing),
     BEGIN("-p", on_protocol),
@@ -549,7 +541,7 @@ static const struct option_row rows[] = {
     WHOLE("-ti", on_flag, .offset = AT(extract_no_dot)),
     WHOLE("-tls-on-connect", on_flag, .offset = AT(tls_on_connect)),
     BEGIN("-U", on_nothing),
-    WHOLE("-v", on_flag, .offset = AT(verbose)),
+    WHOLE("-v", on_verbose, .offset = AT(verbose)),
     WHOLE("-x", on_nothing),
     BEGIN("-X", on_text_ignored, .text = "string"),
     BEGIN("-z", on_mode_text, .value = MODE_LOG_LINE, .offset = AT(log_line)),

@@ -32,6 +32,22 @@ static enum rc open_hints(struct once *o, struct err *err)
 	return hints_attach(o->hints, o->shard, err);
 }
 
+/* What a command tells beside its result: what -d and -v say, and, if it is one that tests, what Exim's would. */
+static uint64_t debug_topics(const struct command_line *cl)
+{
+	switch (cl ? cl->mode : MODE_NONE) {
+	case MODE_TEST_HOST:
+	case MODE_TEST_HOST_CALLOUT:
+		return cl->debug_topics | DEBUG_CHECKS;
+	case MODE_TEST_ADDRESS:
+	case MODE_VERIFY_ADDRESS:
+	case MODE_VERIFY_SENDER:
+		return cl->debug_topics | DEBUG_V; /* debug_print */
+	default:
+		return cl ? cl->debug_topics : 0;
+	}
+}
+
 static enum rc open_spool(struct once *o, struct err *err)
 {
 	const struct spool_options options = {.directory = spool_directory(o->conf), .sync = true};
@@ -40,8 +56,13 @@ static enum rc open_spool(struct once *o, struct err *err)
 	    .shared = o->shared,
 	    .id_unique = (uint64_t)getpid() << 8,
 	    .tls_on_connect = o->cl && o->cl->tls_on_connect,
+	    .debug = debug_topics(o->cl),
+	    .debug_direct = true,
 	};
-	const struct deliver_start deliver = {.conf = o->conf, .id_unique = ((uint64_t)getpid() << 8) | 1};
+	const struct deliver_start deliver = {.conf = o->conf,
+					      .id_unique = ((uint64_t)getpid() << 8) | 1,
+					      .debug = debug_topics(o->cl),
+					      .debug_direct = true};
 	struct smtp_start with = smtp;
 	enum rc rc;
 
@@ -53,6 +74,19 @@ static enum rc open_spool(struct once *o, struct err *err)
 	with.spool = o->spool;
 	with.deliverer = o->deliverer;
 	return rc == OK ? smtp_server_new(o->shard, &with, &o->smtp, err) : rc;
+}
+
+static int work(struct once *o)
+{
+	uint64_t topics = debug_topics(o->cl);
+	struct debug *debug = topics ? log_debug_console(o->shard, topics, true) : NULL;
+	int status;
+
+	fiber_debug(debug);
+	status = o->f(o);
+	fiber_debug(NULL);
+	log_debug_end(debug, false);
+	return status;
 }
 
 static void once_fiber(void *arg)
@@ -71,7 +105,7 @@ static void once_fiber(void *arg)
 		if (open_spool(o, &err) != OK)
 			fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		else
-			o->status = o->f(o);
+			o->status = work(o);
 	}
 	fflush(stdout);
 	if (o->deliverer && o->spool)

@@ -91,6 +91,7 @@ struct command_line {
 	bool queue_runner;                         /* -q */
 	bool extract, extract_no_dot, ignore_dot;  /* -t, -ti, -i */
 	bool debug, verbose;                       /* -d, -v; -d is both */
+	uint64_t debug_topics;                     /* of these: what is told (base/debug.h) */
 	bool list_all, list_undelivered, random_order;
 	bool dmarc_today; /* --dmarc-report=today */
 	bool help;        /* --help; otherwise help is what nothing to do gets, with status 1 */

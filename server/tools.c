@@ -1,30 +1,11 @@
 /* tools: the commands that test a configuration: -bt, -bv, -bh, -brt, -brw. */
 #include "server.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* ---- -bt, -bv ----------------------------------------------------------------------------------------------------- */
-
-static void trace_none(struct scope *sc, const char *format, ...)
-{
-	(void)sc;
-	(void)format;
-}
-
-static void trace_print(struct scope *sc, const char *format, ...) PRINTF_LIKE(2, 3);
-static void trace_print(struct scope *sc, const char *format, ...)
-{
-	va_list args;
-
-	(void)sc;
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-}
 
 static bool qualify(struct once *o, const char *operand, bool sender, struct slice *ret)
 {
@@ -155,7 +136,6 @@ static int route_one(struct once *o, struct scope *sc, struct address *a, enum r
 static void scope_for(struct once *o, struct scope *sc)
 {
 	scope_init(sc, &o->task, o->conf);
-	sc->trace = o->cl->debug ? trace_print : trace_none;
 	sc->sender = o->cl->sender ? slice_of(o->cl->sender)
 				   : arena_printf(&o->arena, "%s@%.*s", o->caller->login,
 						  SLICE_ARG(conf_main(o->conf)->qualify_domain));
@@ -275,7 +255,7 @@ static void log_print(void *arg, unsigned where, struct slice line)
 
 int tool_test_host(struct once *o)
 {
-	struct smtp_stdio stdio = {.fd_in = 0, .fd_out = 1, .dry_run = true, .trace = trace_print};
+	struct smtp_stdio stdio = {.fd_in = 0, .fd_out = 1, .dry_run = true};
 	struct slice text = slice_of(o->cl->test_host);
 	struct err err = err_make(&o->arena);
 	struct smtp_told told;

@@ -91,14 +91,17 @@ static void on_queue_timer(struct timer *timer)
 static bool part_open(struct part *p, struct err *err)
 {
 	struct worker *w = p->worker;
+	uint64_t debug = w->start->cl->mode == MODE_FOREGROUND ? w->start->cl->debug_topics : 0;
 	const struct spool_options spool = {.directory = spool_directory(w->conf), .sync = true};
 	const struct deliver_start deliver = {.conf = w->conf,
-					      .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1};
+					      .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1,
+					      .debug = debug};
 	struct smtp_start smtp = {
 	    .conf = w->conf,
 	    .shared = w->shared,
 	    .id_unique = ((uint64_t)getpid() << 12) | p->id << 1,
 	    .tls_on_connect = w->start->cl->tls_on_connect,
+	    .debug = debug,
 	};
 
 	lookup_dns_configure(p->own.shard, w->conf);

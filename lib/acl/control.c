@@ -16,7 +16,7 @@ static const struct control {
 		QUEUE,
 		FREEZE,
 		CUTTHROUGH,
-		DEBUG,
+		DEBUGGING,
 		NEEDED,
 		DSCP,
 		DOWNCONVERT,
@@ -30,7 +30,7 @@ static const struct control {
     {"caseful_local_part", ACL_CONTROL_CASEFUL, ONLY(AT(RCPT)), NO_OPTIONS},
     {"caselower_local_part", ACL_CONTROL_CASELOWER, ONLY(AT(RCPT)), NO_OPTIONS},
     {"cutthrough_delivery", ACL_CONTROL_CUTTHROUGH, 0, CUTTHROUGH},
-    {"debug", 0, 0, DEBUG},
+    {"debug", 0, 0, DEBUGGING},
     {"dkim_disable_verify", ACL_CONTROL_DKIM_OFF, AT(DATA) | AT(PRDR) | NOT_LOCAL, NO_OPTIONS},
     {"dmarc_disable_verify", ACL_CONTROL_DMARC_OFF, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
     {"dmarc_enable_forensic", ACL_CONTROL_DMARC_FORENSIC, AT(DATA) | NOT_LOCAL, NO_OPTIONS},
@@ -69,6 +69,12 @@ struct control_call {
 	unsigned tos;              /* of dscp */
 	bool tos_known;
 	int downconvert; /* of utf8_downconvert: 1, 0, -1 */
+	struct debug_call {
+		struct log_debug_wish wish;
+		enum { TRIGGER_NONE, TRIGGER_NOW, TRIGGER_PANIC } trigger;
+		enum { DEBUG_GO, DEBUG_STOP, DEBUG_KILL } what;
+		bool more; /* than a trigger */
+	} debug;
 };
 
 static bool submission_options(struct control_call *c)
@@ -94,6 +100,39 @@ static bool submission_options(struct control_call *c)
 	return true;
 }
 
+/* "tag=.x/opts=+acl": a slash ends each, so none can be in a tag. */
+static bool debug_options(struct debug_call *c, struct slice options)
+{
+	struct slice option;
+
+	while (slice_split(&options, '/', &option)) {
+		if (slice_starts(option, SLICE("tag=")))
+			c->wish.tag = slice_from(option, 4);
+		else if (slice_starts(option, SLICE("opts="))) {
+			if (debug_topics_parse(slice_from(option, 5), &c->wish.topics, NULL) != OK)
+				return false;
+		} else if (slice_starts(option, SLICE("pretrigger="))) {
+			if (!parse_u64(slice_from(option, 11), &c->wish.pretrigger_size))
+				return false;
+		} else if (slice_eq(option, SLICE("trigger=now"))) {
+			c->trigger = TRIGGER_NOW;
+			continue;
+		} else if (slice_eq(option, SLICE("trigger=paniclog"))) {
+			c->trigger = TRIGGER_PANIC;
+			c->wish.on_panic = true;
+			continue;
+		} else if (slice_eq(option, SLICE("stop"))) {
+			c->what = DEBUG_STOP;
+		} else if (slice_eq(option, SLICE("kill"))) {
+			c->what = DEBUG_KILL;
+		} else if (option.len) {
+			return false;
+		}
+		c->more = true;
+	}
+	return true;
+}
+
 static bool options_fit(struct control_call *c)
 {
 	switch (c->control->options) {
@@ -113,10 +152,12 @@ static bool options_fit(struct control_call *c)
 				 : slice_eq(c->options, SLICE("-1")) ? -1
 								     : 1;
 		return !c->has_options || c->downconvert < 1 || slice_eq(c->options, SLICE("1"));
+	case DEBUGGING:
+		c->debug.more = !c->has_options;
+		return debug_options(&c->debug, c->options);
 	case FREE_TEXT:
 	case QUEUE: /* other words mean nothing, and are no mistake either */
 	case CUTTHROUGH:
-	case DEBUG:
 	case MISSING:
 		break;
 	}
@@ -140,7 +181,12 @@ static enum rc parse(struct slice value, struct control_call *c, struct err *err
 	ptrdiff_t slash = slice_find(name, '/');
 
 	*c = (struct control_call){
-	    .options = SLICE_EMPTY, .has_options = slash >= 0, .domain = {NULL, 0, 0}, .name = {NULL, 0, 0}};
+	    .options = SLICE_EMPTY,
+	    .has_options = slash >= 0,
+	    .domain = {NULL, 0, 0},
+	    .name = {NULL, 0, 0},
+	    .debug.wish = {.tag = SLICE_EMPTY, .topics = DEBUG_DEFAULT},
+	};
 	if (slash >= 0) {
 		c->options = slice_from(name, (size_t)slash + 1);
 		name = slice_rtrim(slice_sub(name, 0, (size_t)slash));
@@ -172,14 +218,9 @@ const char *acl_control_no_effect(struct slice value)
 
 	if (parse(value, &c, &err) != OK)
 		return NULL;
-	switch (c.control->options) {
-	case DEBUG:
-		return "has no effect here: there is no debug log";
-	case MISSING:
-		return "is not available in this version: a statement that comes to it defers";
-	default:
-		return NULL;
-	}
+	return c.control->options == MISSING
+		   ? "is not available in this version: a statement that comes to it defers"
+		   : NULL;
 }
 
 static void submission(struct acl_outcome *outcome, const struct control_call *c)
@@ -226,6 +267,42 @@ static void cutthrough(struct acl_run *run, struct slice options)
 		if (slice_starts(option, SLICE("defer=")))
 			pass = slice_eq(slice_from(option, 6), SLICE("pass"));
 	cutthrough_want(m, pass);
+}
+
+/* From here on the rest of the session, and what becomes of its message, is told in the debug log; or not any more. Who
+ * already tells it to somebody (-d, -bh) goes on with that. */
+static enum acl_test debugging(struct acl_run *run, const struct control_call *call)
+{
+	const struct debug_call *c = &call->debug;
+	struct debug **place = run->sc->debug;
+	char ip[IP_TEXT_MAX] = "";
+
+	if (!place) /* where nobody keeps it, in a delivery */
+		return TEST_TRUE;
+	if (c->what != DEBUG_GO) {
+		if (!log_debug_is_file(*place))
+			return TEST_TRUE;
+		DEBUG(DEBUG_ANY, "debug terminated by %s", c->what == DEBUG_KILL ? "kill" : "stop");
+		fiber_debug(NULL);
+		log_debug_end(*place, c->what == DEBUG_KILL);
+		*place = NULL;
+	} else if (debug_here) {
+		if (c->more)
+			DEBUG(DEBUG_ANY, "control = debug again: tag \"%.*s\", topics 0x%llx, as it was before",
+			      SLICE_ARG(c->wish.tag), (unsigned long long)c->wish.topics);
+		if (c->trigger == TRIGGER_NOW)
+			log_debug_trigger(*place);
+	} else if (c->more) {
+		if (log_debug_file(run->sc->task->shard, run->sc->conf, &c->wish, place, run->err) != OK)
+			return TEST_ERROR;
+		if (run->sc->client)
+			(void)ip_format(&run->sc->client->ip, ip);
+		fiber_debug(*place);
+		DEBUG(DEBUG_ANY, "control = debug in the %s ACL, for [%s]", acl_where_names[run->where], ip);
+		if (c->trigger == TRIGGER_NOW)
+			log_debug_trigger(*place);
+	}
+	return TEST_TRUE;
 }
 
 static enum acl_test run_control(struct acl_run *run, const struct acl_item *item, struct slice value)
@@ -281,8 +358,8 @@ static enum acl_test run_control(struct acl_run *run, const struct acl_item *ite
 	case CUTTHROUGH:
 		cutthrough(run, c.options);
 		break;
-	case DEBUG:
-		break;
+	case DEBUGGING:
+		return debugging(run, &c);
 	}
 	return TEST_TRUE;
 }

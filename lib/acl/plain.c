@@ -166,9 +166,9 @@ static enum acl_test run_delay(struct acl_run *run, const struct acl_item *item,
 	if (acl_check_delay(task->arena, value, run->err) != OK ||
 	    !conf_parse_time(slice_trim(value), &seconds))
 		return TEST_ERROR;
+	DEBUG(DEBUG_CHECK(DEBUG_ACL), "delay modifier requests %lld-second delay", (long long)seconds);
 	if (run->sc->dry_run) {
-		if (run->sc->trace)
-			run->sc->trace(run->sc, "(delay of %lld seconds skipped)", (long long)seconds);
+		DEBUG(DEBUG_CHECK(DEBUG_ACL), "delay skipped in -bh checking mode");
 		return TEST_TRUE;
 	}
 	/* What was answered so far goes out first, or a client that pipelines would see one long silence. */

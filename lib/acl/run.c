@@ -79,10 +79,54 @@ enum acl_test acl_test_of(enum rc rc)
 	return rc == OK ? TEST_TRUE : rc == FAIL ? TEST_FALSE : TEST_DEFER;
 }
 
-static void trace(struct acl_run *run, const char *format, const char *word, struct slice text)
+/* ---- What -bh and -d show, in the words that Exim's administrators know ------------------------------------------- */
+
+#define TOLD DEBUG_CHECK(DEBUG_ACL)
+
+/* "check !hosts = ...", and below the sign what it has become. */
+static __attribute__((cold)) void tell_item(const struct acl_item *item, struct slice value)
 {
-	if (run->sc->trace)
-		run->sc->trace(run->sc, format, word, SLICE_ARG(text));
+	const char *not = item->negated ? "!" : "", *name = item->word->name;
+	struct slice variable = item->word->value == VALUE_SET ? item->variable : SLICE_EMPTY;
+	int width = (int)(strlen("check ") + strlen(not ) + strlen(name) + variable.len + (variable.len > 0));
+
+	if (item->word->value == VALUE_NONE) {
+		debug_say("check %s", name);
+		return;
+	}
+	debug_say("check %s%s%s%.*s = %.*s", not, name, variable.len ? " " : "", SLICE_ARG(variable),
+		  SLICE_ARG(item->text));
+	if (item->value && !slice_eq(value, item->text))
+		debug_say("%*s = %.*s", width, "", SLICE_ARG(value));
+}
+
+/* ACL "name"; a text that is no name has none. */
+#define LIST_ARGS(list)                                                                                      \
+	(list)->name.len ? "ACL \"" : "inline ACL", SLICE_ARG((list)->name), (list)->name.len ? "\"" : ""
+
+static void tell_statement(const struct acl_list *list, const struct acl_statement *st, enum acl_test test)
+{
+	static const char *const words[] = {[TEST_TRUE] = "succeeded", [TEST_FALSE] = "failed",
+					    [TEST_DEFER] = "deferred", [TEST_ERROR] = "error",
+					    [TEST_DROP] = "failed",    [TEST_DISCARD] = "discard"};
+
+	DEBUG(TOLD, "%s: condition test %s in %s%.*s%s", acl_verb_names[st->verb], words[test],
+	      LIST_ARGS(list));
+}
+
+static void tell_end(const struct acl_run *run, const struct acl_list *list, enum acl_test test)
+{
+	static const char *const ends[] = {
+	    [VERB_ACCEPT] = "ACCEPT", [VERB_DEFER] = "DEFER", [VERB_DENY] = "DENY",     [VERB_DISCARD] = "DISCARD",
+	    [VERB_DROP] = "DROP",     [VERB_WARN] = "",       [VERB_REQUIRE] = "not OK"};
+	enum acl_verb verb = run->statement->verb;
+
+	if (test == TEST_DEFER || test == TEST_ERROR)
+		return;
+	if (run->endpass && test != TEST_TRUE && test != TEST_DISCARD)
+		DEBUG(TOLD, "%s: endpass encountered - denying access", acl_verb_names[verb]);
+	else
+		DEBUG(TOLD, "end of %s%.*s%s: %s", LIST_ARGS(list), ends[verb]);
 }
 
 /* One condition or modifier. */
@@ -109,10 +153,11 @@ static enum acl_test item_run(struct acl_run *run, const struct acl_item *item)
 			return rc == FAIL ? TEST_ERROR : TEST_DEFER;
 		}
 	}
+	if (debug_on(TOLD))
+		tell_item(item, value);
 	test = word->run ? word->run(run, item, value) : TEST_TRUE;
 	if (item->negated && (test == TEST_TRUE || test == TEST_FALSE || test == TEST_DROP))
 		test = test == TEST_TRUE ? TEST_FALSE : TEST_TRUE;
-	trace(run, "  check %s = %.*s", word->name, value);
 	return test;
 }
 
@@ -129,10 +174,12 @@ static enum acl_test statement_run(struct acl_run *run, const struct acl_stateme
 		/* These two are kept as they are until they are wanted. */
 		if (item->word == &acl_word_message) {
 			run->message = item->value;
+			DEBUG(TOLD, "  message: %.*s", SLICE_ARG(item->text));
 			continue;
 		}
 		if (item->word == &acl_word_log_message) {
 			run->log_message = item->value;
+			DEBUG(TOLD, "l_message: %.*s", SLICE_ARG(item->text));
 			continue;
 		}
 		test = item_run(run, item);
@@ -336,23 +383,23 @@ static enum acl_result list_run(struct scope *sc, enum acl_where where, const st
 	struct acl_run run = {.sc = sc, .where = where, .outcome = outcome, .err = err};
 	enum acl_result result;
 
-	if (sc->trace)
-		sc->trace(sc, ">>> using ACL \"%.*s\"", SLICE_ARG(list->name));
+	if (list->name.len)
+		DEBUG(TOLD, "using %s%.*s%s", LIST_ARGS(list));
 	for (const struct acl_statement *st = list->statements; st; st = st->next) {
 		enum acl_test test;
 
 		*err = err_make(sc->task->arena);
 		if (!verb_fits(st, where, err))
 			return ACL_ERROR;
+		DEBUG(TOLD, "processing \"%s\" (%s %u)", acl_verb_names[st->verb], st->place.file, st->place.line);
 		test = statement_run(&run, st);
-		if (sc->trace)
-			sc->trace(sc, ">>> line %u: condition test %s", st->place.line,
-				  test == TEST_TRUE    ? "succeeded"
-				  : test == TEST_FALSE ? "failed"
-						       : "deferred");
-		if (decide(&run, st, test, &result))
+		tell_statement(list, st, test);
+		if (decide(&run, st, test, &result)) {
+			tell_end(&run, list, test);
 			return sc->task->cancelled ? ACL_ERROR : result;
+		}
 	}
+	DEBUG(TOLD, "end of %s%.*s%s: implicit DENY", LIST_ARGS(list));
 	return ACL_DENY; /* the end of a list denies */
 }
 
@@ -395,10 +442,13 @@ enum acl_result acl_run_named(struct scope *sc, enum acl_where where, struct sli
 				(void)err_set(err, FAIL, "unknown ACL \"%.*s\"", SLICE_ARG(name));
 			return ACL_ERROR;
 		}
+		parsed.name = text.ptr == name.ptr ? SLICE_EMPTY : name;
 		list = &parsed;
 	}
 	sc->acl = &frame;
+	debug_indent(frame.outer ? 1 : 0);
 	result = list_run(sc, where, list, outcome, err);
+	debug_indent(frame.outer ? -1 : 0);
 	sc->acl = frame.outer;
 	return result;
 }

@@ -15,5 +15,6 @@
 #include "base/num.h"
 #include "base/id.h"
 #include "base/addr.h"
+#include "base/debug.h"
 
 #endif

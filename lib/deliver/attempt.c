@@ -253,10 +253,28 @@ static void complete(struct attempt *a)
 	a->q->entry = NULL;
 }
 
+/* The message may have brought a file with it: control = debug. A command's own -d comes first. */
+static struct debug *debug_begin(struct deliverer *d, const struct message *m)
+{
+	struct log_debug_wish wish = {.tag = SLICE_EMPTY};
+	struct debug *debug = NULL;
+
+	if (!m)
+		return d->debug ? log_debug_console(d->shard, d->debug, d->debug_direct) : NULL;
+	wish.topics = m->debug_topics;
+	if (log_debug_tag(d->conf, m->debug_name, &wish.tag))
+		(void)(log_debug_file(d->shard, d->conf, &wish, &debug, NULL) == OK); /* NULL: nothing is told */
+	return debug;
+}
+
 static void attempt(struct attempt *a)
 {
+	a->debug = debug_begin(a->d, NULL);
+	fiber_debug(a->debug);
 	if (!begin(a))
 		return;
+	if (!a->debug && a->m->debug_topics)
+		fiber_debug(a->debug = debug_begin(a->d, a->m));
 	if (!look_at_frozen(a))
 		return;
 	add_recipients(a);
@@ -297,6 +315,8 @@ void attempt_fiber(void *arg)
 	arena_init(&a.arena, 256ul * 1024 * 1024);
 	task_init(&a.task, d->shard, &a.arena, UNTIL_NEVER);
 	attempt(&a);
+	fiber_debug(NULL);
+	log_debug_end(a.debug, false);
 	if (a.m)
 		message_unref(a.m);
 	lookup_results_clear(&a.lookup_results);

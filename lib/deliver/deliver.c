@@ -60,6 +60,8 @@ enum rc deliver_new(struct shard *shard, const struct deliver_start *start, stru
 	list_init(&d->reports);
 	waitq_init(&d->idle);
 	d->ids.unique = start->id_unique;
+	d->debug = start->debug;
+	d->debug_direct = start->debug_direct;
 	d->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	find_login(d, conf_main(start->conf));
 	shard_slot_set(shard, slot_number(), d);

@@ -11,6 +11,8 @@ struct deliverer;
 struct deliver_start {
 	struct conf *conf;  /* a reference is taken; replaced by deliver_reload() */
 	uint64_t id_unique; /* for the ids of bounces: differs for each shard of each process */
+	uint64_t debug;     /* -d: what deliveries tell on standard error (base/debug.h); 0: nothing */
+	bool debug_direct;  /* as log_debug_console() has it */
 };
 /* Once per process, before shards run. */
 void deliver_prepare(void);

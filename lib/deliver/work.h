@@ -47,6 +47,8 @@ struct deliverer {
 	struct link ready;
 	unsigned ready_count, running;
 	bool draining;
+	uint64_t debug;    /* of struct deliver_start */
+	bool debug_direct;
 	struct waitq idle; /* nothing runs any more */
 	struct id_source ids;
 	struct link reports; /* being made: what their variables are about */
@@ -90,6 +92,7 @@ struct attempt {
 	struct queued *q;
 	struct message *m;
 	const struct deliver_options *options;
+	struct debug *debug; /* where it is told; NULL: nowhere */
 	struct task task;
 	struct arena arena;
 	struct scope scope;

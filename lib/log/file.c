@@ -9,7 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-const char *const log_stream_names[STREAM_COUNT] = {"main", "reject", "panic"};
+const char *const log_stream_names[STREAM_COUNT + 1] = {"main", "reject", "panic", "debug"};
 
 /* One for the process: its descriptors are the process's too. See inside.h for who writes it. */
 struct log_process log_process = {.fds = {-1, -1, -1}};
@@ -29,8 +29,7 @@ static void drop_date(char *path, size_t *len, const char **rest)
 	}
 }
 
-bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, enum log_stream stream,
-	      const struct tm *tm)
+bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, unsigned stream, const struct tm *tm)
 {
 	char form[LOG_PATH_MAX];
 	const char *rest = form;
@@ -140,6 +139,21 @@ enum rc log_file_reopen(const struct conf *conf, enum log_stream stream, const s
 	return put_under(stream, fd, err);
 }
 
+enum rc log_file_open(struct task *task, const struct conf *conf, const char *path, int *fd_ret,
+		      struct err *err)
+{
+	enum rc rc = file_open(task, path, FILE_FLAGS, 0640, fd_ret, err);
+
+	if (rc != OK && err->os == ENOENT) {
+		/* Rare enough (the whole directory is gone) for calls that block. */
+		make_parents(conf, path);
+		rc = file_open(task, path, FILE_FLAGS, 0640, fd_ret, err);
+	}
+	if (rc == OK)
+		give_away(conf, *fd_ret);
+	return rc;
+}
+
 enum rc log_file_check(struct task *task, const struct conf *conf, enum log_stream stream,
 		       const struct tm *tm, struct err *err)
 {
@@ -157,15 +171,9 @@ enum rc log_file_check(struct task *task, const struct conf *conf, enum log_stre
 	if (rc == OK && fstat(log_process.fds[stream], &here) == 0 && here.st_dev == there.st_dev &&
 	    here.st_ino == there.st_ino)
 		return OK;
-	rc = file_open(task, path, FILE_FLAGS, 0640, &fd, &why);
-	if (rc != OK && why.os == ENOENT) {
-		/* Rare enough (the whole directory is gone) for calls that block. */
-		make_parents(conf, path);
-		rc = file_open(task, path, FILE_FLAGS, 0640, &fd, &why);
-	}
+	rc = log_file_open(task, conf, path, &fd, &why);
 	if (rc != OK)
 		return cannot_open(stream, path, why.os, err);
-	give_away(conf, fd);
 	return put_under(stream, fd, err);
 }
 

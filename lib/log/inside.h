@@ -8,6 +8,8 @@
 #include "log/log.h"
 
 enum log_stream { STREAM_MAIN, STREAM_REJECT, STREAM_PANIC, STREAM_COUNT };
+/* Has a name like the others, and no descriptor: such a file is open only while it is written. */
+#define STREAM_DEBUG STREAM_COUNT
 
 /* The room's main options, and what log_check() makes of them. */
 struct log_conf {
@@ -66,15 +68,34 @@ extern struct log_process log_process;
 
 #define LOG_PATH_MAX 4096
 /* The name of a log file at that time; false when it is too long. */
-bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, enum log_stream stream,
-	      const struct tm *tm);
-extern const char *const log_stream_names[STREAM_COUNT];
+bool log_path(char path[LOG_PATH_MAX], const struct log_conf *conf, unsigned stream, const struct tm *tm);
+extern const char *const log_stream_names[STREAM_COUNT + 1];
 /* Opens it by the name of this moment and puts it under its number. Blocks. */
 NODISCARD enum rc log_file_reopen(const struct conf *conf, enum log_stream stream, const struct tm *tm,
 				  struct err *err);
 /* Parks. The same if the name leads elsewhere by now. */
 NODISCARD enum rc log_file_check(struct task *task, const struct conf *conf, enum log_stream stream,
 				 const struct tm *tm, struct err *err);
+
+/* Parks. Opens a log file of that name for appending; what does not exist is made, and is exim_user's. err has the errno. */
+NODISCARD enum rc log_file_open(struct task *task, const struct conf *conf, const char *path, int *fd_ret,
+				struct err *err);
+
+/* ---- log.c ---- */
+
+/* Bytes that wait to be written: at most LOG_BUFFER_MAX. false: full, or no memory. */
+struct log_bytes {
+	char *ptr;
+	size_t len, room;
+};
+bool log_bytes_add(struct log_bytes *bytes, const char *ptr, size_t len);
+void log_bytes_clear(struct log_bytes *bytes); /* and gives back what a bad moment needed */
+/* A line for standard error, in the order of the log's own. false: the shard has no log. */
+bool log_console_add(struct shard *shard, const char *ptr, size_t len);
+
+/* ---- debug.c ---- */
+NODISCARD enum rc log_debug_flush(struct task *task);
+void log_debug_detach(struct shard *shard);
 
 /* ---- syslog.c ---- */
 

@@ -26,13 +26,9 @@
 
 enum { CONSOLE = STREAM_COUNT, BUFFER_COUNT };
 
-struct bytes {
-	char *ptr;
-	size_t len, room;
-};
 struct buffer {
-	struct bytes fill; /* lines go here */
-	struct bytes out;  /* being written; not empty after a failure */
+	struct log_bytes fill; /* lines go here */
+	struct log_bytes out;  /* being written; not empty after a failure */
 	bool broken;       /* the last write failed, perhaps in the middle of a line */
 	bool told;         /* of the present trouble, in the panic log and syslog */
 	uint64_t lost;     /* lines that found fill full */
@@ -80,7 +76,7 @@ static struct log_shard *of(const struct shard *shard)
 /* ---- Buffers
  * ------------------------------------------------------------------------------------------------- */
 
-static bool bytes_add(struct bytes *bytes, const char *ptr, size_t len)
+bool log_bytes_add(struct log_bytes *bytes, const char *ptr, size_t len)
 {
 	if (bytes->len + len > LOG_BUFFER_MAX)
 		return false;
@@ -102,18 +98,18 @@ static bool bytes_add(struct bytes *bytes, const char *ptr, size_t len)
 	return true;
 }
 
-static void bytes_clear(struct bytes *bytes)
+void log_bytes_clear(struct log_bytes *bytes)
 {
 	bytes->len = 0;
 	if (bytes->room > KEEP_MAX) {
 		free(bytes->ptr);
-		*bytes = (struct bytes){0};
+		*bytes = (struct log_bytes){0};
 	}
 }
 
 static void buffer_add(struct buffer *buffer, const char *ptr, size_t len)
 {
-	if (!bytes_add(&buffer->fill, ptr, len))
+	if (!log_bytes_add(&buffer->fill, ptr, len))
 		buffer->lost++;
 }
 
@@ -156,7 +152,7 @@ static void tell_lost(struct log_shard *log, struct buffer *buffer)
 		 (unsigned long long)lost);
 	len = log_line_format(log->line, log->conf, &log->clock, shard_wall(log->shard), log->pid, NULL,
 			      slice_of(text), &stamp);
-	if (bytes_add(&buffer->fill, log->line, len)) {
+	if (log_bytes_add(&buffer->fill, log->line, len)) {
 		buffer->lost = 0;
 		log->lines_in++; /* a later flush waits for it, too */
 	}
@@ -194,7 +190,7 @@ static enum rc write_buffer(struct log_shard *log, unsigned number, struct err *
 	if (rc != OK)
 		return rc;
 	if (buffer->out.len == 0) {
-		struct bytes empty = buffer->out;
+		struct log_bytes empty = buffer->out;
 
 		buffer->out = buffer->fill;
 		buffer->fill = empty;
@@ -210,7 +206,7 @@ static enum rc write_buffer(struct log_shard *log, unsigned number, struct err *
 		return rc;
 	}
 	buffer->broken = false;
-	bytes_clear(&buffer->out);
+	log_bytes_clear(&buffer->out);
 	tell_lost(log, buffer);
 	return OK;
 }
@@ -377,9 +373,32 @@ static void to_files(struct log_shard *log, const struct log_conf *group, unsign
 		buffer_add(&log->buffers[CONSOLE], log->line, len);
 }
 
+bool log_console_add(struct shard *shard, const char *ptr, size_t len)
+{
+	struct log_shard *log = of(shard);
+
+	if (!log)
+		return false;
+	log->lines_in++;
+	buffer_add(&log->buffers[CONSOLE], ptr, len);
+	return true;
+}
+
 static_assert(LOG_TO_MAIN == 1 << STREAM_MAIN && LOG_TO_REJECT == 1 << STREAM_REJECT &&
 		  LOG_TO_PANIC == 1 << STREAM_PANIC,
 	      "the bits are the streams");
+
+/* Whoever listens to what a session does wants to see what it had to say of itself, and where in all the rest. */
+static void tell_debug(unsigned where, struct slice text)
+{
+	struct debug *debug = debug_here;
+
+	DEBUG(DEBUG_ANY, "LOG:%s%s%s", where & LOG_TO_MAIN ? " MAIN" : "",
+	      where & LOG_TO_REJECT ? " REJECT" : "", where & LOG_TO_PANIC ? " PANIC" : "");
+	DEBUG(DEBUG_ANY, "  %.*s", SLICE_ARG(text));
+	if (debug->logged)
+		debug->logged(debug, where, text);
+}
 
 void log_write_more(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
 		    struct slice text, struct slice more)
@@ -397,6 +416,8 @@ void log_write_more(struct shard *shard, const struct conf *conf, unsigned where
 		return;
 	len = log_line_format(log->line, conf, &log->clock, shard_wall(shard), log->pid, id, text, &stamp);
 	line = slice_make(log->line, len - 1, CLEAN);
+	if (debug_here)
+		tell_debug(where, text);
 	if (log->capture) {
 		log->capture(log->capture_arg, where, line);
 		return;
@@ -497,6 +518,8 @@ enum rc log_flush(struct task *task)
 	struct log_shard *log = of(task->shard);
 	uint64_t lines = log ? log->lines_in : 0;
 
+	if (log_debug_flush(task) != OK)
+		return task->cancelled ? CANCELLED : DEFER;
 	while (log && (log->lines_out < lines || untold(log)) && (log->writing || pending(log))) {
 		enum rc rc;
 
@@ -515,7 +538,7 @@ enum rc log_flush(struct task *task)
 static void write_rest(struct log_shard *log, unsigned number)
 {
 	struct buffer *buffer = &log->buffers[number];
-	struct bytes *parts[] = {log->writing ? NULL : &buffer->out, &buffer->fill};
+	struct log_bytes *parts[] = {log->writing ? NULL : &buffer->out, &buffer->fill};
 
 	for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
 		size_t done = 0;
@@ -538,6 +561,7 @@ void log_detach(struct shard *shard)
 {
 	struct log_shard *log = of(shard);
 
+	log_debug_detach(shard);
 	if (!log)
 		return;
 	for (unsigned i = 0; i < BUFFER_COUNT; i++)

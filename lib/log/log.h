@@ -138,6 +138,42 @@ bool log_healthy(const struct shard *shard);
  * system's own numbers, which are in memory. false: there is no log file, or it cannot be found out. */
 bool log_space(const struct conf *conf, int64_t *bytes_ret, int64_t *inodes_ret);
 
+/* ---- Debugging: where the lines of base/debug.h go ---- */
+
+/* To standard error: for a command, at once (direct); for a daemon's sessions with the log's own lines, without ever waiting.
+ * With nothing but DEBUG_CHECKS, as for -bh, each line has ">>> " in front. NULL: no memory. */
+struct debug *log_debug_console(struct shard *shard, uint64_t topics, bool direct);
+
+/* To the debug log: the file where the main log is, "debug" for its %s, with a tag at its end (control = debug).
+ *
+ * Lines are gathered in memory, and a fiber of the shard writes them; the file is open only meanwhile, so that any number of
+ * sessions may have one. What comes faster than it can be written, past LOG_BUFFER_MAX, is counted, and the count
+ * told in the file. No file grows past LOG_DEBUG_FILE_MAX: the lines are dropped, and the main log says so, once for
+ * each who wanted to write there. Exim's files have no such end but that of the disk.
+ *
+ * pretrigger_size: until log_debug_trigger() the last so many bytes of lines are kept in memory, and then written; 0: all is
+ * written from the start. At most LOG_DEBUG_PRETRIGGER_MAX are kept. on_panic: the first of its lines that go to the
+ * panic log is such a trigger. FAIL: the tag is tainted, or the name too long. DEFER: no memory. */
+#define LOG_DEBUG_FILE_MAX       (1024ull * 1024 * 1024)
+#define LOG_DEBUG_PRETRIGGER_MAX (1024u * 1024)
+struct log_debug_wish {
+	struct slice tag;
+	uint64_t topics;
+	uint64_t pretrigger_size;
+	bool on_panic;
+};
+NODISCARD enum rc log_debug_file(struct shard *shard, const struct conf *conf, const struct log_debug_wish *wish,
+				 struct debug **debug_ret, struct err *err);
+/* The name of its file; ptr NULL: it has none, or does not write there yet. Borrowed. */
+struct slice log_debug_name(const struct debug *debug);
+/* The tag with which log_debug_file() comes to that name; false: under this configuration none does. */
+bool log_debug_tag(const struct conf *conf, struct slice name, struct slice *tag_ret);
+/* Is it a file's? */
+bool log_debug_is_file(const struct debug *debug);
+void log_debug_trigger(struct debug *debug);
+/* What it has told is written without the caller; or, with `remove`, its file goes away. debug is gone. NULL is fine. */
+void log_debug_end(struct debug *debug, bool remove);
+
 /* "2026-11-21 10:00:00", with ".123" and " +0100" where asked for: as on log lines, for $tod_log and others.
  */
 void log_timestamp(struct str *str, uint64_t wall_ns, bool millisec, bool zone);

@@ -271,6 +271,24 @@ static bool read_client_line(struct reader *r, int rank, struct slice value, str
 	}
 }
 
+/* "0x4". */
+static bool read_topics(struct slice value, uint64_t *ret)
+{
+	uint64_t topics = 0;
+
+	if (!slice_starts(value, SLICE("0x")) || value.len < 3 || value.len > 10)
+		return false;
+	for (uint32_t i = 2; i < value.len; i++) {
+		const char *digits = "0123456789abcdef", *digit = strchr(digits, ascii_lower(value.ptr[i]));
+
+		if (!digit || !*digit)
+			return false;
+		topics = topics << 4 | (uint64_t)(digit - digits);
+	}
+	*ret = topics;
+	return true;
+}
+
 static bool read_message_line(struct reader *r, int rank, struct slice value, struct slice line)
 {
 	struct message *m = r->message;
@@ -330,6 +348,11 @@ static bool read_message_line(struct reader *r, int rank, struct slice value, st
 		return true;
 	case RANK_DSN_ENVID:
 		return read_text(value, &m->dsn_envid);
+	case RANK_DEBUG_SELECTOR:
+		return read_topics(value, &m->debug_topics);
+	case RANK_DEBUGLOG_NAME:
+		m->debug_name = value;
+		return true;
 	case RANK_DSN_RET:
 		if (!read_number(value, 2, &number))
 			return false;

@@ -199,6 +199,11 @@ static void option_lines(struct writer *w)
 	if (client)
 		variable_lines(w, RANK_ACLC, SLICE("aclc "), client->acl_c);
 	variable_lines(w, RANK_ACLM, SLICE("aclm "), m->acl_m);
+	if (m->debug_topics && m->debug_name.len) {
+		begin(w, RANK_DEBUG_SELECTOR, SLICE("debug_selector "), false);
+		str_printf(w->str, "0x%llx\n", (unsigned long long)(m->debug_topics & DEBUG_ALL));
+		text_line(w, RANK_DEBUGLOG_NAME, SLICE("debuglog_name "), m->debug_name);
+	}
 	flag_line(w, RANK_WIREFORMAT, SLICE("spool_file_wireformat\n"), !m->body.lf);
 	if (m->body.lf || m->body.line_count)
 		number_line(w, RANK_BODY_LINECOUNT, SLICE("body_linecount "), m->body.line_count);

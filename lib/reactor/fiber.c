@@ -30,6 +30,7 @@ void fiber_start(void);
 static void enter(struct shard *shard, struct fiber *fiber)
 {
 	shard->running = fiber;
+	debug_here = fiber->debug;
 #ifdef SLUICE_SANITIZE
 	__sanitizer_start_switch_fiber(&shard->loop_fake_stack, fiber->stack, fiber->stack_size);
 #endif
@@ -42,6 +43,7 @@ static void enter(struct shard *shard, struct fiber *fiber)
 #ifdef SLUICE_SANITIZE
 	__sanitizer_finish_switch_fiber(shard->loop_fake_stack, NULL, NULL);
 #endif
+	debug_here = NULL;
 	shard->running = NULL;
 }
 
@@ -194,6 +196,7 @@ enum rc fiber_spawn(struct shard *shard, void (*f)(void *arg), void *arg)
 	}
 	fiber->f = f;
 	fiber->arg = arg;
+	fiber->debug = NULL;
 	fiber_prepare(fiber);
 	shard->stats.fibers_running++;
 	shard->stats.fibers_started++;
@@ -224,6 +227,15 @@ void fibers_run(struct shard *shard)
 		if (!fiber->f)
 			stack_release(shard, fiber);
 	}
+}
+
+void fiber_debug(struct debug *debug)
+{
+	struct shard *shard = shard_here();
+
+	if (shard && shard->running)
+		shard->running->debug = debug;
+	debug_here = debug;
 }
 
 bool fiber_running(void)

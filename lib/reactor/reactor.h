@@ -122,6 +122,9 @@ void task_cancel(struct task *task);
 
 /* Starts f(arg) on a pooled stack at the end of the present round. DEFER when fiber_count_max run already. */
 NODISCARD enum rc fiber_spawn(struct shard *shard, void (*f)(void *arg), void *arg);
+/* What the running fiber does from here on is told there (base/debug.h); NULL: nowhere, as at its start. Children of a
+ * group tell it to the same place. */
+void fiber_debug(struct debug *debug);
 /* true when called on a fiber. */
 bool fiber_running(void);
 /* Bytes of stack still free below the caller; for recursive evaluators, which stop in time. */

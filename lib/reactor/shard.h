@@ -35,6 +35,7 @@ struct fiber {
 	void *fake_stack; /* AddressSanitizer's */
 	void *tsan;       /* ThreadSanitizer's */
 	unsigned valgrind_id;
+	struct debug *debug; /* where its work is told; NULL: nowhere */
 };
 
 struct heap_entry {

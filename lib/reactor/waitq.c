@@ -57,6 +57,7 @@ struct child {
 	struct group *group;
 	void (*f)(struct task *task, void *arg);
 	void *arg;
+	struct debug *debug; /* the parent's */
 };
 
 void group_init(struct group *group)
@@ -71,6 +72,7 @@ static void child_run(void *arg)
 	struct child *child = arg;
 	struct group *group = child->group;
 
+	fiber_debug(child->debug);
 	child->f(&child->task, child->arg);
 	list_remove(&child->link);
 	if (--group->running == 0)
@@ -90,6 +92,7 @@ enum rc group_spawn(struct task *parent, struct group *group, void (*f)(struct t
 	child->group = group;
 	child->f = f;
 	child->arg = arg;
+	child->debug = debug_here;
 	task_init(&child->task, parent->shard, parent->arena, parent->until);
 	rc = fiber_spawn(parent->shard, child_run, child);
 	if (rc != OK)

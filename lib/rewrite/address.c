@@ -29,8 +29,6 @@ static void say(struct rewriting *r, unsigned targets, const char *format, ...)
 	va_start(args, format);
 	str_vprintf(&text, format, args);
 	va_end(args);
-	if (sc->trace)
-		sc->trace(sc, "LOG: %.*s", (int)text.len, text.ptr);
 	if (str_slice(&text).ptr)
 		log_write(sc->task->shard, sc->conf, targets, sc->message ? &sc->message->id : NULL,
 			  str_slice(&text));

@@ -3,41 +3,47 @@
 #include "routing.h"
 
 /* Those that depend on why the address is routed. */
-static bool mode_allows(const struct routing *r)
+static const char *mode_forbids(const struct routing *r)
 {
 	const struct router *router = r->router;
 
 	if (r->mode == ROUTE_VERIFY_SENDER && !router->verify_sender)
-		return false;
+		return "verify_sender is unset";
 	if (r->mode == ROUTE_VERIFY_RECIPIENT && !router->verify_recipient)
-		return false;
+		return "verify_recipient is unset";
 	if (r->sc->address_test && !router->address_test)
-		return false;
+		return "address_test is unset";
 	if (router->verify_only && !routing_verifies(r))
-		return false;
-	return r->mode != ROUTE_EXPN || router->expn;
+		return "verify_only is set";
+	return r->mode != ROUTE_EXPN || router->expn ? NULL : "expn is unset";
 }
 
-static enum rc domain_and_local_part(struct routing *r)
+static enum rc domain(struct routing *r)
 {
 	struct address *address = r->address;
-	struct slice data;
-	enum rc rc = OK;
+	struct slice data = {NULL, 0, CLEAN};
+	enum rc rc;
 
-	if (r->router->domains) {
-		data = (struct slice){NULL, 0, CLEAN};
-		rc = match_domain(r->sc, r->router->domains, address->domain, &data, r->err);
-		if (rc != OK)
-			return rc;
+	if (!r->router->domains)
+		return OK;
+	rc = match_domain(r->sc, r->router->domains, address->domain, &data, r->err);
+	if (rc == OK)
 		address->domain_data = data;
-	}
-	if (r->router->local_parts) {
-		data = (struct slice){NULL, 0, CLEAN};
-		rc = match_local_part(r->sc, r->router->local_parts, address->local_part,
-				      r->router->caseful_local_part, &data, r->err);
-		if (rc == OK)
-			address->local_part_data = data;
-	}
+	return rc;
+}
+
+static enum rc local_part(struct routing *r)
+{
+	struct address *address = r->address;
+	struct slice data = {NULL, 0, CLEAN};
+	enum rc rc;
+
+	if (!r->router->local_parts)
+		return OK;
+	rc = match_local_part(r->sc, r->router->local_parts, address->local_part,
+			      r->router->caseful_local_part, &data, r->err);
+	if (rc == OK)
+		address->local_part_data = data;
 	return rc;
 }
 
@@ -112,27 +118,55 @@ static void debug_print(struct routing *r)
 {
 	struct slice text;
 
-	if (!r->router->debug_print || !r->sc->trace)
+	if (!r->router->debug_print || !debug_on(DEBUG_ANY))
 		return;
 	if (expand(r->sc, r->router->debug_print, &text, r->err) == OK)
-		r->sc->trace(r->sc, "%.*s", SLICE_ARG(text));
+		debug_say("%.*s", SLICE_ARG(text));
+	else
+		debug_say("failed to expand \"debug_print\" for %.*s router: %.*s",
+			  SLICE_ARG(r->router->instance.name), SLICE_ARG(r->err->text));
+}
+
+static enum rc printed(struct routing *r)
+{
+	debug_print(r);
+	return OK;
 }
 
 enum rc router_preconditions(struct routing *r)
 {
-	static enum rc (*const early[])(struct routing *) = {domain_and_local_part, local_user, router_home};
-	static enum rc (*const late[])(struct routing *) = {sender, required_files_check, condition};
+	static const struct {
+		enum rc (*test)(struct routing *);
+		const char *failed;
+	} rows[] = {
+	    {domain, "domains mismatch"},
+	    {local_part, "local_parts mismatch"},
+	    {local_user, "no such local user"},
+	    {router_home, "router_home_directory"},
+	    {printed, ""},
+	    {sender, "senders mismatch"},
+	    {required_files_check, "file check"},
+	    {condition, "condition failure"},
+	};
+	const char *why = NULL;
 	enum rc rc = OK;
 
 	if (r->err->arena)
 		r->err->text = SLICE_EMPTY;
-	if (!affix_take(r->router, r->address, routing_arena(r)) || !mode_allows(r))
-		return FAIL;
-	for (unsigned i = 0; rc == OK && i < ARRAY_COUNT(early); i++)
-		rc = early[i](r);
-	if (rc == OK)
-		debug_print(r);
-	for (unsigned i = 0; rc == OK && i < ARRAY_COUNT(late); i++)
-		rc = late[i](r);
+	DEBUG(DEBUG_ROUTE, "--------> %.*s router <--------", SLICE_ARG(r->router->instance.name));
+	DEBUG(DEBUG_ROUTE, "local_part=%.*s domain=%.*s", SLICE_ARG(r->address->local_part),
+	      SLICE_ARG(r->address->domain));
+	if (!affix_take(r->router, r->address, routing_arena(r)))
+		why = "prefix or suffix mismatch";
+	else
+		why = mode_forbids(r);
+	if (why)
+		rc = FAIL;
+	for (unsigned i = 0; rc == OK && i < ARRAY_COUNT(rows); i++) {
+		rc = rows[i].test(r);
+		why = rows[i].failed;
+	}
+	if (rc == FAIL)
+		DEBUG(DEBUG_ROUTE, "%.*s router skipped: %s", SLICE_ARG(r->router->instance.name), why);
 	return rc;
 }

@@ -184,10 +184,60 @@ static enum route_result add_unseen_clone(struct routing *r, enum route_result r
 	return result;
 }
 
+/* ---- What -d and -bh show ---- */
+
+#define TOLD DEBUG_CHECK(DEBUG_ROUTE)
+
+static __attribute__((cold)) void tell_hosts(const struct host_list *hosts)
+{
+	char ip[IP_TEXT_MAX];
+
+	for (const struct host_item *h = hosts ? hosts->first : NULL; h; h = h->next)
+		debug_say("  host %.*s [%.*s]%s%.0d", SLICE_ARG(h->name),
+			  SLICE_ARG(h->ip.family ? ip_format(&h->ip, ip) : SLICE_EMPTY), h->mx != MX_NONE ? " MX=" : "",
+			  h->mx != MX_NONE ? h->mx : 0);
+}
+
+static __attribute__((cold)) void tell_taken(const struct routing *r, enum route_result result)
+{
+	const struct address *a = r->address;
+
+	LIST_EACH (l, &r->out->children) {
+		DEBUG(DEBUG_ROUTE, "%.*s router generated %.*s", SLICE_ARG(r->router->instance.name),
+		      SLICE_ARG(LIST_ITEM(l, struct address, link)->full));
+	}
+	DEBUG(TOLD, "%s %.*s router", result == ROUTE_DISCARDED ? "discarded by" : "routed by",
+	      SLICE_ARG(r->router->instance.name));
+	DEBUG(DEBUG_ROUTE, "  envelope to: %.*s", SLICE_ARG(a->full));
+	/* What a transport is, those above know; each begins with its instance. */
+	DEBUG(DEBUG_ROUTE, "  transport: %.*s",
+	      SLICE_ARG(a->transport ? ((const struct conf_instance *)(const void *)a->transport)->name
+				     : SLICE("<none>")));
+	if (debug_on(DEBUG_ROUTE))
+		tell_hosts(a->hosts);
+}
+
+static __attribute__((cold)) void tell_result(const struct routing *r, enum route_result result)
+{
+	static const char *const words[] = {[ROUTE_DECLINE] = "declined for", [ROUTE_PASS] = "passed for",
+					    [ROUTE_FAIL] = "forced failure for", [ROUTE_DEFER] = "deferred for"};
+
+	if (result == ROUTE_ACCEPT || result == ROUTE_DISCARDED || result == ROUTE_REROUTED) {
+		tell_taken(r, result);
+		return;
+	}
+	DEBUG(TOLD, "%.*s router %s %.*s", SLICE_ARG(r->router->instance.name),
+	      result < ARRAY_COUNT(words) && words[result] ? words[result] : "done with",
+	      SLICE_ARG(r->address->full));
+	if (result == ROUTE_FAIL || result == ROUTE_DEFER)
+		DEBUG(TOLD, "  message: %.*s", SLICE_ARG(r->out->message));
+}
+
 static enum route_result no_route(struct routing *r, const struct router *last)
 {
 	struct slice text;
 
+	DEBUG(TOLD, "no more routers");
 	r->out->router = NULL;         /* nobody took it: no one router is to blame */
 	if (r->out->message.len > 0) { /* a router that declined knows more than "unrouteable" */
 		r->out->user_message = r->out->message;
@@ -288,11 +338,12 @@ static enum route_result run_routers(struct routing *r, const struct router *fir
 			r->out->os = r->err->os;
 			return route_say(r, ROUTE_DEFER, "%.*s", SLICE_ARG(r->err->text));
 		}
-		if (r->sc->trace)
-			r->sc->trace(r->sc, "calling %.*s router", SLICE_ARG(router->instance.name));
+		DEBUG(TOLD, "calling %.*s router", SLICE_ARG(router->instance.name));
 		r->out->router = router;
 		r->address->router = router;
 		result = run_router(r);
+		if (debug_on(TOLD))
+			tell_result(r, result);
 		r->out->disable_logging = router->disable_logging;
 		if (result == ROUTE_ACCEPT || result == ROUTE_DISCARDED || result == ROUTE_REROUTED) {
 			r->out->message = SLICE_EMPTY;
@@ -353,6 +404,7 @@ enum route_result route_address(struct scope *sc, struct address *address, enum 
 	if (!first && routers && routers->count > 0)
 		first = routers->items[0];
 	sc->address = address;
+	DEBUG(TOLD, "routing %.*s", SLICE_ARG(address->full));
 	result = percent_hack(&r, &done);
 	if (!done)
 		result = run_routers(&r, first);

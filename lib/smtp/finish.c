@@ -299,6 +299,16 @@ bool header_complete(struct smtp_session *s, struct message *m)
 	return true;
 }
 
+void message_debug(struct smtp_session *s, struct message *m)
+{
+	struct slice name = log_debug_name(s->debug);
+
+	if (!name.ptr)
+		return;
+	m->debug_name = arena_copy(&m->arena, name);
+	m->debug_topics = m->debug_name.ptr ? s->debug->topics : 0;
+}
+
 /* Stores the message. false: it was not kept, and the client was told so. */
 static bool commit(struct smtp_session *s, struct message *m)
 {
@@ -309,6 +319,7 @@ static bool commit(struct smtp_session *s, struct message *m)
 		return false;
 	}
 	session_deadline(s, 5 * 60 * 1000);
+	message_debug(s, m);
 	if (message_commit(&s->task, s->server->spool, m, &err) == OK)
 		return true;
 	log_printf(s->server->shard, s->conf, LOG_TO_MAIN | LOG_TO_PANIC, &m->id,

@@ -55,6 +55,8 @@ static void add_line(struct smtp_session *s, int code, bool more, struct slice e
 	char head[4] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10),
 			more ? '-' : ' '};
 
+	DEBUG(DEBUG_RECEIVE, "SMTP>> %.4s%.*s%s%.*s", head, SLICE_ARG(enhanced), enhanced.len ? " " : "",
+	      SLICE_ARG(code == 334 ? SLICE("(not shown)") : line));
 	if (!str_reserve(out, sizeof(head) + enhanced.len + 1 + line.len + 2))
 		return;
 	str_add(out, slice_make(head, sizeof(head), CLEAN));

@@ -23,6 +23,8 @@ enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, str
 	/* No server before us has had so many connections since its start. */
 	server->connection_next = shard_wall_exact(shard) / 1000;
 	server->tls_on_connect = start->tls_on_connect;
+	server->debug = start->debug;
+	server->debug_direct = start->debug_direct;
 	server->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	list_init(&server->sessions);
 	list_init(&server->etrn_runs);

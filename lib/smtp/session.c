@@ -124,6 +124,9 @@ enum rc session_new(struct smtp_server *server, int fd_in, int fd_out, struct sm
 		free(s);
 		return rc;
 	}
+	/* Without memory nothing is told: that is no reason to refuse mail. */
+	if (server->debug)
+		s->debug = log_debug_console(server->shard, server->debug, server->debug_direct);
 	list_append(&server->sessions, &s->link);
 	tally_up(&server->metrics->sessions);
 	*ret = s;
@@ -135,6 +138,7 @@ void session_free(struct smtp_session *s)
 	struct smtp_server *server = s->server;
 
 	ASSERT(!s->serving);
+	log_debug_end(s->debug, false);
 	timer_cancel(server->shard, &s->timer);
 	transaction_end(s);
 	/* Before the client can see the end: the place it leaves is free for its next connection. */
@@ -222,7 +226,7 @@ struct scope *session_scope(struct smtp_session *s)
 	sc->smtp_command = command;
 	sc->dry_run = s->dry_run;
 	sc->no_callouts = s->dry_run && !s->stdio->callouts;
-	sc->trace = s->stdio ? s->stdio->trace : NULL;
+	sc->debug = &s->debug;
 	sc->flush = scope_flush;
 	if (s->transaction) {
 		sc->message = s->transaction->message;
@@ -543,6 +547,7 @@ static void command_run(struct smtp_session *s, struct slice line)
 		s->serving->scope.smtp_command = SLICE("(a line behind AUTH)");
 	else
 		s->serving->scope.smtp_command = line;
+	DEBUG(DEBUG_RECEIVE, "SMTP<< %.*s", SLICE_ARG(s->serving->scope.smtp_command));
 	if (verb != VERB_UNKNOWN)
 		s->history[s->history_count++ % HISTORY_MAX] = (uint8_t)verb;
 	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb))
@@ -852,6 +857,7 @@ void session_serve(void *arg)
 	struct serving serving;
 
 	s->at_rest_soon = false;
+	fiber_debug(s->debug);
 	/* Small chunks: a storm of connections serves thousands at once, each with little to say. */
 	arena_init_chunks(&serving.arena, 64ul * 1024 * 1024, 2048);
 	arena_init_chunks(&serving.out_arena, 1024 * 1024, 1024);
@@ -881,6 +887,7 @@ void session_serve(void *arg)
 	arena_done(&serving.arena);
 	arena_done(&serving.out_arena);
 	if (s->over) {
+		fiber_debug(NULL);
 		session_free(s);
 		return;
 	}

@@ -185,6 +185,7 @@ struct smtp_session {
 	uint64_t size_max;            /* 0: none */
 	const char *notquit_reason;
 	struct slice banner_text; /* of the connect ACL, while a handshake comes first */
+	struct debug *debug; /* where its work is told: -d, -bh, control = debug; NULL: nowhere */
 	struct smtp_stdio *stdio;
 	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
 	uint64_t auth_offered;                    /* the authenticators that EHLO told of, by their number */
@@ -217,6 +218,8 @@ struct smtp_server {
 	unsigned etrn_count;
 	unsigned listener_count;
 	bool draining;
+	bool debug_direct;
+	uint64_t debug; /* of struct smtp_start */
 	bool tls_on_connect; /* on every port */
 	struct waitq drained;
 	struct smtp_metrics *metrics, own_metrics;
@@ -429,5 +432,8 @@ bool shared_connection_begin(struct smtp_shared *shared, int64_t max, unsigned *
 void shared_connection_end(struct smtp_shared *shared);
 bool shared_host_begin(struct smtp_shared *shared, const struct ip_addr *ip, int64_t max);
 void shared_host_end(struct smtp_shared *shared, const struct ip_addr *ip);
+
+/* finish.c: a session that tells what it does in a file hands that on to its message. */
+void message_debug(struct smtp_session *s, struct message *m);
 
 #endif

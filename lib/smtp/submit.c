@@ -348,6 +348,7 @@ static enum rc keep(struct submit *w, struct message_id *id_ret)
 	if (!w->m->client)
 		return err_memory(w->err);
 	w->m->received_complete = shard_wall(w->server->shard);
+	message_debug(w->s, w->m);
 	rc = message_commit(w->task, w->server->spool, w->m, w->err);
 	if (rc != OK)
 		return rc;
@@ -428,6 +429,7 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 	struct submit w = {.server = server, .in = submission, .task = task, .err = err};
 	struct serving serving;
 	struct smtp_session *s = arena_make(task->arena, struct smtp_session);
+	struct debug *outer = debug_here;
 	struct message *m;
 	enum rc rc;
 
@@ -466,6 +468,8 @@ enum rc smtp_submit(struct task *task, struct smtp_server *server, const struct 
 	rc = submit(&w, id_ret);
 	if (rc != OK && m->client == &s->client)
 		m->client = NULL;
+	fiber_debug(outer);
+	log_debug_end(s->debug, false);
 	message_unref(m);
 	conf_unref(s->conf);
 	lookup_results_clear(&s->lookup_results);
