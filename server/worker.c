@@ -93,9 +93,8 @@ static bool part_open(struct part *p, struct err *err)
 	struct worker *w = p->worker;
 	uint64_t debug = w->start->cl->mode == MODE_FOREGROUND ? w->start->cl->debug_topics : 0;
 	const struct spool_options spool = {.directory = spool_directory(w->conf), .sync = true};
-	const struct deliver_start deliver = {.conf = w->conf,
-					      .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1,
-					      .debug = debug};
+	const struct deliver_start deliver = {
+	    .conf = w->conf, .id_unique = ((uint64_t)getpid() << 12) | p->id << 1 | 1, .debug = debug};
 	struct smtp_start smtp = {
 	    .conf = w->conf,
 	    .shared = w->shared,

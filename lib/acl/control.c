@@ -288,7 +288,8 @@ static enum acl_test debugging(struct acl_run *run, const struct control_call *c
 		*place = NULL;
 	} else if (debug_here) {
 		if (c->more)
-			DEBUG(DEBUG_ANY, "control = debug again: tag \"%.*s\", topics 0x%llx, as it was before",
+			DEBUG(DEBUG_ANY,
+			      "control = debug again: tag \"%.*s\", topics 0x%llx, as it was before",
 			      SLICE_ARG(c->wish.tag), (unsigned long long)c->wish.topics);
 		if (c->trigger == TRIGGER_NOW)
 			log_debug_trigger(*place);

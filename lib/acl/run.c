@@ -90,10 +90,8 @@ static __attribute__((cold)) void tell_item(const struct acl_item *item, struct 
 	struct slice variable = item->word->value == VALUE_SET ? item->variable : SLICE_EMPTY;
 	int width = (int)(strlen("check ") + strlen(not ) + strlen(name) + variable.len + (variable.len > 0));
 
-	if (item->word->value == VALUE_NONE) {
-		debug_say("check %s", name);
+	if (item->word->value == VALUE_NONE)
 		return;
-	}
 	debug_say("check %s%s%s%.*s = %.*s", not, name, variable.len ? " " : "", SLICE_ARG(variable),
 		  SLICE_ARG(item->text));
 	if (item->value && !slice_eq(value, item->text))
@@ -101,14 +99,14 @@ static __attribute__((cold)) void tell_item(const struct acl_item *item, struct 
 }
 
 /* ACL "name"; a text that is no name has none. */
-#define LIST_ARGS(list)                                                                                      \
+#define LIST_ARGS(list) \
 	(list)->name.len ? "ACL \"" : "inline ACL", SLICE_ARG((list)->name), (list)->name.len ? "\"" : ""
 
 static void tell_statement(const struct acl_list *list, const struct acl_statement *st, enum acl_test test)
 {
-	static const char *const words[] = {[TEST_TRUE] = "succeeded", [TEST_FALSE] = "failed",
-					    [TEST_DEFER] = "deferred", [TEST_ERROR] = "error",
-					    [TEST_DROP] = "failed",    [TEST_DISCARD] = "discard"};
+	static const char *const words[] = {
+	    [TEST_TRUE] = "succeeded", [TEST_FALSE] = "failed", [TEST_DEFER] = "deferred",
+	    [TEST_ERROR] = "error",    [TEST_DROP] = "failed",  [TEST_DISCARD] = "discard"};
 
 	DEBUG(TOLD, "%s: condition test %s in %s%.*s%s", acl_verb_names[st->verb], words[test],
 	      LIST_ARGS(list));
@@ -117,8 +115,9 @@ static void tell_statement(const struct acl_list *list, const struct acl_stateme
 static void tell_end(const struct acl_run *run, const struct acl_list *list, enum acl_test test)
 {
 	static const char *const ends[] = {
-	    [VERB_ACCEPT] = "ACCEPT", [VERB_DEFER] = "DEFER", [VERB_DENY] = "DENY",     [VERB_DISCARD] = "DISCARD",
-	    [VERB_DROP] = "DROP",     [VERB_WARN] = "",       [VERB_REQUIRE] = "not OK"};
+	    [VERB_ACCEPT] = "ACCEPT",   [VERB_DEFER] = "DEFER", [VERB_DENY] = "DENY",
+	    [VERB_DISCARD] = "DISCARD", [VERB_DROP] = "DROP",   [VERB_WARN] = "",
+	    [VERB_REQUIRE] = "not OK"};
 	enum acl_verb verb = run->statement->verb;
 
 	if (test == TEST_DEFER || test == TEST_ERROR)
@@ -391,7 +390,10 @@ static enum acl_result list_run(struct scope *sc, enum acl_where where, const st
 		*err = err_make(sc->task->arena);
 		if (!verb_fits(st, where, err))
 			return ACL_ERROR;
-		DEBUG(TOLD, "processing \"%s\" (%s %u)", acl_verb_names[st->verb], st->place.file, st->place.line);
+		DEBUG(TOLD, "processing \"%s\" (%.*s %u)", acl_verb_names[st->verb],
+		      SLICE_ARG(list->name.len && list->name.ptr[0] == '/' ? list->name
+									   : slice_of(st->place.file)),
+		      st->place.line);
 		test = statement_run(&run, st);
 		tell_statement(list, st, test);
 		if (decide(&run, st, test, &result)) {

@@ -46,19 +46,22 @@
 #define DEBUG_VERIFY       (1ull << 31)
 #define DEBUG_ALL          0xffffffffull
 /* Not one of Exim's: what -bh tells without -d. */
-#define DEBUG_CHECKS (1ull << 32)
+#define DEBUG_CHECKS        (1ull << 32)
 #define DEBUG_CHECK(topics) ((topics) | DEBUG_CHECKS)
 /* Those that do not say what is told, but how. */
 #define DEBUG_MODIFIERS (DEBUG_NOUTF8 | DEBUG_PID | DEBUG_TIMESTAMP)
 /* Whatever is told at all. */
-#define DEBUG_ANY     (DEBUG_ALL & ~DEBUG_MODIFIERS)
-#define DEBUG_DEFAULT                                                                                     \
+#define DEBUG_ANY (DEBUG_ALL & ~DEBUG_MODIFIERS)
+#define DEBUG_DEFAULT                                                                                  \
 	(DEBUG_ANY & ~(DEBUG_LOCAL_SCAN | DEBUG_EXPAND | DEBUG_FILTER | DEBUG_INTERFACE | DEBUG_LOAD | \
 		       DEBUG_MEMORY | DEBUG_RESOLVER))
 
 struct debug {
 	uint64_t topics;
-	unsigned indent; /* columns; those who go deeper (ACLs, lists, expansions) add to it and take it back */
+	uint64_t
+	    number; /* of those of this process: behind the pid, which is the same for all sessions (DEBUG_PID) */
+	unsigned
+	    indent; /* columns; those who go deeper (ACLs, lists, expansions) add to it and take it back */
 	/* One line, without its end; what is unprintable in it is escaped. Never parks. */
 	void (*line)(struct debug *debug, struct slice text);
 	/* Something went to the log, too; where: its bits. NULL: nobody wants to know. */
@@ -90,9 +93,8 @@ static inline void debug_indent(int columns)
 	struct debug *debug = debug_here;
 
 	if (__builtin_expect(debug != NULL, 0))
-		debug->indent = columns < 0 && debug->indent < (unsigned)-columns
-				    ? 0
-				    : debug->indent + (unsigned)columns;
+		debug->indent =
+		    columns < 0 && debug->indent < (unsigned)-columns ? 0 : debug->indent + (unsigned)columns;
 }
 
 /* "+acl-dns", "-all+expand", "=0x4": changes *topics. A word that there is not: FAIL, and err has Exim's words. */

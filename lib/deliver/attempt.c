@@ -263,7 +263,8 @@ static struct debug *debug_begin(struct deliverer *d, const struct message *m)
 		return d->debug ? log_debug_console(d->shard, d->debug, d->debug_direct) : NULL;
 	wish.topics = m->debug_topics;
 	if (log_debug_tag(d->conf, m->debug_name, &wish.tag))
-		(void)(log_debug_file(d->shard, d->conf, &wish, &debug, NULL) == OK); /* NULL: nothing is told */
+		(void)(log_debug_file(d->shard, d->conf, &wish, &debug, NULL) ==
+		       OK); /* NULL: nothing is told */
 	return debug;
 }
 

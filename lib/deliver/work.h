@@ -47,7 +47,7 @@ struct deliverer {
 	struct link ready;
 	unsigned ready_count, running;
 	bool draining;
-	uint64_t debug;    /* of struct deliver_start */
+	uint64_t debug; /* of struct deliver_start */
 	bool debug_direct;
 	struct waitq idle; /* nothing runs any more */
 	struct id_source ids;

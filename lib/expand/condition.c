@@ -226,7 +226,9 @@ enum rc condition_parse(struct expand_parse *p, const struct condition **ret, st
 		condition->negate = !condition->negate;
 	}
 	p->depth++;
+	condition->text = p->rest;
 	rc = parse_named(p, condition, err);
+	condition->text.len = (uint32_t)(p->rest.ptr - condition->text.ptr);
 	p->depth--;
 	if (rc == OK)
 		*ret = condition;
@@ -371,6 +373,8 @@ static enum rc if_branches(struct scope *sc, const struct expand_call *call, str
 	bool yes;
 	enum rc rc = condition_eval(sc, call->extra, &yes, err);
 
+	if (debug_on(DEBUG_EXPAND))
+		tell_condition(call->extra, rc, rc == OK && yes);
 	if (rc != OK)
 		return rc;
 	return expand_yes_no(sc, call, yes, yes && !call->yes ? SLICE("true") : sc->value, ret, err);

@@ -195,10 +195,16 @@ static enum rc nodes_eval(struct scope *sc, const struct expansion *expansion, s
 	struct slice part;
 	enum rc rc;
 
-	if (expansion->count == 1)
-		return node_eval(sc, &expansion->nodes[0], ret, err);
+	if (expansion->count == 1) {
+		rc = node_eval(sc, &expansion->nodes[0], ret, err);
+		if (debug_on(DEBUG_EXPAND))
+			tell_node(&expansion->nodes[0], rc, *ret);
+		return rc;
+	}
 	for (unsigned i = 0; i < expansion->count; i++) {
 		rc = node_eval(sc, &expansion->nodes[i], &part, err);
+		if (debug_on(DEBUG_EXPAND))
+			tell_node(&expansion->nodes[i], rc, part);
 		if (rc != OK)
 			return rc;
 		str_add(&str, part);
@@ -219,7 +225,11 @@ enum rc expand(struct scope *sc, const struct expansion *expansion, struct slice
 	rc = depth_enter(sc, err);
 	if (rc != OK)
 		return rc;
+	if (debug_on(DEBUG_EXPAND))
+		tell_expansion(expansion);
 	rc = nodes_eval(sc, expansion, ret, err);
+	if (debug_on(DEBUG_EXPAND))
+		tell_expanded(expansion, rc, *ret, err);
 	if (rc == OK)
 		rc = work_add(sc, 1 + ret->len / EXPAND_WORK_BYTES, err);
 	sc->depth--;

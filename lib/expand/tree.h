@@ -62,6 +62,7 @@ enum condition_kind {
 struct condition {
 	enum condition_kind kind;
 	bool negate;
+	struct slice text;       /* as written, without "!" */
 	bool sets_numbers;       /* $1... or $value may be changed: ${if restores them */
 	bool all;                /* forall */
 	bool json, json_strings; /* the list is a JSON array; its strings lose their quotes */
@@ -127,6 +128,16 @@ enum rc work_add(struct scope *sc, uint64_t units, struct err *err);
 /* For what has no length that tells its cost: the time now, 0 while little was done, and the units since then. */
 uint64_t work_clock(const struct scope *sc);
 enum rc work_since(struct scope *sc, uint64_t start, struct err *err);
+
+/* ---- tell.c -----------------------------------------------------------------------------------------------
+ */
+
+/* Only if debug_on(DEBUG_EXPAND): the beginning of one, its parts, and what came of it. */
+void tell_expansion(const struct expansion *expansion) __attribute__((cold));
+void tell_node(const struct node *node, enum rc rc, struct slice value) __attribute__((cold));
+void tell_expanded(const struct expansion *expansion, enum rc rc, struct slice value, const struct err *err)
+    __attribute__((cold));
+void tell_condition(const struct condition *condition, enum rc rc, bool value) __attribute__((cold));
 
 /* ---- known.c ----------------------------------------------------------------------------------------------
  */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LINE_ROOM (DEBUG_LINE_MAX + 256) /* with what stands in front */
+#define LINE_ROOM  (DEBUG_LINE_MAX + 256) /* with what stands in front */
 #define INDENT_MAX 64
 
 /* What a shard has for all of them. */
@@ -18,6 +18,7 @@ struct log_debugs {
 	struct shard *shard;
 	struct log_clock clock;
 	int pid;
+	uint32_t count;    /* of those that there were */
 	struct link dirty; /* debug logs that have something to write, or to be removed */
 	bool writing;      /* a fiber is at it */
 	struct waitq written;
@@ -35,8 +36,8 @@ struct debug_console {
 struct debug_file {
 	struct debug debug;
 	struct log_debugs *shard;
-	struct conf *conf; /* a reference */
-	struct link link;  /* in shard->dirty, if queued */
+	struct conf *conf;    /* a reference */
+	struct link link;     /* in shard->dirty, if queued */
 	bool queued, in_hand; /* in_hand: the fiber writes it now */
 	bool ended, remove;   /* by its owner */
 	bool failed;          /* it could not be written, or is full: that has been told */
@@ -85,6 +86,12 @@ static struct log_debugs *debugs_of(struct shard *shard)
 	return debugs;
 }
 
+/* Of all shards together. */
+static uint64_t next_number(struct log_debugs *debugs)
+{
+	return (uint64_t)debugs->count++ * shard_count(debugs->shard) + shard_id(debugs->shard) + 1;
+}
+
 /* ---- A line ------------------------------------------------------------------------------------------------------ */
 
 /* With its newline, in debugs->line; the length. */
@@ -101,7 +108,8 @@ static size_t line_make(struct log_debugs *debugs, const struct debug *debug, st
 		at += (size_t)snprintf(line + at, 32, "%s ", debugs->clock.stamp + 11);
 	}
 	if (debug->topics & DEBUG_PID)
-		at += (size_t)snprintf(line + at, 32, "%5d ", debugs->pid);
+		at += (size_t)snprintf(line + at, 32, "%5d.%llu ", debugs->pid,
+				       (unsigned long long)debug->number);
 	memset(line + at, ' ', indent);
 	at += indent;
 	at += log_escape(line + at, LINE_ROOM - at - 1, text, true, false);
@@ -127,7 +135,8 @@ struct debug *log_debug_console(struct shard *shard, uint64_t topics, bool direc
 
 	if (!console)
 		return NULL;
-	console->debug = (struct debug){.topics = topics, .line = console_line};
+	console->debug =
+	    (struct debug){.topics = topics, .number = next_number(debugs), .line = console_line};
 	console->shard = debugs;
 	console->direct = direct;
 	return &console->debug;
@@ -226,8 +235,8 @@ static void complain(struct debug_file *file, const char *what, struct slice why
 {
 	file->failed = true;
 	log_bytes_clear(&file->fill);
-	log_printf(file->shard->shard, file->conf, LOG_TO_MAIN, NULL, "debug log \"%s\" %s%.*s", file->path, what,
-		   SLICE_ARG(why));
+	log_printf(file->shard->shard, file->conf, LOG_TO_MAIN, NULL, "debug log \"%s\" %s%.*s", file->path,
+		   what, SLICE_ARG(why));
 }
 
 static void tell_lost(struct debug_file *file)
@@ -405,7 +414,8 @@ enum rc log_debug_file(struct shard *shard, const struct conf *conf, const struc
 	file = debugs ? file_new(base, wish->tag) : NULL;
 	if (!file)
 		return err_memory(err);
-	file->debug = (struct debug){.topics = wish->topics, .line = file_line, .logged = file_logged};
+	file->debug = (struct debug){
+	    .topics = wish->topics, .number = next_number(debugs), .line = file_line, .logged = file_logged};
 	file->shard = debugs;
 	file->on_panic = wish->on_panic;
 	if (wish->pretrigger_size) {

@@ -29,10 +29,10 @@ enum { CONSOLE = STREAM_COUNT, BUFFER_COUNT };
 struct buffer {
 	struct log_bytes fill; /* lines go here */
 	struct log_bytes out;  /* being written; not empty after a failure */
-	bool broken;       /* the last write failed, perhaps in the middle of a line */
-	bool told;         /* of the present trouble, in the panic log and syslog */
-	uint64_t lost;     /* lines that found fill full */
-	uint64_t checked;  /* second of the last look at the file's name */
+	bool broken;           /* the last write failed, perhaps in the middle of a line */
+	bool told;             /* of the present trouble, in the panic log and syslog */
+	uint64_t lost;         /* lines that found fill full */
+	uint64_t checked;      /* second of the last look at the file's name */
 };
 
 struct log_shard {

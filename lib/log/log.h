@@ -162,8 +162,9 @@ struct log_debug_wish {
 	uint64_t pretrigger_size;
 	bool on_panic;
 };
-NODISCARD enum rc log_debug_file(struct shard *shard, const struct conf *conf, const struct log_debug_wish *wish,
-				 struct debug **debug_ret, struct err *err);
+NODISCARD enum rc log_debug_file(struct shard *shard, const struct conf *conf,
+				 const struct log_debug_wish *wish, struct debug **debug_ret,
+				 struct err *err);
 /* The name of its file; ptr NULL: it has none, or does not write there yet. Borrowed. */
 struct slice log_debug_name(const struct debug *debug);
 /* The tag with which log_debug_file() comes to that name; false: under this configuration none does. */

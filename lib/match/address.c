@@ -12,6 +12,7 @@ static enum rc domain_match(struct matching *m, const struct compiled *list, str
 	inner.kind = LIST_DOMAIN;
 	inner.subject = inner.subject_lower = m->domain;
 	inner.caseful = m->item;
+	inner.option = NULL;
 	inner.in_address = !m->item;
 	rc = list_match(&inner, list);
 	*value_ret = inner.value;
@@ -63,6 +64,7 @@ static enum rc local_parts_match(struct matching *m, struct slice list, struct s
 		list = slice_sub(list, 0, last < 0 ? 0 : (size_t)last);
 	}
 	inner.kind = LIST_LOCAL_PART;
+	inner.tale = NULL; /* its items are not those that are told now */
 	inner.in_address = !m->item;
 	inner.subject = m->local;
 	inner.subject_lower = slice_sub(m->subject_lower, 0, m->local.len);

@@ -203,7 +203,7 @@ static bool nets_build(struct compiling *c, uint32_t first, uint32_t *count_ret,
 			net_set_add(&entry->nets.set, &net, bits, i);
 	}
 	net_set_finish(&entry->nets.set);
-	*count_ret = count;
+	*count_ret = entry->nets.count = count;
 	entry->kind = ENTRY_NETS;
 	return true;
 }
@@ -497,11 +497,13 @@ static bool entries_build(struct compiling *c)
 				memcpy(more, entries, c->list->count * sizeof(*more));
 			entries = more;
 		}
-		took = entry_build(c, i, &entries[c->list->count++]);
+		took = entry_build(c, i, &entries[c->list->count]);
+		entries[c->list->count++].first = i;
 		if (!took)
 			return false;
 	}
 	c->list->entries = entries;
+	c->list->item_count = c->count;
 	for (uint32_t i = c->list->count; i-- > 0;) {
 		if (entries[i].kind == ENTRY_FLAG)
 			continue; /* a flag is no item that could be the last one */
@@ -522,6 +524,8 @@ const struct compiled *list_compile(struct arena *arena, unsigned kind, struct s
 	c.list->kind = kind;
 	c.list->in_file = flags & COMPILE_FILE;
 	c.list->taint = text.taint;
+	c.list->text = text;
+	c.list->one = flags & COMPILE_ONE;
 	ok = items_split(&c, text) && entries_build(&c);
 	free(c.items);
 	return ok ? c.list : NULL;

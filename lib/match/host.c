@@ -157,6 +157,7 @@ static enum rc nets_match(struct matching *m, const struct entry *entry)
 
 	if (index == NET_NONE)
 		return FAIL;
+	m->hit = index;
 	if (entry->nets.lines)
 		m->value = entry->nets.lines[index];
 	return OK;

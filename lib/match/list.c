@@ -1,7 +1,7 @@
 /* list: is it in the list? Entries are asked from left to right, the first that matches decides; behind the
  * end, a list whose last item is negated holds everything else (specification, chapter 10, section 2). */
 
-#include "list.h"
+#include "tell.h"
 
 /* What "+include_unknown" and its kin have switched on so far; each list has its own. */
 struct list_flags {
@@ -200,6 +200,7 @@ static enum rc set_entry_match(struct matching *m, const struct entry *entry)
 	}
 	if (index == UINT32_MAX)
 		return FAIL;
+	m->hit = index;
 	m->value = text = set_item_text(set, index);
 	if (m->item && !set_item_parts(m, &set->items[index], text))
 		return FAIL;
@@ -226,21 +227,28 @@ static enum rc named_entry_match(struct matching *m, const struct entry *entry)
 	const struct conf_named_list *named =
 	    m->sc->conf ? conf_named_list(m->sc->conf, (enum conf_list_kind)m->kind, name) : NULL;
 	const struct match_list *list = named ? named->compiled : NULL;
+	const char *option = m->option;
 	struct slice text;
 	enum rc rc;
 
 	if (!list)
 		return err_set(m->err, DEFER, "unknown named %s list \"+%.*s\"", kinds[m->kind],
 			       SLICE_ARG(name));
+	DEBUG(TOLD, " start sublist %.*s", SLICE_ARG(name));
+	m->option = NULL;
+	debug_indent(2);
 	if (list->compiled) {
 		rc = list_match(m, list->compiled);
 	} else {
 		rc = expand(m->sc, list->expansion, &text, m->err);
-		if (rc == FAIL)
-			return m->err && m->err->forced ? FAIL : DEFER;
 		if (rc == OK)
 			rc = list_match_text(m, text);
+		else if (rc == FAIL)
+			rc = m->err && m->err->forced ? FAIL : DEFER;
 	}
+	debug_indent(-2);
+	m->option = option;
+	DEBUG(TOLD, " end sublist %.*s", SLICE_ARG(name));
 	if (rc != OK)
 		m->value = value;
 	return rc;
@@ -395,7 +403,7 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 			     bool *decided)
 {
 	struct slice none = {NULL, 0, CLEAN};
-	bool unqualified = is_unqualified(m);
+	bool unqualified = is_unqualified(m), told = m->tale && !list->in_file;
 
 	*decided = true;
 	for (uint32_t i = 0; i < list->count; i++) {
@@ -408,10 +416,14 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 			flag_set(m, flags, entry->flag);
 			continue;
 		}
+		if (told && debug_on(TOLD))
+			tell_item(entry);
 		if (unqualified && entry->kind != ENTRY_BAD && entry->kind != ENTRY_NAMED)
 			continue;
 		rc = entry->kind == ENTRY_FILE ? file_entry_match(m, entry, flags, &decided_inside)
 					       : entry_match(m, entry);
+		if (told && debug_on(TOLD))
+			tell_run(m, entry, rc == OK);
 		if (rc == CANCELLED)
 			return rc;
 		if (rc == RC_UNKNOWN && flags->ignore_unknown)
@@ -437,6 +449,8 @@ static enum rc entries_match(struct matching *m, const struct compiled *list, st
 			m->value.taint = list->taint; /* text of a clean list is clean, whatever it matched */
 		if (rc == OK && list->in_file && entry->kind != ENTRY_SET && entry->kind != ENTRY_NETS)
 			m->value = entry->text; /* the line, not what it found */
+		if (told && debug_on(TOLD))
+			tell_hit(m, entry);
 		if ((rc == OK) != entry->negated)
 			return OK;
 		m->value = none;
@@ -465,10 +479,18 @@ enum rc list_decide(struct matching *m, const struct compiled *list, bool *decid
 
 enum rc list_match(struct matching *m, const struct compiled *list)
 {
-	bool decided;
-	enum rc rc = list_decide(m, list, &decided);
+	struct list_tale tale;
+	bool decided, told = debug_on(TOLD);
+	enum rc rc;
 
-	return decided ? rc : list->ends_negated ? OK : FAIL;
+	if (told)
+		tell_list_begin(m, list, &tale);
+	rc = list_decide(m, list, &decided);
+	if (!decided)
+		rc = list->ends_negated ? OK : FAIL;
+	if (told)
+		tell_list_end(m, list, &tale, rc);
+	return rc;
 }
 
 enum rc list_match_text(struct matching *m, struct slice text)

@@ -45,12 +45,14 @@ struct compiled;
 struct entry {
 	enum entry_kind kind;
 	bool negated;
+	uint32_t first;    /* the number of its item, or of its run's first, in the list */
 	struct slice text; /* the item, without "!"; ENTRY_BAD: the mistake */
 	union {
 		struct set set;
 		struct {
 			struct net_set set;
 			struct slice *lines; /* by index; NULL: not in a file */
+			uint32_t count;
 		} nets;
 		const struct regex *regex; /* without regard to case; NULL: compiled when it is needed */
 		enum entry_flag flag;
@@ -75,13 +77,17 @@ struct compiled {
 	uint32_t count;
 	struct entry *entries;
 	bool ends_negated; /* an implied "*" at the end */
+	bool one;          /* the text is one item */
 	bool in_file;      /* lines of a file: no value goes to "the list ends negated", no names, no files */
-	uint32_t taint;    /* of the text */
+	struct slice text;
+	uint32_t item_count;
+	uint32_t taint;                    /* of the text */
 	const struct lookup_type *missing; /* the first type in it that is not built in; NULL: none */
 };
 struct match_list {
 	unsigned kind;
 	struct slice text;
+	const char *option;                /* whose value it is; NULL: no option's */
 	bool item;                         /* one item: match_item() */
 	const struct expansion *expansion; /* evaluated at each use; NULL: compiled is what the list is */
 	const struct compiled *compiled;
@@ -136,7 +142,10 @@ struct matching {
 	unsigned in_file;           /* the items are lines of a file */
 	bool in_address;            /* the list belongs to an item of an address list: sets no numbers */
 	unsigned depth;
-	struct slice unknown; /* why an item could not be decided; ptr NULL: none so far */
+	const char *option;     /* whose list it is, for who is told; NULL: it has no name */
+	struct list_tale *tale; /* of the list that is told; NULL: nobody listens */
+	uint32_t hit;           /* of a run: which item matched */
+	struct slice unknown;   /* why an item could not be decided; ptr NULL: none so far */
 };
 /* OK, FAIL, DEFER, CANCELLED. */
 enum rc list_match(struct matching *m, const struct compiled *list);

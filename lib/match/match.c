@@ -7,8 +7,8 @@
 
 /* A text that expands to the same each time is compiled now; others find the compiled form of what they
  * become in the shard's cache. */
-static const struct match_list *compile(const struct language *language, struct arena *arena, unsigned kind,
-					struct slice text, bool item)
+static struct match_list *compile(const struct language *language, struct arena *arena, unsigned kind,
+				  struct slice text, bool item)
 {
 	struct match_list *list = arena_make(arena, struct match_list);
 
@@ -56,12 +56,14 @@ enum rc match_list_available(const struct match_list *list, struct err *err)
 
 /* ---- Options ---------------------------------------------------------------------------- */
 
-static enum rc read_list(struct conf *conf, unsigned kind, struct slice text, void *field, struct err *err)
+static enum rc read_list(struct conf *conf, unsigned kind, const struct conf_option *option,
+			 struct slice text, void *field, struct err *err)
 {
-	const struct match_list *list = compile(conf->language, &conf->arena, kind, text, false);
+	struct match_list *list = compile(conf->language, &conf->arena, kind, text, false);
 
 	if (!list)
 		return err_memory(err);
+	list->option = option->name;
 	*(const struct match_list **)field = list;
 	return match_list_available(list, err);
 }
@@ -81,8 +83,7 @@ static bool print_list(const struct conf_option *option, const void *field, stru
 	static enum rc read_##id(struct conf *conf, const struct conf_option *option, struct slice text, \
 				 void *field, struct err *err)                                           \
 	{                                                                                                \
-		(void)option;                                                                            \
-		return read_list(conf, kind, text, field, err);                                          \
+		return read_list(conf, kind, option, text, field, err);                                  \
 	}
 LIST_TYPE(domain_list, LIST_DOMAIN)
 LIST_TYPE(host_list, LIST_HOST)
@@ -174,6 +175,7 @@ static enum rc run(struct matching *m, const struct match_list *list, struct sli
 
 	if (!list)
 		return FAIL;
+	m->option = list->option;
 	if (list->compiled)
 		return finish(m, list_match(m, list->compiled), data_ret);
 	rc = expand(m->sc, list->expansion, &text, m->err);

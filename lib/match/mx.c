@@ -12,6 +12,7 @@ static enum rc ip_ignored(struct matching *m, const struct compiled *ignore, con
 	inner.kind = LIST_HOST;
 	inner.ip = ip;
 	inner.no_names = true;
+	inner.option = NULL;
 	inner.client = false;
 	return list_match(&inner, ignore);
 }

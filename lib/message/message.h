@@ -250,7 +250,8 @@ struct message {
 	bool frozen, manual_thaw, dont_deliver;
 	bool rcpt_seen;  /* a RCPT came before the present command */
 	bool queue_smtp; /* what goes to other hosts waits for a queue run, although it is routed at once */
-	uint64_t debug_topics;   /* control = debug: what is told of its deliveries too (base/debug.h); 0: nothing */
+	uint64_t
+	    debug_topics; /* control = debug: what is told of its deliveries too (base/debug.h); 0: nothing */
 	struct slice debug_name; /* and in which file */
 	int8_t utf8_downconvert; /* addresses in A-labels: 1 always, -1 for hosts without SMTPUTF8, 0 never */
 	uint64_t frozen_since;   /* seconds */
@@ -500,7 +501,8 @@ struct scope {
 	struct slice this_address; /* $thisaddress; ptr NULL: not set */
 	struct slice dkim_domain, dkim_selector; /* of the signature that is being made; ptr NULL: none is */
 	struct slice headers_charset;            /* a filter's "headers charset"; ptr NULL: the option's */
-	struct debug **debug; /* the owner's place for where its work is told (control = debug); NULL: it has none */
+	struct debug *
+	    *debug; /* the owner's place for where its work is told (control = debug); NULL: it has none */
 	/* Before a wait that a client would notice: sends the replies gathered so far. Parks. NULL: there are none. */
 	void (*flush)(struct scope *sc, enum flush_reason reason);
 };

@@ -194,8 +194,8 @@ static __attribute__((cold)) void tell_hosts(const struct host_list *hosts)
 
 	for (const struct host_item *h = hosts ? hosts->first : NULL; h; h = h->next)
 		debug_say("  host %.*s [%.*s]%s%.0d", SLICE_ARG(h->name),
-			  SLICE_ARG(h->ip.family ? ip_format(&h->ip, ip) : SLICE_EMPTY), h->mx != MX_NONE ? " MX=" : "",
-			  h->mx != MX_NONE ? h->mx : 0);
+			  SLICE_ARG(h->ip.family ? ip_format(&h->ip, ip) : SLICE_EMPTY),
+			  h->mx != MX_NONE ? " MX=" : "", h->mx != MX_NONE ? h->mx : 0);
 }
 
 static __attribute__((cold)) void tell_taken(const struct routing *r, enum route_result result)
@@ -219,8 +219,10 @@ static __attribute__((cold)) void tell_taken(const struct routing *r, enum route
 
 static __attribute__((cold)) void tell_result(const struct routing *r, enum route_result result)
 {
-	static const char *const words[] = {[ROUTE_DECLINE] = "declined for", [ROUTE_PASS] = "passed for",
-					    [ROUTE_FAIL] = "forced failure for", [ROUTE_DEFER] = "deferred for"};
+	static const char *const words[] = {[ROUTE_DECLINE] = "declined for",
+					    [ROUTE_PASS] = "passed for",
+					    [ROUTE_FAIL] = "forced failure for",
+					    [ROUTE_DEFER] = "deferred for"};
 
 	if (result == ROUTE_ACCEPT || result == ROUTE_DISCARDED || result == ROUTE_REROUTED) {
 		tell_taken(r, result);

@@ -185,7 +185,7 @@ struct smtp_session {
 	uint64_t size_max;            /* 0: none */
 	const char *notquit_reason;
 	struct slice banner_text; /* of the connect ACL, while a handshake comes first */
-	struct debug *debug; /* where its work is told: -d, -bh, control = debug; NULL: nowhere */
+	struct debug *debug;      /* where its work is told: -d, -bh, control = debug; NULL: nowhere */
 	struct smtp_stdio *stdio;
 	const struct smtp_submission *submission; /* no dialogue at all: smtp_submit() */
 	uint64_t auth_offered;                    /* the authenticators that EHLO told of, by their number */
@@ -219,7 +219,7 @@ struct smtp_server {
 	unsigned listener_count;
 	bool draining;
 	bool debug_direct;
-	uint64_t debug; /* of struct smtp_start */
+	uint64_t debug;      /* of struct smtp_start */
 	bool tls_on_connect; /* on every port */
 	struct waitq drained;
 	struct smtp_metrics *metrics, own_metrics;

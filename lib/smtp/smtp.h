@@ -26,8 +26,8 @@ struct smtp_start {
 	struct deliverer *deliverer;
 	uint64_t id_unique;  /* for message ids: differs for each shard of each process */
 	bool tls_on_connect; /* every connection begins with TLS (-tls-on-connect) */
-	uint64_t debug;      /* -d, -bh: what its sessions tell on standard error (base/debug.h); 0: nothing */
-	bool debug_direct;   /* as log_debug_console() has it */
+	uint64_t debug;    /* -d, -bh: what its sessions tell on standard error (base/debug.h); 0: nothing */
+	bool debug_direct; /* as log_debug_console() has it */
 };
 /* Per shard. */
 NODISCARD enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start,
@@ -64,8 +64,8 @@ struct smtp_stdio {
 	bool callouts;                /* -bhc: other hosts are asked even so */
 	bool trusted;                 /* may name senders */
 	const struct smtp_told *told; /* NULL: nothing; borrowed until the session is over */
-	struct message_id *id_ret; /* of the last message accepted; may be NULL */
-	bool rejected_ret;         /* batch: some message or recipient was refused */
+	struct message_id *id_ret;    /* of the last message accepted; may be NULL */
+	bool rejected_ret;            /* batch: some message or recipient was refused */
 };
 NODISCARD enum rc smtp_serve_stdio(struct task *task, struct smtp_server *server, struct smtp_stdio *stdio,
 				   struct err *err);

@@ -24,6 +24,47 @@ bool log_wants(const struct conf *conf, enum log_selector selector)
 	return selector == LOG_MSG_ID;
 }
 
+struct slice log_debug_name(const struct debug *debug)
+{
+	(void)debug;
+	return (struct slice){NULL, 0, CLEAN};
+}
+
+struct debug *log_debug_console(struct shard *shard, uint64_t topics, bool direct)
+{
+	(void)shard;
+	(void)topics;
+	(void)direct;
+	return NULL;
+}
+
+enum rc log_debug_file(struct shard *shard, const struct conf *conf, const struct log_debug_wish *wish,
+		       struct debug **debug_ret, struct err *err)
+{
+	(void)shard;
+	(void)conf;
+	(void)wish;
+	(void)debug_ret;
+	return err_set(err, FAIL, "there are no debug logs in this test");
+}
+
+bool log_debug_is_file(const struct debug *debug)
+{
+	(void)debug;
+	return false;
+}
+
+void log_debug_trigger(struct debug *debug)
+{
+	(void)debug;
+}
+
+void log_debug_end(struct debug *debug, bool remove)
+{
+	(void)debug;
+	(void)remove;
+}
+
 bool log_healthy(const struct shard *shard)
 {
 	(void)shard;
