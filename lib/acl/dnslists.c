@@ -228,7 +228,13 @@ static enum acl_test run_dnslists(struct acl_run *run, const struct acl_item *ac
 			(void)err_set(run->err, FAIL, "malformed DNS list item \"%.*s\"", SLICE_ARG(text));
 			return TEST_ERROR;
 		}
+		DEBUG(DEBUG_CHECK(DEBUG_DNSBL), "dnslists check: %.*s", SLICE_ARG(text));
 		rc = ask_item(run, &item);
+		DEBUG(DEBUG_CHECK(DEBUG_DNSBL), "=> %s%.*s",
+		      rc == OK     ? "this host is listed at "
+		      : rc == FAIL ? "not listed at "
+				   : "no answer from ",
+		      SLICE_ARG(item.domain));
 		if (rc == OK)
 			return TEST_TRUE;
 		if (rc == CANCELLED)

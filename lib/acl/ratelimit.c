@@ -379,6 +379,9 @@ static enum acl_test run_ratelimit(struct acl_run *run, const struct acl_item *i
 	if (rate_of(run, w.mode, key, &u) != OK)
 		return TEST_DEFER;
 	sc->sender_rate = arena_printf(sc->task->arena, "%.1f", u.rate_ret);
+	DEBUG(DEBUG_CHECK(DEBUG_ACL), "ratelimit computed rate %.1f, limit %.*s / %.*s: %s (key %.*s)",
+	      u.rate_ret, SLICE_ARG(w.limit_text), SLICE_ARG(w.period_text), u.over_ret ? "over" : "under",
+	      SLICE_ARG(key));
 	sc->sender_rate_limit = w.limit_text;
 	sc->sender_rate_period = w.period_text;
 	return u.over_ret ? TEST_TRUE : TEST_FALSE;

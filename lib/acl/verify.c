@@ -333,6 +333,7 @@ static enum acl_test verify_sender(struct acl_run *run, const struct verify_word
 		return TEST_TRUE;
 	if (!given.len && memory && memory->sender_verified_done &&
 	    (memory->sender_called_out || memory->sender_verified == FAIL || !words->callout_wanted)) {
+		DEBUG(DEBUG_CHECK(DEBUG_VERIFY), "using cached sender verify result");
 		rc = memory->sender_verified;
 		user = memory->sender_verified_text;
 		sc->sender_address_data = memory->sender_address_data;

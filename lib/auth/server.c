@@ -149,6 +149,12 @@ enum auth_result auth_server_run(struct auth_server *server)
 	server->id = server->defer_text = server->client_text = SLICE_EMPTY;
 	auth_strings_clear(sc);
 	result = ops->server(server);
+	DEBUG(DEBUG_AUTH, "%.*s authenticator (%s): %s", SLICE_ARG(server->authenticator->instance.name),
+	      server->authenticator->instance.driver->name,
+	      result == AUTH_OK     ? "accepted"
+	      : result == AUTH_FAIL ? "rejected"
+	      : result == AUTH_GONE ? "the client has gone"
+				    : "could not tell");
 	if (result == AUTH_GONE || !server->authenticator->server_set_id)
 		return result;
 	rc = expand(sc, server->authenticator->server_set_id, &id, &err);

@@ -134,6 +134,10 @@ static void batch_run(struct task *task, struct batch *b)
 	for (unsigned i = 0; i < b->delivery.count; i++)
 		b->delivery.outcomes[i] =
 		    (struct delivery_outcome){.rc = DEFER, .message = SLICE("the transport said nothing")};
+	for (unsigned i = 0; i < b->delivery.count; i++)
+		DEBUG(DEBUG_DELIVER | DEBUG_TRANSPORT | DEBUG_V, "--------> %.*s using %.*s <--------",
+		      SLICE_ARG(b->delivery.addresses[i]->full),
+		      SLICE_ARG(b->delivery.transport->instance.name));
 	began = shard_now(task->shard);
 	if (!a->m->dont_deliver)
 		transport_deliver(&sc, &b->delivery);
@@ -146,6 +150,11 @@ static void batch_run(struct task *task, struct batch *b)
 		b->delivery.addresses[i]->return_path = sc.address->return_path;
 		fate_of(b->delivery.addresses[i])->expired = over;
 		fate_of(b->delivery.addresses[i])->took_ns = shard_now(task->shard) - began;
+		DEBUG(DEBUG_DELIVER, "%.*s transport: %s for %.*s%s%.*s",
+		      SLICE_ARG(b->delivery.transport->instance.name), rc_name(b->delivery.outcomes[i].rc),
+		      SLICE_ARG(b->delivery.addresses[i]->full),
+		      b->delivery.outcomes[i].message.len ? ": " : "",
+		      SLICE_ARG(b->delivery.outcomes[i].message));
 		settle(a, b->delivery.addresses[i], &b->delivery.outcomes[i], !first);
 		if (b->delivery.outcomes[i].rc == OK)
 			first = false;

@@ -173,8 +173,8 @@ static struct slice host_key(struct scope *sc, const struct transport *transport
 	return key.failed ? SLICE("T:") : str_slice(&key);
 }
 
-enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf,
-				struct slice key, struct retry_record *record_ret, struct slice *text_ret)
+static enum retry_state look(struct shard *shard, struct arena *arena, const struct conf *conf,
+			     struct slice key, struct retry_record *record_ret, struct slice *text_ret)
 {
 	const struct deliver_options *o = conf_group(conf, CONF_DELIVER);
 	struct err err = err_make(NULL);
@@ -190,6 +190,20 @@ enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const 
 	if (record_ret->last_try + (uint64_t)o->retry_data_expire < now || record_ret->last_try > now + 3600)
 		return RETRY_NONE;
 	return record_ret->next_try > now ? RETRY_WAIT : RETRY_READY;
+}
+
+enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf,
+				struct slice key, struct retry_record *record_ret, struct slice *text_ret)
+{
+	enum retry_state state = look(shard, arena, conf, key, record_ret, text_ret);
+
+	if (state == RETRY_NONE)
+		DEBUG(DEBUG_RETRY, "no retry data for %.*s", SLICE_ARG(key));
+	else
+		DEBUG(DEBUG_RETRY, "retry record of %.*s: %s, next try at %llu", SLICE_ARG(key),
+		      state == RETRY_WAIT ? "its time has not come" : "may be tried",
+		      (unsigned long long)record_ret->next_try);
+	return state;
 }
 
 /* Trouble with one message, which others to the same place do not have. */
@@ -210,6 +224,8 @@ bool retry_failed(struct scope *sc, struct slice key, struct slice subject, stru
 	struct str value = str_make(sc->task->arena);
 	struct slice text = slice_sub(outcome->message, 0, 200);
 
+	DEBUG(DEBUG_RETRY, "%s for %.*s after a failure", rule ? "a retry rule" : "no retry rule",
+	      SLICE_ARG(key));
 	if (!rule || !rule->step_count)
 		return false; /* not kept: tried at each queue run, and given up as retry_too_old() says */
 	if (retry_look_raw(shard, sc->task->arena, sc->conf, key, &record, NULL) == RETRY_NONE)

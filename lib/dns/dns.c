@@ -262,6 +262,29 @@ const char *dns_type_name(enum dns_type type)
 	return "?";
 }
 
+static __attribute__((cold)) void tell(struct slice name, enum dns_type type, enum rc rc,
+				       const struct dns_answer *answer, const struct err *err)
+{
+	const char *type_name = dns_type_name(type);
+	char ip[IP_TEXT_MAX];
+
+	if (rc == FAIL)
+		debug_say("DNS lookup of %.*s (%s) gave %s", SLICE_ARG(name), type_name,
+			  answer->nxdomain ? "HOST_NOT_FOUND" : "NO_DATA");
+	else if (rc != OK)
+		debug_say("DNS lookup of %.*s (%s) gave TRY_AGAIN: %.*s", SLICE_ARG(name), type_name,
+			  SLICE_ARG(err ? err->text : SLICE_EMPTY));
+	else
+		debug_say("DNS lookup of %.*s (%s) succeeded%s", SLICE_ARG(name), type_name,
+			  answer->authentic ? ", proven by DNSSEC" : "");
+	for (unsigned i = 0; rc == OK && i < answer->count; i++) {
+		const struct dns_record *r = &answer->records[i];
+
+		debug_say("  %.*s%s%.*s", SLICE_ARG(r->ip.family ? ip_format(&r->ip, ip) : r->name),
+			  r->text.len ? " " : "", SLICE_ARG(r->text));
+	}
+}
+
 enum rc dns_query(struct task *task, struct slice name, enum dns_type type, struct dns_answer *answer_ret,
 		  struct err *err)
 {
@@ -292,6 +315,8 @@ enum rc dns_query(struct task *task, struct slice name, enum dns_type type, stru
 	if (rc == OK || rc == FAIL)
 		answer_age(answer_ret, (shard_now(task->shard) - entry->stored_at) / NS_PER_S);
 	cache_unref(entry);
+	if (debug_on(DEBUG_DNS))
+		tell(name, type, rc, answer_ret, err);
 	switch (rc) {
 	case OK:
 		answer_sort(answer_ret, type, random_next, task->shard);

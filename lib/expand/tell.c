@@ -11,9 +11,10 @@ void tell_expansion(const struct expansion *expansion)
 
 void tell_node(const struct node *node, enum rc rc, struct slice value)
 {
-	static const char *const words[] = {[NODE_TEXT] = "|-------text: ",     [NODE_VARIABLE] = "|------value: ",
-					    [NODE_NUMBER] = "|------value: ",   [NODE_HEADER] = "|------value: ",
-					    [NODE_CALL] = "|---item-res: ",     [NODE_OPERATOR] = "|-----op-res: "};
+	static const char *const words[] = {
+	    [NODE_TEXT] = "|-------text: ",   [NODE_VARIABLE] = "|------value: ",
+	    [NODE_NUMBER] = "|------value: ", [NODE_HEADER] = "|------value: ",
+	    [NODE_CALL] = "|---item-res: ",   [NODE_OPERATOR] = "|-----op-res: "};
 
 	if (rc == OK && node->kind < ARRAY_COUNT(words) && words[node->kind])
 		debug_say("%s%.*s", words[node->kind], SLICE_ARG(value));

@@ -440,6 +440,8 @@ static enum rc run_if(struct run *run, const struct command *c)
 
 		if (b->condition)
 			rc = condition_test(run, b->condition, &yes);
+		if (b->condition && rc == OK)
+			DEBUG(DEBUG_FILTER, "filter: the condition of \"if\" is %s", yes ? "true" : "false");
 		if (rc == OK && yes) {
 			rc = run_commands(run, b->commands);
 			break;
@@ -490,6 +492,7 @@ static enum rc run_commands(struct run *run, const struct command *c)
 
 	for (; c && rc == OK && !run->over; c = c->next) {
 		rc = run_step(run);
+		DEBUG(DEBUG_FILTER, "filter: %s%s", c->seen ? "seen " : "", command_names[c->kind]);
 		if (rc == OK)
 			rc = run_command(run, c);
 		if (rc == OK && c->seen)

@@ -353,8 +353,8 @@ static int read_begin(struct hints_shard *state)
 			   : mdb_txn_begin(state->store->env, NULL, MDB_RDONLY, &state->read);
 }
 
-enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struct arena *arena,
-		  struct slice *value_ret, struct err *err)
+static enum rc get(struct shard *shard, enum hints_db db, struct slice key, struct arena *arena,
+		   struct slice *value_ret, struct err *err)
 {
 	struct hints_shard *state = shard_slot(shard, hints_slot);
 	char buf[1 + HINTS_KEY_MAX];
@@ -401,6 +401,18 @@ enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struc
 		return err_memory(err);
 	*value_ret = copy;
 	return OK;
+}
+
+enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struct arena *arena,
+		  struct slice *value_ret, struct err *err)
+{
+	enum rc rc = get(shard, db, key, arena, value_ret, err);
+
+	DEBUG(DEBUG_HINTS_LOOKUP, "hints %s: key=%.*s: %s", hints_db_names[db], SLICE_ARG(key),
+	      rc == OK     ? "found"
+	      : rc == FAIL ? "none"
+			   : "deferred");
+	return rc;
 }
 
 /* A cursor on the first key behind that one. */

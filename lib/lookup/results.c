@@ -150,6 +150,7 @@ enum rc lookup_find_kept(struct scope *sc, const struct lookup_type *type,
 		return err_memory(err);
 	result = *sc->lookup_results && !no_read ? map_get(&(*sc->lookup_results)->map, key) : NULL;
 	if (result && result->type && slice_eq(result->options, options)) {
+		DEBUG(DEBUG_LOOKUP, "cached data used for lookup of %.*s", SLICE_ARG(request->key));
 		*ret = arena_copy(arena, result->value);
 		if (result->ldap_dn.ptr)
 			sc->ldap_dn = arena_copy(arena, result->ldap_dn);

@@ -107,7 +107,16 @@ static enum rc find(struct finding *f, struct slice key)
 	const struct lookup_type *type = f->spec->type;
 	enum rc rc;
 
+	DEBUG(DEBUG_LOOKUP, "search_find: type=%s file=\"%.*s\" key=\"%.*s\"", type->name, SLICE_ARG(f->file),
+	      SLICE_ARG(key));
 	rc = lookup_find_kept(f->sc, type, &request, f->ret, f->err);
+	DEBUG(DEBUG_LOOKUP, "lookup %s%.*s",
+	      rc == OK     ? "yielded: "
+	      : rc == FAIL ? "failed"
+			   : "deferred: ",
+	      SLICE_ARG(rc == OK               ? *f->ret
+			: rc != FAIL && f->err ? f->err->text
+					       : SLICE_EMPTY));
 	if (rc == OK)
 		f->ret->taint =
 		    type->echoes ? key.taint : CLEAN; /* the administrator chose what is in there */

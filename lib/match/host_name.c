@@ -171,6 +171,18 @@ static enum rc names_by_system(struct scope *sc, struct names *names, const stru
 	return names->count ? OK : FAIL;
 }
 
+static __attribute__((cold)) void tell_names(const struct ip_addr *ip, const struct names *names)
+{
+	char text[IP_TEXT_MAX];
+
+	debug_say("looking up host name for %.*s: %s", SLICE_ARG(ip_format(ip, text)),
+		  names->count      ? "found"
+		  : names->deferred ? "deferred"
+				    : "none that leads back");
+	for (unsigned i = 0; i < names->count; i++)
+		debug_say("  %.*s", SLICE_ARG(names->items[i]));
+}
+
 enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_addr *ip,
 			struct slice **names_ret, unsigned *count_ret, bool *secure_ret, struct err *err)
 {
@@ -189,6 +201,8 @@ enum rc host_names_find(struct scope *sc, struct arena *arena, const struct ip_a
 		else if (slice_eq_nocase(how, SLICE("byaddr")))
 			rc = names_by_system(sc, &names, ip, err);
 	}
+	if (debug_on(DEBUG_CHECK(DEBUG_HOST_LOOKUP)))
+		tell_names(ip, &names);
 	if (rc == CANCELLED)
 		return rc;
 	if (!names.count)

@@ -30,8 +30,8 @@ static struct slice *items_of(struct arena *arena, const struct compiled *list, 
 }
 
 /* The name of the option, or the list itself. */
-static __attribute__((cold)) void head(const struct matching *m, const struct compiled *list, const char *result,
-				       const struct list_tale *tale)
+static __attribute__((cold)) void head(const struct matching *m, const struct compiled *list,
+				       const char *result, const struct list_tale *tale)
 {
 	const char *quote = m->option ? "" : "\"";
 	struct slice name = m->option ? slice_of(m->option) : list->text;

@@ -10,7 +10,7 @@
 struct list_tale {
 	struct slice *items; /* as they stand in the text; NULL: the lines of a file, or no memory */
 	uint32_t count;
-	struct slice hit;            /* the item that decided; ptr NULL: none did */
+	struct slice hit; /* the item that decided; ptr NULL: none did */
 	const struct list_tale *outer;
 };
 

@@ -171,6 +171,8 @@ static enum rc take_result(struct rewriting *r, const struct rewrite_rule *rule,
 	rc = parse_result(r, rule, &text, &parts);
 	if (rc != OK)
 		return rc;
+	DEBUG(DEBUG_REWRITE, "\"%.*s\" from %s rewritten as \"%.*s\" by rule %u", SLICE_ARG(before),
+	      place_name(r->where), SLICE_ARG(text), rule->number);
 	if (log_wants(r->sc->conf, LOG_ADDRESS_REWRITE))
 		say(r, LOG_TO_MAIN, "\"%.*s\" from %s rewritten as \"%.*s\" by rule %u", SLICE_ARG(before),
 		    place_name(r->where), SLICE_ARG(text), rule->number);

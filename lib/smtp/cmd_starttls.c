@@ -144,6 +144,12 @@ static void tls_done_with(struct smtp_session *s)
 	const struct tls_facts *f = tls_session_facts(s->tls_pending);
 	struct client *c = &s->client;
 
+	DEBUG(DEBUG_TLS, "TLS session with the client: %.*s, SNI \"%.*s\", certificate %s%.*s%s",
+	      SLICE_ARG(f->cipher), SLICE_ARG(f->sni),
+	      f->verified               ? "verified"
+	      : f->peer_certificate.len ? "not verified "
+					: "not asked for, or not given",
+	      SLICE_ARG(f->verify_error), f->resumption ? ", resumption in play" : "");
 	s->tls_pending = NULL;
 	c->tls_version = f->version;
 	c->tls_cipher = f->cipher;
@@ -184,6 +190,7 @@ bool tls_go_on(struct smtp_session *s)
 	case TLS_FAILED:
 		s->over = true;
 		s->notquit_reason = "tls-failed";
+		DEBUG(DEBUG_TLS, "TLS handshake failed: %.*s", SLICE_ARG(err.text));
 		if (!s->task.cancelled)
 			tls_error(s, err.text);
 		return false;

@@ -32,6 +32,16 @@ static enum rc lost(struct smtp_connection *c, enum rc rc, struct slice command,
 	return DEFER;
 }
 
+#define TOLD (DEBUG_TRANSPORT | DEBUG_V)
+
+void connection_tell(const char *way, struct slice lines)
+{
+	struct slice line;
+
+	while (slice_split(&lines, '\n', &line) && (line.len || lines.ptr))
+		DEBUG(TOLD, "  %s %.*s", way, SLICE_ARG(slice_rtrim(line)));
+}
+
 enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t timeout_ms,
 			struct slice command, struct smtp_reply *reply_ret, struct err *err)
 {
@@ -68,6 +78,8 @@ enum rc connection_read(struct task *task, struct smtp_connection *c, int64_t ti
 	}
 	reply_ret->code = parser.code;
 	reply_ret->text = str_slice(&parser.text);
+	if (debug_on(TOLD))
+		connection_tell("SMTP<<", reply_ret->text);
 	if (parser.code == 421)
 		c->dead = true; /* RFC 5321 section 4.2.1: the channel closes, whatever it answered */
 	return OK;
@@ -107,6 +119,8 @@ enum rc connection_command(struct task *task, struct smtp_connection *c, struct 
 	enum rc rc;
 
 	*reply_ret = (struct smtp_reply){.text = SLICE_EMPTY, .command = shown};
+	if (debug_on(TOLD))
+		connection_tell("SMTP>>", shown);
 	rc = connection_write(task, c, iov, 2, c->command_timeout_ms, shown, err);
 	return rc == OK ? connection_read(task, c, c->command_timeout_ms, shown, reply_ret, err) : rc;
 }
@@ -244,6 +258,13 @@ static enum rc dial(struct task *task, struct smtp_connection *c, const struct s
 
 	if (options->over_pipes)
 		return take_pipes(c, options, err);
+	if (debug_on(TOLD)) {
+		char ip[IP_TEXT_MAX];
+
+		debug_say("Connecting to %.*s [%.*s]:%u%s ...", SLICE_ARG(options->host_name),
+			  SLICE_ARG(options->to.family ? ip_format(&options->to, ip) : SLICE_EMPTY),
+			  options->to.port, options->proxy_count ? " through a proxy" : "");
+	}
 	if (options->proxy_count)
 		return dial_proxy(task, c, options, err);
 	deadline(task, options->connect_timeout_ms, &saved);
@@ -262,6 +283,8 @@ static enum rc dial(struct task *task, struct smtp_connection *c, const struct s
 		(void)err_set(err, DEFER, "%s", strerror_r(os, words, sizeof(words)));
 		err->os = os;
 	}
+	DEBUG(TOLD, "  ... %s%.*s",
+	      rc == OK ? "connected" : "failed: ", SLICE_ARG(rc != OK && err ? err->text : SLICE_EMPTY));
 	if (rc != OK)
 		return rc == CANCELLED ? rc : DEFER;
 	if (options->to.family)

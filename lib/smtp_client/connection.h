@@ -62,4 +62,7 @@ NODISCARD enum rc socks_connect(struct task *task, const struct smtp_connect_opt
 struct smtp_connection *pool_take(struct shard *shard, struct slice key);
 bool pool_put(struct smtp_connection *c); /* false: no room */
 
+/* What -d+transport and -v show of the dialogue, line by line; only if debug_on() says that somebody listens. */
+void connection_tell(const char *way, struct slice lines) __attribute__((cold));
+
 #endif

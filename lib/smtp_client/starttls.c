@@ -105,6 +105,14 @@ enum rc connection_handshake(struct scope *sc, struct smtp_connection *c, const 
 	sc->task->until = until;
 	if (rc == OK && tls->alpn_required && !tls_session_facts(c->tls)->alpn.len)
 		rc = err_set(&why, FAIL, "the server did not choose a protocol (ALPN)");
+	if (rc == OK)
+		DEBUG(DEBUG_TLS, "TLS session with %.*s: %.*s, certificate %s%.*s", SLICE_ARG(c->host_name),
+		      SLICE_ARG(tls_session_facts(c->tls)->cipher),
+		      tls_session_facts(c->tls)->verified ? "verified" : "not verified ",
+		      SLICE_ARG(tls_session_facts(c->tls)->verify_error));
+	else
+		DEBUG(DEBUG_TLS, "TLS session with %.*s failed: %.*s", SLICE_ARG(c->host_name),
+		      SLICE_ARG(why.text));
 	if (rc == OK) {
 		tell(sc, c, "verify", tls_session_facts(c->tls)->verify_error);
 		tell(sc, c, "certificate status", tls_session_facts(c->tls)->ocsp_error);

@@ -316,6 +316,8 @@ static enum rc flush(struct exchange *x, struct str *out, struct slice command)
 	struct iovec iov = {(void *)(uintptr_t)bytes.ptr, bytes.len};
 	enum rc rc;
 
+	if (debug_on(DEBUG_TRANSPORT | DEBUG_V))
+		connection_tell("SMTP>>", bytes);
 	if (!bytes.ptr)
 		rc = err_memory(x->err);
 	else

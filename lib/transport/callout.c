@@ -394,6 +394,11 @@ static enum rc ask(struct asking *a)
 
 	domain_read(a);
 	rc = from_memory(a);
+	DEBUG(DEBUG_CHECK(DEBUG_VERIFY), "callout cache: %s for %.*s",
+	      rc == OK     ? "a positive record"
+	      : rc == FAIL ? "a negative record"
+			   : "nothing known",
+	      SLICE_ARG(a->key));
 	if (rc != DEFER)
 		return rc;
 	if (a->hop) {
@@ -431,8 +436,11 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 
 	*answer_ret = (struct callout_answer){.reply = {.text = SLICE_EMPTY, .command = SLICE_EMPTY}};
 	/* Only other hosts can be asked; what is delivered here was verified by routing it. */
-	if (!address->transport || !transport_is_smtp(address->transport) || sc->no_callouts)
+	if (!address->transport || !transport_is_smtp(address->transport) || sc->no_callouts) {
+		DEBUG(DEBUG_CHECK(DEBUG_VERIFY), "cannot callout: %s",
+		      sc->no_callouts ? "-bh makes none (-bhc does)" : "no remote delivery");
 		return OK;
+	}
 	if (!path_is_safe(address->full))
 		return err_set(err, FAIL, "the address cannot be sent over SMTP");
 	a.s = (const struct smtp_transport *)address->transport;
