@@ -395,6 +395,9 @@ int worker_run(const struct worker_start *start)
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		goto out;
 	}
+	if (err.text
+		.len) /* damaged hints: what they knew is gone, which may be lost, but not without a word */
+		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "%.*s", SLICE_ARG(err.text));
 	open_tickets(&w);
 	/* Mail goes on without. */
 	if (metrics_http_start(w.metrics, w.conf, &w.metrics_http, &err) != OK)

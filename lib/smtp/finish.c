@@ -538,12 +538,14 @@ void message_finish(struct smtp_session *s, struct receive *r)
 		/* Who is asked to come back is counted when he does. */
 		if (result != ACL_DEFER && result != ACL_ERROR)
 			dmarc_count(session_scope(s), result != ACL_ACCEPT);
+		if (result == ACL_ACCEPT || result == ACL_DISCARD)
+			tell_late_changes(s, r);
+		headers_apply(
+		    s, m, t); /* also what is refused: the reject log has the header as it would have been */
 		if (!acl_verdict(s, ACL_WHERE_DATA, result, &outcome, &err, NULL, SLICE_EMPTY)) {
 			tally_up(&s->server->metrics->rejected_data);
 			return;
 		}
-		tell_late_changes(s, r);
-		headers_apply(s, m, t);
 	}
 	user_text = outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY;
 	if (t->controls & ACL_CONTROL_FREEZE) {
