@@ -157,6 +157,7 @@ struct tls_session {
 	bool resumption; /* tickets are given and taken */
 	bool ocsp_sent, ocsp_asked;
 	bool ticket_given, ticket_taken;
+	bool shown;             /* a certificate, by the peer */
 	int verify_error;       /* the library's number; 0: fine, or nobody has looked */
 	const char *verify_why; /* the same in words */
 	struct flight *flight;  /* of the server, when a proof was asked for and while the handshake lasts */
