@@ -8,8 +8,7 @@ static const struct conf_option generic[] = {
     OPT_STRING(A, public_name, NULL, "of the mechanism; unset: the authenticator's name"),
     OPT_EXPAND(A, server_advertise_condition, NULL, "offer it only if this is true"),
     OPT_EXPAND(A, server_condition, NULL, "is the client who it says?"),
-    OPT_LATER(A, server_debug_print, const struct expansion *, &conf_expansion, NULL,
-	      "logins write no debugging output"),
+    OPT_EXPAND(A, server_debug_print, NULL, "text for -d and control = debug"),
     OPT_EXPAND(A, server_mail_auth_condition, NULL, "believe the AUTH= of MAIL only if this is true"),
     OPT_EXPAND(A, server_set_id, NULL, "$authenticated_id"),
 };

@@ -97,6 +97,7 @@ enum auth_result auth_condition(struct auth_server *server)
 	enum auth_result result;
 	struct slice value;
 
+	expand_debug_print(server->sc, server->authenticator->server_debug_print);
 	if (!condition)
 		return AUTH_OK;
 	result = auth_expand(server, condition, &value);

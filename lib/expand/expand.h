@@ -55,6 +55,9 @@ enum {
 /* An option that is expanded before use: const struct expansion *, NULL when unset. */
 extern const struct conf_type conf_expansion;
 #define OPT_EXPAND(st, f, d, h) CONF_ROW(st, f, const struct expansion *, &conf_expansion, d, h, 0)
+/* An option debug_print or the like: what it comes to is told, if somebody listens to anything at all (base/debug.h). NULL: it is
+ * unset. Parks. */
+void expand_debug_print(struct scope *sc, const struct expansion *text);
 /* A list whose items are expanded one by one when they are needed, in struct slice. */
 extern const struct conf_type conf_expanded_items;
 /* The value of such an option: OK with an empty slice when it is unset. A forced failure counts as unset. */

@@ -40,3 +40,20 @@ void tell_condition(const struct condition *condition, enum rc rc, bool value)
 	debug_say("|--condition: %s%.*s", condition->negate ? "!" : "", SLICE_ARG(condition->text));
 	debug_say("|-----result: %s", rc != OK ? rc_name(rc) : value ? "true" : "false");
 }
+
+void expand_debug_print(struct scope *sc, const struct expansion *text)
+{
+	struct err err = err_make(sc->task->arena);
+	struct slice value, line;
+
+	if (!text || !debug_on(DEBUG_ANY))
+		return;
+	if (expand(sc, text, &value, &err) != OK) {
+		DEBUG(DEBUG_ANY, "failed to expand \"debug_print\" (%.*s): %.*s", SLICE_ARG(expansion_text(text)),
+		      SLICE_ARG(err.text));
+		return;
+	}
+	value = slice_rtrim(value);
+	while (slice_split(&value, '\n', &line))
+		DEBUG(DEBUG_ANY, "%.*s", SLICE_ARG(line));
+}

@@ -114,22 +114,9 @@ static enum rc condition(struct routing *r)
 	return rc == FAIL ? DEFER : rc;
 }
 
-static void debug_print(struct routing *r)
-{
-	struct slice text;
-
-	if (!r->router->debug_print || !debug_on(DEBUG_ANY))
-		return;
-	if (expand(r->sc, r->router->debug_print, &text, r->err) == OK)
-		debug_say("%.*s", SLICE_ARG(text));
-	else
-		debug_say("failed to expand \"debug_print\" for %.*s router: %.*s",
-			  SLICE_ARG(r->router->instance.name), SLICE_ARG(r->err->text));
-}
-
 static enum rc printed(struct routing *r)
 {
-	debug_print(r);
+	expand_debug_print(r->sc, r->router->debug_print);
 	return OK;
 }
 

@@ -9,8 +9,7 @@
 const struct conf_option transport_generic_options[] = {
     OPT_BOOL(T, body_only, "no", "deliver the body only"),
     OPT_EXPAND(T, current_directory, NULL, "current directory of the delivery"),
-    OPT_LATER(T, debug_print, const struct expansion *, &conf_expansion, NULL,
-	      "deliveries write no debugging output"),
+    OPT_EXPAND(T, debug_print, NULL, "text for -d and control = debug"),
     OPT_BOOL(T, delivery_date_add, "no", "add Delivery-date:"),
     OPT_BOOL(T, disable_logging, "no", "do not log deliveries"),
     OPT_BOOL(T, envelope_to_add, "no", "add Envelope-to:"),
@@ -273,6 +272,7 @@ static void run_driver(struct scope *sc, struct delivery *delivery, bool limited
 		outcome_all_err(sc, delivery, DEFER, &err, NULL);
 		return;
 	}
+	expand_debug_print(sc, transport->debug_print);
 	if (size_allowed(sc, delivery))
 		ops->deliver(sc, transport, delivery);
 	if (max > 0)
