@@ -46,14 +46,14 @@ void expand_debug_print(struct scope *sc, const struct expansion *text)
 	struct err err = err_make(sc->task->arena);
 	struct slice value, line;
 
-	if (!text || !debug_on(DEBUG_ANY))
+	if (!text || !debug_on(DEBUG_CHECK(DEBUG_ANY)))
 		return;
 	if (expand(sc, text, &value, &err) != OK) {
-		DEBUG(DEBUG_ANY, "failed to expand \"debug_print\" (%.*s): %.*s", SLICE_ARG(expansion_text(text)),
-		      SLICE_ARG(err.text));
+		DEBUG(DEBUG_CHECK(DEBUG_ANY), "failed to expand \"debug_print\" (%.*s): %.*s",
+		      SLICE_ARG(expansion_text(text)), SLICE_ARG(err.text));
 		return;
 	}
 	value = slice_rtrim(value);
 	while (slice_split(&value, '\n', &line))
-		DEBUG(DEBUG_ANY, "%.*s", SLICE_ARG(line));
+		DEBUG(DEBUG_CHECK(DEBUG_ANY), "%.*s", SLICE_ARG(line));
 }

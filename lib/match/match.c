@@ -179,6 +179,9 @@ static enum rc run(struct matching *m, const struct match_list *list, struct sli
 	if (list->compiled)
 		return finish(m, list_match(m, list->compiled), data_ret);
 	rc = expand(m->sc, list->expansion, &text, m->err);
+	if (rc == FAIL && m->err && m->err->forced)
+		DEBUG(DEBUG_CHECK(DEBUG_LISTS),
+		      "expansion of \"%.*s\" forced failure: assume not in this list", SLICE_ARG(list->text));
 	if (rc == FAIL)
 		return m->err && m->err->forced ? FAIL : DEFER;
 	if (rc != OK)

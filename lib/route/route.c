@@ -228,11 +228,15 @@ static __attribute__((cold)) void tell_result(const struct routing *r, enum rout
 		tell_taken(r, result);
 		return;
 	}
-	DEBUG(TOLD, "%.*s router %s %.*s", SLICE_ARG(r->router->instance.name),
-	      result < ARRAY_COUNT(words) && words[result] ? words[result] : "done with",
-	      SLICE_ARG(r->address->full));
+	if (result == ROUTE_FAIL)
+		DEBUG(TOLD, "%.*s router forced address failure", SLICE_ARG(r->router->instance.name));
+	else
+		DEBUG(TOLD, "%.*s router %s %.*s", SLICE_ARG(r->router->instance.name),
+		      result < ARRAY_COUNT(words) && words[result] ? words[result] : "done with",
+		      SLICE_ARG(r->address->full));
 	if (result == ROUTE_FAIL || result == ROUTE_DEFER)
-		DEBUG(TOLD, "  message: %.*s", SLICE_ARG(r->out->message));
+		DEBUG(result == ROUTE_FAIL ? DEBUG_ROUTE : TOLD, "  message: %.*s",
+		      SLICE_ARG(r->out->message));
 }
 
 static enum route_result no_route(struct routing *r, const struct router *last)
@@ -306,6 +310,8 @@ static bool router_goes_on(struct routing *r, enum route_result *result)
 		*result = route_say_err(r, ROUTE_DEFER, "failed to expand \"more\"");
 		return false;
 	}
+	if (!more)
+		DEBUG(TOLD, "\"more\" is false: skipping remaining routers");
 	if (!more)
 		*result = no_route(r, r->router);
 	return more;

@@ -10,10 +10,8 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import Closed, SluiceTest, configuration, until
-
-ORACLE = os.environ.get("SLUICE_ORACLE", "")
-STOCK = os.environ.get("SLUICE_STOCK", "")
+import test_stock_configurations as debian
+from harness import SLUICE, SluiceTest, configuration, until
 
 RCPT = """
 begin acl
@@ -288,6 +286,191 @@ rcpt_acl:
         s.run("-qf")
         s.wait_mail()
         self.wait_line(s, ".alice", "routed by users router")
+
+
+HAND_WRITTEN = """
+primary_hostname = me.test
+exim_user = root
+exim_group = root
+log_file_path = DIR/log/%slog
+spool_directory = DIR/spool
+keep_environment =
+domainlist local_domains = me.test : !x.test : *.sub.test : ^.*\\\\.re\\\\.test
+hostlist relay = 127.0.0.1 : 10.0.0.0/8
+acl_smtp_connect = acl_connect
+acl_smtp_helo = accept condition = yes
+acl_smtp_mail = acl_mail
+acl_smtp_rcpt = acl_rcpt
+acl_smtp_data = acl_data
+begin acl
+acl_connect:
+  accept
+acl_mail:
+  accept hosts = : 192.168.0.0/16
+  accept hosts = +relay
+acl_rcpt:
+  warn condition = ${if eq{a}{b}{yes}fail}
+  warn condition = ${if def:sender_address}
+       message = X: y
+       set acl_m_lower = ${lc:$local_part}
+  accept local_parts = end
+         endpass
+         domains = a.b
+  defer local_parts = def
+        message = deferred by us
+  discard local_parts = disc
+  require local_parts = !req
+          message = req
+  deny local_parts = lk
+       condition = ${lookup{x}lsearch{DIR/nosuch}}
+  warn delay = 0s
+       logwrite = hello $local_part
+  warn !hosts = 1.2.3.4
+       acl = sub a $local_part
+  deny condition = ${lookup{$local_part}lsearch{DIR/file}{yes}{no}}
+       log_message = the log message $local_part
+       message = go away
+  deny senders = a@evil.test : bad@x.test
+  require verify = sender
+  drop local_parts = drop
+  accept domains = +local_domains
+         hosts = !10.0.0.2 : 10.0.0.0/24
+         control = queue
+  deny condition = no
+sub:
+  warn condition = ${if eq{$acl_arg2}{bob}}
+       log_message = bob is here
+  accept
+acl_data:
+  accept
+begin routers
+r1:
+  driver = accept
+  domains = +local_domains
+  local_parts = bob
+  transport = t1
+r2:
+  driver = redirect
+  domains = +local_domains
+  data = ${lookup{$local_part}lsearch{DIR/file}}
+begin transports
+t1:
+  driver = appendfile
+  file = /dev/null
+  user = root
+"""
+
+
+@unittest.skipUnless(debian.exim(), "no Exim here (SLUICE_ORACLE, or ./dev deps test)")
+class BesideExim(unittest.TestCase):
+    maxDiff = None
+    write, stock = debian.Debian.write, debian.Debian.stock
+
+    def setUp(self):
+        debian.Debian.setUp(self)
+
+    def run_both(self, config, *arguments, stdin=""):
+        return [subprocess.run([command, "-C", config, *arguments], input=stdin, capture_output=True, text=True,
+                               timeout=60) for command in (SLUICE, debian.exim())]
+
+    def facts(self, run):
+        """(ACL, verb, condition, result), and what lists and routers said: without what is remembered between two
+        questions, lists of options, host names, columns, and the line of a statement, which is in Exim's words the last of those
+        that a backslash continues."""
+        found, inside = [], 0
+        for line in run.stderr.split("\n"):
+            if not line.startswith(">>> "):
+                continue
+            line = line[4:].strip()
+            if re.match(r"start sublist", line):
+                inside += 1
+            elif re.match(r"end sublist|cached (yes|no) match", line):
+                inside -= 1
+            if inside or re.match(r"(host|\S+) in [a-z_]+\?|list element|(start|end) sublist|cached|data from|-+ end"
+                                  r"|>>>|(using|read) ACL (from|\"/)|compiled|check dnssec|IP address lookup|looking up", line):
+                continue
+            if re.match(r'.* in "', line) and not re.search(r"\((matched|end)", line):
+                continue  # a list begins
+            found.append(re.sub(r' - cached\)$', ")", re.sub(r'^(processing "\w+") \(.*\)$', r"\1", line)))
+        return found
+
+    def session(self, senders, rcpts, data=True):
+        return ("EHLO client.test\r\n" + "".join(f"MAIL FROM:<{sender}>\r\n" + "".join(f"RCPT TO:<{r}>\r\n" for r in rcpts)
+                                                 + "RSET\r\n" for sender in senders)
+                + ("MAIL FROM:<bob@me.test>\r\nRCPT TO:<bob@me.test>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n" if data else "")
+                + "QUIT\r\n")
+
+    def same(self, config, host, stdin, least):
+        ours, theirs = (self.facts(run) for run in self.run_both(config, "-bh", host, stdin=stdin))
+        self.assertGreater(len(theirs), least)
+        self.assertEqual(ours, theirs)
+
+    def test_hand_written(self):
+        self.write("file", "y: z\nal: bob\n")
+        config = self.write("config", HAND_WRITTEN.replace("DIR", self.dir))
+        rcpts = [f"{local}@{domain}" for local in ("bob", "al", "end", "def", "disc", "req", "y", "nosuch")
+                 for domain in ("me.test", "x.sub.test", "x.test", "other.test")]
+        self.same(config, "10.0.0.1", self.session(["bob@me.test", "a@evil.test", "bad@x.test", "nobody@me.test"],
+                                                   rcpts + ["drop@me.test"]), 500)
+        self.same(config, "192.168.1.1", self.session(["bob@me.test"], rcpts[:4]), 50)
+        self.same(config, "10.0.0.2", self.session(["bob@me.test"], rcpts[:4]), 50)
+
+    @unittest.skipUnless(os.path.exists(debian.TEMPLATE), "no exim4.conf.template here (SLUICE_STOCK)")
+    def test_stock(self):
+        for kind in ("internet", "local"):
+            with self.subTest(kind):
+                config = self.stock(kind)
+                rcpts = ["root@a.example", "nosuch@b.example", "list@a.example", "a/b@a.example", ".dot@a.example",
+                         "x@relay.example", "a%b@relay.example", "someone@elsewhere.test", "postmaster@a.example"]
+                for host in ("10.1.2.3", "192.0.2.1"):
+                    self.same(config, host, self.session(["root@a.example"], rcpts, data=False), 50)
+
+    def test_places(self):
+        """Each statement is where it says."""
+        config = self.write("config", HAND_WRITTEN.replace("DIR", self.dir))
+        with open(config) as f:
+            lines = f.read().split("\n")
+        run = self.run_both(config, "-bh", "10.0.0.1", stdin=self.session(["bob@me.test"], ["bob@me.test"]))[0]
+        places = re.findall(r'processing "(\w+)" \((/\S+) (\d+)\)', run.stderr)
+        self.assertGreater(len(places), 20)
+        for verb, name, line in places:
+            self.assertEqual((name, lines[int(line) - 1].split()[0]), (config, verb))
+
+    def test_selectors_of_the_command_line(self):
+        config = self.write("config", HAND_WRITTEN.replace("DIR", self.dir))
+        for given, good in [("-d", True), ("-d-all+acl", True), ("-d+all", True), ("-d+nosuch", False), ("-dacl", False),
+                            ("-d-all+expand+noutf8", True), ("-dd+dns", True), ("-d=0x4", True)]:
+            with self.subTest(given):
+                ours, theirs = self.run_both(config, given, "-be", "x")
+                self.assertEqual((ours.returncode == 0, ours.stdout), (good, "x\n" if good else ""))
+                if not given.startswith(("-d=",)):
+                    self.assertEqual((theirs.returncode == 0, theirs.stdout), (good, "x\n" if good else ""))
+
+    def test_expansion(self):
+        self.write("file", "y: z\nal: bob\n")
+        config = self.write("config", HAND_WRITTEN.replace("DIR", self.dir))
+        text = ("${if eq{${lc:A}}{a}{x${lookup{al}lsearch{%s/file}}}{no}} ${uc:abc} $primary_hostname "
+                "${if and{{eq{a}{b}}{eq{c}{d}}}{y}fail}" % self.dir)
+        told = []
+        for run in self.run_both(config, "-d-all+expand+noutf8", "-be", text):
+            # The rest that is still to be read is told by Exim alone; so are constants.
+            told.append([line.strip() for line in run.stderr.split("\n")
+                         if re.match(r" *(\|-+(condition|result|value|item-res|op-res|error message)|\\failure)", line)
+                         and "<skipped>" not in line])
+        self.assertEqual(told[0], told[1])
+        self.assertIn("|---item-res: bob", told[0])
+
+    def test_lookup_and_routing(self):
+        self.write("file", "y: z\nal: bob\n")
+        config = self.write("config", HAND_WRITTEN.replace("DIR", self.dir))
+        told = []
+        for run in self.run_both(config, "-d-all+route+lookup", "-bt", "al@me.test", "nosuch@me.test"):
+            told.append([line.strip() for line in run.stderr.split("\n")
+                         if re.match(r" *(routing|-+> .* router|calling|routed by|r. router (skipped|generated|declined)"
+                                     r"|lookup (yielded|failed)|no more routers)", line)])
+            self.assertIn("router = r1, transport = t1", run.stdout)
+        self.assertEqual(told[0], told[1])
+        self.assertIn("lookup yielded: bob", told[0])
 
 
 if __name__ == "__main__":
