@@ -85,22 +85,29 @@ static struct slice as_labels(struct arena *arena, struct slice domain)
 	return ascii_only(domain) || domain_to_ascii(arena, domain, &labels, &why) != OK ? domain : labels;
 }
 
-static void gather(struct scope *sc, struct dmarc_state *state)
+/* false: no memory. */
+static bool gather(struct scope *sc, struct dmarc_state *state)
 {
 	struct arena *arena = &sc->message->arena;
 	const struct spf_result *spf = spf_result_real(sc->message);
+	unsigned count = 0;
 	struct dkim_result r;
 
 	if (spf) {
 		state->spf = spf->result;
 		state->spf_domain = as_labels(arena, spf->domain);
 	}
+	while (count < DKIM_SIGNATURES_MAX && dkim_result_get(sc->message, count, &r))
+		count++;
 	state->dkim_count = 0;
-	for (unsigned i = 0; dkim_result_get(sc->message, i, &r); i++)
-		if (state->dkim_count < DKIM_SIGNATURES_MAX) {
-			r.domain = as_labels(arena, r.domain);
-			state->dkim[state->dkim_count++] = r;
-		}
+	state->dkim = count ? arena_array(arena, struct dkim_result, count) : NULL;
+	if (count && !state->dkim)
+		return false;
+	for (unsigned i = 0; i < count && dkim_result_get(sc->message, i, &r); i++) {
+		r.domain = as_labels(arena, r.domain);
+		state->dkim[state->dkim_count++] = r;
+	}
+	return true;
 }
 
 static enum rc check(struct scope *sc, const struct mailauth_resolver *resolver, struct dmarc_state *state,
@@ -169,7 +176,8 @@ enum rc dmarc_evaluate(struct scope *sc, const struct mailauth_resolver *resolve
 		state->result.status = DMARC_NONE;
 		return OK;
 	}
-	gather(sc, state);
+	if (!gather(sc, state))
+		return err_memory(err);
 	if (!spf_result_real(sc->message))
 		log_printf(sc->task->shard, sc->conf, LOG_TO_MAIN, &sc->message->id,
 			   "DMARC: no \"spf\" condition has run for this message: SPF counts as \"none\"");

@@ -25,11 +25,12 @@ static bool tag_split(struct slice part, struct slice *name, struct slice *value
 /* n, q, r; '?': none of these. */
 static char request(struct slice value)
 {
-	static const char *const words[] = {"none", "quarantine", "reject"};
+	static const struct slice words[] = {SLICE_INIT("none"), SLICE_INIT("quarantine"),
+					     SLICE_INIT("reject")};
 
 	for (unsigned i = 0; i < ARRAY_COUNT(words); i++)
-		if (slice_eq_nocase(value, slice_of(words[i])))
-			return words[i][0];
+		if (slice_eq_nocase(value, words[i]))
+			return words[i].ptr[0];
 	return '?';
 }
 
@@ -69,10 +70,11 @@ enum {
 	SEEN_RUA,
 	SEEN_RUF
 };
-static const char *const tag_names[] = {
-    [SEEN_P] = "p",       [SEEN_SP] = "sp",   [SEEN_NP] = "np",   [SEEN_ADKIM] = "adkim",
-    [SEEN_ASPF] = "aspf", [SEEN_PSD] = "psd", [SEEN_T] = "t",     [SEEN_PCT] = "pct",
-    [SEEN_FO] = "fo",     [SEEN_RUA] = "rua", [SEEN_RUF] = "ruf",
+static const struct slice tag_names[] = {
+    [SEEN_P] = SLICE_INIT("p"),         [SEEN_SP] = SLICE_INIT("sp"),     [SEEN_NP] = SLICE_INIT("np"),
+    [SEEN_ADKIM] = SLICE_INIT("adkim"), [SEEN_ASPF] = SLICE_INIT("aspf"), [SEEN_PSD] = SLICE_INIT("psd"),
+    [SEEN_T] = SLICE_INIT("t"),         [SEEN_PCT] = SLICE_INIT("pct"),   [SEEN_FO] = SLICE_INIT("fo"),
+    [SEEN_RUA] = SLICE_INIT("rua"),     [SEEN_RUF] = SLICE_INIT("ruf"),
 };
 
 /* Of tags that come twice the first counts. */
@@ -81,7 +83,7 @@ static void tag_take(struct dmarc_record *r, unsigned *seen, struct slice name, 
 	uint64_t number;
 	unsigned tag = 0;
 
-	while (tag < ARRAY_COUNT(tag_names) && !slice_eq_nocase(name, slice_of(tag_names[tag])))
+	while (tag < ARRAY_COUNT(tag_names) && !slice_eq_nocase(name, tag_names[tag]))
 		tag++;
 	if (tag == ARRAY_COUNT(tag_names) || *seen & 1u << tag)
 		return;

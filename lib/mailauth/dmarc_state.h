@@ -8,7 +8,7 @@ struct dmarc_state {
 	struct dmarc_result result;
 	enum mailauth_result spf;
 	struct slice spf_domain;
-	struct dkim_result dkim[DKIM_SIGNATURES_MAX];
+	struct dkim_result *dkim; /* dkim_count of them */
 	unsigned dkim_count;
 	bool forensic;
 	bool psl;                     /* judged with a suffix list */

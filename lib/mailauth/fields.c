@@ -10,9 +10,23 @@ struct slice field_name_of(struct slice field)
 	return slice_rtrim(slice_sub(field, 0, colon < 0 ? field.len : (size_t)colon));
 }
 
+/* With so few fields whoever makes all their names collide has won nothing: a keyed hash would cost more than it saves. */
+#define FEW_FIELDS 128
+
+static uint32_t quick_hash(struct slice name)
+{
+	uint32_t hash = name.len;
+
+	if (name.len)
+		hash += (uint32_t)(ascii_lower(name.ptr[0]) * 7 + ascii_lower(name.ptr[name.len / 2]) * 13 +
+				   ascii_lower(name.ptr[name.len - 1]) * 3);
+	return hash;
+}
+
 static struct field_name *find(const struct field_index *index, struct slice name)
 {
-	uint32_t at = (uint32_t)hash_slice_nocase(name) & (index->name_room - 1);
+	uint32_t hash = index->count <= FEW_FIELDS ? quick_hash(name) : (uint32_t)hash_slice_nocase(name);
+	uint32_t at = hash & (index->name_room - 1);
 
 	while (index->names[at].name.ptr && !slice_eq_nocase(index->names[at].name, name))
 		at = (at + 1) & (index->name_room - 1);

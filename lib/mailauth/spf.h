@@ -73,7 +73,8 @@ NODISCARD enum rc spf_macro_expand(struct spf_work *work, struct slice text, str
 				   struct slice *ret);
 /* The same with nothing that would have to be asked: false where there is such a thing. */
 bool spf_macro_needs_dns(struct slice text);
-/* The name that a domain-spec comes to: at most 253 bytes, labels dropped from the left; FAIL: cannot be a name. */
+/* The name that a domain-spec comes to: at most 253 bytes, labels dropped from the left; FAIL: cannot be a name. May be a part of the
+ * spec, and lives as long as that. */
 NODISCARD enum rc spf_target(struct spf_work *work, struct slice spec, struct slice domain,
 			     struct slice *ret);
 /* Can it be asked for: labels of 1 to 63 bytes, printable ASCII, 253 in all. A final dot is taken off. */

@@ -395,8 +395,9 @@ static bool decided_by(struct spf_work *work, const struct spf_record *record, c
 	work->mechanism = arena_copy(work->task->arena, term->text);
 	if (record->explanation.ptr)
 		work->explanation = arena_copy(work->task->arena, record->explanation);
-	work->explanation_domain = domain;
-	return work->mechanism.ptr && (!record->explanation.ptr || work->explanation.ptr);
+	work->explanation_domain = arena_copy(work->task->arena, domain);
+	return work->mechanism.ptr && work->explanation_domain.ptr &&
+	       (!record->explanation.ptr || work->explanation.ptr);
 }
 
 static enum mailauth_result check_terms(struct spf_work *work, const struct spf_record *record,

@@ -318,7 +318,9 @@ enum rc spf_target(struct spf_work *work, struct slice spec, struct slice domain
 	struct slice name = domain;
 	enum rc rc;
 
-	if (spec.len) {
+	if (spec.len && slice_find(spec, '%') < 0) {
+		name = slice_tainted(spec);
+	} else if (spec.len) {
 		rc = spf_macro_expand(work, spec, domain, &name);
 		if (rc != OK)
 			return rc;
