@@ -1,12 +1,11 @@
 /* Debug logs: what is written, what waits for a trigger, what is dropped, and that a file goes when it is to go. */
 #include "log_test.h"
 
-static struct debug *begin(struct task *task, struct conf *conf, const char *tag, uint64_t pretrigger, bool on_panic)
+static struct debug *begin(struct task *task, struct conf *conf, const char *tag, uint64_t pretrigger,
+			   bool on_panic)
 {
-	struct log_debug_wish wish = {.tag = slice_of(tag),
-				      .topics = DEBUG_ACL,
-				      .pretrigger_size = pretrigger,
-				      .on_panic = on_panic};
+	struct log_debug_wish wish = {
+	    .tag = slice_of(tag), .topics = DEBUG_ACL, .pretrigger_size = pretrigger, .on_panic = on_panic};
 	struct debug *debug = NULL;
 
 	assert_int_equal(log_debug_file(task->shard, conf, &wish, &debug, NULL), OK);
@@ -58,7 +57,8 @@ static void test_lines(void **state)
 
 static void tell_ring(struct task *task, struct conf *conf)
 {
-	struct debug *debug = begin(task, conf, ".ring", 20, true), *other = begin(task, conf, ".none", 20, false);
+	struct debug *debug = begin(task, conf, ".ring", 20, true),
+		     *other = begin(task, conf, ".none", 20, false);
 
 	fiber_debug(debug);
 	assert_null(log_debug_name(debug).ptr); /* not yet */

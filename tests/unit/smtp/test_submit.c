@@ -48,6 +48,14 @@ enum rc log_debug_file(struct shard *shard, const struct conf *conf, const struc
 	return err_set(err, FAIL, "there are no debug logs in this test");
 }
 
+bool log_debug_tag(const struct conf *conf, struct slice name, struct slice *tag_ret)
+{
+	(void)conf;
+	(void)name;
+	(void)tag_ret;
+	return false;
+}
+
 bool log_debug_is_file(const struct debug *debug)
 {
 	(void)debug;
