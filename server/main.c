@@ -205,6 +205,11 @@ static void log_arguments(const struct command_line *cl, struct conf *conf, int 
 
 static int command(const struct command_line *cl, const struct caller *caller, struct conf *conf)
 {
+	/* It shows other users' filters, and passwords in questions to databases. */
+	if (cl->debug && !caller->admin) {
+		fputs("sluice: debugging permission denied\n", stderr);
+		return 1;
+	}
 	switch (cl->mode) {
 	case MODE_DAEMON:
 	case MODE_FOREGROUND:
