@@ -60,6 +60,7 @@ enum {
 	OPTION_REPEATABLE = 4,
 	OPTION_LATER =
 	    8, /* read, kept and shown like any other, but without effect as yet: warned of, with help */
+	OPTION_SECRET = 16, /* its value is shown to administrators only, as if it had been written with "hide" */
 };
 struct conf_option {
 	const char *name;
@@ -107,6 +108,7 @@ extern const struct conf_type conf_gid_list;
 #define OPT_TIMELIST(st, f, d, h) CONF_ROW(st, f, struct conf_timelist, &conf_timelist, d, h, 0)
 #define OPT_FIXED(st, f, d, h)    CONF_ROW(st, f, int64_t, &conf_fixed, d, h, 0)
 #define OPT_STRING(st, f, d, h)   CONF_ROW(st, f, struct slice, &conf_string, d, h, 0)
+#define OPT_SECRET(st, f, d, h)   CONF_ROW(st, f, struct slice, &conf_string, d, h, OPTION_SECRET)
 #define OPT_UID(st, f, d, h)      CONF_ROW(st, f, struct conf_owner, &conf_uid, d, h, 0)
 #define OPT_GID(st, f, d, h)      CONF_ROW(st, f, struct conf_owner, &conf_gid, d, h, 0)
 #define OPT_UID_LIST(st, f, d, h) CONF_ROW(st, f, struct conf_id_list, &conf_uid_list, d, h, 0)

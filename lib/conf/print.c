@@ -39,7 +39,7 @@ static void print_option(struct printer *p, const char *name, const struct conf_
 
 	if (!text.ptr)
 		p->out->failed = true;
-	if (hidden && !p->admin) {
+	if ((hidden || (option->flags & OPTION_SECRET)) && !p->admin) {
 		str_printf(p->out, "%s%s<value not displayable>\n", p->no_names ? "" : name,
 			   p->no_names ? "" : " = ");
 		return;

@@ -30,9 +30,9 @@ static const struct conf_option rows[] = {
     OPT_HOSTS(struct smtp_tls_options, tls_resumption_hosts, NULL, "who may come back with a ticket"),
     OPT_STRING(struct smtp_tls_options, tls_ticket_directory, NULL,
 	       "sluice: a directory in memory for the keys of tickets; none: they end with the process"),
-    OPT_STRING(struct smtp_tls_options, tls_ticket_redis_servers, NULL,
+    OPT_SECRET(struct smtp_tls_options, tls_ticket_redis_servers, NULL,
 	       "sluice: where nodes tell each other the keys of tickets"),
-    OPT_STRING(struct smtp_tls_options, tls_ticket_secret, NULL,
+    OPT_SECRET(struct smtp_tls_options, tls_ticket_secret, NULL,
 	       "sluice: what those keys are encrypted with there"),
     OPT_BOOL(struct smtp_tls_options, tls_remember_esmtp, "no", "EHLO counts on after STARTTLS"),
 };

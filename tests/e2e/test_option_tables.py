@@ -164,6 +164,18 @@ class Printed(SluiceTest):
                     self.assertNotRegex(done.stdout, "secret|pass")
                     self.assertIn("<value not displayable>", done.stdout)
 
+    def test_secret_by_itself(self):
+        """Options of ours that hold passwords are hidden without the word."""
+        box = self.sluice(self.HEAD + "tls_ticket_secret = sixteen letters and more secret\ntls_ticket_redis_servers = 127.0.0.1::6379//pass\n"
+                          "ratelimit_redis_servers = 127.0.0.1::6379//pass\n", start=False)
+        os.mkdir(os.path.join(box.dir, "spool"))
+        for name in ("tls_ticket_secret", "tls_ticket_redis_servers", "ratelimit_redis_servers"):
+            self.assertRegex(box.run("-bP", name, check=0).out, f"^{name} = .*(secret|pass)")
+            if os.getuid() == 0:
+                done = subprocess.run([SLUICE, "-C", box.config_file, "-bP", name], capture_output=True, text=True, timeout=60, user="nobody",
+                                      group="nogroup", extra_groups=[])
+                self.assertEqual(f"{name} = <value not displayable>\n", done.stdout)
+
 
 if __name__ == "__main__":
     unittest.main()
