@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from authority import Authority
-from harness import USER, configuration, until
+from harness import USER, Client, configuration, until
 from test_peers import ROOT, Exim, PeerTest, files
 from tls_scenarios import server_context
 
@@ -291,6 +291,23 @@ class FromPostfix(TargetTest):
                 said = (done.stdout + done.stderr).decode()
                 self.assertRegex(said, rf"Verified TLS connection established to 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: {kind}", said)
                 self.assertIn("Reusing old session", said)
+
+    def test_delivery(self):
+        """Postfix's own delivery agent: a message that it relays to us, verified."""
+        server = self.sluice(configuration(f"tls_certificate = {self.ec[0]}\ntls_privatekey = {self.ec[1]}\nlog_selector = +tls_cipher\n"))
+        relay = (f"may\nrelayhost = [127.0.0.1]:{server.port}\nsmtp_tls_security_level = secure\nsmtp_tls_secure_cert_match = mx.test\n"
+                 f"smtp_tls_CAfile = {self.ca.pem}\nsmtp_tls_loglevel = 1\nsmtp_host_lookup = native")
+        agents = "".join(f"\n{line}" for line in ("qmgr unix n - n 300 1 qmgr", "smtp unix - - n - - smtp", "bounce unix - - n - 0 bounce",
+                                                  "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce"))
+        path, port = ToPostfix.target(self, self.ec, ">=TLSv1.2", relay, agents)
+        with Client(port) as client:
+            client.ehlo()
+            client.message("Subject: from postfix\r\n\r\nhello\r\n")
+        log = until(lambda: (lambda text: text if "status=" in text else None)(ToPostfix.log(path)), lambda: "postfix: " + ToPostfix.log(path))
+        self.assertIn("status=sent", log)
+        self.assertRegex(log, r"Verified TLS connection established to 127\.0\.0\.1\[127\.0\.0\.1\]:\d+: TLSv1\.3")
+        self.assertIn(b"Subject: from postfix", server.wait_mail()[0])
+        server.wait_log(r"<= s@client\.test H=\S*.*\[127\.0\.0\.1\] P=esmtps X=TLS1\.3:")
 
 
 class BesideExim(TargetTest):
