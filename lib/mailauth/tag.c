@@ -29,7 +29,7 @@ static uint32_t name_length(struct slice s)
 	return len;
 }
 
-/* At least so many bytes are printable ASCII and no semicolon. */
+/* At least so many bytes are printable ASCII or white space, and no semicolon. */
 static size_t plain_words(const unsigned char *p, const unsigned char *end)
 {
 	const unsigned char *at = p;
@@ -37,7 +37,9 @@ static size_t plain_words(const unsigned char *p, const unsigned char *end)
 	for (; end - at >= 16; at += 16) {
 		bytes16 v = bytes16_at(at);
 
-		if (bytes16_any((bytes16)(v <= ' ') | (bytes16)(v >= 0x7f) | (bytes16)(v == ';')))
+		bytes16 space = (bytes16)(v == '\t') | (bytes16)(v == '\r') | (bytes16)(v == '\n');
+
+		if (bytes16_any(((bytes16)(v < ' ') & ~space) | (bytes16)(v >= 0x7f) | (bytes16)(v == ';')))
 			break;
 	}
 	return (size_t)(at - p);
