@@ -14,8 +14,9 @@ static bool qualify(struct once *o, const char *operand, bool sender, struct sli
 	struct err err = err_make(&o->arena);
 
 	if (address_parse(&o->arena, slice_of(operand),
-			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ALLOW_UTF8, &parts,
-			  &err) != OK) {
+			  ADDRESS_ALLOW_UNQUALIFIED | ADDRESS_ALLOW_LITERAL | ADDRESS_ANY_LITERAL |
+			      ADDRESS_ALLOW_UTF8,
+			  &parts, &err) != OK) {
 		printf("syntax error: %.*s\n", SLICE_ARG(err.text));
 		return false;
 	}

@@ -20,6 +20,8 @@ static enum rc file_name(struct scope *sc, struct slice name, const char *use, c
 
 enum rc exists_eval(struct scope *sc, const struct expand_call *call, bool *ret, struct err *err)
 {
+	struct err why =
+	    err_make(NULL); /* that there is no such file is an answer: no words are made for it */
 	struct stat st;
 	struct slice name;
 	const char *path;
@@ -29,8 +31,10 @@ enum rc exists_eval(struct scope *sc, const struct expand_call *call, bool *ret,
 		rc = file_name(sc, name, "existence test", &path, err);
 	if (rc != OK)
 		return rc;
-	rc = file_stat(sc->task, path, true, &st, err);
-	if (rc != OK && rc != FAIL)
+	rc = file_stat(sc->task, path, true, &st, &why);
+	if (rc == DEFER)
+		return err_os(err, DEFER, why.os, "stat %s", path);
+	if (rc == CANCELLED)
 		return rc;
 	*ret = rc == OK;
 	return OK;

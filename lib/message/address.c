@@ -142,7 +142,10 @@ static enum rc read_literal(struct scan *scan)
 	    slice_starts_nocase(slice_from(scan->text, scan->at), SLICE("IPv4:")))
 		for (unsigned i = 0; i < 5; i++)
 			put(scan, scan->text.ptr[scan->at++]);
-	for (int c; (c = peek(scan)) >= 0 && (hex_digit((char)c) >= 0 || c == '.' || c == ':'); scan->at++)
+	for (int c; (c = peek(scan)) >= 0 &&
+		    (hex_digit((char)c) >= 0 || c == '.' || c == ':' ||
+		     ((scan->flags & ADDRESS_ANY_LITERAL) && c > ' ' && c != ']' && c != '>'));
+	     scan->at++)
 		put(scan, c);
 	if (peek(scan) != ']')
 		return fail(scan, "malformed domain literal");

@@ -20,6 +20,8 @@ enum {
 	ADDRESS_STRICT_PATH = 16,      /* an SMTP path: no comments, no display name */
 	ADDRESS_STRIP_DOT = 32,        /* a dot behind the domain is dropped (strip_trailing_dot) */
 	ADDRESS_STRIP_ANGLES = 64,     /* <<user@domain>> (strip_excess_angle_brackets) */
+	ADDRESS_ANY_LITERAL =
+	    128, /* with ALLOW_LITERAL: whatever stands in the brackets is for the routers */
 };
 struct address_parts {
 	struct slice full;       /* local_part@domain, without source route, comments and display name */

@@ -27,7 +27,7 @@ LOCAL_PARTS = ["root", "daemon", "nobody", "mail", "alice", "postmaster", "maile
 DOMAINS = ["a.example", "b.example", "A.EXAMPLE", "mx.example", "localhost", "relay.example", "sub.relay.example", "remote.test",
            "[127.0.0.1]", "[10.1.2.3]"]
 ADDRESSES = [f"{local}@{domain}" for local in LOCAL_PARTS for domain in DOMAINS] + \
-    ["root", "alice", "nosuch", "@a.example", "root@", "root@a..example", "<root@a.example>", "root@-x.example"]
+    ["root", "alice", "nosuch", "@a.example", "root@", "root@a..example", "<root@a.example>", "root@-x.example", "root@[foo]", "root@[IPv6:zz]", "root@[1.2.3.4"]
 
 
 def exim():

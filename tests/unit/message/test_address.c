@@ -67,6 +67,7 @@ static const struct row rows[] = {
     {"x, y <a@b>", ANY, NULL, "missing or malformed local part (expected word or \"<\")"},
     {"<a@[1.2.3.4]>", ANY, NULL, "domain literals not allowed"},
     {"<a@[IPv6:zz]>", ANY | ADDRESS_ALLOW_LITERAL, NULL, "malformed domain literal"},
+    {"<a@[foo]>", ANY | ADDRESS_ALLOW_LITERAL, NULL, "malformed domain literal"},
     {"<a@[1.2.3.4", ANY | ADDRESS_ALLOW_LITERAL, NULL, "malformed domain literal"},
     {"<a@[1.2.3.4].b>", ANY | ADDRESS_ALLOW_LITERAL, NULL,
      "malformed address: .b> may not follow <a@[1.2.3.4]"},
