@@ -339,8 +339,8 @@ connect_acl:
 
     @unittest.skipUnless(exim() and os.getuid() == 0, "no Exim here, or no root")
     def test_twice_the_limit_beside_exim(self):
-        """F27.2: a client that comes twice as often as the limit allows, for two periods: leaky lets about the limit through, strict nearly
-        nothing once it is over, as with Exim at the same moments."""
+        """F27.2: a client that comes more often than the limits allow (twice, five times), for two periods: leaky lets about the limit through,
+        strict nothing once it is over, as with Exim at the same moments."""
         text = """primary_hostname = mx.test
 keep_environment =
 spool_directory = DIR/spool
@@ -352,7 +352,7 @@ h:
   deny condition = ${if eq{$sender_helo_name}{leaky}}
        ratelimit = 10 / 1s / per_cmd / leaky / l
   deny condition = ${if eq{$sender_helo_name}{strict}}
-       ratelimit = 10 / 1s / per_cmd / strict / s
+       ratelimit = 4 / 1s / per_cmd / strict / s
   accept
 """
         sides = []
@@ -378,9 +378,9 @@ h:
                     process.stdin.flush()
                     passed[name][side] += process.stdout.readline().startswith(b"250")
         for name, (theirs, ours) in passed.items():
-            self.assertLessEqual(abs(theirs - ours), 3, f"{name}: {passed}")
+            self.assertLessEqual(abs(theirs - ours), 5, f"{name}: {passed}")
         self.assertGreater(passed["leaky"][1], count / 2 - 6)
-        self.assertLess(passed["strict"][1], count / 2)
+        self.assertLess(passed["strict"][1], count / 4)
 
     def test_damaged_hints(self):
         """F27.5: a database that cannot be read: the server says so at its start, and counts from zero in a new one, as after it was
