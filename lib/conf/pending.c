@@ -27,7 +27,7 @@ const struct conf_option conf_pending_options[] = {
     {"acl_smtp_rcpt", &conf_string, 0, NULL, NULL, 0},
     {"acl_smtp_starttls", &conf_string, 0, NULL, NULL, 0},
     {"acl_smtp_vrfy", &conf_string, 0, NULL, NULL, 0},
-    {"acl_smtp_wellknown", &conf_string, 0, NULL, "WELLKNOWN is not offered", OPTION_LATER},
+    {"acl_smtp_wellknown", &conf_string, 0, NULL, "the WELLKNOWN extension is not offered", OPTION_LATER},
     {"allow_domain_literals", &conf_bool, 0, NULL, NULL, 0},
     {"allow_insecure_tainted_data", &conf_bool, 0, NULL, "tainted data stays refused", OPTION_NO_EFFECT},
     {"allow_mx_to_ip", &conf_bool, 0, NULL, NULL, 0},
@@ -164,7 +164,8 @@ const struct conf_option conf_pending_options[] = {
     {"message_id_header_text", &conf_string, 0, NULL, NULL, 0},
     {"message_logs", &conf_bool, 0, "yes", NULL, 0},
     {"message_size_limit", &conf_string, 0, "50M", NULL, 0},
-    {"move_frozen_messages", &conf_bool, 0, NULL, "frozen messages stay where they are", OPTION_NO_EFFECT},
+    {"move_frozen_messages", &conf_bool, 0, NULL, "frozen messages stay in the queue, where -bp shows them",
+     OPTION_NO_EFFECT},
     {"mua_wrapper", &conf_bool, 0, NULL,
      "what was accepted is queued, and a failure is told by a bounce, not to the program that waits",
      OPTION_LATER},
@@ -294,7 +295,8 @@ const struct conf_option conf_pending_options[] = {
     {"uucp_from_pattern", &conf_string, 0, NULL, NULL, 0},
     {"uucp_from_sender", &conf_string, 0, "$1", NULL, 0},
     {"warn_message_file", &conf_string, 0, NULL, NULL, 0},
-    {"wellknown_advertise_hosts", &conf_string, 0, NULL, "WELLKNOWN is not offered", OPTION_LATER},
+    {"wellknown_advertise_hosts", &conf_string, 0, NULL, "the WELLKNOWN extension is not offered",
+     OPTION_LATER},
     {"write_rejectlog", &conf_bool, 0, "yes", NULL, 0},
 };
 const size_t conf_pending_option_count = ARRAY_COUNT(conf_pending_options);
