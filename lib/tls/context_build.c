@@ -329,6 +329,7 @@ static WOLFSSL_CTX *context_common(struct context_job *job)
 	(void)wolfSSL_CTX_set_group_messages(ctx); /* a flight is one packet */
 	/* The library's own cache of sessions is one table with locks for the whole process; tickets need none. */
 	(void)wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
+	(void)wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL); /* nor for those with tickets */
 	(void)wolfSSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
 	if (job->server) {
 		(void)wolfSSL_CTX_set_TicketEncCb(ctx, session_ticket);
@@ -453,6 +454,7 @@ static bool look_at_leaf(struct context_job *job, struct slice text, struct cont
 			continue;
 		pem_write(&pem, "CERTIFICATE", der);
 		cert->pem = heap_copy(str_slice(&pem));
+		cert->der_size = der.len;
 		cert->ecdsa = certificate_is_ecdsa(&x509);
 		return true;
 	}

@@ -24,6 +24,7 @@ struct context_cert {
 	WOLFSSL_CTX *ctx;
 	bool ecdsa;
 	struct slice pem;                /* the leaf, for $tls_in_ourcert; heap */
+	uint32_t der_size;               /* of the same */
 	struct slice proof;              /* DER, to be stapled; empty: none. Heap */
 	int64_t proof_made, proof_until; /* wall clock, s */
 };
@@ -117,11 +118,16 @@ struct library_memory {
 	struct slot *slot;  /* those that last; NULL: anywhere */
 	struct slot *leaks; /* what it forgets */
 	bool watching;      /* for that */
-	void *certificate;  /* that it has decoded, while it is there */
-	size_t proof_size;
-	bool emptied; /* by the library: nothing of the certificate was forgotten */
-	bool decoded; /* the certificate is gone, and the proof comes next */
+	void *certificate;  /* a block of a decoded certificate's size, while it is there */
+	void *given_back;   /* the same, from then on until it is known what it was */
+	size_t certificate_size, proof_size; /* DER, of what it decodes and copies */
+	bool emptied;    /* by the library: nothing of the certificate was forgotten */
+	bool proof_next; /* the next block of the proof's size is the copy of it */
 };
+/* The library asks for the proof: what it gave back last was the certificate that it has decoded for this, if it looks like one. */
+void library_asks_for_proof(struct library_memory *memory);
+/* A call of the library is over. What it gave back meanwhile was no certificate. */
+void library_settle(struct library_memory *memory);
 /* What the library takes on this thread comes from there from now on; NULL: from malloc(). Returns the one before. A fiber that
  * parks puts that back first. */
 struct library_memory *library_use(struct library_memory *memory);

@@ -26,33 +26,62 @@ static _Thread_local struct library_memory *in_use;
 static _Thread_local size_t large[2];
 
 /* wolfSSL 5.5 forgets two things of each ClientHello of TLS 1.3 that it staples a proof for: what is inside of the certificate that
- * it decodes for it (the certificate itself it frees), and its copy of the proof. The first is done here in its place, unless it
- * was seen to do it; the copy is the next block of the proof's size, and lies where it is found again when the session ends. */
+ * it decodes for it (the certificate itself it frees), and its copy of the proof. It decodes, frees, then asks for the proof or has
+ * it still, and copies: so the first is done here at that moment, unless it was seen to do it. A block is not taken for a
+ * certificate because of its size alone, which the records of a flight may have as well. The copy lies where it is found again
+ * when the session ends. */
+static bool is_certificate(const struct library_memory *m)
+{
+	const DecodedCert *c = m->given_back;
+
+	return c && c->maxIdx == m->certificate_size && c->srcIdx <= c->maxIdx && c->source && !c->heap &&
+	       c->serialSz > 0 && c->serialSz <= (int)sizeof(c->serial);
+}
+
+void library_asks_for_proof(struct library_memory *m)
+{
+	if (!is_certificate(m))
+		return;
+	if (!m->emptied)
+		wc_FreeDecodedCert(m->given_back);
+	library_settle(m);
+	m->proof_next = true;
+}
+
 static void *leaked_malloc(struct library_memory *m, size_t size)
 {
 	if (size == sizeof(DecodedCert) && !m->certificate) {
 		m->certificate = calloc(1, size);
-		m->emptied = m->decoded = false;
+		m->emptied = false;
 		return m->certificate;
 	}
-	if (!m->decoded || size != m->proof_size)
+	if (size == m->proof_size)
+		library_asks_for_proof(m);
+	if (!m->proof_next || size != m->proof_size)
 		return NULL;
-	m->decoded = false;
+	m->proof_next = false;
 	return slot_take(m->leaks, size);
 }
 
-static void leaked_free(struct library_memory *m, void *ptr)
+/* false: it is none of these. */
+static bool leaked_free(struct library_memory *m, void *ptr)
 {
-	DecodedCert *certificate = m->certificate;
+	const DecodedCert *certificate = m->certificate;
 
 	if (ptr != certificate) {
 		m->emptied |= ptr == certificate->issuerName;
-		return;
+		return false;
 	}
-	m->certificate = NULL;
-	m->decoded = true;
-	if (!m->emptied)
-		wc_FreeDecodedCert(certificate);
+	library_settle(m);
+	m->given_back = ptr;
+	return true;
+}
+
+void library_settle(struct library_memory *m)
+{
+	free(m->given_back);
+	m->given_back = NULL;
+	m->certificate = NULL; /* what is still there is an ordinary block */
 }
 
 static void *library_malloc(size_t size)
@@ -72,9 +101,8 @@ static void library_free(void *ptr)
 		slot_give(ptr);
 		return;
 	}
-	if (ptr && in_use && in_use->certificate)
-		leaked_free(in_use, ptr);
-	free(ptr);
+	if (!ptr || !in_use || !in_use->certificate || !leaked_free(in_use, ptr))
+		free(ptr);
 }
 
 static void *library_realloc(void *ptr, size_t size)
@@ -82,6 +110,8 @@ static void *library_realloc(void *ptr, size_t size)
 	size_t had;
 	void *block;
 
+	if (in_use && ptr == in_use->certificate)
+		in_use->certificate = NULL;
 	if (!ptr || !slot_owns(ptr))
 		return realloc(ptr, size);
 	had = slot_size(ptr);

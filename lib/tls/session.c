@@ -197,7 +197,7 @@ int session_ticket(WOLFSSL *ssl, unsigned char *name, unsigned char *iv, unsigne
 int session_proof(void *arg, const char *url, int url_len, unsigned char *request, int request_len,
 		  unsigned char **response_ret)
 {
-	const struct tls_session *t = arg;
+	struct tls_session *t = arg;
 
 	(void)url;
 	(void)url_len;
@@ -205,6 +205,7 @@ int session_proof(void *arg, const char *url, int url_len, unsigned char *reques
 	(void)request_len;
 	if (!t || !t->cert || !t->cert->proof.len)
 		return -1;
+	library_asks_for_proof(&t->memory);
 	*response_ret = (unsigned char *)(uintptr_t)t->cert->proof.ptr;
 	return (int)t->cert->proof.len;
 }
@@ -246,7 +247,8 @@ int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store)
 
 /* ---- The layer ---- */
 
-/* Decrypts what there is: first a little, since most input is a command; the rest of a record straight into a buffer. */
+/* Decrypts what there is: a little, since most input is a command; but where more has come, or the library has more, straight into a
+ * buffer. */
 static enum stream_pumped pump_records(struct tls_session *t)
 {
 	enum stream_pumped pumped = PUMPED_NOTHING;
@@ -256,7 +258,9 @@ static enum stream_pumped pump_records(struct tls_session *t)
 		struct buf *buf = NULL;
 		int got;
 
-		if (wolfSSL_pending(t->ssl) > (int)sizeof(bytes) && !bufs_scarce(t->here->shard))
+		if ((wolfSSL_pending(t->ssl) > (int)sizeof(bytes) ||
+		     stream_raw_peek(t->stream).len > 2 * sizeof(bytes)) &&
+		    !bufs_scarce(t->here->shard))
 			buf = buf_new(t->here->shard);
 		got = buf ? wolfSSL_read(t->ssl, buf->bytes, (int)buf->size)
 			  : wolfSSL_read(t->ssl, bytes, (int)sizeof(bytes));
@@ -657,6 +661,7 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 		(void)wolfSSL_SetOCSP_Cb(t->ssl, session_proof, NULL, t);
 		if (t->hello.ocsp && t->hello.tls13)
 			t->memory.leaks = slot_new_plain();
+		t->memory.certificate_size = t->cert->der_size;
 		t->memory.proof_size = t->cert->proof.len;
 		t->memory.watching = t->memory.leaks != NULL;
 		t->ocsp_sent =
@@ -751,10 +756,8 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 	}
 	before = library_use(&t->memory);
 	result = wolfSSL_accept(t->ssl);
+	library_settle(&t->memory);
 	(void)library_use(before);
-	/* From here on certificates of the client are decoded as well, of which the library keeps parts. */
-	if (t->context->verify != TLS_VERIFY_NONE)
-		t->memory.watching = false;
 	session_turn_end(t);
 	if (result == WOLFSSL_SUCCESS) {
 		session_opened(t);
