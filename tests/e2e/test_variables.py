@@ -109,6 +109,48 @@ class BesideExim(SluiceTest):
         self.assertGreater(len(said[0]), 15, said[0])
         self.assertEqual(*said)
 
+    def test_sender_is_asked_about_once_but_as_wanted(self):
+        """verify = sender is remembered for the message; a callout that was not made yet is made all the same. And "warn" logs nothing of
+        what its negated condition has to say."""
+        sink = self.sink(lambda verb, argument, session: "550 not here" if verb == "RCPT" and "no@" in argument else None)
+        acl = """begin acl
+m:
+  warn verify = sender
+       logwrite = R1 plain
+  accept
+r:
+  warn domains = a.test
+       verify = sender
+       logwrite = R2 plain again
+  warn domains = b.test
+       !verify = sender/callout=5s,no_cache
+       logwrite = R3 refused
+  warn domains = c.test
+       verify = sender
+       logwrite = R4 plain, behind that
+  warn domains = d.test
+       verify = sender/callout=5s,no_cache
+       logwrite = R5 called out
+  accept
+"""
+        dialogue = "EHLO x\r\n" + "".join(
+            f"MAIL FROM:<{sender}@far.test>\r\n" + "".join(f"RCPT TO:<x@{d}.test>\r\n" for d in "abcd") + "RSET\r\n"
+            for sender in ("no", "yes")) + "QUIT\r\n"
+        said = []
+        for program, box in self.sides(sink):
+            with open(box.config_file, encoding="utf-8") as f:
+                text = f.read()
+            with open(box.config_file, "w", encoding="utf-8") as f:
+                f.write(text[:text.index("begin acl")] + acl + text[text.index("begin routers"):])
+            before = len(sink.sessions)
+            done = subprocess.run([program, "-C", box.config_file, "-bhc", "192.0.2.1"], input=dialogue.encode(), capture_output=True,
+                                  timeout=DEADLINE_S)
+            output = (done.stdout + done.stderr).decode()
+            said.append((re.findall(r"LOG: (?:\S+ \S+ )?(R\d .*)", output), "Warning: " in output, len(sink.sessions) - before))
+        self.assertEqual(said[0][:2], said[1][:2])
+        self.assertIn("R3 refused", said[0][0])
+        self.assertEqual(said[1][2], 3, "a sender whom the host has accepted is remembered for the message; Exim asks once more")
+
     def test_deliveries(self):
         sink = self.sink()
         said = []
