@@ -122,14 +122,21 @@ static bool look_at_frozen(struct attempt *a)
 	return true;
 }
 
+/* A client may name one address twice, and it is still one delivery: what becomes of it is kept under its text. */
 static void add_recipients(struct attempt *a)
 {
+	struct map named;
+
+	map_init(&named, &a->arena, false);
 	for (uint32_t i = 0; i < a->m->recipient_count; i++) {
 		struct recipient *r = &a->m->recipients[i];
 		struct address *address;
 
-		if (r->done || map_get(&a->done, r->address))
+		if (r->done || map_get(&a->done, r->address) ||
+		    (a->m->recipient_count > 1 && map_get(&named, r->address)))
 			continue;
+		if (a->m->recipient_count > 1 && !map_set(&named, r->address, r))
+			return; /* the rest comes with the next attempt */
 		address = address_new(&a->arena, r->address);
 		if (!address || !fate_make(a, address, r->address))
 			return; /* the rest comes with the next attempt */
@@ -220,10 +227,10 @@ static void freeze(struct attempt *a)
 	freeze_tell(a);
 }
 
-static bool all_done(const struct message *m)
+static bool all_done(const struct attempt *a)
 {
-	for (uint32_t i = 0; i < m->recipient_count; i++)
-		if (!m->recipients[i].done)
+	for (uint32_t i = 0; i < a->m->recipient_count; i++)
+		if (!a->m->recipients[i].done && !map_get(&a->done, a->m->recipients[i].address))
 			return false;
 	return true;
 }
@@ -293,7 +300,7 @@ static void attempt(struct attempt *a)
 	deliver_remote(a);
 	deferred_too_long(a);
 	report(a);
-	if (all_done(a->m) && !system_filter_left(a)) {
+	if (all_done(a) && !system_filter_left(a)) {
 		complete(a);
 		return;
 	}

@@ -269,6 +269,22 @@ rcpt_acl:
             result = s.run("-bV")
             self.assertNotEqual(result.returncode, 0, options)
 
+    def test_daemon_in_the_foreground(self):
+        """-bdf -d: each session's and each delivery's lines on standard error, told apart by a number."""
+        s = self.sluice(start=False)
+        s.start("-d-all+acl+route+pid")
+        with s.client() as c:
+            c.ehlo()
+            c.message("Subject: x\r\n\r\nx\r\n")
+            c.quit()
+        s.wait_mail()
+        s.stop()
+        session = re.search(r'(?m)^(\d+\.\d+) end of ACL "rcpt_acl": ACCEPT$', s.stderr())
+        delivery = re.findall(r"(?m)^(\d+\.\d+) routed by users router$", s.stderr())
+        self.assertTrue(session and delivery, s.stderr())
+        self.assertIn(session.group(1), delivery)  # verify = recipient
+        self.assertEqual(len(set(delivery)), 2)
+
     def test_spool_residency(self):
         """The control goes with the message: into the spool, and into what later runs do."""
         s = self.sluice(config("-all+route", main="queue_only\n"))

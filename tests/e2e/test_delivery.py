@@ -101,6 +101,24 @@ class Outbound(SluiceTest):
         self.assertEqual(sorted(f"r{i}@sink.test" for i in range(20)), sorted(messages[0][1]))
         self.assertEqual(1, len(messages))
 
+    def test_an_address_named_twice(self):
+        """One delivery, as with Exim; also when it has to be tried again, and beside one that fails."""
+        lose = [True]
+        server = self.begin(lambda v, a, s: "550 no" if v == "RCPT" and "b@sink" in a else
+                            "450 later" if v == "RCPT" and lose[0] else None)
+        mid = self.send(server, ["a@sink.test", "b@sink.test", "a@sink.test", "b@sink.test"])
+        server.wait_log(rf"{re.escape(mid)} == a@sink.test ")
+        bounce = self.bounce(server).as_string()
+        self.assertEqual(1, bounce.count("Final-Recipient: rfc822;b@sink.test"))
+        self.assertEqual([mid], server.queue_ids())
+        lose[0] = False
+        server.run("-qf", check=0)
+        self.assertEqual(["a@sink.test"], self.sink_here.wait()[0][1])
+        server.wait_log("Completed")
+        until(lambda: server.queue_count() == 0, "an empty queue")
+        self.assertEqual(1, len(self.sink_here.messages))
+        self.assertEqual(1, len(re.findall(rf"{re.escape(mid)} (?:=>|->) ", server.log())))
+
     def test_connection_is_used_again(self):
         server = self.begin()
         for _ in range(5):
