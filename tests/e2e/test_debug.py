@@ -279,8 +279,8 @@ rcpt_acl:
             c.quit()
         s.wait_mail()
         s.stop()
-        session = re.search(r'(?m)^(\d+\.\d+) end of ACL "rcpt_acl": ACCEPT$', s.stderr())
-        delivery = re.findall(r"(?m)^(\d+\.\d+) routed by users router$", s.stderr())
+        session = re.search(r'(?m)^ *(\d+\.\d+) end of ACL "rcpt_acl": ACCEPT$', s.stderr())
+        delivery = re.findall(r"(?m)^ *(\d+\.\d+) routed by users router$", s.stderr())
         self.assertTrue(session and delivery, s.stderr())
         self.assertIn(session.group(1), delivery)  # verify = recipient
         self.assertEqual(len(set(delivery)), 2)
