@@ -51,8 +51,9 @@ class ArcTest(DkimBase):
             return said, exim_sink.wait(before + 1)[-1][2]
 
         def by_us(message):
+            before = len(re.findall(r" arc=(\S*)", server.log()))
             wire = self.passed(server, sink, message)
-            return re.findall(r" arc=(\S*)", server.log())[-1], wire
+            return re.findall(r" arc=(\S*)", server.wait_log(r" arc=\S*", count=before + 1))[-1], wire
         for makers in ("s", "e", "es", "1es", "2se", "3ees"):
             with self.subTest(makers):
                 message, domains = MESSAGE, []
