@@ -230,11 +230,21 @@ class Side:
         with open(path, errors="replace") as f:
             return f.read()
 
+    def socket_of_its_own(self):
+        """Bound to a port that no session before had: lines are told apart by it."""
+        while True:
+            sock = socket.socket()
+            sock.settimeout(20)
+            sock.bind((self.source or "127.0.0.1", 0))
+            if sock.getsockname()[1] not in self.ports.values():
+                return sock
+            sock.close()
+
     def talk(self, name, script):
         """[(what was said, what was answered)]"""
         said = []
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=20, 
-                                        source_address=(self.source, 0) if self.source else None)
+        sock = self.socket_of_its_own()
+        sock.connect(("127.0.0.1", self.port))
         self.ports[name] = sock.getsockname()[1]
         with sock, sock.makefile("rb") as stream:
             def answer():
