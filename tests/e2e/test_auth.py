@@ -403,7 +403,7 @@ class Dovecot(SluiceTest):
     @staticmethod
     def port_for(folder, serve):
         """A port whose every connection is given to serve(sock, the real service's socket), each in a thread of its own."""
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
 
         def talk(sock):
             try:

@@ -498,7 +498,7 @@ class Sad(SluiceTest):
             self.hello().data("Subject: x\r\n\r\n")
             self.hop.wait()
         self.assertTrue(self.hop.sessions[0].secured)
-        self.assertRegex(self.server.log(), r" >> a@x.test .* X=TLS1.3:\S+ CV=no C=")
+        self.server.wait_log(r" >> a@x.test .* X=TLS1.3:\S+ CV=no C=")
 
     def test_slow_next_hops_hold_nobody_else(self):
         """F33.5: one is silent at RCPT, one at the final dot, and ten clients of the same core are served."""
