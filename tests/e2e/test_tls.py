@@ -226,20 +226,24 @@ mail_acl:
                     raw.close()
         self.assertEqual([], self.shared().maildir("bob"))
 
+    def by_hand(self, client, send):
+        """The handshake; how its bytes are sent, and when the last ones are, is the caller's."""
+        inc, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context(self.ca.pem).wrap_bio(inc, out, server_hostname="mx.test")
+        while True:
+            try:
+                tls.do_handshake()
+                return tls, inc, out
+            except ssl.SSLWantReadError:
+                send(out.read())
+                inc.write(client.sock.recv(65536))
+
     def test_segments(self):
         """A client that has spoken gets its ticket with the reply, and the last reply with the alert that it was the last."""
         with self.sluice(configuration(main=self.tls_main("tls_resumption_hosts = *"))).client() as client:
             client.ehlo()
             client.expect("STARTTLS", 220)
-            inc, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-            tls = context(self.ca.pem).wrap_bio(inc, out, server_hostname="mx.test")
-            while True:
-                try:
-                    tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    client.sock.sendall(out.read())
-                    inc.write(client.sock.recv(65536))
+            tls, inc, out = self.by_hand(client, client.sock.sendall)
             tls.write(b"EHLO x\r\n")
             client.sock.sendall(out.read())  # behind Finished, in one segment
             inc.write(client.sock.recv(65536))
@@ -256,18 +260,11 @@ mail_acl:
         with self.shared().client() as client:
             client.ehlo()
             client.expect("STARTTLS", 220)
-            inc, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-            tls = context(self.ca.pem).wrap_bio(inc, out, server_hostname="mx.test")
-            while True:
-                try:
-                    tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    for byte in out.read():
-                        client.sock.sendall(bytes([byte]))
-                    inc.write(client.sock.recv(65536))
-            for byte in out.read():
-                client.sock.sendall(bytes([byte]))
+            def byte_by_byte(sent):
+                for byte in sent:
+                    client.sock.sendall(bytes([byte]))
+            tls, inc, out = self.by_hand(client, byte_by_byte)
+            byte_by_byte(out.read())
             tls.write(b"EHLO x\r\n")
             client.sock.sendall(out.read())
             text = b""
