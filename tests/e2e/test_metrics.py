@@ -58,16 +58,16 @@ def http(port, request=b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r
         if source:
             s.bind((source, 0))
         s.connect(("127.0.0.1", port))
+        answer = b""
         try:
             s.sendall(request)
-            answer = b""
             while True:
                 more = s.recv(65536)
                 if not more:
                     return answer
                 answer += more
-        except ConnectionResetError:
-            return b""
+        except (ConnectionResetError, BrokenPipeError):  # it need not read what it does not want
+            return answer
 
 
 class MetricsTest(SluiceTest):
@@ -226,8 +226,8 @@ class Strangers(MetricsTest):
                         b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n", b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n",
                         b"DELETE /metrics HTTP/1.1\r\nHost: x\r\n", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n"):
             self.assertTrue(http(server.metrics_port, request + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 404 "), request)
-        self.assertTrue(http(server.metrics_port, b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000000)
-                        .startswith((b"HTTP/1.1 404 ", b"")))
+        answer = http(server.metrics_port, b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000000)
+        self.assertIn(answer[:13], (b"HTTP/1.1 404 ", b""))
         self.scrape(server)
 
     def test_garbage(self):
