@@ -127,14 +127,7 @@ static struct slice printable(struct arena *arena, struct slice text)
 {
 	struct str out = str_make(arena);
 
-	for (uint32_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.ptr[i];
-		if (c < ' ' || c >= 0x7f)
-			str_printf(&out, "\\%03o", c);
-		else
-			str_addc(&out, (char)c);
-	}
-	out.taint = text.taint;
+	str_add_printable(&out, text);
 	return out.failed ? SLICE_EMPTY : str_slice(&out);
 }
 

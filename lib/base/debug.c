@@ -6,33 +6,20 @@
 
 #include "base/assert.h"
 #include "base/slice.h"
+#include "base/str.h"
 
 _Thread_local struct debug *debug_here;
 
 void debug_say(const char *format, ...)
 {
-	char small[512], *text = small;
+	char small[512], *text;
 	struct debug *debug = debug_here;
 	va_list args;
 	int len;
 
 	va_start(args, format);
-	len = vsnprintf(small, sizeof(small), format, args);
+	text = line_vformat(small, sizeof(small), DEBUG_LINE_MAX, &len, format, args);
 	va_end(args);
-	if (len >= (int)sizeof(small)) {
-		size_t room = (size_t)len < DEBUG_LINE_MAX ? (size_t)len + 1 : DEBUG_LINE_MAX + 1;
-
-		text = malloc(room); /* where somebody watches, time is not what matters */
-		if (text) {
-			va_start(args, format);
-			(void)vsnprintf(text, room, format, args);
-			va_end(args);
-			len = (int)room - 1;
-		} else {
-			text = small;
-			len = sizeof(small) - 1;
-		}
-	}
 	if (len >= 0)
 		debug->line(debug, slice_make(text, (size_t)len, CLEAN));
 	if (text != small)

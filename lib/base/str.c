@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 bool str_reserve(struct str *str, size_t more)
 {
@@ -106,4 +107,38 @@ void str_printf(struct str *str, const char *format, ...)
 	va_start(args, format);
 	str_vprintf(str, format, args);
 	va_end(args);
+}
+
+void str_add_printable(struct str *str, struct slice text)
+{
+	str->taint |= text.taint;
+	for (uint32_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.ptr[i];
+
+		if (c < ' ' || c >= 0x7f)
+			str_printf(str, "\\%03o", c);
+		else
+			str_addc(str, (char)c);
+	}
+}
+
+char *line_vformat(char *room, size_t size, size_t max, int *len_ret, const char *format, va_list args)
+{
+	va_list again;
+	char *text = room;
+
+	va_copy(again, args);
+	*len_ret = vsnprintf(room, size, format, args);
+	if (*len_ret >= (int)size) {
+		size_t larger = ((size_t)*len_ret < max ? (size_t)*len_ret : max) + 1;
+
+		text = malloc(larger); /* such lines are rare: those with many recipients, say */
+		if (text)
+			(void)vsnprintf(text, larger, format, again);
+		else
+			larger = size;
+		*len_ret = (int)larger - 1;
+	}
+	va_end(again);
+	return text ? text : room;
 }

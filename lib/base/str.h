@@ -29,6 +29,12 @@ void str_addu(struct str *str, uint64_t number);
 void str_add_utf8(struct str *str, uint32_t code_point);
 void str_printf(struct str *str, const char *format, ...) PRINTF_LIKE(2, 3);
 void str_vprintf(struct str *str, const char *format, __builtin_va_list args) PRINTF_LIKE(2, 0);
+/* Whatever is not printable ASCII as \ooo. */
+void str_add_printable(struct str *str, struct slice text);
+/* A line for a log, which is nearly always short: in room, of size bytes; a longer one in memory of its own, which the caller frees when
+ * what is returned is not room, and at most max bytes of it. Without memory it is cut to fit. *len_ret: bytes; below 0: none. */
+char *line_vformat(char *room, size_t size, size_t max, int *len_ret, const char *format,
+		   __builtin_va_list args) PRINTF_LIKE(5, 0);
 static inline void str_clear(struct str *str)
 {
 	str->len = 0;

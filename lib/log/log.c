@@ -449,30 +449,15 @@ void log_write(struct shard *shard, const struct conf *conf, unsigned where, con
 void log_printf(struct shard *shard, const struct conf *conf, unsigned where, const struct message_id *id,
 		const char *format, ...)
 {
-	char small[1024], *text = small;
+	char small[1024], *text;
 	va_list args;
 	int len;
 
 	if (!of(shard))
 		return;
 	va_start(args, format);
-	len = vsnprintf(small, sizeof(small), format, args);
+	text = line_vformat(small, sizeof(small), LOG_LINE_MAX, &len, format, args);
 	va_end(args);
-	if (len >= (int)sizeof(small)) {
-		/* Long lines are rare: those with many recipients, say. */
-		size_t room = (size_t)len < LOG_LINE_MAX ? (size_t)len + 1 : LOG_LINE_MAX + 1;
-
-		text = malloc(room);
-		if (text) {
-			va_start(args, format);
-			(void)vsnprintf(text, room, format, args);
-			va_end(args);
-			len = (int)room - 1;
-		} else {
-			text = small;
-			len = sizeof(small) - 1;
-		}
-	}
 	if (len > 0)
 		log_write(shard, conf, where, id, slice_make(text, (size_t)len, CLEAN));
 	if (text != small)

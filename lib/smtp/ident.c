@@ -42,13 +42,7 @@ static struct slice printable(struct arena *arena, struct slice user)
 	struct str str = str_make(arena);
 	struct slice done;
 
-	for (uint32_t i = 0; i < user.len; i++) {
-		unsigned char c = (unsigned char)user.ptr[i];
-		if (c < ' ' || c >= 0x7f)
-			str_printf(&str, "\\%03o", c);
-		else
-			str_addc(&str, (char)c);
-	}
+	str_add_printable(&str, user);
 	done = str_slice(&str);
 	return done.ptr ? slice_tainted(done) : SLICE_EMPTY;
 }

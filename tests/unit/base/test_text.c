@@ -175,6 +175,47 @@ static void taint(void **state)
 	assert_int_equal(str_slice(&str).taint, CLEAN);
 }
 
+static char *line(char *room, size_t size, size_t max, int *len_ret, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = line_vformat(room, size, max, len_ret, format, args);
+	va_end(args);
+	return text;
+}
+
+/* What fits is in the room, what does not has its own, and no line is longer than allowed. */
+static void lines(void **state)
+{
+	char room[8], *text;
+	int len;
+
+	(void)state;
+	assert_ptr_equal(line(room, sizeof(room), 12, &len, "%s", "seven 7"), room);
+	assert_int_equal(len, 7);
+	text = line(room, sizeof(room), 12, &len, "%s %d", "eight", 88);
+	assert_ptr_not_equal(text, room);
+	assert_int_equal(len, 8);
+	assert_string_equal(text, "eight 88");
+	free(text);
+	text = line(room, sizeof(room), 12, &len, "%s", "thirteen long");
+	assert_int_equal(len, 12);
+	assert_string_equal(text, "thirteen lon");
+	free(text);
+}
+
+static void printable(void **state)
+{
+	struct str str = str_make(*state);
+
+	str_add_printable(&str, SLICE(" a~\x7f\n\0\xc3\xa9"));
+	assert_slice(str_slice(&str), " a~\\177\\012\\000\\303\\251");
+	str_add_printable(&str, slice_tainted(SLICE("x")));
+	assert_int_equal(str_slice(&str).taint, TAINTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,6 +224,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(codes, arena_open, arena_close),
 	    cmocka_unit_test(slices),
 	    cmocka_unit_test_setup_teardown(taint, arena_open, arena_close),
+	    cmocka_unit_test(lines),
+	    cmocka_unit_test_setup_teardown(printable, arena_open, arena_close),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
