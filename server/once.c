@@ -187,7 +187,6 @@ int run_once(const struct command_line *cl, const struct caller *caller, struct 
 	o->f = f;
 	o->with_spool = with_spool;
 	o->status = 1;
-	deliver_prepare();
 	o->shared = smtp_shared_new();
 	if (!open_log(o, &err) || (with_spool && !become_daemon(conf, &err)) || !o->shared ||
 	    reactor_probe(&err) != OK ||

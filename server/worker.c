@@ -382,7 +382,6 @@ int worker_run(const struct worker_start *start)
 	arena_init(&arena, 0);
 	err = err_make(&arena);
 	block_signals();
-	deliver_prepare();
 	w.parts = calloc(w.count, sizeof(*w.parts));
 	w.admin_shards = calloc(w.count, sizeof(*w.admin_shards));
 	w.shared = smtp_shared_new();

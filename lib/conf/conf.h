@@ -60,7 +60,8 @@ enum {
 	OPTION_REPEATABLE = 4,
 	OPTION_LATER =
 	    8, /* read, kept and shown like any other, but without effect as yet: warned of, with help */
-	OPTION_SECRET = 16, /* its value is shown to administrators only, as if it had been written with "hide" */
+	OPTION_SECRET =
+	    16, /* its value is shown to administrators only, as if it had been written with "hide" */
 };
 struct conf_option {
 	const char *name;

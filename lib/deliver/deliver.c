@@ -9,28 +9,11 @@
 /* Bodies of messages that wait for their first attempt stay in memory up to so many; what comes then is read back. */
 #define READY_IN_MEMORY_MAX 2000
 
-static unsigned slot_number(void)
-{
-	/* Asked for once before shards run (deliver_new() of the first shard is called by the starting thread or under the
-	 * protection of the start-up order); the number is then only read. */
-	static unsigned slot;
-	static bool have;
-
-	if (!have) {
-		slot = shard_slot_new();
-		have = true;
-	}
-	return slot;
-}
+static struct shard_slot slot;
 
 struct deliverer *deliver_here(struct shard *shard)
 {
-	return shard_slot(shard, slot_number());
-}
-
-void deliver_prepare(void)
-{
-	(void)slot_number();
+	return shard_slot(shard, &slot);
 }
 
 /* May block: at the start only. */
@@ -64,7 +47,7 @@ enum rc deliver_new(struct shard *shard, const struct deliver_start *start, stru
 	d->debug_direct = start->debug_direct;
 	d->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	find_login(d, conf_main(start->conf));
-	shard_slot_set(shard, slot_number(), d);
+	shard_slot_set(shard, &slot, d);
 	retry_host_hooks(d);
 	submit_hooks(d);
 	*ret = d;

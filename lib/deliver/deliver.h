@@ -14,8 +14,6 @@ struct deliver_start {
 	uint64_t debug;     /* -d: what deliveries tell on standard error (base/debug.h); 0: nothing */
 	bool debug_direct;  /* as log_debug_console() has it */
 };
-/* Once per process, before shards run. */
-void deliver_prepare(void);
 /* Per shard. The spool is opened with deliver_found() and then given by deliver_set_spool(), before anything else. */
 NODISCARD enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret,
 			      struct err *err);

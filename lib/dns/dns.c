@@ -34,16 +34,11 @@ struct dns {
 	bool edns, dnssec_ok;
 };
 
-/* The number of our pointer in each shard; fixed before main() begins, since shards have to find it set. */
-static unsigned dns_slot;
-__attribute__((constructor)) static void dns_slot_take(void)
-{
-	dns_slot = shard_slot_new();
-}
+static struct shard_slot dns_slot;
 
 static struct dns *dns_of(struct shard *shard)
 {
-	struct dns *dns = shard_slot(shard, dns_slot);
+	struct dns *dns = shard_slot(shard, &dns_slot);
 
 	if (dns)
 		return dns;
@@ -57,7 +52,7 @@ static struct dns *dns_of(struct shard *shard)
 	list_init(&dns->channels);
 	arena_init(&dns->scratch, SCRATCH_SIZE_MAX);
 	cache_init(&dns->cache, CACHE_COUNT_DEFAULT);
-	shard_slot_set(shard, dns_slot, dns);
+	shard_slot_set(shard, &dns_slot, dns);
 	return dns;
 }
 
@@ -90,7 +85,7 @@ void dns_configure(struct shard *shard, const struct dns_options *options)
 
 void dns_done(struct shard *shard)
 {
-	struct dns *dns = shard_slot(shard, dns_slot);
+	struct dns *dns = shard_slot(shard, &dns_slot);
 
 	if (!dns)
 		return;
@@ -100,7 +95,7 @@ void dns_done(struct shard *shard)
 	arena_done(&dns->scratch);
 	free(dns->servers);
 	free(dns);
-	shard_slot_set(shard, dns_slot, NULL);
+	shard_slot_set(shard, &dns_slot, NULL);
 }
 
 /* The channel for the next question; NULL: err says why not. */

@@ -61,7 +61,6 @@ enum rc language_init(struct language *language, struct err *err)
 {
 	enum rc rc;
 
-	regex_slot_init();
 	arena_init(&language->arena, 0);
 	map_init(&language->names, &language->arena, false);
 	rc = variables_add(language, err);

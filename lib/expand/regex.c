@@ -35,16 +35,7 @@ struct regex_shard {
 	pcre2_match_context *match_context;
 };
 
-/* Written once, before there is a second thread. */
-static unsigned slot;
-static bool slot_known;
-
-void regex_slot_init(void)
-{
-	if (!slot_known)
-		slot = shard_slot_new();
-	slot_known = true;
-}
+static struct shard_slot slot;
 
 static void *memory_take(PCRE2_SIZE size, void *arena)
 {
@@ -141,7 +132,7 @@ static void state_free(struct regex_shard *state)
  * tests) they are made for the call and *own is set. */
 static struct regex_shard *state_get(struct shard *shard, bool *own)
 {
-	struct regex_shard *state = shard && slot_known ? shard_slot(shard, slot) : NULL;
+	struct regex_shard *state = shard ? shard_slot(shard, &slot) : NULL;
 
 	*own = false;
 	if (state)
@@ -153,8 +144,8 @@ static struct regex_shard *state_get(struct shard *shard, bool *own)
 		state_free(state);
 		return NULL;
 	}
-	if (shard && slot_known)
-		shard_slot_set(shard, slot, state);
+	if (shard)
+		shard_slot_set(shard, &slot, state);
 	else
 		*own = true;
 	return state;
@@ -162,12 +153,11 @@ static struct regex_shard *state_get(struct shard *shard, bool *own)
 
 void expand_done(struct shard *shard)
 {
-	struct regex_shard *state = slot_known ? shard_slot(shard, slot) : NULL;
+	struct regex_shard *state = shard_slot(shard, &slot);
 
 	if (state)
 		state_free(state);
-	if (slot_known)
-		shard_slot_set(shard, slot, NULL);
+	shard_slot_set(shard, &slot, NULL);
 }
 
 enum rc regex_cached(struct shard *shard, struct slice pattern, unsigned flags, const struct regex **ret,

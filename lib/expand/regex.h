@@ -4,8 +4,6 @@
 
 #include "expand/expand.h"
 
-/* Asks for the slot under which each shard keeps its patterns; once, before shards run. */
-void regex_slot_init(void);
 /* Number of parentheses, for those who reserve room. */
 unsigned regex_group_count(const struct regex *regex);
 /* As regex_match(), from a byte of the subject on. not_empty: an empty match there does not count (and the

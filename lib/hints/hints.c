@@ -11,14 +11,7 @@
 #define SIZE_MIN     (1024ull * 1024)
 #define EACH_PIECE   1000
 
-/* The number under which a shard keeps its struct hints_shard; taken once for the process. */
-unsigned hints_slot;
-static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-
-static void take_slot(void)
-{
-	hints_slot = shard_slot_new();
-}
+struct shard_slot hints_slot;
 
 /* ---- Opening and closing ------------------------------------------------------------------------------ */
 
@@ -104,7 +97,6 @@ enum rc hints_open(const char *directory, uint64_t size_max, struct hints **hint
 
 	if (!err)
 		err = &none;
-	(void)pthread_once(&slot_once, take_slot);
 	if (mkdir(directory, 0750) && errno != EEXIST)
 		return err_os(err, FAIL, 0, "making %s", directory);
 	hints = calloc(1, sizeof(*hints));
@@ -230,7 +222,7 @@ enum rc hints_attach(struct hints *hints, struct shard *shard, struct err *err)
 	state->next = hints->shards;
 	hints->shards = state;
 	pthread_mutex_unlock(&hints->lock);
-	shard_slot_set(shard, hints_slot, state);
+	shard_slot_set(shard, &hints_slot, state);
 	return OK;
 }
 
@@ -262,7 +254,7 @@ static struct op *op_new(struct hints_shard *state, enum op_kind kind, enum hint
 static void post(struct shard *shard, enum op_kind kind, enum hints_db db, struct slice key,
 		 struct slice value)
 {
-	struct hints_shard *state = shard_slot(shard, hints_slot);
+	struct hints_shard *state = shard_slot(shard, &hints_slot);
 	struct op *op;
 
 	if (!state)
@@ -292,7 +284,7 @@ void hints_delete(struct shard *shard, enum hints_db db, struct slice key)
 void hints_merge(struct shard *shard, enum hints_db db, struct slice key, struct slice addition,
 		 ptrdiff_t (*fn)(struct slice old, struct slice addition, char *new_value))
 {
-	struct hints_shard *state = shard_slot(shard, hints_slot);
+	struct hints_shard *state = shard_slot(shard, &hints_slot);
 	struct op *op = state ? op_new(state, OP_MERGE, db, key, addition) : NULL;
 
 	if (!op)
@@ -305,7 +297,7 @@ enum rc hints_update(struct task *task, enum hints_db db, struct slice key,
 		     ptrdiff_t (*fn)(void *arg, struct slice old, char *new_value), void *arg,
 		     struct err *err)
 {
-	struct hints_shard *state = shard_slot(task->shard, hints_slot);
+	struct hints_shard *state = shard_slot(task->shard, &hints_slot);
 	struct update update = {.done = false};
 	struct task patient;
 	struct op *op;
@@ -356,7 +348,7 @@ static int read_begin(struct hints_shard *state)
 static enum rc get(struct shard *shard, enum hints_db db, struct slice key, struct arena *arena,
 		   struct slice *value_ret, struct err *err)
 {
-	struct hints_shard *state = shard_slot(shard, hints_slot);
+	struct hints_shard *state = shard_slot(shard, &hints_slot);
 	char buf[1 + HINTS_KEY_MAX];
 	struct slice stored = hints_stored_key(key, buf + 1), copy;
 	const struct op *op;
@@ -431,7 +423,7 @@ static int step_behind(MDB_cursor *cursor, struct slice behind, MDB_val *key, MD
 enum rc hints_next(struct shard *shard, enum hints_db db, struct slice behind, struct arena *arena,
 		   struct slice *key_ret, struct slice *value_ret, struct err *err)
 {
-	struct hints_shard *state = shard_slot(shard, hints_slot);
+	struct hints_shard *state = shard_slot(shard, &hints_slot);
 	MDB_val key, value;
 	MDB_cursor *cursor;
 	int rc;

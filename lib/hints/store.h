@@ -105,7 +105,7 @@ struct hints {
 	_Atomic uint64_t written, dropped, batches, tidied, made_anew, pages_used;
 };
 
-extern unsigned hints_slot;
+extern struct shard_slot hints_slot;
 
 /* ---- writer.c ---- */
 NODISCARD enum rc hints_writer_start(struct hints *hints, struct err *err);

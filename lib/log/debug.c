@@ -5,7 +5,6 @@
 
 #include "inside.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -49,29 +48,18 @@ struct debug_file {
 	char path[];
 };
 
-/* As in log.c. */
-static _Atomic unsigned debugs_slot = UINT32_MAX;
-static pthread_once_t debugs_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	atomic_store_explicit(&debugs_slot, shard_slot_new(), memory_order_relaxed);
-}
+static struct shard_slot debugs_slot;
 
 static struct log_debugs *of(const struct shard *shard)
 {
-	unsigned slot = atomic_load_explicit(&debugs_slot, memory_order_relaxed);
-
-	return slot == UINT32_MAX ? NULL : shard_slot(shard, slot);
+	return shard_slot(shard, &debugs_slot);
 }
 
 /* Made by the first who wants to be told something on this shard. NULL: no memory. */
 static struct log_debugs *debugs_of(struct shard *shard)
 {
-	struct log_debugs *debugs;
+	struct log_debugs *debugs = of(shard);
 
-	pthread_once(&debugs_once, make_slot);
-	debugs = of(shard);
 	if (debugs)
 		return debugs;
 	debugs = calloc(1, sizeof(*debugs));
@@ -82,7 +70,7 @@ static struct log_debugs *debugs_of(struct shard *shard)
 	list_init(&debugs->dirty);
 	waitq_init(&debugs->written);
 	arena_init(&debugs->arena, 1024 * 1024);
-	shard_slot_set(shard, atomic_load_explicit(&debugs_slot, memory_order_relaxed), debugs);
+	shard_slot_set(shard, &debugs_slot, debugs);
 	return debugs;
 }
 
@@ -363,7 +351,7 @@ void log_debug_detach(struct shard *shard)
 			file_free(file);
 	}
 	arena_done(&debugs->arena);
-	shard_slot_set(shard, atomic_load_explicit(&debugs_slot, memory_order_relaxed), NULL);
+	shard_slot_set(shard, &debugs_slot, NULL);
 	free(debugs);
 }
 

@@ -8,8 +8,6 @@
 #include "inside.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,20 +55,11 @@ struct log_shard {
 	char line[LOG_LINE_ROOM];
 };
 
-/* Written once, before anyone can be attached; UINT_MAX: nobody is. Relaxed: who is attached has seen it. */
-static _Atomic unsigned log_slot = UINT_MAX;
-static pthread_once_t log_slot_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	atomic_store_explicit(&log_slot, shard_slot_new(), memory_order_relaxed);
-}
+static struct shard_slot log_slot;
 
 static struct log_shard *of(const struct shard *shard)
 {
-	unsigned slot = atomic_load_explicit(&log_slot, memory_order_relaxed);
-
-	return slot == UINT_MAX ? NULL : shard_slot(shard, slot);
+	return shard_slot(shard, &log_slot);
 }
 
 /* ---- Buffers
@@ -471,7 +460,6 @@ enum rc log_attach(struct shard *shard, struct err *err)
 {
 	struct log_shard *log;
 
-	pthread_once(&log_slot_once, make_slot);
 	if (of(shard))
 		return OK;
 	log = calloc(1, sizeof(*log));
@@ -484,7 +472,7 @@ enum rc log_attach(struct shard *shard, struct err *err)
 	timer_init(&log->pause, at_pause_end);
 	waitq_init(&log->flushed);
 	arena_init(&log->arena, 1024 * 1024);
-	shard_slot_set(shard, atomic_load_explicit(&log_slot, memory_order_relaxed), log);
+	shard_slot_set(shard, &log_slot, log);
 	shard_at_round_end(shard, at_round_end, log);
 	return OK;
 }
@@ -554,7 +542,7 @@ void log_detach(struct shard *shard)
 	log_syslog_close(&log->syslog);
 	arena_done(&log->arena);
 	conf_unref(log->conf);
-	shard_slot_set(shard, atomic_load_explicit(&log_slot, memory_order_relaxed), NULL);
+	shard_slot_set(shard, &log_slot, NULL);
 	free(log);
 }
 

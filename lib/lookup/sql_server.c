@@ -20,17 +20,13 @@ struct connections {
 	struct waitq room;
 };
 
-static unsigned connections_slot;
-__attribute__((constructor)) static void connections_slot_take(void)
-{
-	connections_slot = shard_slot_new();
-}
+static struct shard_slot connections_slot;
 
 /* ---- Connections ----------------------------------------------------------------------------- */
 
 static struct connections *connections_of(struct shard *shard)
 {
-	struct connections *all = shard_slot(shard, connections_slot);
+	struct connections *all = shard_slot(shard, &connections_slot);
 
 	if (all)
 		return all;
@@ -39,7 +35,7 @@ static struct connections *connections_of(struct shard *shard)
 		return NULL;
 	list_init(&all->idle);
 	waitq_init(&all->room);
-	shard_slot_set(shard, connections_slot, all);
+	shard_slot_set(shard, &connections_slot, all);
 	return all;
 }
 
@@ -135,14 +131,14 @@ static void connection_put(struct shard *shard, struct connections *all, struct 
 
 void sql_done(struct shard *shard)
 {
-	struct connections *all = shard_slot(shard, connections_slot);
+	struct connections *all = shard_slot(shard, &connections_slot);
 
 	if (!all)
 		return;
 	while (!list_empty(&all->idle))
 		connection_close(all, LIST_ITEM(list_shift(&all->idle), struct connection, link));
 	free(all);
-	shard_slot_set(shard, connections_slot, NULL);
+	shard_slot_set(shard, &connections_slot, NULL);
 }
 
 /* ---- Servers --------------------------------------------------------------------------------- */

@@ -41,11 +41,7 @@ struct asking {
 	char *why; /* the library's; NULL: well */
 };
 
-static unsigned databases_slot;
-__attribute__((constructor)) static void databases_slot_take(void)
-{
-	databases_slot = shard_slot_new();
-}
+static struct shard_slot databases_slot;
 
 /* ---- On a helper thread ---------------------------------------------------------------------- */
 
@@ -143,7 +139,7 @@ static void asking_do(void *arg)
 
 static struct databases *databases_of(struct shard *shard)
 {
-	struct databases *all = shard_slot(shard, databases_slot);
+	struct databases *all = shard_slot(shard, &databases_slot);
 
 	if (all)
 		return all;
@@ -151,7 +147,7 @@ static struct databases *databases_of(struct shard *shard)
 	if (!all)
 		return NULL;
 	list_init(&all->idle);
-	shard_slot_set(shard, databases_slot, all);
+	shard_slot_set(shard, &databases_slot, all);
 	return all;
 }
 
@@ -183,14 +179,14 @@ static void idle_put(struct databases *all, struct database *d, unsigned count_m
 
 void sqlite_done(struct shard *shard)
 {
-	struct databases *all = shard_slot(shard, databases_slot);
+	struct databases *all = shard_slot(shard, &databases_slot);
 
 	if (!all)
 		return;
 	while (!list_empty(&all->idle))
 		database_free(LIST_ITEM(list_shift(&all->idle), struct database, link));
 	free(all);
-	shard_slot_set(shard, databases_slot, NULL);
+	shard_slot_set(shard, &databases_slot, NULL);
 }
 
 /* The database is an option of the type, or stands in front of the query, or is the configuration's. */

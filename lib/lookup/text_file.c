@@ -51,16 +51,11 @@ struct shard_files {
 	unsigned open_count;
 };
 
-/* The number of our pointer in each shard; fixed before main() begins, since shards have to find it set. */
-static unsigned files_slot;
-__attribute__((constructor)) static void files_slot_take(void)
-{
-	files_slot = shard_slot_new();
-}
+static struct shard_slot files_slot;
 
 struct shard_files *shard_files_of(struct shard *shard)
 {
-	struct shard_files *files = shard_slot(shard, files_slot);
+	struct shard_files *files = shard_slot(shard, &files_slot);
 
 	if (files)
 		return files;
@@ -70,7 +65,7 @@ struct shard_files *shard_files_of(struct shard *shard)
 	map_init(&files->slots, NULL, false);
 	list_init(&files->lru);
 	list_init(&files->open_files);
-	shard_slot_set(shard, files_slot, files);
+	shard_slot_set(shard, &files_slot, files);
 	return files;
 }
 
@@ -479,7 +474,7 @@ enum rc file_cached(struct scope *sc, struct slice path, struct slice *bytes_ret
 
 void lookup_done(struct shard *shard)
 {
-	struct shard_files *files = shard_slot(shard, files_slot);
+	struct shard_files *files = shard_slot(shard, &files_slot);
 
 	sqlite_done(shard);
 	sql_done(shard);
@@ -490,5 +485,5 @@ void lookup_done(struct shard *shard)
 	open_files_done(shard, files);
 	map_done(&files->slots);
 	free(files);
-	shard_slot_set(shard, files_slot, NULL);
+	shard_slot_set(shard, &files_slot, NULL);
 }

@@ -1,6 +1,5 @@
 /* dmarc_limit: how many failure reports one address is sent (RFC 9991, section 2): a forger chooses whose domain he uses, and how
  * often, and must not have others flooded by us. */
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "dmarc.h"
@@ -19,22 +18,12 @@ struct limit {
 	struct row all, rows[ROWS];
 };
 
-static unsigned slot_number;
-static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	slot_number = shard_slot_new();
-}
-__attribute__((constructor)) static void take_slot(void)
-{
-	(void)pthread_once(&slot_once, make_slot);
-}
+static struct shard_slot slot;
 
 void dmarc_limit_done(struct shard *shard)
 {
-	free(shard_slot(shard, slot_number));
-	shard_slot_set(shard, slot_number, NULL);
+	free(shard_slot(shard, &slot));
+	shard_slot_set(shard, &slot, NULL);
 }
 
 /* Which of the period it is, 1 for the first. */
@@ -49,14 +38,14 @@ static uint32_t count(struct row *row, uint32_t hash, uint64_t now)
 
 enum dmarc_limit dmarc_limit_count(struct shard *shard, struct slice address)
 {
-	struct limit *limit = shard_slot(shard, slot_number);
+	struct limit *limit = shard_slot(shard, &slot);
 	uint64_t now = shard_now(shard);
 	uint32_t hash = 2166136261u, mine; /* FNV-1a */
 
 	/* Heap memory: it lives as long as the shard, and only where such reports are sent. */
 	if (!limit && !(limit = calloc(1, sizeof(*limit))))
 		return DMARC_LIMIT_OVER;
-	shard_slot_set(shard, slot_number, limit);
+	shard_slot_set(shard, &slot, limit);
 	for (uint32_t i = 0; i < address.len; i++)
 		hash = (hash ^ (unsigned char)ascii_lower(address.ptr[i])) * 16777619u;
 	mine = count(&limit->rows[hash % ROWS], hash, now);

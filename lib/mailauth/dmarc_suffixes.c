@@ -1,6 +1,5 @@
 /* dmarc_suffixes: the public suffix list, for those who name one (dmarc_tld_file): libpsl's, read on a helper thread. */
 #include <libpsl.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -25,17 +24,7 @@ struct dmarc_suffixes {
 	bool loaded;
 };
 
-static unsigned slot_number;
-static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	slot_number = shard_slot_new();
-}
-__attribute__((constructor)) static void take_slot(void)
-{
-	(void)pthread_once(&slot_once, make_slot);
-}
+static struct shard_slot slot;
 
 struct loading {
 	char *path;
@@ -60,7 +49,7 @@ static void loading_free(void *arg)
 
 void dmarc_done(struct shard *shard)
 {
-	struct dmarc_suffixes *s = shard_slot(shard, slot_number);
+	struct dmarc_suffixes *s = shard_slot(shard, &slot);
 
 	dmarc_limit_done(shard);
 	if (!s)
@@ -69,7 +58,7 @@ void dmarc_done(struct shard *shard)
 	free(s->known);
 	free(s->path);
 	free(s);
-	shard_slot_set(shard, slot_number, NULL);
+	shard_slot_set(shard, &slot, NULL);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -110,7 +99,7 @@ static enum rc reload(struct task *task, struct dmarc_suffixes *s, const char *p
 enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dmarc_suffixes **ret,
 			   struct err *err)
 {
-	struct dmarc_suffixes *s = shard_slot(task->shard, slot_number);
+	struct dmarc_suffixes *s = shard_slot(task->shard, &slot);
 	char *name = arena_cstr(task->arena, path);
 	struct stat st;
 	enum rc rc;
@@ -123,7 +112,7 @@ enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dm
 		s = calloc(1, sizeof(*s));
 		if (!s)
 			return err_memory(err);
-		shard_slot_set(task->shard, slot_number, s);
+		shard_slot_set(task->shard, &slot, s);
 	}
 	if (!s->loaded || strcmp(s->path, name) != 0 ||
 	    shard_now(task->shard) - s->looked_at > LOOK_AGAIN_NS) {

@@ -2,7 +2,6 @@
  * that first asked for them; a busy shard makes none. */
 #include "kept.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/base.h"
@@ -27,28 +26,18 @@ struct entry {
 	max_align_t object[];
 };
 
-static unsigned slot_number;
-static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	slot_number = shard_slot_new();
-}
-__attribute__((constructor)) static void take_slot(void)
-{
-	(void)pthread_once(&slot_once, make_slot);
-}
+static struct shard_slot slot;
 
 static struct shelf *shelf_of(struct shard *shard, const struct kept_kind *kind)
 {
-	struct kept_shard *state = shard_slot(shard, slot_number);
+	struct kept_shard *state = shard_slot(shard, &slot);
 
 	if (!state && (state = calloc(1, sizeof(*state)))) { /* once a shard */
 		for (unsigned i = 0; i < KEPT_KINDS; i++) {
 			map_init(&state->shelves[i].map, NULL, true);
 			list_init(&state->shelves[i].lru);
 		}
-		shard_slot_set(shard, slot_number, state);
+		shard_slot_set(shard, &slot, state);
 	}
 	return state ? &state->shelves[kind->number] : NULL;
 }
@@ -160,7 +149,7 @@ unsigned kept_count(struct shard *shard, const struct kept_kind *kind)
 
 void kept_done(struct shard *shard)
 {
-	struct kept_shard *state = shard_slot(shard, slot_number);
+	struct kept_shard *state = shard_slot(shard, &slot);
 
 	for (unsigned i = 0; state && i < KEPT_KINDS; i++) {
 		struct shelf *shelf = &state->shelves[i];
@@ -170,5 +159,5 @@ void kept_done(struct shard *shard)
 		map_done(&shelf->map);
 	}
 	free(state);
-	shard_slot_set(shard, slot_number, NULL);
+	shard_slot_set(shard, &slot, NULL);
 }

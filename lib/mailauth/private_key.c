@@ -3,7 +3,6 @@
 #include "kept.h"
 #include "sign.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
@@ -135,23 +134,15 @@ struct key_file {
 struct key_shard {
 	struct map files; /* by path */
 };
-static unsigned slot_number;
-static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	slot_number = shard_slot_new();
-}
+static struct shard_slot slot;
 
 static struct key_shard *key_shard(struct shard *shard)
 {
-	struct key_shard *state;
+	struct key_shard *state = shard_slot(shard, &slot);
 
-	pthread_once(&slot_once, make_slot);
-	state = shard_slot(shard, slot_number);
 	if (!state && (state = calloc(1, sizeof(*state)))) { /* once per shard */
 		map_init(&state->files, NULL, false);
-		shard_slot_set(shard, slot_number, state);
+		shard_slot_set(shard, &slot, state);
 	}
 	return state;
 }
@@ -177,16 +168,14 @@ static void forget_all(struct key_shard *state)
 
 void mailauth_done(struct shard *shard)
 {
-	struct key_shard *state;
+	struct key_shard *state = shard_slot(shard, &slot);
 
-	pthread_once(&slot_once, make_slot);
-	state = shard_slot(shard, slot_number);
 	if (state) {
 		forget_all(state);
 		map_done(&state->files);
 	}
 	free(state);
-	shard_slot_set(shard, slot_number, NULL);
+	shard_slot_set(shard, &slot, NULL);
 	kept_done(shard);
 }
 

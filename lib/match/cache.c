@@ -8,15 +8,11 @@
 #define CACHE_COUNT_MAX 512
 #define CACHE_BYTES_MAX (64ull * 1024 * 1024)
 
-static unsigned state_slot;
-__attribute__((constructor)) static void state_slot_take(void)
-{
-	state_slot = shard_slot_new();
-}
+static struct shard_slot state_slot;
 
 struct match_state *match_state_of(struct shard *shard)
 {
-	struct match_state *state = shard_slot(shard, state_slot);
+	struct match_state *state = shard_slot(shard, &state_slot);
 
 	if (state)
 		return state;
@@ -30,7 +26,7 @@ struct match_state *match_state_of(struct shard *shard)
 	arena_init(&state->hosts_arena, 0);
 	map_init(&state->hosts, &state->hosts_arena, true);
 	list_init(&state->lru);
-	shard_slot_set(shard, state_slot, state);
+	shard_slot_set(shard, &state_slot, state);
 	return state;
 }
 
@@ -112,7 +108,7 @@ void list_cache_put(struct cached_list *list)
 
 void match_done(struct shard *shard)
 {
-	struct match_state *state = shard_slot(shard, state_slot);
+	struct match_state *state = shard_slot(shard, &state_slot);
 
 	if (!state)
 		return;
@@ -124,5 +120,5 @@ void match_done(struct shard *shard)
 	}
 	arena_done(&state->hosts_arena);
 	free(state);
-	shard_slot_set(shard, state_slot, NULL);
+	shard_slot_set(shard, &state_slot, NULL);
 }

@@ -66,11 +66,14 @@ struct shard *shard_peer(struct shard *shard, unsigned id);
 /* The shard that runs on this thread, or NULL. */
 struct shard *shard_here(void);
 
-/* One pointer per room that keeps state per shard (its cache, its connections...): the room asks for a slot
- * number once (before shards run) and stores what it likes. The shard does not look at it. */
-unsigned shard_slot_new(void);
-void *shard_slot(const struct shard *shard, unsigned slot);
-void shard_slot_set(struct shard *shard, unsigned slot, void *value);
+/* One pointer in each shard for a file that keeps something there (its cache, its connections...). The file has a
+ * `static struct shard_slot` that is never copied, and stores what it likes, under its own shard's thread only; the
+ * shard does not look at it. What was never set is NULL. At most SLOT_COUNT_MAX slots in a process. */
+struct shard_slot {
+	_Atomic unsigned number; /* 0: nobody has set it yet; then the same on all shards for good */
+};
+void *shard_slot(const struct shard *shard, const struct shard_slot *slot);
+void shard_slot_set(struct shard *shard, struct shard_slot *slot, void *value);
 
 /* fn is called at the end of each round of the loop, before what the round asked for goes to the kernel.
  * Fibers that it makes ready still run in this round. Not in the last round. At most SHARD_HOOKS_MAX for a

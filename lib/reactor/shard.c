@@ -226,25 +226,38 @@ struct shard *shard_here(void)
 	return this_shard;
 }
 
-unsigned shard_slot_new(void)
+/* The number that a slot has from now on. Shards may come to it at the same moment. */
+static unsigned slot_number(struct shard_slot *slot)
 {
-	static atomic_uint next; /* numbers only: given out at start, the same on all shards */
-	unsigned slot = atomic_fetch_add(&next, 1);
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static unsigned taken; /* under the lock */
+	unsigned number;
 
-	ASSERT(slot < SLOT_COUNT_MAX);
-	return slot;
+	pthread_mutex_lock(&lock);
+	number = atomic_load_explicit(&slot->number, memory_order_relaxed);
+	if (!number) {
+		number = ++taken;
+		ASSERT(number < SLOT_COUNT_MAX);
+		atomic_store_explicit(&slot->number, number, memory_order_relaxed);
+	}
+	pthread_mutex_unlock(&lock);
+	return number;
 }
 
-void *shard_slot(const struct shard *shard, unsigned slot)
+void *shard_slot(const struct shard *shard, const struct shard_slot *slot)
 {
-	ASSERT(slot < SLOT_COUNT_MAX);
-	return shard->slots[slot];
+	/* Relaxed: a thread that reads 0 has set nothing itself, and what the others have set is not in its shard. Place 0
+	 * is nobody's, and so always NULL. */
+	return shard->slots[atomic_load_explicit(&slot->number, memory_order_relaxed)];
 }
 
-void shard_slot_set(struct shard *shard, unsigned slot, void *value)
+void shard_slot_set(struct shard *shard, struct shard_slot *slot, void *value)
 {
-	ASSERT(slot < SLOT_COUNT_MAX);
-	shard->slots[slot] = value;
+	unsigned number = atomic_load_explicit(&slot->number, memory_order_relaxed);
+
+	if (!number && !value)
+		return;
+	shard->slots[number ? number : slot_number(slot)] = value;
 }
 
 uint64_t shard_now(const struct shard *shard)

@@ -9,12 +9,7 @@
 /* A cluster that is being rearranged sends a client on more than once. */
 #define REDIRECTION_COUNT_MAX 5
 
-static unsigned links_slot;
-
-__attribute__((constructor)) static void slot_take(void)
-{
-	links_slot = shard_slot_new();
-}
+static struct shard_slot links_slot;
 
 /* ---- Connections by server ------------------------------------------------------------------ */
 
@@ -36,7 +31,7 @@ static void forget_unused(struct map *links)
 
 static struct map *links_of(struct shard *shard)
 {
-	struct map *links = shard_slot(shard, links_slot);
+	struct map *links = shard_slot(shard, &links_slot);
 
 	if (links)
 		return links;
@@ -44,7 +39,7 @@ static struct map *links_of(struct shard *shard)
 	if (!links)
 		return NULL;
 	map_init(links, NULL, false);
-	shard_slot_set(shard, links_slot, links);
+	shard_slot_set(shard, &links_slot, links);
 	return links;
 }
 
@@ -77,7 +72,7 @@ static enum rc link_find(struct task *task, const struct redis_server *server, s
 
 void redis_done(struct shard *shard)
 {
-	struct map *links = shard_slot(shard, links_slot);
+	struct map *links = shard_slot(shard, &links_slot);
 	struct map_entry *entry;
 	uint32_t at = 0;
 
@@ -87,7 +82,7 @@ void redis_done(struct shard *shard)
 		link_free(entry->value);
 	map_done(links);
 	free(links);
-	shard_slot_set(shard, links_slot, NULL);
+	shard_slot_set(shard, &links_slot, NULL);
 }
 
 /* ---- Commands that a shared connection cannot take ------------------------------------------- */

@@ -1,7 +1,6 @@
 /* Users and groups: name service may block (LDAP, NIS), so it is asked by a helper thread, and the answers, good and bad,
  * are kept for a minute per shard. */
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,26 +15,18 @@ struct user_cache {
 	struct map answers; /* key -> struct answer, heap */
 };
 
-static unsigned cache_slot;
-static pthread_once_t cache_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	cache_slot = shard_slot_new();
-}
+static struct shard_slot cache_slot;
 
 static struct user_cache *cache_of(struct shard *shard)
 {
-	struct user_cache *cache;
+	struct user_cache *cache = shard_slot(shard, &cache_slot);
 
-	pthread_once(&cache_once, make_slot);
-	cache = shard_slot(shard, cache_slot);
 	if (!cache) {
 		cache = calloc(1, sizeof(*cache)); /* once per shard */
 		if (!cache)
 			return NULL;
 		map_init(&cache->answers, NULL, false);
-		shard_slot_set(shard, cache_slot, cache);
+		shard_slot_set(shard, &cache_slot, cache);
 	}
 	return cache;
 }
@@ -52,15 +43,13 @@ static void cache_clear(struct user_cache *cache)
 
 void route_done(struct shard *shard)
 {
-	struct user_cache *cache;
+	struct user_cache *cache = shard_slot(shard, &cache_slot);
 
-	pthread_once(&cache_once, make_slot);
-	cache = shard_slot(shard, cache_slot);
 	if (!cache)
 		return;
 	cache_clear(cache);
 	free(cache);
-	shard_slot_set(shard, cache_slot, NULL);
+	shard_slot_set(shard, &cache_slot, NULL);
 }
 
 static struct answer *remember(struct user_cache *cache, struct answer *answer)

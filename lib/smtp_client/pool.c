@@ -1,6 +1,5 @@
 /* Idle connections, kept for the next message to the same place: the handshake of SMTP costs more than a small message. One
  * list per shard, the latest used first. A server that speaks, or hangs up, while it is idle is dropped at once. */
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "connection.h"
@@ -10,26 +9,18 @@ struct pool {
 	unsigned count;
 };
 
-static unsigned pool_slot;
-static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	pool_slot = shard_slot_new();
-}
+static struct shard_slot pool_slot;
 
 static struct pool *pool_of(struct shard *shard, bool make)
 {
-	struct pool *pool;
+	struct pool *pool = shard_slot(shard, &pool_slot);
 
-	pthread_once(&pool_once, make_slot);
-	pool = shard_slot(shard, pool_slot);
 	if (!pool && make) {
 		pool = calloc(1, sizeof(*pool)); /* once per shard */
 		if (!pool)
 			return NULL;
 		list_init(&pool->idle);
-		shard_slot_set(shard, pool_slot, pool);
+		shard_slot_set(shard, &pool_slot, pool);
 	}
 	return pool;
 }
@@ -109,5 +100,5 @@ void smtp_pool_done(struct shard *shard)
 		smtp_close(c);
 	}
 	free(pool);
-	shard_slot_set(shard, pool_slot, NULL);
+	shard_slot_set(shard, &pool_slot, NULL);
 }

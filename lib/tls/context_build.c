@@ -329,7 +329,8 @@ static WOLFSSL_CTX *context_common(struct context_job *job)
 	(void)wolfSSL_CTX_set_group_messages(ctx); /* a flight is one packet */
 	/* The library's own cache of sessions is one table with locks for the whole process; tickets need none. */
 	(void)wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
-	(void)wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL); /* nor for those with tickets */
+	(void)wolfSSL_CTX_set_session_cache_mode(
+	    ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL); /* nor for those with tickets */
 	(void)wolfSSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
 	if (job->server) {
 		(void)wolfSSL_CTX_set_TicketEncCb(ctx, session_ticket);

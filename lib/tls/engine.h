@@ -115,14 +115,14 @@ void turn_end(struct tls_shard *here, uint64_t began);
 void library_init(void);
 /* Where the library's objects of a session are (memory.h). */
 struct library_memory {
-	struct slot *slot;  /* those that last; NULL: anywhere */
-	struct slot *leaks; /* what it forgets */
-	bool watching;      /* for that */
-	void *certificate;  /* a block of a decoded certificate's size, while it is there */
-	void *given_back;   /* the same, from then on until it is known what it was */
+	struct slot *slot;                   /* those that last; NULL: anywhere */
+	struct slot *leaks;                  /* what it forgets */
+	bool watching;                       /* for that */
+	void *certificate;                   /* a block of a decoded certificate's size, while it is there */
+	void *given_back;                    /* the same, from then on until it is known what it was */
 	size_t certificate_size, proof_size; /* DER, of what it decodes and copies */
-	bool emptied;    /* by the library: nothing of the certificate was forgotten */
-	bool proof_next; /* the next block of the proof's size is the copy of it */
+	bool emptied;                        /* by the library: nothing of the certificate was forgotten */
+	bool proof_next;                     /* the next block of the proof's size is the copy of it */
 };
 /* The library asks for the proof: what it gave back last was the certificate that it has decoded for this, if it looks like one. */
 void library_asks_for_proof(struct library_memory *memory);

@@ -16,7 +16,7 @@
 #include <time.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static unsigned slot;
+static struct shard_slot slot;
 
 /* Whose memory the library takes at present on this thread: see library_use(). */
 static _Thread_local struct library_memory *in_use;
@@ -148,7 +148,6 @@ static void init(void)
 	(void)wolfSSL_SetAllocators(library_malloc, library_free, library_realloc);
 	(void)wolfSSL_Init();
 	learn_sizes();
-	slot = shard_slot_new();
 }
 
 void library_thread_done(void)
@@ -283,7 +282,7 @@ struct tls_shard *tls_shard_here(struct shard *shard)
 	struct tls_shard *here;
 
 	library_init();
-	here = shard_slot(shard, slot);
+	here = shard_slot(shard, &slot);
 	if (here)
 		return here;
 	here = calloc(1, sizeof(*here)); /* once */
@@ -297,7 +296,7 @@ struct tls_shard *tls_shard_here(struct shard *shard)
 	timer_init(&here->turn_timer, turn_next);
 	list_init(&here->young);
 	timer_init(&here->young_timer, trim_young);
-	shard_slot_set(shard, slot, here);
+	shard_slot_set(shard, &slot, here);
 	return here;
 }
 
@@ -409,10 +408,10 @@ void tls_done(struct shard *shard)
 	library_init();
 	tickets_detach(shard);
 	library_thread_done(); /* of proofs that were looked at, too */
-	here = shard_slot(shard, slot);
+	here = shard_slot(shard, &slot);
 	if (!here)
 		return;
-	shard_slot_set(shard, slot, NULL);
+	shard_slot_set(shard, &slot, NULL);
 	timer_cancel(shard, &here->turn_timer);
 	timer_cancel(shard, &here->young_timer);
 	contexts_done(here);

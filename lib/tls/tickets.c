@@ -399,18 +399,11 @@ bool tickets_exchange(struct tls_tickets *t, const struct ticket_key *theirs, un
 
 /* ---- A shard's tickets ------------------------------------------------------------------------------------------------- */
 
-static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-static unsigned keys_slot;
-
-static void slot_make(void)
-{
-	keys_slot = shard_slot_new();
-}
+static struct shard_slot keys_slot;
 
 static struct shard_keys *keys_here(const struct shard *shard)
 {
-	(void)pthread_once(&slot_once, slot_make);
-	return shard_slot(shard, keys_slot);
+	return shard_slot(shard, &keys_slot);
 }
 
 bool tickets_attach(struct tls_tickets *tickets, struct shard *shard)
@@ -421,7 +414,7 @@ bool tickets_attach(struct tls_tickets *tickets, struct shard *shard)
 		return false;
 	tickets_detach(shard);
 	here->tickets = tickets;
-	shard_slot_set(shard, keys_slot, here);
+	shard_slot_set(shard, &keys_slot, here);
 	return true;
 }
 
@@ -433,7 +426,7 @@ void tickets_detach(struct shard *shard)
 		return;
 	explicit_bzero(here->keys, sizeof(here->keys));
 	free(here);
-	shard_slot_set(shard, keys_slot, NULL);
+	shard_slot_set(shard, &keys_slot, NULL);
 }
 
 bool tickets_attached(const struct shard *shard)

@@ -2,7 +2,6 @@
 #include "appendfile.h"
 #include "limits.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #define T struct transport
@@ -135,26 +134,18 @@ const struct conf_group transport_conf_group = {
 
 /* ---- Per shard ---------------------------------------------------------------------------------------------------- */
 
-static unsigned shard_slot_number;
-static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
-
-static void make_slot(void)
-{
-	shard_slot_number = shard_slot_new();
-}
+static struct shard_slot slot;
 
 struct transport_shard *transport_shard(struct shard *shard)
 {
-	struct transport_shard *state;
+	struct transport_shard *state = shard_slot(shard, &slot);
 
-	pthread_once(&slot_once, make_slot);
-	state = shard_slot(shard, shard_slot_number);
 	if (!state) {
 		state = calloc(1, sizeof(*state)); /* once per shard */
 		if (!state)
 			return NULL;
 		map_init(&state->mailboxes, NULL, false);
-		shard_slot_set(shard, shard_slot_number, state);
+		shard_slot_set(shard, &slot, state);
 	}
 	return state;
 }
@@ -186,14 +177,12 @@ enum rc transport_submit_message(struct scope *sc, const struct submission *subm
 
 void transport_done(struct shard *shard)
 {
-	struct transport_shard *state;
+	struct transport_shard *state = shard_slot(shard, &slot);
 
-	pthread_once(&slot_once, make_slot);
-	state = shard_slot(shard, shard_slot_number);
 	if (state)
 		map_done(&state->mailboxes);
 	free(state);
-	shard_slot_set(shard, shard_slot_number, NULL);
+	shard_slot_set(shard, &slot, NULL);
 }
 
 /* ---- Delivering ------------------------------------------------------------------------------------------------------ */

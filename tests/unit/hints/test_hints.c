@@ -316,7 +316,7 @@ static bool count_each(void *arg, struct slice key, struct slice value)
 
 static void each_on(struct task *task, void *arg)
 {
-	struct hints_shard *state = shard_slot(task->shard, hints_slot);
+	struct hints_shard *state = shard_slot(task->shard, &hints_slot);
 	struct err err = err_make(task->arena);
 	unsigned count = 0;
 	char key[20];
@@ -589,7 +589,7 @@ static bool is_ours(void *arg, struct slice key, struct slice value)
 
 static void all_ours_on(struct task *task, void *arg)
 {
-	struct hints_shard *state = shard_slot(task->shard, hints_slot);
+	struct hints_shard *state = shard_slot(task->shard, &hints_slot);
 	struct err err = err_make(task->arena);
 
 	(void)arg;
@@ -633,7 +633,7 @@ static void too_many_on(struct task *task, void *arg)
 	assert_true(has(task, HINTS_SEEN, "8292", NULL) || has(task, HINTS_SEEN, "8292", "x"));
 	/* All of it comes back, and then there is room again. */
 	for (int i = 0; i < 1000; i++) {
-		struct hints_shard *state = shard_slot(task->shard, hints_slot);
+		struct hints_shard *state = shard_slot(task->shard, &hints_slot);
 
 		if (state->ops == 0)
 			break;

@@ -309,14 +309,22 @@ static void test_both(void **state)
 
 static void slots(struct task *task, void *arg)
 {
-	unsigned a = shard_slot_new(), b = shard_slot_new();
+	static struct shard_slot a, b, never;
 	char bytes[32] = {0}, zero[32] = {0};
 
-	assert_int_not_equal(a, b);
-	assert_null(shard_slot(task->shard, a));
-	shard_slot_set(task->shard, a, arg);
-	assert_ptr_equal(shard_slot(task->shard, a), arg);
-	assert_null(shard_slot(task->shard, b));
+	assert_null(shard_slot(task->shard, &a));
+	shard_slot_set(task->shard, &a, arg);
+	assert_ptr_equal(shard_slot(task->shard, &a), arg);
+	assert_null(shard_slot(task->shard, &b));
+	shard_slot_set(task->shard, &b, bytes);
+	assert_ptr_equal(shard_slot(task->shard, &a), arg);
+	assert_ptr_equal(shard_slot(task->shard, &b), bytes);
+	shard_slot_set(task->shard, &a, NULL);
+	assert_null(shard_slot(task->shard, &a));
+	/* Who only clears up takes no place. */
+	shard_slot_set(task->shard, &never, NULL);
+	assert_int_equal(never.number, 0);
+	assert_null(shard_slot(task->shard, &never));
 	assert_ptr_equal(shard_here(), task->shard);
 	assert_ptr_equal(shard_peer(task->shard, 0), task->shard);
 	shard_random(task->shard, bytes, sizeof(bytes));
