@@ -156,16 +156,12 @@ static void add_spf(struct scope *sc, struct authres_maker *maker)
 		authres_property(maker, "smtp.mailfrom", r->domain);
 }
 
-/* RFC 9989 section 9.6. */
 static void add_dmarc(struct scope *sc, struct authres_maker *maker)
 {
 	const struct dmarc_result *r = dmarc_result_get(sc->message);
 
-	if (!r)
-		return;
-	authres_method(maker, "dmarc", dmarc_authres_word(r), r->problem);
-	if (r->from.len)
-		authres_property(maker, "header.from", r->from);
+	if (r)
+		dmarc_authres(maker, r, r->problem);
 }
 
 static void add_dkim(struct scope *sc, struct authres_maker *maker)

@@ -223,6 +223,20 @@ struct slice dmarc_authres_word(const struct dmarc_result *r)
 	}
 }
 
+/* The policy is what is asked for where the message fails, with sp, np and t done: a reader far behind us, of ARC say, cannot ask for the
+ * record of today. It is not said where it was not come to. */
+void dmarc_authres(struct authres_maker *maker, const struct dmarc_result *r, struct slice comment)
+{
+	bool judged = r->status == DMARC_ACCEPT || r->status == DMARC_REJECT ||
+		      r->status == DMARC_QUARANTINE || r->status == DMARC_NONE;
+
+	authres_method(maker, "dmarc", dmarc_authres_word(r), comment);
+	if (r->from.len)
+		authres_property(maker, "header.from", r->from);
+	if (judged && r->used_domain.len)
+		authres_property(maker, "policy.dmarc", dmarc_status_word(r->requested));
+}
+
 enum { STATUS, STATUS_TEXT, USED_DOMAIN, DOMAIN_POLICY, ALIGN_SPF, ALIGN_DKIM, AR_HEADER };
 
 static struct slice policy_word(char policy)
@@ -241,9 +255,7 @@ static enum rc get_ar_header(struct scope *sc, const struct dmarc_result *r, str
 
 	str_addz(&out, "Authentication-Results: ");
 	str_add(&out, conf_main(sc->conf)->primary_hostname);
-	authres_method(&maker, "dmarc", dmarc_authres_word(r), SLICE_EMPTY);
-	if (r->from.len)
-		authres_property(&maker, "header.from", r->from);
+	dmarc_authres(&maker, r, SLICE_EMPTY);
 	*ret = str_slice(&out);
 	return out.failed ? err_memory(err) : OK;
 }

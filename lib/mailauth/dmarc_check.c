@@ -348,10 +348,8 @@ static enum rc check_domain(struct work *w, struct slice from, struct dmarc_resu
 	r->problem = rc == DEFER ? w->problem : SLICE_EMPTY;
 	if (rc != OK)
 		return OK;
-	if (r->align_spf || r->align_dkim)
-		r->status = DMARC_ACCEPT;
-	else
-		r->status = requested(r, r->record.testing && !w->query->org);
+	r->requested = requested(r, r->record.testing && !w->query->org);
+	r->status = r->align_spf || r->align_dkim ? DMARC_ACCEPT : r->requested;
 	return OK;
 }
 

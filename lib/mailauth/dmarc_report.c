@@ -134,6 +134,7 @@ static void add_feedback(struct str *out, struct scope *sc, const struct mailaut
 			 const struct dmarc_state *state, struct slice sender, struct slice ip)
 {
 	const struct dmarc_result *r = &state->result;
+	struct authres_maker maker = {.out = out};
 
 	str_addz(out, "Feedback-Type: auth-failure\nUser-Agent: sluice\nVersion: 1\n");
 	add_line(out, "Original-Mail-From: ", sender.len ? sender : SLICE("<>"));
@@ -144,9 +145,8 @@ static void add_feedback(struct str *out, struct scope *sc, const struct mailaut
 	add_line(out, "Reported-Domain: ", r->from);
 	str_addz(out, "Authentication-Results: ");
 	str_add(out, conf_main(sc->conf)->primary_hostname);
-	str_addz(out, "; dmarc=");
-	str_add(out, dmarc_authres_word(r));
-	add_line(out, " header.from=", r->from);
+	dmarc_authres(&maker, r, SLICE_EMPTY);
+	str_addc(out, '\n');
 	str_addz(out, "Auth-Failure: dmarc\n");
 	/* Those that failed; "none" of them did (RFC 9991, section 4). */
 	str_printf(out, "Identity-Alignment: %s\n",
@@ -251,7 +251,7 @@ bool dmarc_report_next(struct scope *sc, const struct mailauth_resolver *resolve
 	struct dmarc_state *state = dmarc_state_of(sc->message);
 
 	while (state && wanted(state) && next_recipient(sc, resolver, state, &ret->recipient)) {
-		enum dmarc_limit limit = dmarc_limit_count(sc->task->shard, ret->recipient);
+		enum dmarc_limit limit = dmarc_limit_count(sc->task, ret->recipient);
 
 		state->reports++;
 		if (limit == DMARC_LIMIT_FREE)

@@ -51,7 +51,6 @@ void dmarc_done(struct shard *shard)
 {
 	struct dmarc_suffixes *s = shard_slot(shard, &slot);
 
-	dmarc_limit_done(shard);
 	if (!s)
 		return;
 	psl_free(s->psl);

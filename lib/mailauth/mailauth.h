@@ -230,7 +230,7 @@ void authres_removed(struct message *message);
 /* A private key: RSA or Ed25519. */
 struct mailauth_key;
 /* value: an absolute file name, or the key itself: PEM (PKCS #1, PKCS #8), or the base64 of DER or of the 32 bytes of an Ed25519
- * key. What a file holds is kept by the shard and read again when it has changed. The key lives in task->arena. Parks.
+ * key; one that begins with a slash is not taken for the name of a file that is not there. What a file holds is kept by the shard and read again when it has changed. The key lives in task->arena. Parks.
  * FAIL: it cannot be read, or is no key; DEFER: no memory, or the file system has trouble. */
 NODISCARD enum rc mailauth_key_get(struct task *task, struct slice value, const struct mailauth_key **key_ret,
 				   struct err *err);
@@ -338,6 +338,8 @@ struct dmarc_result {
 	struct slice used_domain; /* where its record is; empty: nowhere */
 	struct dmarc_record record;
 	char policy; /* n, q, r as published for this domain; 0: none */
+	enum dmarc_status
+	    requested; /* what a message that fails gets: REJECT, QUARANTINE or NONE; of no meaning without a record */
 	bool align_spf, align_dkim;
 	struct slice problem; /* with TEMPERROR, or a status that needs a reason */
 };

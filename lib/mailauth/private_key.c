@@ -3,6 +3,7 @@
 #include "kept.h"
 #include "sign.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
@@ -243,26 +244,45 @@ static enum rc file_text(struct task *task, struct slice path, struct slice *tex
 	return rc;
 }
 
+/* 32 bytes in base64: an Ed25519 key, of which one in 64 begins with a slash. */
+static bool looks_like_seed(struct slice value)
+{
+	if (value.len != 44 || value.ptr[43] != '=')
+		return false;
+	for (unsigned i = 0; i < 43; i++)
+		if (!ascii_is_alnum(value.ptr[i]) && value.ptr[i] != '/' && value.ptr[i] != '+')
+			return false;
+	return true;
+}
+
+/* value_ret, which has the name, gets the text. FAIL, too, where a stranger chose the name. */
+static enum rc named_text(struct task *task, struct slice path, struct slice *value_ret, struct err *err)
+{
+	if (path.taint != CLEAN)
+		return err_set(err, FAIL, "tainted file name \"%.*s\" for a private key", SLICE_ARG(path));
+	return file_text(task, path, value_ret, err);
+}
+
 enum rc mailauth_key_get(struct task *task, struct slice value, const struct mailauth_key **key_ret,
 			 struct err *err)
 {
+	struct slice path;
 	enum rc rc;
 
-	value = slice_trim(value);
-	if (value.len && value.ptr[0] == '/') {
-		struct slice path = value;
-		if (value.taint != CLEAN)
-			return err_set(err, FAIL, "tainted file name \"%.*s\" for a private key",
-				       SLICE_ARG(value));
-		rc = file_text(task, path, &value, err);
-		if (rc != OK)
-			return rc;
-		rc = mailauth_key_parse(task->arena, value, key_ret, err);
-		if (rc == FAIL)
-			err_prefix(err, "file \"%.*s\"", SLICE_ARG(path));
+	value = path = slice_trim(value);
+	if (!value.len || value.ptr[0] != '/')
+		return mailauth_key_parse(task->arena, value, key_ret, err);
+	rc = named_text(task, path, &value, err);
+	/* Nothing but the name of a file that is there is the name of a file. */
+	if (rc == FAIL && looks_like_seed(path) &&
+	    (path.taint != CLEAN || err->os == ENOENT || err->os == ENOTDIR))
+		return mailauth_key_parse(task->arena, path, key_ret, err);
+	if (rc != OK)
 		return rc;
-	}
-	return mailauth_key_parse(task->arena, value, key_ret, err);
+	rc = mailauth_key_parse(task->arena, value, key_ret, err);
+	if (rc == FAIL)
+		err_prefix(err, "file \"%.*s\"", SLICE_ARG(path));
+	return rc;
 }
 
 /* ---- Signatures -------------------------------------------------------------------------------------------------------- */

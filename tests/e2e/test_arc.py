@@ -266,7 +266,7 @@ data_acl:
                 if login:
                     self.assertEqual(found["auth"][0], "pass")
                 else:
-                    self.assertEqual(found["dmarc"], ("pass", {"header.from": "football.test"}))
+                    self.assertEqual(found["dmarc"], ("pass", {"header.from": "football.test", "policy.dmarc": "reject"}))
 
     def test_authresults_of_any_methods(self):
         """All 64 ways of having run or met iprev, auth, SPF, DKIM, DMARC and ARC: the field has just those, and can be read."""

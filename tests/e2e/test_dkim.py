@@ -53,7 +53,7 @@ def ed25519_key():
     public = subprocess.run(["openssl", "pkey", "-pubout", "-outform", "DER"], input=pem, capture_output=True,
                             check=True).stdout
     if base64.b64encode(private[-32:]).startswith(b"/"):
-        return ed25519_key()  # within a configuration that would be a file's name
+        return ed25519_key()  # a file's name, to Exim
     return base64.b64encode(private[-32:]), base64.b64encode(public[-32:]).decode(), pem
 
 
@@ -305,7 +305,16 @@ class DkimTest(DkimBase):
         self.assertTrue(dkim.verify(wire, dnsfunc=lambda n, timeout=5: self.verifier(n)))
 
     def test_sign_failures(self):
-        """No key, no signature: sent without, and told; with dkim_strict it waits. Options that say no are no failure."""
+        """No key, no signature: sent without, and told; with dkim_strict it waits. Options that say no are no failure. An inline key
+        that begins with a slash is one unless there is a file of that name."""
+        seed = b"\xff" * 32
+        slash = base64.b64encode(seed).decode()
+        public = subprocess.run(["openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER"], check=True, capture_output=True,
+                                input=bytes.fromhex("302e020100300506032b657004220420") + seed).stdout[-32:]
+        self.dns.zone["slash._domainkey.football.test"] = [("TXT", f"v=DKIM1; k=ed25519; p={base64.b64encode(public).decode()}")]
+        named = self.folder + "/" + "k" * (42 - len(self.folder)) + "="
+        self.assertEqual(len(named), 44)
+        os.symlink("ed.key", named)
         for name, options, signed, logged in (
                 ("unset key", "  dkim_domain = football.test\n  dkim_selector = rsa\n", False, None),
                 ("false key", self.SIGN.replace("KEYFILE", "false"), False, None),
@@ -315,7 +324,10 @@ class DkimTest(DkimBase):
                 ("expansion", self.SIGN.replace("KEYFILE", "${extract{"), False, "signing failed"),
                 ("sha1", self.SIGN + "  dkim_hash = sha1\n", False, "is not to be used"),
                 ("inline", self.SIGN.replace("KEYFILE", "${readfile{KEYFILE}}"), True, None),
-                ("inline ed25519", self.SIGN.replace("KEYFILE", self.ed.decode()).replace("= rsa", "= ed"), True, None)):
+                ("inline ed25519", self.SIGN.replace("KEYFILE", self.ed.decode()).replace("= rsa", "= ed"), True, None),
+                ("inline, with a slash", self.SIGN.replace("KEYFILE", slash).replace("= rsa", "= slash"), True, None),
+                ("a file of that name", self.SIGN.replace("KEYFILE", named).replace("= rsa", "= ed"), True, None),
+                ("no key with a slash", self.SIGN.replace("KEYFILE", slash[:-2] + "="), False, "signing failed")):
             with self.subTest(name):
                 server, sink = self.relay(options)
                 wire = self.passed(server, sink, MESSAGE)

@@ -22,6 +22,7 @@ ZONE = {
     "_dmarc.none.test": [("TXT", "v=DMARC1; p=none")],
     "_dmarc.sub.test": [("TXT", "v=DMARC1; p=none; sp=reject")],
     "_dmarc.trouble.test": SERVFAIL,
+    "_dmarc.testing.test": [("TXT", "v=DMARC1; p=reject; t=y")],
     "_dmarc.xn--bcher-kva.test": [("TXT", "v=DMARC1; p=reject")],
     "_dmarc.two.test": [("TXT", "v=DMARC1; p=none"), ("TXT", "v=DMARC1; p=reject")],
 }
@@ -176,7 +177,18 @@ begin transports
         text = self.check(box, "From: <a@reject.test>")
         self.assertIn("Authentication-Results: mx.test", text)
         done = box.run("-bh", "192.0.2.1", stdin="EHLO h.test\r\nMAIL FROM:<x@reject.test>\r\nRCPT TO:<u@mx.test>\r\nDATA\r\nFrom: a@reject.test\r\n\r\nhi\r\n.\r\nQUIT\r\n")
-        self.assertRegex(done.out + done.err, r"dmarc=pass\s+header.from=reject.test")
+        self.assertRegex(done.out + done.err, r"dmarc=pass\s+header.from=reject.test\s+policy.dmarc=reject\n")
+        # policy.dmarc: what is asked for of this name's failures, with sp= and t= done; nothing where no policy was come to
+        for name, policy in (("reject.test", "fail header.from=reject.test policy.dmarc=reject"), ("quarantine.test", "policy.dmarc=quarantine"),
+                             ("sub.test", "policy.dmarc=none"), ("x.sub.test", "policy.dmarc=reject"), ("testing.test", "policy.dmarc=quarantine"),
+                             ("norecord.test", None), ("trouble.test", None), ("nobody", None)):
+            with self.subTest(name=name):
+                said = re.sub(r"(\s|\\n|\\t)+", " ", self.check(box, f"From: <a@{name}>" if "." in name else "X: y", "x@none.test", "192.0.2.9"))
+                self.assertIn("Authentication-Results: ", said)
+                if policy:
+                    self.assertRegex(said, policy + r"\b")
+                else:
+                    self.assertNotIn("policy.dmarc", said)
 
     def test_controls(self):
         self.assertIn("off/", self.check(self.box(control="control = dmarc_disable_verify"), "From: <a@reject.test>", ip="192.0.2.9"))

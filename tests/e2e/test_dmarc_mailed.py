@@ -193,6 +193,22 @@ class Mailed(SluiceTest):
         self.send(box, "flood.test", ip="192.0.2.77", count=40)
         self.assertEqual(len(re.findall("<= dmarc@mx.test", box.log())), 30)
         self.assertEqual(len(re.findall("DMARC: enough failure reports to <f@flood.test> for this hour", box.log(), re.I)), 1)
+        # Another process, over the same spool.
+        self.send(box, "flood.test", ip="192.0.2.77", count=2)
+        self.assertEqual(len(re.findall("<= dmarc@mx.test", box.log())), 30)
+
+    def test_flood_over_shards(self):
+        sink = self.sink()
+        text = configuration(MAIN.replace("DNSPORT", str(self.dns.port)), POLICY.replace("KEYFILE", self.key), acl_rcpt=False).replace("shards = 1", "shards = 3")
+        box = self.sluice(text, macros={"SINKPORT": str(sink.port)})
+        for _ in range(12):  # the kernel spreads connections over the shards
+            with box.client() as client:
+                client.ehlo("h.test")
+                for _ in range(4):
+                    client.envelope("x@forwards.test", ["u@mx.test"])  # from loopback SPF passes, here for another name
+                    client.data(b"From: <a@flood.test>\r\n\r\nhi\r\n", 550)
+        self.assertEqual(len(re.findall("<= dmarc@mx.test", box.log())), 30)
+        self.assertEqual(len(re.findall("DMARC: enough failure reports to <f@flood.test> for this hour", box.log(), re.I)), 1)
 
 
 del SluiceTest
