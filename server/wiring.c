@@ -48,7 +48,13 @@ static const struct conf_feature *const features[] = {
 
 /* What is counted, in the order in which it is shown. */
 const struct metric_table *const server_metric_tables[] = {
-    &shard_metric_table, &smtp_metric_table, &deliver_metric_table, &tls_metric_table, NULL,
+    &shard_metric_table,
+    &smtp_metric_table,
+    &deliver_metric_table,
+    &spool_metric_table,
+    &hints_metric_table,
+    &tls_metric_table,
+    NULL,
 };
 
 static void macros(struct conf *conf)

@@ -217,8 +217,14 @@ enum rc hints_attach(struct hints *hints, struct shard *shard, struct err *err)
 	state->hints = hints;
 	state->shard = shard;
 	state->mail.at_peer = take_back;
+	state->metrics = shard_metrics(shard, &hints_metric_table, &state->own_metrics);
 	map_init(&state->overlay, NULL, false);
 	pthread_mutex_lock(&hints->lock);
+	if (!atomic_load(&hints->metrics)) {
+		tally_set(&state->metrics->bytes_max, hints->size_max);
+		tally_set(&state->metrics->bytes_used, store_bytes_used(atomic_load(&hints->store), NULL));
+		atomic_store(&hints->metrics, state->metrics);
+	}
 	state->next = hints->shards;
 	hints->shards = state;
 	pthread_mutex_unlock(&hints->lock);
@@ -238,6 +244,7 @@ static struct op *op_new(struct hints_shard *state, enum op_kind kind, enum hint
 	    state->bytes < BYTES_PER_SHARD_MAX)
 		op = malloc(sizeof(*op) + 1 + stored.len + value.len);
 	if (!op) {
+		tally_up(&state->metrics->refused);
 		atomic_fetch_add_explicit(&state->hints->dropped, 1, memory_order_relaxed);
 		return NULL;
 	}
@@ -399,7 +406,12 @@ enum rc hints_get(struct shard *shard, enum hints_db db, struct slice key, struc
 		  struct slice *value_ret, struct err *err)
 {
 	enum rc rc = get(shard, db, key, arena, value_ret, err);
+	struct hints_shard *state = shard_slot(shard, &hints_slot);
 
+	if (state)
+		tally_up(rc == OK     ? &state->metrics->found
+			 : rc == FAIL ? &state->metrics->none
+				      : &state->metrics->deferred);
 	DEBUG(DEBUG_HINTS_LOOKUP, "hints %s: key=%.*s: %s", hints_db_names[db], SLICE_ARG(key),
 	      rc == OK     ? "found"
 	      : rc == FAIL ? "none"
@@ -522,3 +534,27 @@ void hints_stats(struct hints *hints, struct hints_stats *stats_ret)
 	    .pages_max = hints->size_max / 4096,
 	};
 }
+
+static const struct metric metric_rows[] = {
+    METRIC_COUNTER(struct hints_metrics, found, "sluice_hints_lookups_total", "result=\"found\"",
+		   "hints that were asked for"),
+    METRIC_COUNTER(struct hints_metrics, none, "sluice_hints_lookups_total", "result=\"none\"", ""),
+    METRIC_COUNTER(struct hints_metrics, deferred, "sluice_hints_lookups_total", "result=\"deferred\"", ""),
+    METRIC_COUNTER(struct hints_metrics, written, "sluice_hints_changes_total", "result=\"written\"",
+		   "changes of hints; full: of the queue to the writer"),
+    METRIC_COUNTER(struct hints_metrics, lost, "sluice_hints_changes_total", "result=\"failed\"", ""),
+    METRIC_COUNTER(struct hints_metrics, refused, "sluice_hints_changes_total", "result=\"full\"", ""),
+    METRIC_COUNTER(struct hints_metrics, batches, "sluice_hints_commits_total", "result=\"ok\"",
+		   "transactions of the writer"),
+    METRIC_COUNTER(struct hints_metrics, batches_failed, "sluice_hints_commits_total", "result=\"failed\"",
+		   ""),
+    METRIC_COUNTER(struct hints_metrics, tidied, "sluice_hints_tidied_total", "",
+		   "old hints that made room for new ones"),
+    METRIC_COUNTER(struct hints_metrics, made_anew, "sluice_hints_made_anew_total", "",
+		   "databases that were lost or damaged, and begun anew"),
+    METRIC_GAUGE(struct hints_metrics, bytes_used, "sluice_hints_used_bytes", "",
+		 "pages of the databases that are in use"),
+    METRIC_GAUGE(struct hints_metrics, bytes_max, "sluice_hints_size_bytes", "", "of the map"),
+};
+const struct metric_table hints_metric_table = {metric_rows, ARRAY_COUNT(metric_rows),
+						sizeof(struct hints_metrics)};

@@ -90,5 +90,7 @@ struct hints_stats {
 };
 /* Any thread. */
 void hints_stats(struct hints *hints, struct hints_stats *stats_ret);
+/* For whoever watches (metrics/metrics.h): of the shards' side, and, with those of the first shard that was attached, of the writer's. */
+extern const struct metric_table hints_metric_table;
 
 #endif

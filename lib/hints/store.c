@@ -188,6 +188,23 @@ enum rc store_set_aside(const char *directory, struct err *err)
 	return rc == OK ? move_away(directory, "lock.mdb", now, err) : rc;
 }
 
+uint64_t store_bytes_used(const struct store *store, MDB_txn *txn)
+{
+	uint64_t used = 0;
+	MDB_txn *own = NULL;
+	MDB_stat stat;
+
+	if (!txn && mdb_txn_begin(store->env, NULL, MDB_RDONLY, &own))
+		return 0;
+	for (int i = 0; i < HINTS_DB_COUNT; i++)
+		if (mdb_stat(txn ? txn : own, store->dbi[i], &stat) == 0)
+			used += (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) *
+				(uint64_t)stat.ms_psize;
+	if (own)
+		mdb_txn_abort(own);
+	return used;
+}
+
 bool store_in_place(const struct store *store, const char *directory)
 {
 	char path[PATH_SIZE];

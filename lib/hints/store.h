@@ -31,11 +31,22 @@ void store_unref(struct store *store);
 bool store_check(const char *directory, uint64_t size_max);
 /* Renames the files to .bad-TIME. */
 NODISCARD enum rc store_set_aside(const char *directory, struct err *err);
+/* Of the pages of all databases, as the transaction sees them (NULL: one of its own). */
+uint64_t store_bytes_used(const struct store *store, MDB_txn *txn);
 /* Are the files that it has open still those in the directory? */
 bool store_in_place(const struct store *store, const char *directory);
 
 /* On the disk a value begins with the time it was written (seconds since the epoch), so that the oldest can go. */
 #define STAMP_SIZE sizeof(uint32_t)
+
+/* The shard's own, and what the writer counts: in one shard's block, whose lines of the cache it does not share. */
+struct hints_metrics {
+	struct tally found, none, deferred; /* lookups */
+	struct tally refused;               /* for lack of room in the queue */
+	char apart[64 - 4 * sizeof(struct tally)];
+	struct tally batches, batches_failed;
+	struct tally written, lost, tidied, made_anew, bytes_used, bytes_max;
+};
 
 /* What goes to the writer and comes back. */
 enum op_kind { OP_PUT, OP_DELETE, OP_UPDATE, OP_MERGE };
@@ -74,6 +85,7 @@ struct hints_shard {
 	atomic_bool
 	    mail_posted; /* set by the writer, cleared by the shard before it takes what is finished */
 	struct mail mail;
+	struct hints_metrics *metrics, own_metrics;
 };
 
 /* The writer sleeps until it is woken, lingers for company but is woken for an update, dawdles (there are only merges, which nobody
@@ -102,6 +114,8 @@ struct hints {
 	bool in_trouble; /* told already; the writer's */
 	uint64_t looked_ns, tidied_ns;
 	char *new_value;
+	/* Where the writer counts: set by the first shard that is attached, before it can give the writer anything. */
+	_Atomic(struct hints_metrics *) metrics;
 	_Atomic uint64_t written, dropped, batches, tidied, made_anew, pages_used;
 };
 

@@ -90,6 +90,11 @@ static void rest(struct hints *hints, int how, int timeout_ms)
 		(void)!read(hints->wake_fd, &count, sizeof(count));
 }
 
+static struct hints_metrics *counts(struct hints *hints)
+{
+	return atomic_load_explicit(&hints->metrics, memory_order_relaxed);
+}
+
 /* ---- One operation ----------------------------------------------------------------------------------- */
 
 static int put(struct hints *hints, MDB_txn *txn, struct op *op, const char *bytes, size_t len)
@@ -149,6 +154,7 @@ static int merge(struct hints *hints, MDB_txn *txn, struct op *op)
 		old = slice_make((char *)value.mv_data + STAMP_SIZE, value.mv_size - STAMP_SIZE, TAINTED);
 	if (rc && has_its_share(hints, txn, op->db)) {
 		atomic_fetch_add_explicit(&hints->dropped, 1, memory_order_relaxed);
+		tally_up(&counts(hints)->lost);
 		return 0;
 	}
 	len = op->merge(old, slice_make(op->bytes + op->key_len, op->value_len, TAINTED), hints->new_value);
@@ -191,30 +197,11 @@ static int apply_batch(struct hints *hints, struct op *batch)
 			return rc;
 		}
 	}
+	tally_set(&counts(hints)->bytes_used, store_bytes_used(store, txn));
 	return mdb_txn_commit(txn);
 }
 
 /* ---- Making room ------------------------------------------------------------------------------------- */
-
-static uint64_t pages_used(struct hints *hints, uint64_t *pages_max)
-{
-	struct store *store = atomic_load_explicit(&hints->store, memory_order_relaxed);
-	uint64_t used = 0;
-	MDB_stat stat;
-	MDB_txn *txn;
-
-	*pages_max = hints->size_max / 4096;
-	if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn))
-		return 0;
-	for (int i = 0; i < HINTS_DB_COUNT; i++)
-		if (mdb_stat(txn, store->dbi[i], &stat) == 0) {
-			used += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-			*pages_max = hints->size_max / stat.ms_psize;
-		}
-	mdb_txn_abort(txn);
-	atomic_store_explicit(&hints->pages_used, used, memory_order_relaxed);
-	return used;
-}
 
 static unsigned age_class(uint32_t now, const MDB_val *value)
 {
@@ -259,6 +246,7 @@ static bool delete_piece(struct hints *hints, int db, uint32_t now, unsigned cla
 		*from = slice_make(buf, key.mv_size, CLEAN);
 	}
 	atomic_fetch_add_explicit(&hints->tidied, deleted, memory_order_relaxed);
+	tally_add(&counts(hints)->tidied, deleted);
 	if ((rc && rc != MDB_NOTFOUND) || mdb_txn_commit(txn)) {
 		if (rc && rc != MDB_NOTFOUND)
 			mdb_txn_abort(txn);
@@ -312,9 +300,10 @@ static void tidy(struct hints *hints)
 
 static bool is_getting_full(struct hints *hints)
 {
-	uint64_t max, used = pages_used(hints, &max);
+	uint64_t used = store_bytes_used(atomic_load_explicit(&hints->store, memory_order_relaxed), NULL);
 
-	return used > max / 4 * 3;
+	atomic_store_explicit(&hints->pages_used, used / 4096, memory_order_relaxed);
+	return used > hints->size_max / 4 * 3;
 }
 
 /* New files under the old name; shards change over at their next look. */
@@ -323,16 +312,18 @@ static bool make_anew(struct hints *hints, const char *why)
 	struct store *fresh, *old = atomic_load_explicit(&hints->store, memory_order_relaxed);
 	struct err err = err_make(NULL);
 
+	if ((store_set_aside(hints->directory, &err) != OK && err.os != ENOENT) ||
+	    store_open(hints->directory, hints->size_max, &fresh, &err) != OK) {
+		trouble(hints, "cannot be made anew", why);
+		return false;
+	}
 	trouble(hints, "made anew", why);
-	if (store_set_aside(hints->directory, &err) != OK && err.os != ENOENT)
-		return false;
-	if (store_open(hints->directory, hints->size_max, &fresh, &err) != OK)
-		return false;
 	pthread_mutex_lock(&hints->lock);
 	atomic_store(&hints->store, fresh);
 	pthread_mutex_unlock(&hints->lock);
 	store_unref(old);
 	atomic_fetch_add_explicit(&hints->made_anew, 1, memory_order_relaxed);
+	tally_up(&counts(hints)->made_anew);
 	return true;
 }
 
@@ -398,8 +389,18 @@ static void finish_batch(struct hints *hints, struct op *batch, int rc)
 		op->lmdb_rc = rc;
 		op->rc = rc ? DEFER : OK;
 		atomic_fetch_add_explicit(rc ? &hints->dropped : &hints->written, 1, memory_order_relaxed);
+		tally_up(rc ? &counts(hints)->lost : &counts(hints)->written);
 		hand_back(op->from, op);
 	}
+}
+
+static int write_and_count(struct hints *hints, struct op *batch)
+{
+	int rc = write_batch(hints, batch);
+
+	atomic_fetch_add_explicit(&hints->batches, 1, memory_order_relaxed);
+	tally_up(rc ? &counts(hints)->batches_failed : &counts(hints)->batches);
+	return rc;
 }
 
 static void do_all(struct hints *hints, struct op *all)
@@ -412,8 +413,7 @@ static void do_all(struct hints *hints, struct op *all)
 			last = last->next;
 		all = last->next;
 		last->next = NULL;
-		atomic_fetch_add_explicit(&hints->batches, 1, memory_order_relaxed);
-		finish_batch(hints, batch, write_batch(hints, batch));
+		finish_batch(hints, batch, write_and_count(hints, batch));
 	}
 }
 

@@ -412,6 +412,7 @@ static void group_failed(struct log *log, struct err *err)
 {
 	struct link *l;
 
+	log->spool->stats.failures++;
 	group_forget(log);
 	while ((l = list_shift(&log->done_taken)))
 		list_append(&log->done, l);

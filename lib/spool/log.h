@@ -163,6 +163,11 @@ struct log {
 	char *zeros;
 };
 
+struct spool_metrics {
+	struct tally commits, groups, failures, bytes, moves, segments, segments_free, waiting;
+	struct tally recovered, damaged, recovery_ms;
+};
+
 struct spool {
 	struct shard *shard;
 	const struct spool_disk *disk;
@@ -182,6 +187,7 @@ struct spool {
 	uint64_t space_checked;
 	int64_t space_bytes, space_inodes;
 	struct spool_stats stats;
+	struct spool_metrics *metrics, own_metrics;
 };
 
 /* ---- segment.c ---- */
@@ -307,6 +313,10 @@ static inline uint32_t log_body_max(const struct log *log)
 
 /* ---- compact.c ---- */
 void compact_check(struct log *log);
+
+/* ---- counts.c ---- */
+/* What the statistics are now, for those who watch. */
+void spool_publish(struct spool *spool);
 
 /* ---- spool.c ---- */
 /* Room enough for a new message, as check_spool_space and check_spool_inodes ask? Looks once a second. */

@@ -25,6 +25,7 @@ struct replay {
 
 static void tell_damage(struct replay *r, const struct segment *segment, const char *what)
 {
+	r->log->spool->stats.recovered_damaged++;
 	if (r->damage->len < 1000)
 		str_printf(r->damage, "%sspool segment %u-%u: %s", r->damage->len ? "; " : "", r->log->shard,
 			   segment->file, what);

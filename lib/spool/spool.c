@@ -122,6 +122,7 @@ static enum rc spool_new(const struct spool_disk *disk, struct task *task,
 	if (!spool)
 		return err_memory(err);
 	spool->shard = task->shard;
+	spool->metrics = shard_metrics(task->shard, &spool_metric_table, &spool->own_metrics);
 	spool->disk = disk;
 	spool->options = *options;
 	if (!spool->options.segment_size)
@@ -260,6 +261,7 @@ enum rc spool_open_on(const struct spool_disk *disk, struct task *task, const st
 	struct str damage = str_make(task->arena);
 	struct err none = err_make(NULL);
 	struct spool *spool = NULL;
+	uint64_t began = shard_now(task->shard);
 	enum rc rc;
 
 	if (!err)
@@ -277,6 +279,9 @@ enum rc spool_open_on(const struct spool_disk *disk, struct task *task, const st
 		spool_close(task, spool);
 		return rc;
 	}
+	spool->stats.recovered = spool->count;
+	spool->stats.recovery_ns = shard_now(task->shard) - began;
+	spool_publish(spool);
 	*err = err_make(err->arena); /* of directories that were there already */
 	if (damage.len)
 		(void)err_set(err, OK, "%.*s", SLICE_ARG(str_slice(&damage)));
@@ -564,15 +569,4 @@ struct spool_entry *spool_next(struct spool *spool, struct spool_entry *entry)
 unsigned spool_count(const struct spool *spool)
 {
 	return spool->count;
-}
-
-void spool_stats(const struct spool *spool, struct spool_stats *stats_ret)
-{
-	*stats_ret = spool->stats;
-	LIST_EACH (l, &spool->logs) {
-		const struct log *log = LIST_ITEM(l, struct log, link);
-
-		stats_ret->segments += log->segment_count;
-		stats_ret->segments_free += log->free_count;
-	}
 }

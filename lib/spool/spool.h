@@ -119,11 +119,15 @@ NODISCARD enum rc spool_body(struct task *task, struct spool *spool, struct spoo
 void spool_space(struct spool *spool, int64_t *bytes_ret, int64_t *inodes_ret);
 
 struct spool_stats {
-	uint64_t commits, syncs, bytes_written;
+	uint64_t commits, syncs, bytes_written; /* syncs: groups of records that were made durable together */
+	uint64_t failures;                      /* groups that were not */
 	uint64_t segments, segments_free;
 	uint64_t compactions; /* messages moved on so that a segment could be used again */
+	uint64_t recovered, recovered_damaged, recovery_ns; /* of the start: messages, segments, how long */
 };
 void spool_stats(const struct spool *spool, struct spool_stats *stats_ret);
+/* The same for whoever watches: what the shard counts (metrics/metrics.h), brought up to date with each group. */
+extern const struct metric_table spool_metric_table;
 
 /* ---- Exim's queue files ------------------------------------------------------------------------------ */
 

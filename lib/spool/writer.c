@@ -105,6 +105,7 @@ static void work_once(struct log *log)
 	if (log->free_count > log_keep_free(log))
 		log_shrink(log);
 	compact_check(log);
+	spool_publish(log->spool);
 }
 
 static void writer(void *arg)

@@ -120,6 +120,25 @@ class Mail(MetricsTest):
                 (1, "sluice_messages_completed_total", {}), (1, "sluice_queue_messages", {}), (0, "sluice_queue_deliveries", {}),
                 (1, "sluice_smtp_rejected_total", {"at": "rcpt"}), (0, "sluice_smtp_rejected_total", {"at": "data"})):
             self.assertEqual(wanted, self.value(server, name, after, **labels), (name, labels))
+        # The spool: two messages, in two groups at least, and nothing was there before.
+        self.assertEqual(2, self.value(server, "sluice_spool_commits_total", after))
+        groups = self.value(server, "sluice_spool_groups_total", after, result="ok")
+        self.assertGreaterEqual(groups, 2)
+        self.assertEqual(0, self.value(server, "sluice_spool_groups_total", after, result="failed"))
+        self.assertGreaterEqual(self.value(server, "sluice_spool_written_bytes_total", after), 4096 * groups)
+        self.assertEqual(1, self.value(server, "sluice_spool_segments", after, state="used"))
+        for name in ("sluice_spool_waiting", "sluice_spool_recovered_messages", "sluice_spool_recovered_damages"):
+            self.assertEqual(0, self.value(server, name, after), name)
+        # Hints: when the host can be tried again was looked for, and remembered.
+        self.assertGreaterEqual(self.value(server, "sluice_hints_lookups_total", after, result="none"), 1)
+        self.assertEqual(0, self.value(server, "sluice_hints_lookups_total", after, result="deferred"))
+        self.assertEqual(1 << 30, self.value(server, "sluice_hints_size_bytes", after))
+        until(lambda: self.value(server, "sluice_hints_changes_total", result="written") > 0, "a hint")
+        late = self.scrape(server)
+        self.assertGreaterEqual(self.value(server, "sluice_hints_commits_total", late, result="ok"), 1)
+        self.assertGreater(self.value(server, "sluice_hints_used_bytes", late), 0)
+        for result in ("failed", "full"):
+            self.assertEqual(0, self.value(server, "sluice_hints_changes_total", late, result=result))
         self.assertGreaterEqual(self.value(server, "sluice_smtp_errors_total", after), 1)
         self.assertGreaterEqual(self.value(server, "sluice_messages_received_bytes_total", after), 14)
         self.assertGreater(self.value(server, "sluice_shard_loops_total", after, shard="0"), 0)
@@ -163,6 +182,9 @@ class Mail(MetricsTest):
         log = server.wait_log(r"metrics are served on", count=2)
         server.metrics_port = int(re.findall(r"metrics are served on \[127\.0\.0\.1\]:(\d+)", log)[-1])
         self.wait_value(server, 1, "sluice_queue_messages")
+        self.assertEqual(1, self.value(server, "sluice_spool_recovered_messages"))
+        self.assertLess(self.value(server, "sluice_spool_recovery_milliseconds", shard="0"), 60000)
+        self.assertGreater(self.value(server, "sluice_hints_used_bytes"), 0)  # what was there
 
 
 class Reading(MetricsTest):

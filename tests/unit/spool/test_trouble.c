@@ -221,12 +221,18 @@ static void outcome_survives_failure_on(struct task *task, void *arg)
 {
 	struct world *w = arg;
 	struct err err = err_make(task->arena);
+	struct spool_stats stats;
 	struct spool_entry *a;
 
 	open_it(task, w);
 	a = stored(task, w, 10);
 	w->disk->fail_write_at = w->disk->writes;
 	assert_int_equal(spool_outcome(task, w->spool, a, SLICE("one"), true, &err), DEFER);
+	spool_stats(w->spool, &stats);
+	assert_int_equal(stats.failures, 1);
+	assert_int_equal(tally_get(&w->spool->metrics->failures), 1);
+	assert_int_equal(tally_get(&w->spool->metrics->commits), 1);
+	assert_int_equal(tally_get(&w->spool->metrics->groups), 1);
 	must(spool_outcome(task, w->spool, a, SLICE("two"), true, &err), &err);
 	spool_done(w->spool, stored(task, w, 10));
 	w->disk->fail_write_at = w->disk->writes; /* of closing */
@@ -325,6 +331,8 @@ static void lost_head_on(struct task *task, void *arg)
 	memset(f->now + segment_index_at(SEGMENT), 0xff, SPOOL_BLOCK);
 	open_it(task, w);
 	assert_non_null(strstr(w->damage, "0-1"));
+	assert_true(tally_get(&w->spool->metrics->damaged) > 0);
+	assert_int_equal(tally_get(&w->spool->metrics->recovered), spool_count(w->spool));
 	assert_true(count_intact(task, w) == spool_count(w->spool) && spool_count(w->spool) < 200 &&
 		    spool_count(w->spool) > 50);
 	assert_non_null(fake_find(w->disk, "/spool/segments/0-1.bad"));
