@@ -106,7 +106,8 @@ static bool part_open(struct part *p, struct err *err)
 	lookup_dns_configure(p->own.shard, w->conf);
 	if (w->tickets && !tls_tickets_attach(w->tickets, p->own.shard))
 		return false;
-	if (log_attach(p->own.shard, err) != OK || hints_attach(w->hints, p->own.shard, err) != OK ||
+	if (log_attach(p->own.shard, err) != OK ||
+	    (w->hints && hints_attach(w->hints, p->own.shard, err) != OK) ||
 	    deliver_new(p->own.shard, &deliver, &p->own.deliverer, err) != OK ||
 	    spool_open(&p->task, &spool, found, p->own.deliverer, &p->own.spool, err) != OK)
 		return false;
@@ -371,13 +372,42 @@ static void open_tickets(struct worker *w)
 	arena_done(&arena);
 }
 
+static void tell_hints(void *arg, struct slice text)
+{
+	const struct worker *w = arg;
+
+	log_direct(w->start->conf, LOG_TO_MAIN | LOG_TO_PANIC, "%.*s", SLICE_ARG(text));
+}
+
+/* What they know may be lost, and a directory that cannot be written must not stop the mail: nothing is remembered then, and
+ * conditions that have to count are deferred. But not without a word. */
+static void open_hints(struct worker *w)
+{
+	char path[4096];
+	struct arena arena;
+	struct err err;
+
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	snprintf(path, sizeof(path), "%s/db", spool_directory(w->conf));
+	if (hints_open(path, 0, &w->hints, &err) != OK) {
+		w->hints = NULL;
+		err_prefix(&err, "going on without hints (retry times, rates, TLS sessions)");
+	} else {
+		hints_on_trouble(w->hints, tell_hints, w);
+	}
+	if (err.text.len)
+		log_direct(w->conf, LOG_TO_MAIN | LOG_TO_PANIC, "%.*s", SLICE_ARG(err.text));
+	arena_done(&arena);
+}
+
 int worker_run(const struct worker_start *start)
 {
 	struct worker w = {.start = start, .conf = conf_ref(start->conf), .count = start->shard_count};
 	struct arena arena;
 	struct err err;
-	char path[4096];
 	int lock = -1, status = 1;
+	bool owned;
 
 	arena_init(&arena, 0);
 	err = err_make(&arena);
@@ -385,18 +415,16 @@ int worker_run(const struct worker_start *start)
 	w.parts = calloc(w.count, sizeof(*w.parts));
 	w.admin_shards = calloc(w.count, sizeof(*w.admin_shards));
 	w.shared = smtp_shared_new();
-	snprintf(path, sizeof(path), "%s/db", spool_directory(w.conf));
-	if (!w.parts || !w.admin_shards || !w.shared ||
-	    metrics_new(server_metric_tables, w.count, &w.metrics, &err) != OK ||
-	    spool_take(w.conf, START_WAIT_MS, &lock, NULL, &err) != OK ||
-	    hints_open(path, 0, &w.hints, &err) != OK || !make_shards(&w, &err)) {
+	owned = w.parts && w.admin_shards && w.shared &&
+		metrics_new(server_metric_tables, w.count, &w.metrics, &err) == OK &&
+		spool_take(w.conf, START_WAIT_MS, &lock, NULL, &err) == OK;
+	if (owned)
+		open_hints(&w);
+	if (!owned || !make_shards(&w, &err)) {
 		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "cannot start: %.*s", SLICE_ARG(err.text));
 		fprintf(stderr, "sluice: %.*s\n", SLICE_ARG(err.text));
 		goto out;
 	}
-	if (err.text
-		.len) /* damaged hints: what they knew is gone, which may be lost, but not without a word */
-		log_direct(w.conf, LOG_TO_MAIN | LOG_TO_PANIC, "%.*s", SLICE_ARG(err.text));
 	open_tickets(&w);
 	/* Mail goes on without. */
 	if (metrics_http_start(w.metrics, w.conf, &w.metrics_http, &err) != OK)
