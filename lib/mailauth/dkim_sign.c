@@ -45,18 +45,97 @@ enum rc mailauth_text_init(struct mailauth_text *text, struct err *err)
 	return OK;
 }
 
+/* ---- Digests that are known ------------------------------------------------------------------------------------- */
+
+/* A message for a hundred hosts, or tried at several of one, is hashed once. By form (simple, relaxed) and hash; those of whole bodies. */
+struct body_digests {
+	struct body_digest {
+		bool known;
+		uint8_t digest[HASH_SIZE_MAX];
+	} all[2][HASH_SHA512 + 1];
+};
+
+static struct body_digest *digest_of(struct body_digests *digests, const struct body_hash *hash)
+{
+	return &digests->all[hash->relaxed][hash->kind];
+}
+
+/* What verification has made of the same bytes, when they came in. */
+static const uint8_t *verified_digest(const struct message *message, const struct body_hash *wanted)
+{
+	const struct dkim_state *state = dkim_state_of(message);
+
+	/* A body with LF line ends is another than the one that is sent. */
+	if (!state || !state->body.done || message->body.lf)
+		return NULL;
+	for (unsigned i = 0; i < state->body.count; i++) {
+		const struct body_hash *hash = state->body.hashes[i];
+
+		if (hash->relaxed == wanted->relaxed && hash->kind == wanted->kind &&
+		    hash->length == wanted->length)
+			return hash->digest;
+	}
+	return NULL;
+}
+
+static const uint8_t *known_digest(const struct mailauth_text *text, const struct body_hash *wanted)
+{
+	const struct mailauth *auth = text->message->extra[MAILAUTH_EXTRA];
+
+	if (!auth)
+		return NULL;
+	if (auth->digests && digest_of(auth->digests, wanted)->known)
+		return digest_of(auth->digests, wanted)->digest;
+	return verified_digest(text->message, wanted);
+}
+
+/* Everything that is wanted, or nothing: the body is read once in either case. */
+static bool take_digests(struct mailauth_text *text)
+{
+	struct body_hashes *hashes = text->hashes;
+
+	for (unsigned i = 0; i < hashes->count; i++)
+		if (!known_digest(text, hashes->hashes[i]))
+			return false;
+	for (unsigned i = 0; i < hashes->count; i++) {
+		memcpy(hashes->hashes[i]->digest, known_digest(text, hashes->hashes[i]), HASH_SIZE_MAX);
+		hash_drop(&hashes->hashes[i]->hash);
+	}
+	hashes->done = true;
+	return true;
+}
+
+/* Without memory nothing is kept. */
+static void keep_digests(struct mailauth_text *text)
+{
+	struct mailauth *auth = mailauth_of(text->message);
+
+	if (auth && !auth->digests)
+		auth->digests = arena_make(&text->message->arena, struct body_digests);
+	if (!auth || !auth->digests)
+		return;
+	for (unsigned i = 0; i < text->hashes->count; i++) {
+		struct body_digest *kept = digest_of(auth->digests, text->hashes->hashes[i]);
+
+		memcpy(kept->digest, text->hashes->hashes[i]->digest, HASH_SIZE_MAX);
+		kept->known = true;
+	}
+}
+
 enum rc mailauth_text_read(struct mailauth_text *text, struct err *err)
 {
 	struct slice piece;
 	enum rc rc = FAIL;
 
-	if (!text->hashes->count)
+	if (!text->hashes->count || (text->message && take_digests(text)))
 		return OK;
 	while ((rc = text->next(text, &piece, err)) == OK)
 		body_hashes_add(text->hashes, piece.ptr, piece.len);
 	if (rc != FAIL || err->text.len)
 		return rc == FAIL ? DEFER : rc;
 	body_hashes_end(text->hashes);
+	if (text->message)
+		keep_digests(text);
 	return OK;
 }
 

@@ -43,6 +43,7 @@ struct spf_state;   /* spf.c */
 struct dkim_state;  /* dkim_verify.c */
 struct dmarc_state; /* dmarc.c */
 struct arc_state;   /* arc_verify.c */
+struct body_digests;
 
 /* Hangs on message->extra[MAILAUTH_EXTRA], in the message's arena; each part is made by whoever evaluates it first. */
 struct mailauth {
@@ -50,6 +51,7 @@ struct mailauth {
 	struct dkim_state *dkim;
 	struct dmarc_state *dmarc;
 	struct arc_state *arc;
+	struct body_digests *digests;                       /* of the body as it is sent (dkim_sign.c) */
 	bool dkim_disabled, dmarc_disabled, dmarc_forensic; /* controls */
 	/* The header fields as they arrived, before anybody here added or rewrote one (LF line ends, the final one included). */
 	struct slice *fields;
@@ -246,8 +248,11 @@ struct mailauth_text {
 	/* The next piece of the body, CRLF line ends; FAIL with no text at its end. */
 	enum rc (*next)(struct mailauth_text *text, struct slice *piece_ret, struct err *err);
 	void *arg;
+	/* Whose body that is, without a change: its digests are kept with the message, for its next delivery, and those that verification
+	 * has made are taken. NULL: it is nobody's. */
+	struct message *message;
 };
-/* Takes the header apart. text->task, header, next and arg are the caller's. DEFER: no memory. */
+/* Takes the header apart. text->task, header, next, arg and message are the caller's. DEFER: no memory. */
 NODISCARD enum rc mailauth_text_init(struct mailauth_text *text, struct err *err);
 
 struct dkim_signer {
@@ -269,7 +274,7 @@ extern const struct conf_feature mailauth_features[];
  * park. DEFER: no memory. */
 NODISCARD enum rc dkim_sign_prepare(struct mailauth_text *text, const struct dkim_signer *signer,
 				    struct err *err);
-/* Reads the body once. Parks. Results of text->next. */
+/* Reads the body once, or not at all if all that was asked for is known of the message. Parks. Results of text->next. */
 NODISCARD enum rc mailauth_text_read(struct mailauth_text *text, struct err *err);
 /* Appends a DKIM-Signature field with its CRLF. Parks: an RSA key works in a helper thread, for it takes milliseconds.
  * FAIL: not to be signed (no From field, no name); DEFER: no memory, no helper; CANCELLED. */

@@ -339,6 +339,7 @@ static enum rc sign_all(struct signing *g, struct smtp_transaction *t, struct st
 					 .arg = g};
 	g->front = slice_from(t->headers, g->text.header.len + 2);
 	g->from_message = t->message;
+	g->text.message = g->front.len ? NULL : t->message;
 	if (t->message)
 		body_reader_init(&g->reader, t->message);
 	rc = mailauth_text_init(&g->text, g->err);

@@ -447,6 +447,138 @@ static void test_large(void **state)
 	run_fn(large_messages, NULL);
 }
 
+/* ---- Digests that are kept with the message ------------------------------------------------------------------------------ */
+
+struct read_body {
+	struct slice rest;
+	unsigned reads;
+};
+
+static enum rc read_next(struct mailauth_text *text, struct slice *ret, struct err *err)
+{
+	struct read_body *body = text->arg;
+
+	(void)err;
+	body->reads++;
+	if (!body->rest.len)
+		return FAIL;
+	*ret = body->rest;
+	body->rest = SLICE_EMPTY;
+	return OK;
+}
+
+/* Signed once more, as for the next host: the signature, and how often the body was asked for. */
+static unsigned sign_again(struct task *task, struct message *message, struct slice body, bool relaxed,
+			   bool sha512, struct slice *ret)
+{
+	struct read_body reader = {.rest = body};
+	struct mailauth_text text = {.task = task,
+				     .header = SLICE("From: a@b.test\r\nSubject: x\r\n"),
+				     .next = read_next,
+				     .arg = &reader,
+				     .message = message};
+	struct dkim_signer signer = {.domain = SLICE("b.test"),
+				     .selector = SLICE("s"),
+				     .identity = SLICE_EMPTY,
+				     .sign_headers = SLICE("From"),
+				     .header_relaxed = true,
+				     .body_relaxed = relaxed,
+				     .sha512 = sha512};
+	struct str out = str_make(task->arena);
+	struct err err = err_make(task->arena);
+	ptrdiff_t at;
+
+	/* RFC 8463's key signs the same text in the same words each time. */
+	assert_int_equal(
+	    mailauth_key_get(task, SLICE("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="), &signer.key, &err),
+	    OK);
+	assert_int_equal(mailauth_text_init(&text, &err), OK);
+	assert_int_equal(dkim_sign_prepare(&text, &signer, &err), OK);
+	assert_int_equal(mailauth_text_read(&text, &err), OK);
+	if (sha512) { /* which that key does not sign: the digest alone */
+		*ret = arena_copy(task->arena, slice_make((char *)text.hashes->hashes[0]->digest, 64, CLEAN));
+		return reader.reads;
+	}
+	assert_int_equal(dkim_sign(&text, &signer, &out, &err), OK);
+	at = slice_search(str_slice(&out), SLICE("bh="));
+	assert_true(at > 0);
+	*ret = slice_from(str_slice(&out), (size_t)at);
+	return reader.reads;
+}
+
+static void kept_digests(struct task *task, void *arg)
+{
+	struct slice body = SLICE("a  b \r\n\r\n"), first, again;
+	struct message message = {.recipient_count = 0}, other = {.recipient_count = 0};
+
+	(void)arg;
+	arena_init(&message.arena, 0);
+	arena_init(&other.arena, 0);
+	for (unsigned how = 0; how < 3; how++) {
+		bool relaxed = how != 1, sha512 = how == 2;
+
+		assert_true(sign_again(task, &message, body, relaxed, sha512, &first) > 0);
+		assert_int_equal(sign_again(task, &message, body, relaxed, sha512, &again), 0);
+		assert_true(slice_eq(first, again));
+		/* What is not the message's body as it stands is nobody's, and another message has another. */
+		assert_true(sign_again(task, NULL, body, relaxed, sha512, &again) > 0);
+		assert_true(slice_eq(first, again));
+		assert_true(sign_again(task, &other, SLICE("other\r\n"), relaxed, sha512, &again) > 0);
+		assert_false(slice_eq(first, again));
+	}
+	assert_int_equal(sign_again(task, &message, body, true, false, &again), 0);
+	arena_done(&message.arena);
+	arena_done(&other.arena);
+}
+
+/* What a signature that came with the message was verified with serves for ours, if it is of the whole body. */
+static void verified_digests(struct task *task, void *arg)
+{
+	static const struct {
+		const char *tags;
+		bool lf;
+		unsigned reads;
+	} rows[] = {{"c=relaxed/relaxed; ", false, 0},
+		    {"c=relaxed/relaxed; l=3; ", false, 2},
+		    {"c=relaxed; ", false, 2},
+		    {"c=relaxed/relaxed; ", true, 2}};
+	struct zone zone = {.count = 0};
+	struct mailauth_resolver resolver = zone_resolver(&zone);
+	struct slice body = SLICE("a  b \r\n\r\n"), wanted, found;
+
+	(void)arg;
+	assert_int_equal(sign_again(task, NULL, body, true, false, &wanted), 2);
+	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct message message = {.recipient_count = 0};
+		struct err err = err_make(task->arena);
+		uint32_t used;
+		struct slice header = arena_printf(
+		    task->arena,
+		    "DKIM-Signature: v=1; a=rsa-sha256; %sd=b.test; s=s; h=from; bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=; b=AAAA\r\n"
+		    "From: a@b.test\r\n\r\n",
+		    rows[i].tags);
+
+		arena_init(&message.arena, 0);
+		header_block_init(&message.headers);
+		message.body.lf = rows[i].lf;
+		assert_int_equal(header_block_parse(&message.arena, header, &message.headers, &used, &err),
+				 OK);
+		assert_int_equal(dkim_header_done(task, &message, &resolver, &err), OK);
+		dkim_body(&message, body.ptr, body.len);
+		body_hashes_end(&dkim_state_of(&message)->body);
+		assert_int_equal(sign_again(task, &message, body, true, false, &found), rows[i].reads);
+		assert_true(slice_eq(found, wanted));
+		arena_done(&message.arena);
+	}
+}
+
+static void test_kept_digests(void **state)
+{
+	(void)state;
+	run_fn(kept_digests, NULL);
+	run_fn(verified_digests, NULL);
+}
+
 /* ---- As a filter --------------------------------------------------------------------------------------------------------------- */
 
 #define FILTER_ROWS 65536
@@ -502,9 +634,11 @@ static void filter(struct task *task, void *arg)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_bodies),     cmocka_unit_test(test_fields), cmocka_unit_test(test_tags),
-	    cmocka_unit_test(test_signatures), cmocka_unit_test(test_keys),   cmocka_unit_test(test_authres),
-	    cmocka_unit_test(test_messages),   cmocka_unit_test(test_large),
+	    cmocka_unit_test(test_bodies),       cmocka_unit_test(test_fields),
+	    cmocka_unit_test(test_tags),         cmocka_unit_test(test_signatures),
+	    cmocka_unit_test(test_keys),         cmocka_unit_test(test_authres),
+	    cmocka_unit_test(test_messages),     cmocka_unit_test(test_large),
+	    cmocka_unit_test(test_kept_digests),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "-filter") == 0) {
