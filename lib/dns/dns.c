@@ -31,6 +31,7 @@ struct dns {
 	struct arena scratch; /* for a look at an answer that comes in */
 	char *servers;
 	unsigned timeout_ms, tries;
+	uint64_t generation;
 	bool edns, dnssec_ok;
 };
 
@@ -69,8 +70,10 @@ void dns_configure(struct shard *shard, const struct dns_options *options)
 	if (!dns)
 		return;
 	/* What another resolver said, or one that was asked differently, is no answer any more. */
-	if (!servers_eq(dns->servers, options->servers) || dns->edns != edns || dns->dnssec_ok != dnssec_ok)
+	if (!servers_eq(dns->servers, options->servers) || dns->edns != edns || dns->dnssec_ok != dnssec_ok) {
 		cache_clear(&dns->cache);
+		dns->generation++;
+	}
 	if (dns->channel)
 		channel_retire(dns->channel);
 	dns->channel = NULL;
@@ -333,8 +336,17 @@ void dns_forget(struct shard *shard, struct slice name, enum dns_type type)
 	struct dns *dns = dns_of(shard);
 	struct wire_name wire;
 
-	if (dns && wire_name_parse(name, &wire))
+	if (dns && wire_name_parse(name, &wire)) {
 		cache_forget(&dns->cache, &wire, (uint16_t)type);
+		dns->generation++;
+	}
+}
+
+uint64_t dns_generation(struct shard *shard)
+{
+	struct dns *dns = shard_slot(shard, &dns_slot);
+
+	return dns ? dns->generation : 0;
 }
 
 void dns_prefetch(struct shard *shard, struct slice name, enum dns_type type)

@@ -68,6 +68,9 @@ NODISCARD enum rc dns_query(struct task *task, struct slice name, enum dns_type 
 const char *dns_type_name(enum dns_type type);
 /* The next to ask asks the resolvers, whatever is known. */
 void dns_forget(struct shard *shard, struct slice name, enum dns_type type);
+/* Another number when what was answered before is not to be believed any more, whatever its TTL: with other servers, and with each
+ * dns_forget(). For those who keep what they made of answers. */
+uint64_t dns_generation(struct shard *shard);
 /* Asks without waiting, so that a later dns_query() finds the answer in the cache. */
 void dns_prefetch(struct shard *shard, struct slice name, enum dns_type type);
 /* The name to ask for the PTR of an address (".in-addr.arpa", ".ip6.arpa"), or, with another root, of a DNS

@@ -159,10 +159,7 @@ static enum rc verify_seals(struct dkim_work *work, struct arc_state *arc, bool 
 
 static void prefetch(struct dkim_work *work, struct slice selector, struct slice domain)
 {
-	struct slice name = dkim_key_name(work->task->arena, selector, domain);
-
-	if (work->resolver->prefetch && name.ptr)
-		work->resolver->prefetch(work->task, work->resolver->arg, name, DNS_TXT);
+	dkim_key_ahead(work->task, work->resolver, selector, domain);
 }
 
 /* All at once, so that the chain costs one round of questions. The newest message signature's is the one that is asked for next. */

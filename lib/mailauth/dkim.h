@@ -115,6 +115,13 @@ NODISCARD enum rc dkim_key_parse(struct arena *arena, struct slice text, struct 
  * dkim_key_release() is due. */
 NODISCARD enum rc dkim_key_get(struct shard *shard, struct arena *arena, struct slice name, struct slice text,
 			       struct dkim_key *key_ret, enum dkim_reason *reason_ret);
+/* The same without a question, while the DNS stands by an answer of before, as dkim_key_believe() was told. false: it has to be
+ * asked. *rc_ret is what dkim_key_get() would say; dkim_key_release() is due with true. */
+bool dkim_key_find(struct shard *shard, struct slice name, struct dkim_key *key_ret, enum rc *rc_ret,
+		   enum dkim_reason *reason_ret);
+bool dkim_key_is_known(struct shard *shard, struct slice name);
+struct kept_time;
+void dkim_key_believe(struct dkim_key *key, const struct kept_time *time);
 void dkim_key_release(struct dkim_key *key);
 /* Is the signature this key's for the digest? Costs some ten microseconds with RSA, a hundred with Ed25519. */
 bool dkim_key_verifies(const struct dkim_key *key, enum hash_kind hash, const uint8_t *digest,
@@ -150,6 +157,10 @@ NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_sign
 NODISCARD enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,
 				 enum dkim_key_type type, enum hash_kind hash, struct dkim_key *key_ret,
 				 enum dkim_reason *reason_ret, struct err *err);
+
+/* Asks for the key of a selector without waiting, if it is not known. */
+void dkim_key_ahead(struct task *task, const struct mailauth_resolver *resolver, struct slice selector,
+		    struct slice domain);
 
 struct dkim_state {
 	struct dkim_signature *signatures[DKIM_SIGNATURES_MAX];

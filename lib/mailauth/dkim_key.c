@@ -160,6 +160,32 @@ enum rc dkim_key_get(struct shard *shard, struct arena *arena, struct slice name
 	return kept->rc;
 }
 
+bool dkim_key_find(struct shard *shard, struct slice name, struct dkim_key *key, enum rc *rc_ret,
+		   enum dkim_reason *reason_ret)
+{
+	struct dkim_kept_key *kept = kept_find(shard, &keys, name);
+
+	if (!kept)
+		return false;
+	*key = kept->key;
+	*rc_ret = kept->rc;
+	*reason_ret = kept->reason;
+	return true;
+}
+
+bool dkim_key_is_known(struct shard *shard, struct slice name)
+{
+	void *kept = kept_find(shard, &keys, name);
+
+	kept_release(kept);
+	return kept;
+}
+
+void dkim_key_believe(struct dkim_key *key, const struct kept_time *time)
+{
+	kept_believe(key->kept, time);
+}
+
 void dkim_key_release(struct dkim_key *key)
 {
 	kept_release(key->kept);
@@ -168,19 +194,22 @@ void dkim_key_release(struct dkim_key *key)
 
 struct slice dkim_key_name(struct arena *arena, struct slice selector, struct slice domain)
 {
-	struct str name = str_make(arena);
+	static const char between[] = "._domainkey.";
+	size_t middle = sizeof(between) - 1, len = (size_t)selector.len + middle + domain.len;
+	char *bytes = arena_bytes(arena, len);
 	struct err err = err_make(NULL);
-	struct slice part;
+	struct slice name = {bytes, (uint32_t)len, TAINTED};
 
-	str_add(&name, selector);
-	str_addz(&name, "._domainkey.");
-	str_add(&name, domain);
-	part = str_slice(&name);
-	if (part.ptr && !ascii_only(part) && domain_to_ascii(arena, part, &part, &err) != OK)
-		part.ptr = NULL;
-	if (part.ptr && part.len > 253)
-		part.ptr = NULL;
-	return part;
+	if (!bytes)
+		return name;
+	memcpy(bytes, selector.ptr, selector.len);
+	memcpy(bytes + selector.len, between, middle);
+	memcpy(bytes + selector.len + middle, domain.ptr, domain.len);
+	if (!ascii_only(name) && domain_to_ascii(arena, name, &name, &err) != OK)
+		name.ptr = NULL;
+	if (name.len > 253)
+		name.ptr = NULL;
+	return name;
 }
 
 /* ---- Signatures ----------------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* dkim_verify: the signatures of a message, from the moment its header is there (keys are asked for ahead, body hashes begun) to
  * their results (RFC 6376 section 6). */
 #include "arc.h"
+#include "kept.h"
 
 struct dkim_state *dkim_state_of(const struct message *message)
 {
@@ -45,12 +46,15 @@ static void want_body(struct arena *arena, struct dkim_state *state, struct dkim
 		s->reason = REASON_WORK;
 }
 
-static void prefetch_key(struct task *task, const struct mailauth_resolver *resolver, struct slice selector,
-			 struct slice domain)
+void dkim_key_ahead(struct task *task, const struct mailauth_resolver *resolver, struct slice selector,
+		    struct slice domain)
 {
-	struct slice name = dkim_key_name(task->arena, selector, domain);
+	struct slice name;
 
-	if (resolver->prefetch && name.ptr)
+	if (!resolver->prefetch)
+		return;
+	name = dkim_key_name(task->arena, selector, domain);
+	if (name.ptr && !(resolver->timed && dkim_key_is_known(task->shard, name)))
 		resolver->prefetch(task, resolver->arg, name, DNS_TXT);
 }
 
@@ -75,7 +79,7 @@ static enum rc add_signature(struct task *task, struct message *message, struct 
 	state->signatures[state->count++] = s;
 	if (rc == OK) {
 		want_body(&message->arena, state, s);
-		prefetch_key(task, resolver, s->selector, s->domain);
+		dkim_key_ahead(task, resolver, s->selector, s->domain);
 	}
 	return OK;
 }
@@ -209,22 +213,19 @@ static enum dkim_reason key_fits(const struct dkim_key *key, enum dkim_key_type 
 	return REASON_NONE;
 }
 
-enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,
-		       enum dkim_key_type type, enum hash_kind hash, struct dkim_key *key,
-		       enum dkim_reason *reason_ret, struct err *err)
+/* What the name's records come to, asked for. As dkim_key_fetch(). */
+static enum rc key_ask(struct dkim_work *work, struct slice name, enum dkim_key_type type,
+		       enum hash_kind hash, struct dkim_key *key, enum dkim_reason *reason_ret,
+		       struct err *err)
 {
 	const struct mailauth_resolver *resolver = work->resolver;
-	struct slice name = dkim_key_name(work->task->arena, selector, domain);
+	struct shard *shard = work->task->shard;
 	struct err why = err_make(work->task->arena);
+	struct kept_time time = kept_time_begin(resolver->timed ? shard : NULL);
 	struct dns_answer answer = {.count = 0};
 	enum dkim_reason first = REASON_KEY_NONE;
-	enum rc rc;
+	enum rc rc = resolver->query(work->task, resolver->arg, name, DNS_TXT, &answer, &why);
 
-	*key = (struct dkim_key){.bits = 0};
-	*reason_ret = REASON_KEY_NONE;
-	if (!name.ptr)
-		return FAIL;
-	rc = resolver->query(work->task, resolver->arg, name, DNS_TXT, &answer, &why);
 	if (rc == CANCELLED)
 		return rc;
 	if (rc == DEFER) {
@@ -233,14 +234,16 @@ enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct sli
 	}
 	if (rc != OK)
 		return FAIL;
+	kept_time_answer(&time, shard, rc, &answer);
 	/* More than one record is a mistake of the signer's; which of them is meant is for us to find out (section 6.1.2). */
 	for (unsigned i = 0; i < answer.count && i < DKIM_KEY_RECORDS_MAX; i++) {
 		struct dkim_key found;
 
-		rc = dkim_key_get(work->task->shard, work->arena, name, answer.records[i].text, &found,
-				  reason_ret);
+		rc = dkim_key_get(shard, work->arena, name, answer.records[i].text, &found, reason_ret);
 		if (rc == DEFER)
 			return err_memory(err);
+		if (answer.count == 1)
+			dkim_key_believe(&found, &time);
 		if (rc == OK)
 			*reason_ret = key_fits(&found, type, hash, work->limits);
 		if (i == 0 || rc == OK) {
@@ -256,6 +259,24 @@ enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct sli
 	}
 	*reason_ret = first;
 	return FAIL;
+}
+
+enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,
+		       enum dkim_key_type type, enum hash_kind hash, struct dkim_key *key,
+		       enum dkim_reason *reason_ret, struct err *err)
+{
+	struct slice name = dkim_key_name(work->task->arena, selector, domain);
+	enum rc rc;
+
+	*key = (struct dkim_key){.bits = 0};
+	*reason_ret = REASON_KEY_NONE;
+	if (!name.ptr)
+		return FAIL;
+	if (!work->resolver->timed || !dkim_key_find(work->task->shard, name, key, &rc, reason_ret))
+		return key_ask(work, name, type, hash, key, reason_ret, err);
+	if (rc == OK)
+		*reason_ret = key_fits(key, type, hash, work->limits);
+	return *reason_ret == REASON_NONE ? OK : FAIL;
 }
 
 /* ---- One signature --------------------------------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * From: domain finds both its record and its organisational domain: the two walks of sections 4.10.1 and 4.10.2 visit the same
  * names. */
 #include "dmarc.h"
+#include "kept.h"
 
 struct found {
 	struct slice domain;
@@ -55,28 +56,114 @@ static struct slice policy_name(struct work *w, struct slice domain)
 	return slice_make(name, front + domain.len, TAINTED);
 }
 
+/* What is said under a name, kept while the answer is good: the one record, or, with no text, that there is none or several. */
+struct policy_kept {
+	bool there;
+	struct dmarc_record record;
+};
+
+static bool policy_make(struct arena *arena, struct slice text, void *object)
+{
+	struct policy_kept *kept = object;
+
+	(void)arena;
+	kept->there = dmarc_record_parse(text, false, &kept->record);
+	return true;
+}
+
+static bool policy_make_legacy(struct arena *arena, struct slice text, void *object)
+{
+	struct policy_kept *kept = object;
+
+	(void)arena;
+	kept->there = dmarc_record_parse(text, true, &kept->record);
+	return true;
+}
+
+static const struct kept_kind policies = {
+    .number = KEPT_DMARC, .count_max = 5000, .size = sizeof(struct policy_kept), .make = policy_make};
+static const struct kept_kind policies_legacy = {.number = KEPT_DMARC_LEGACY,
+						 .count_max = 5000,
+						 .size = sizeof(struct policy_kept),
+						 .make = policy_make_legacy};
+
+static const struct kept_kind *policies_of(const struct work *w)
+{
+	return w->query->org ? &policies_legacy : &policies;
+}
+
+/* A copy, which stays when the kept one goes. OK, FAIL: it says there is none; DEFER: no memory. */
+static enum rc policy_copy(struct work *w, const struct policy_kept *kept, struct dmarc_record *ret)
+{
+	if (!kept->there)
+		return FAIL;
+	*ret = kept->record;
+	ret->rua = arena_copy(w->task->arena, ret->rua);
+	ret->ruf = arena_copy(w->task->arena, ret->ruf);
+	return ret->rua.ptr && ret->ruf.ptr ? OK : DEFER;
+}
+
+/* The DNS is asked for the one record. FAIL: none, or several. */
+static enum rc policy_ask(struct work *w, struct slice name, struct dmarc_record *ret)
+{
+	struct shard *shard = w->task->shard;
+	struct kept_time time = kept_time_begin(w->resolver->timed ? shard : NULL);
+	struct err err = err_make(w->task->arena);
+	struct slice text = SLICE_EMPTY;
+	struct dns_answer answer;
+	unsigned count = 0;
+	enum rc rc = w->resolver->query(w->task, w->resolver->arg, name, DNS_TXT, &answer, &err);
+
+	if (rc == DEFER)
+		w->problem = err.text;
+	if (rc != OK && rc != FAIL)
+		return rc;
+	for (unsigned i = 0; rc == OK && i < answer.count; i++)
+		if (dmarc_record_parse(answer.records[i].text, w->query->org != NULL, ret)) {
+			text = answer.records[i].text;
+			count++;
+		}
+	kept_time_answer(&time, shard, rc, &answer);
+	if (time.until > 0) {
+		void *kept = kept_get(shard, policies_of(w), name, count == 1 ? text : SLICE_EMPTY);
+
+		kept_believe(kept, &time);
+		kept_release(kept);
+	}
+	return count == 1 ? OK : FAIL;
+}
+
 /* The one record of a domain. FAIL: none, or several. */
 static enum rc fetch(struct work *w, struct slice domain, struct found *ret)
 {
 	struct slice name = policy_name(w, domain);
-	struct dns_answer answer;
-	struct err err = err_make(w->task->arena);
-	unsigned count = 0;
+	struct policy_kept *kept;
 	enum rc rc;
 
 	if (!name.ptr)
 		return DEFER;
 	if (name.len > 253)
 		return FAIL;
-	rc = w->resolver->query(w->task, w->resolver->arg, name, DNS_TXT, &answer, &err);
-	if (rc == DEFER)
-		w->problem = err.text;
-	if (rc != OK)
-		return rc;
-	for (unsigned i = 0; i < answer.count; i++)
-		count += dmarc_record_parse(answer.records[i].text, w->query->org != NULL, &ret->record);
 	ret->domain = domain;
-	return count == 1 ? OK : FAIL;
+	kept = w->resolver->timed ? kept_find(w->task->shard, policies_of(w), name) : NULL;
+	if (!kept)
+		return policy_ask(w, name, &ret->record);
+	rc = policy_copy(w, kept, &ret->record);
+	kept_release(kept);
+	return rc;
+}
+
+static void fetch_ahead(struct work *w, struct slice domain)
+{
+	struct slice name = policy_name(w, domain);
+	void *kept;
+
+	if (!name.ptr)
+		return;
+	kept = w->resolver->timed ? kept_find(w->task->shard, policies_of(w), name) : NULL;
+	if (!kept)
+		w->resolver->prefetch(w->task, w->resolver->arg, name, DNS_TXT);
+	kept_release(kept);
 }
 
 /* Where the walk goes from here: one label less, or a great step where there are many. */
@@ -97,10 +184,8 @@ static void walk_ahead(struct work *w, struct slice domain)
 
 	for (domain = shorter(domain, true); w->resolver->prefetch && domain.len;
 	     domain = shorter(domain, first)) {
-		struct slice name = policy_name(w, domain);
 		first = false;
-		if (name.ptr)
-			w->resolver->prefetch(w->task, w->resolver->arg, name, DNS_TXT);
+		fetch_ahead(w, domain);
 	}
 }
 

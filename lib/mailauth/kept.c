@@ -21,7 +21,8 @@ struct entry {
 	struct arena arena;
 	struct slice name, text;
 	size_t bytes;
-	unsigned refs; /* the shelf's own, and one for each who uses it */
+	struct kept_time good; /* without a question */
+	unsigned refs;         /* the shelf's own, and one for each who uses it */
 	bool shelved;
 	max_align_t object[];
 };
@@ -103,6 +104,15 @@ static struct entry *entry_new(struct shelf *shelf, const struct kept_kind *kind
 	return entry;
 }
 
+static void use(struct shelf *shelf, struct entry *entry)
+{
+	entry->refs++;
+	if (shelf->lru.next == &entry->lru)
+		return;
+	list_remove(&entry->lru);
+	list_prepend(&shelf->lru, &entry->lru);
+}
+
 void *kept_get(struct shard *shard, const struct kept_kind *kind, struct slice name, struct slice text)
 {
 	struct shelf *shelf = shard && text.len <= KEPT_TEXT_MAX ? shelf_of(shard, kind) : NULL;
@@ -116,10 +126,45 @@ void *kept_get(struct shard *shard, const struct kept_kind *kind, struct slice n
 		entry = entry_new(shelf, kind, name, text);
 	if (!entry)
 		return NULL;
-	entry->refs++;
-	list_remove(&entry->lru);
-	list_prepend(&shelf->lru, &entry->lru);
+	use(shelf, entry);
 	trim(shelf, kind);
+	return entry->object;
+}
+
+struct kept_time kept_time_begin(struct shard *shard)
+{
+	return shard ? (struct kept_time){UINT64_MAX, dns_generation(shard)} : (struct kept_time){0, 0};
+}
+
+void kept_time_answer(struct kept_time *time, struct shard *shard, enum rc rc,
+		      const struct dns_answer *answer)
+{
+	uint64_t until = 0;
+
+	if (!time->until)
+		return;
+	/* The seconds that are told are rounded up. */
+	if ((rc == OK || rc == FAIL) && answer->ttl_s > 1)
+		until = shard_now(shard) + (answer->ttl_s - 1) * NS_PER_S;
+	if (until < time->until)
+		time->until = until;
+}
+
+void kept_believe(void *object, const struct kept_time *time)
+{
+	if (object)
+		entry_of(object)->good = *time;
+}
+
+void *kept_find(struct shard *shard, const struct kept_kind *kind, struct slice name)
+{
+	struct shelf *shelf = shard ? shelf_of(shard, kind) : NULL;
+	struct entry *entry = shelf ? map_get(&shelf->map, name) : NULL;
+
+	if (!entry || shard_now(shard) >= entry->good.until ||
+	    entry->good.generation != dns_generation(shard))
+		return NULL;
+	use(shelf, entry);
 	return entry->object;
 }
 

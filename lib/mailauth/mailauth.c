@@ -33,4 +33,4 @@ static void dns_ask_ahead(struct task *task, void *arg, struct slice name, enum 
 	dns_prefetch(task->shard, name, type);
 }
 
-const struct mailauth_resolver mailauth_dns = {.query = dns_ask, .prefetch = dns_ask_ahead};
+const struct mailauth_resolver mailauth_dns = {.query = dns_ask, .prefetch = dns_ask_ahead, .timed = true};

@@ -18,6 +18,8 @@ struct mailauth_resolver {
 	/* Asks without waiting; NULL: nobody asks ahead. */
 	void (*prefetch)(struct task *task, void *arg, struct slice name, enum dns_type type);
 	void *arg;
+	bool
+	    timed; /* it asks the shard's DNS, so that what was made of answers may be kept while these are good */
 };
 /* The real one: lib/dns on the task's shard. */
 extern const struct mailauth_resolver mailauth_dns;

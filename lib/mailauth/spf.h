@@ -2,6 +2,7 @@
 #ifndef MAILAUTH_SPF_H
 #define MAILAUTH_SPF_H
 
+#include "kept.h"
 #include "mailauth/mailauth.h"
 
 /* RFC 7208, section 4.6.4. */
@@ -61,7 +62,15 @@ struct spf_work {
 	struct slice explanation; /* the domain-spec of exp= that counts, to be expanded for: */
 	struct slice explanation_domain;
 	struct err problem;
+	struct kept_time good; /* for how long the answers are */
+	bool particular;       /* a macro was expanded: the result is this sender's, or this moment's */
 };
+
+/* What is known of the query's address and the domain: the result of an evaluation all of whose answers are still good. false: there
+ * is none that would do. */
+bool spf_result_find(const struct spf_work *work, struct spf_result *result);
+/* The other way, if the result is one that can be kept. */
+void spf_result_keep(const struct spf_work *work, const struct spf_result *result);
 
 /* Syntax only. explain: %{c}, %{r}, %{t} and spaces are allowed, as in explanations. */
 bool spf_macro_valid(struct slice text, bool explain);

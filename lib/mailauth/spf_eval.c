@@ -1,5 +1,4 @@
 /* spf_eval: check_host() of RFC 7208, section 4: the record found, its terms one after the other, within the limits. */
-#include "kept.h"
 #include "spf.h"
 
 static enum mailauth_result check_host(struct spf_work *work, struct slice domain, struct slice given,
@@ -15,6 +14,7 @@ enum rc spf_ask(struct spf_work *work, struct slice name, enum dns_type type, st
 
 	if (rc == DEFER)
 		work->problem.text = err.text;
+	kept_time_answer(&work->good, work->task->shard, rc, ret);
 	return rc;
 }
 
@@ -540,6 +540,31 @@ static bool identity(struct spf_work *work, struct spf_result *result)
 	return true;
 }
 
+static void evaluate(struct spf_work *work, struct spf_result *result)
+{
+	const struct spf_query *query = work->query;
+
+	result->result = check_host(work, result->domain, (struct slice){NULL, 0, 0}, false);
+	if (result->result == MAILAUTH_NONE && query->guess.len) {
+		result->guessed = true;
+		work->guessing = true;
+		work->terms = work->voids = 0;
+		work->problem.text = SLICE_EMPTY;
+		result->result = spf_record_is(query->guess)
+				     ? check_host(work, result->domain, query->guess, false)
+				     : permerror(work, "the record to guess with is none", query->guess);
+	}
+	if (result->result == MAILAUTH_FAIL)
+		result->explanation = explain(work);
+	result->mechanism = work->mechanism;
+	if (result->result == MAILAUTH_TEMPERROR || result->result == MAILAUTH_PERMERROR ||
+	    result->result == MAILAUTH_NONE)
+		result->problem = work->problem.text;
+	result->terms = work->terms;
+	result->voids = work->voids;
+	spf_result_keep(work, result);
+}
+
 enum rc spf_check(struct task *task, const struct mailauth_resolver *resolver, const struct spf_query *query,
 		  struct spf_result *ret)
 {
@@ -551,6 +576,7 @@ enum rc spf_check(struct task *task, const struct mailauth_resolver *resolver, c
 	    .explanation = {NULL, 0, 0},
 	    .explanation_domain = SLICE_EMPTY,
 	    .problem = err_make(task->arena),
+	    .good = kept_time_begin(resolver->timed ? task->shard : NULL),
 	};
 	struct spf_result result = {.result = MAILAUTH_NONE,
 				    .mechanism = SLICE_EMPTY,
@@ -560,31 +586,16 @@ enum rc spf_check(struct task *task, const struct mailauth_resolver *resolver, c
 
 	if (task->shard)
 		task->until = task_until(task, SPF_LIMIT_MS);
-	if (!identity(&work, &result))
+	if (!identity(&work, &result)) {
 		(void)err_set(&work.problem, FAIL, "not a domain name: %.*s",
 			      SLICE_ARG(slice_sub(result.domain, 0, 300)));
-	else
-		result.result = check_host(&work, result.domain, (struct slice){NULL, 0, 0}, false);
-	if (result.result == MAILAUTH_NONE && query->guess.len && work.sender_domain.len) {
-		result.guessed = true;
-		work.guessing = true;
-		work.terms = work.voids = 0;
-		work.problem.text = SLICE_EMPTY;
-		result.result = spf_record_is(query->guess)
-				    ? check_host(&work, result.domain, query->guess, false)
-				    : permerror(&work, "the record to guess with is none", query->guess);
+		result.problem = work.problem.text;
+	} else if (!spf_result_find(&work, &result)) {
+		evaluate(&work, &result);
 	}
-	if (result.result == MAILAUTH_FAIL)
-		result.explanation = explain(&work);
 	task->until = until;
 	if (result.result == MAILAUTH_UNKNOWN || task->cancelled)
 		return CANCELLED;
-	result.mechanism = work.mechanism;
-	if (result.result == MAILAUTH_TEMPERROR || result.result == MAILAUTH_PERMERROR ||
-	    result.result == MAILAUTH_NONE)
-		result.problem = work.problem.text;
-	result.terms = work.terms;
-	result.voids = work.voids;
 	*ret = result;
 	return OK;
 }

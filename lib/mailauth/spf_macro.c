@@ -258,6 +258,7 @@ enum rc spf_macro_expand(struct spf_work *work, struct slice text, struct slice 
 {
 	struct str out = str_make(work->task->arena);
 
+	work->particular = true;
 	out.taint = TAINTED;
 	for (uint32_t i = 0, len; i < text.len && out.len <= EXPANDED_MAX; i += len) {
 		struct macro macro;
