@@ -86,6 +86,16 @@ static enum rc greet(struct talk *t)
 	return hello.ptr ? stream_write(t->task, t->stream, hello, &t->err) : err_memory(&t->err);
 }
 
+static enum rc line_send(struct talk *t, const struct str *line)
+{
+	if (line->failed)
+		return err_memory(&t->err);
+	/* An over-long line would end the connection without a word. */
+	if (line->len > DOVECOT_LINE_MAX)
+		return err_set(&t->err, DEFER, "the client's response is longer than Dovecot takes");
+	return stream_write(t->task, t->stream, str_slice(line), &t->err);
+}
+
 /* AUTH: what Dovecot may want to know, and the initial response, which has to come last. */
 static enum rc ask(struct talk *t)
 {
@@ -112,12 +122,7 @@ static enum rc ask(struct talk *t)
 		base64_encode(&line, t->server->initial);
 	}
 	str_addc(&line, '\n');
-	if (line.failed)
-		return err_memory(&t->err);
-	/* An over-long line would end the connection without a word. */
-	if (line.len > DOVECOT_LINE_MAX)
-		return err_set(&t->err, DEFER, "the client's response is longer than Dovecot takes");
-	return stream_write(t->task, t->stream, str_slice(&line), &t->err);
+	return line_send(t, &line);
 }
 
 static enum rc answer_read(struct talk *t, struct dovecot_answer *answer)
@@ -140,11 +145,7 @@ static enum rc respond(struct talk *t, struct slice response)
 	str_addz(&line, "CONT\t1\t");
 	base64_encode(&line, response);
 	str_addc(&line, '\n');
-	if (line.failed)
-		return err_memory(&t->err);
-	if (line.len > DOVECOT_LINE_MAX)
-		return err_set(&t->err, DEFER, "the client's response is longer than Dovecot takes");
-	return stream_write(t->task, t->stream, str_slice(&line), &t->err);
+	return line_send(t, &line);
 }
 
 static enum auth_result trouble(struct talk *t, enum rc rc)

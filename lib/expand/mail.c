@@ -116,20 +116,7 @@ enum rc op_quote_local_part(struct scope *sc, struct slice arg, struct slice sub
 		*ret = subject;
 		return OK;
 	}
-	str.taint = subject.taint;
-	str_addc(&str, '"');
-	for (uint32_t i = 0; i < subject.len; i++) {
-		char c = subject.ptr[i];
-
-		if (c == '\n' || c == '\r') {
-			str_addz(&str, c == '\n' ? "\\n" : "\\r");
-			continue;
-		}
-		if (c == '"' || c == '\\')
-			str_addc(&str, '\\');
-		str_addc(&str, c);
-	}
-	str_addc(&str, '"');
+	quoted_add(&str, subject);
 	return str_result(&str, ret, err);
 }
 
@@ -213,20 +200,28 @@ static bool ip_parse_zone(struct slice text, struct ip_addr *ip_ret)
 			ip_ret);
 }
 
-enum rc op_ipv6norm(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
-		    struct err *err)
+/* The sixteen bytes of an address (IPv4: mapped), in another form. */
+static enum rc ip_rewritten(struct scope *sc, struct slice subject,
+			    void (*write)(struct str *str, const uint8_t *bytes), struct slice *ret,
+			    struct err *err)
 {
 	struct str str = str_make(sc->task->arena);
 	struct ip_addr ip;
 	uint8_t bytes[16];
 
-	(void)arg;
 	if (!ip_parse_zone(subject, &ip))
 		return not_an_ip(subject, err);
 	ip_bytes(&ip, bytes);
-	groups_write(&str, bytes);
+	write(&str, bytes);
 	str.taint = subject.taint;
 	return str_result(&str, ret, err);
+}
+
+enum rc op_ipv6norm(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
+		    struct err *err)
+{
+	(void)arg;
+	return ip_rewritten(sc, subject, groups_write, ret, err);
 }
 
 static void groups_write_full(struct str *str, const uint8_t *bytes, char separator)
@@ -238,20 +233,16 @@ static void groups_write_full(struct str *str, const uint8_t *bytes, char separa
 	}
 }
 
+static void groups_write_colons(struct str *str, const uint8_t *bytes)
+{
+	groups_write_full(str, bytes, ':');
+}
+
 enum rc op_ipv6denorm(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 		      struct err *err)
 {
-	struct str str = str_make(sc->task->arena);
-	struct ip_addr ip;
-	uint8_t bytes[16];
-
 	(void)arg;
-	if (!ip_parse_zone(subject, &ip))
-		return not_an_ip(subject, err);
-	ip_bytes(&ip, bytes);
-	groups_write_full(&str, bytes, ':');
-	str.taint = subject.taint;
-	return str_result(&str, ret, err);
+	return ip_rewritten(sc, subject, groups_write_colons, ret, err);
 }
 
 enum rc op_mask(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret, struct err *err)

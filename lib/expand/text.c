@@ -56,6 +56,24 @@ static enum rc op_expand(struct scope *sc, struct slice arg, struct slice subjec
 /* ---- Quoting ----------------------------------------------------------------------------------------------
  */
 
+void quoted_add(struct str *out, struct slice s)
+{
+	out->taint = s.taint;
+	str_addc(out, '"');
+	for (uint32_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+
+		if (c == '\n' || c == '\r') {
+			str_addz(out, c == '\n' ? "\\n" : "\\r");
+			continue;
+		}
+		if (c == '"' || c == '\\')
+			str_addc(out, '\\');
+		str_addc(out, c);
+	}
+	str_addc(out, '"');
+}
+
 static enum rc op_quote(struct scope *sc, struct slice arg, struct slice subject, struct slice *ret,
 			struct err *err)
 {
@@ -70,20 +88,7 @@ static enum rc op_quote(struct scope *sc, struct slice arg, struct slice subject
 		*ret = subject;
 		return OK;
 	}
-	str.taint = subject.taint;
-	str_addc(&str, '"');
-	for (uint32_t i = 0; i < subject.len; i++) {
-		char c = subject.ptr[i];
-
-		if (c == '\n' || c == '\r') {
-			str_addz(&str, c == '\n' ? "\\n" : "\\r");
-			continue;
-		}
-		if (c == '"' || c == '\\')
-			str_addc(&str, '\\');
-		str_addc(&str, c);
-	}
-	str_addc(&str, '"');
+	quoted_add(&str, subject);
 	return str_result(&str, ret, err);
 }
 

@@ -117,6 +117,8 @@ extern const struct expand_item item_if, item_filter;
 
 /* The string of a builder, or the error that memory ran out. */
 enum rc str_result(const struct str *str, struct slice *ret, struct err *err);
+/* Between quotes, as addresses and ${quote: have it; the string gets its taint. */
+void quoted_add(struct str *out, struct slice s);
 /* Asked by what waits, reads a clock or the file system: FAIL where there is no shard, in expand_early(). */
 enum rc shard_needed(const struct scope *sc, const char *what, struct err *err);
 /* Is the item or condition of that name forbidden here? OK, or FAIL with the reason. */

@@ -179,24 +179,39 @@ static enum rc add_mx_literal(struct search *s, const struct dns_record *record,
 	return add_address(s, record->name, ip, 0, record->preference, false);
 }
 
+/* Asks for the hosts that a name has by MX or SRV. HOST_FOUND: there are some; *none_ret: there is no such record. */
+static enum host_find ask_hosts(struct search *s, struct slice domain, struct slice name, enum dns_type type,
+				struct dns_answer *answer, bool *none_ret)
+{
+	const struct match_list *fail = type == DNS_MX ? s->query->mx_fail : s->query->srv_fail;
+	enum rc rc = name.ptr ? ask(s, name, type, answer) : DEFER;
+
+	if (rc == DEFER && forgiven(s, fail, domain))
+		rc = FAIL;
+	*none_ret = rc == FAIL;
+	if (rc != OK)
+		return rc == FAIL ? HOST_NONE : HOST_AGAIN;
+	return answer->count == 1 && is_root(answer->records[0].name) ? HOST_NULL_MX : HOST_FOUND;
+}
+
+/* Behind the last of them. */
+static enum host_find hosts_asked(struct search *s)
+{
+	s->list.from_mx = true;
+	if (!s->list.first)
+		return s->again ? HOST_AGAIN : s->ignored ? HOST_IGNORED : HOST_NONE;
+	return remove_local(s);
+}
+
 static enum host_find find_mx(struct search *s, struct slice domain, bool *none_ret)
 {
 	struct dns_answer answer;
 	struct ip_addr ip;
-	enum rc rc = ask(s, domain, DNS_MX, &answer);
-	enum host_find result;
+	enum host_find result = ask_hosts(s, domain, domain, DNS_MX, &answer, none_ret);
+	enum rc rc;
 
-	*none_ret = false;
-	if (rc == DEFER && forgiven(s, s->query->mx_fail, domain))
-		rc = FAIL;
-	if (rc == FAIL) {
-		*none_ret = true;
-		return HOST_NONE;
-	}
-	if (rc != OK)
-		return HOST_AGAIN;
-	if (answer.count == 1 && is_root(answer.records[0].name))
-		return HOST_NULL_MX;
+	if (result != HOST_FOUND)
+		return result;
 	for (unsigned i = 0; i < answer.count && i < MX_MAX; i++)
 		if (!is_root(answer.records[i].name))
 			dns_prefetch(s->sc->task->shard, answer.records[i].name, DNS_A);
@@ -211,12 +226,8 @@ static enum host_find find_mx(struct search *s, struct slice domain, bool *none_
 			return HOST_AGAIN;
 		s->again |= rc == DEFER;
 	}
-	s->list.from_mx = true;
 	s->list.dnssec_mx = answer.authentic;
-	if (!s->list.first)
-		return s->again ? HOST_AGAIN : s->ignored ? HOST_IGNORED : HOST_NONE;
-	result = remove_local(s);
-	return result;
+	return hosts_asked(s);
 }
 
 /* RFC 2782: by priority, and at random by weight among equals. */
@@ -253,19 +264,11 @@ static enum host_find find_srv(struct search *s, struct slice domain, bool *none
 	struct slice name =
 	    arena_printf(arena_of(s), "_%.*s._tcp.%.*s", SLICE_ARG(s->query->srv_service), SLICE_ARG(domain));
 	struct dns_answer answer;
-	enum rc rc = name.ptr ? ask(s, name, DNS_SRV, &answer) : DEFER;
+	enum host_find result = ask_hosts(s, domain, name, DNS_SRV, &answer, none_ret);
+	enum rc rc;
 
-	*none_ret = false;
-	if (rc == DEFER && forgiven(s, s->query->srv_fail, domain))
-		rc = FAIL;
-	if (rc == FAIL) {
-		*none_ret = true;
-		return HOST_NONE;
-	}
-	if (rc != OK)
-		return HOST_AGAIN;
-	if (answer.count == 1 && is_root(answer.records[0].name))
-		return HOST_NULL_MX;
+	if (result != HOST_FOUND)
+		return result;
 	srv_order(s->sc, answer.records, answer.count);
 	for (unsigned i = 0; i < answer.count && i < MX_MAX; i++) {
 		const struct dns_record *record = &answer.records[i];
@@ -274,10 +277,7 @@ static enum host_find find_srv(struct search *s, struct slice domain, bool *none
 			return HOST_AGAIN;
 		s->again |= rc == DEFER;
 	}
-	s->list.from_mx = true;
-	if (!s->list.first)
-		return s->again ? HOST_AGAIN : s->ignored ? HOST_IGNORED : HOST_NONE;
-	return remove_local(s);
+	return hosts_asked(s);
 }
 
 /* No MX: the domain's own addresses are as good as one of preference 0. */

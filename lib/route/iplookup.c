@@ -197,19 +197,11 @@ static enum route_result to_child(struct routing *r, struct slice text)
 {
 	struct arena *arena = routing_arena(r);
 	struct address_parts parts;
-	struct address *child;
 
 	if (address_parse(arena, text, 0, &parts, r->err) != OK || !parts.domain.len)
 		return route_say(r, ROUTE_DEFER, "reroute string \"%.*s\" is not of the form user@domain",
 				 SLICE_ARG(text));
-	child = address_child(arena, r->address, slice_tainted(parts.full));
-	if (!child)
-		return route_say(r, ROUTE_DEFER, "out of memory");
-	if (!router_set_errors_to(r, &child->errors_to) || !router_set_headers(r, child))
-		return ROUTE_DEFER;
-	child->start_router = r->router->redirect_to;
-	list_append(&r->out->children, &child->link);
-	return ROUTE_REROUTED;
+	return router_reroute(r, slice_tainted(parts.full));
 }
 
 static enum route_result iplookup_route(struct routing *r)

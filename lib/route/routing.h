@@ -61,7 +61,9 @@ bool transport_is_remote(const struct transport *transport);
 
 /* self.c: the first host is this host. */
 enum route_result router_self(struct routing *r, struct host_list *hosts, const struct transport *transport);
-/* The address with another domain, as the router's only result. */
+/* Another address, as the router's only result. Its text has no ptr: out of memory. */
+enum route_result router_reroute(struct routing *r, struct slice full);
+/* The address with another domain, the same way. */
 enum route_result router_change_domain(struct routing *r, struct slice domain);
 /* What a host search that found nothing means to a router with these words for it. */
 enum route_result router_after_timeout(struct routing *r, struct slice host);

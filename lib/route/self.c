@@ -1,14 +1,10 @@
 /* The "self" option: what to do when the first host to deliver to is this host. */
 #include "routing.h"
 
-enum route_result router_change_domain(struct routing *r, struct slice domain)
+enum route_result router_reroute(struct routing *r, struct slice full)
 {
-	struct slice full = arena_printf(routing_arena(r), "%.*s@%.*s",
-					 SLICE_ARG(r->address->cased_local_part), SLICE_ARG(domain));
-	struct address *child;
+	struct address *child = full.ptr ? address_child(routing_arena(r), r->address, full) : NULL;
 
-	full.taint = TAINTED;
-	child = full.ptr ? address_child(routing_arena(r), r->address, full) : NULL;
 	if (!child)
 		return route_say(r, ROUTE_DEFER, "out of memory");
 	if (!router_set_errors_to(r, &child->errors_to) || !router_set_headers(r, child))
@@ -16,6 +12,14 @@ enum route_result router_change_domain(struct routing *r, struct slice domain)
 	child->start_router = r->router->redirect_to;
 	list_append(&r->out->children, &child->link);
 	return ROUTE_REROUTED;
+}
+
+enum route_result router_change_domain(struct routing *r, struct slice domain)
+{
+	struct slice full = arena_printf(routing_arena(r), "%.*s@%.*s",
+					 SLICE_ARG(r->address->cased_local_part), SLICE_ARG(domain));
+
+	return router_reroute(r, slice_tainted(full));
 }
 
 enum route_result router_self(struct routing *r, struct host_list *hosts, const struct transport *transport)

@@ -232,6 +232,19 @@ enum rc user_groups(struct scope *sc, uint32_t uid, uint32_t gid, unsigned max, 
 	return rc;
 }
 
+/* What the option names: there is no message without an owner, and so a failure only puts it off. */
+static enum rc owner_text(struct scope *sc, const struct expansion *option, const char *what,
+			  struct slice *ret, struct err *err)
+{
+	enum rc rc = expand(sc, option, ret, err);
+
+	if (rc == OK)
+		*ret = slice_trim(*ret);
+	else
+		err_prefix(err, "failed to expand %s \"%.*s\"", what, SLICE_ARG(expansion_text(option)));
+	return rc == FAIL ? DEFER : rc;
+}
+
 enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_ret,
 		    struct user_entry *user_ret, struct err *err)
 {
@@ -243,12 +256,9 @@ enum rc user_option(struct scope *sc, const struct expansion *option, bool *set_
 	*set_ret = false;
 	if (!option)
 		return OK;
-	rc = expand(sc, option, &value, err);
-	if (rc != OK) {
-		err_prefix(err, "failed to expand user \"%.*s\"", SLICE_ARG(expansion_text(option)));
-		return rc == FAIL ? DEFER : rc;
-	}
-	value = slice_trim(value);
+	rc = owner_text(sc, option, "user", &value, err);
+	if (rc != OK)
+		return rc;
 	if (parse_u64(value, &number) && number <= UINT32_MAX) {
 		rc = user_find_uid(sc, (uint32_t)number, &user, err);
 		if (rc == FAIL) { /* a number is enough, but then the group has to be given as well */
@@ -279,12 +289,9 @@ enum rc group_option(struct scope *sc, const struct expansion *option, bool *set
 	*set_ret = false;
 	if (!option)
 		return OK;
-	rc = expand(sc, option, &value, err);
-	if (rc != OK) {
-		err_prefix(err, "failed to expand group \"%.*s\"", SLICE_ARG(expansion_text(option)));
-		return rc == FAIL ? DEFER : rc;
-	}
-	value = slice_trim(value);
+	rc = owner_text(sc, option, "group", &value, err);
+	if (rc != OK)
+		return rc;
 	if (parse_u64(value, &number) && number <= UINT32_MAX) {
 		*gid_ret = (uint32_t)number;
 	} else {

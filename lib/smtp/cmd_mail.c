@@ -162,11 +162,7 @@ static bool sender_qualified(struct smtp_session *s, struct address_parts *sende
 	if (s->local ||
 	    (s->options->sender_unqualified_hosts &&
 	     match_client(session_scope(s), s->options->sender_unqualified_hosts, NULL, &err) == OK)) {
-		struct str full = str_make(&s->serving->arena);
-		str_add(&full, sender->local_part);
-		str_addc(&full, '@');
-		str_add(&full, conf_main(s->conf)->qualify_domain);
-		sender->full = str_slice(&full);
+		session_qualify(s, sender, conf_main(s->conf)->qualify_domain);
 		return true;
 	}
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified sender rejected: <%.*s>%.*s",

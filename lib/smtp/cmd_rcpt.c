@@ -83,17 +83,23 @@ bool recipient_may_be_unqualified(struct smtp_session *s)
 		match_client(session_scope(s), s->options->recipient_unqualified_hosts, NULL, &err) == OK);
 }
 
+void session_qualify(struct smtp_session *s, struct address_parts *address, struct slice domain)
+{
+	struct str full = str_make(&s->serving->arena);
+
+	str_add(&full, address->local_part);
+	str_addc(&full, '@');
+	str_add(&full, domain);
+	address->full = str_slice(&full);
+}
+
 static bool rcpt_qualified(struct smtp_session *s, struct address_parts *rcpt)
 {
 	if (rcpt->domain.len)
 		return true;
 	/* "postmaster" alone must be taken (RFC 5321 section 4.5.1). */
 	if (slice_eq_nocase(rcpt->local_part, SLICE("postmaster")) || recipient_may_be_unqualified(s)) {
-		struct str full = str_make(&s->serving->arena);
-		str_add(&full, rcpt->local_part);
-		str_addc(&full, '@');
-		str_add(&full, conf_main(s->conf)->qualify_recipient);
-		rcpt->full = str_slice(&full);
+		session_qualify(s, rcpt, conf_main(s->conf)->qualify_recipient);
 		return true;
 	}
 	log_session(s, LOG_TO_MAIN | LOG_TO_REJECT, "unqualified recipient rejected: <%.*s>%.*s",

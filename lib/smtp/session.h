@@ -421,6 +421,8 @@ void log_duration(struct str *str, const struct smtp_session *s, uint64_t ns);
 struct slice session_duration(struct smtp_session *s); /* " D=1s": how long the connection has lasted */
 /* smtp_incomplete_transaction: why is "RSET" and the like. */
 void log_incomplete(struct smtp_session *s, const char *why);
+/* Makes an address that came without a domain one of `domain`. */
+void session_qualify(struct smtp_session *s, struct address_parts *address, struct slice domain);
 void log_session(struct smtp_session *s, unsigned where, const char *format, ...) PRINTF_LIKE(3, 4);
 void log_history(struct str *str, const struct smtp_session *s);
 void log_login(struct str *str, const struct smtp_session *s); /* " A=authenticator:id" */

@@ -133,6 +133,10 @@ struct smtp_transaction {
 #define SMTP_REPLY_LINE_MAX 4096
 #define SMTP_REPLY_SIZE_MAX 32768
 
+/* May the address stand between angle brackets? One with a bracket in its quoted local part may not: servers disagree on where such a
+ * path ends. */
+bool smtp_path_is_safe(struct slice address);
+
 /* MAIL to the final reply. All recipients have an outcome afterwards. The connection can be used for another message if
  * OK or FAIL; on DEFER with reply.code 0 it is dead. Parks. */
 NODISCARD enum rc smtp_send(struct scope *sc, struct smtp_connection *connection,

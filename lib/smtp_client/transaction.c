@@ -24,12 +24,11 @@ struct exchange {
 
 /* ---- What goes into a command --------------------------------------------------------------------------------- */
 
-static bool path_is_safe(struct slice address)
+bool smtp_path_is_safe(struct slice address)
 {
 	for (uint32_t i = 0; i < address.len; i++)
 		if ((unsigned char)address.ptr[i] < ' ' || address.ptr[i] == 0x7f || address.ptr[i] == '<' ||
 		    address.ptr[i] == '>')
-			/* In a quoted local part angle brackets are legal, but servers disagree on where such a path ends. */
 			return false;
 	return true;
 }
@@ -248,14 +247,14 @@ static bool check_envelope(struct exchange *x)
 		struct smtp_recipient *recipient = &t->recipients[i];
 		recipient->rc = OK;
 		recipient->reply = (struct smtp_reply){.text = SLICE_EMPTY, .command = SLICE("RCPT")};
-		if (!path_is_safe(recipient->address) || !parameters_are_safe(recipient->parameters)) {
+		if (!smtp_path_is_safe(recipient->address) || !parameters_are_safe(recipient->parameters)) {
 			recipient->rc = FAIL;
 			recipient->reply = reply;
 		} else {
 			left++;
 		}
 	}
-	if (!path_is_safe(t->sender) || !parameters_are_safe(t->mail_parameters)) {
+	if (!smtp_path_is_safe(t->sender) || !parameters_are_safe(t->mail_parameters)) {
 		settle_all(x, FAIL, &reply);
 		return false;
 	}

@@ -145,15 +145,6 @@ static enum rc from_memory(struct asking *a)
 
 /* ---- Asking ----------------------------------------------------------------------------------------------------------- */
 
-static bool path_is_safe(struct slice address)
-{
-	for (uint32_t i = 0; i < address.len; i++)
-		if ((unsigned char)address.ptr[i] < ' ' || address.ptr[i] == 0x7f || address.ptr[i] == '<' ||
-		    address.ptr[i] == '>')
-			return false;
-	return true;
-}
-
 static struct hop_question question_of(struct asking *a)
 {
 	return (struct hop_question){.sc = a->sc,
@@ -224,7 +215,7 @@ static enum rc ask_random(struct asking *a, struct smtp_connection *connection, 
 	if (!a->options->random || a->domain.answer[ASK_RANDOM] == 'R')
 		return OK;
 	rc = expand_option(a->sc, options_of(a)->callout_random_local_part, &local_part, a->err);
-	if (rc != OK || local_part.len == 0 || !path_is_safe(local_part))
+	if (rc != OK || local_part.len == 0 || !smtp_path_is_safe(local_part))
 		return OK; /* as without the option */
 	random = arena_printf(a->sc->task->arena, "%.*s@%.*s", SLICE_ARG(local_part),
 			      SLICE_ARG(a->address->domain));
@@ -441,7 +432,7 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 		      sc->no_callouts ? "-bh makes none (-bhc does)" : "no remote delivery");
 		return OK;
 	}
-	if (!path_is_safe(address->full))
+	if (!smtp_path_is_safe(address->full))
 		return err_set(err, FAIL, "the address cannot be sent over SMTP");
 	a.s = (const struct smtp_transport *)address->transport;
 	sc->transport = address->transport;
@@ -462,7 +453,7 @@ enum rc callout(struct scope *sc, struct address *address, bool sender, const st
 	a.key = a.from.len ? arena_printf(sc->task->arena, "%.*s/<%.*s>", SLICE_ARG(address->full),
 					  SLICE_ARG(a.from))
 			   : address->full;
-	if (!a.key.ptr || !path_is_safe(a.from))
+	if (!a.key.ptr || !smtp_path_is_safe(a.from))
 		return err_memory(err);
 	sc->transport = address->transport;
 	sc->address = address;
