@@ -302,8 +302,8 @@ struct stream_layer_ops {
 	void (*last)(struct stream *stream, void *layer);  /* stream_last_words(); NULL: it is all the same */
 	void (*close)(struct stream *stream, void *layer); /* the last call; may send a last word */
 };
-/* From now on input goes through the layer. Unread clear text at this moment is the caller's bug or an
- * injection: it is dropped, and true returned when there was any. */
+/* From now on input goes through the layer, also what is there unread. Returns whether there was any: who has not
+ * said yet that a layer begins may look at it as an injection. */
 bool stream_set_layer(struct stream *stream, const struct stream_layer_ops *ops, void *layer);
 struct slice stream_raw_peek(const struct stream *stream);
 void stream_raw_consume(struct stream *stream, size_t len);

@@ -565,14 +565,9 @@ bool stream_at_end(const struct stream *s)
 
 bool stream_set_layer(struct stream *s, const struct stream_layer_ops *ops, void *layer)
 {
-	bool any = s->raw.pending != 0;
-
-	bufq_clear(&s->raw);
 	s->layer_ops = ops;
 	s->layer = layer;
-	if (s->paused && !s->recv.under_way)
-		recv_start(s);
-	return any;
+	return s->raw.pending != 0;
 }
 
 void stream_look_again(struct stream *s)

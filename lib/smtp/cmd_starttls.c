@@ -123,18 +123,11 @@ static void tls_error(struct smtp_session *s, struct slice why)
 
 void tls_begin(struct smtp_session *s)
 {
-	struct tls_server server = {
-	    .settings = on_hello, .arg = s, .conf = s->conf, .on_connect = s->tls_greeting};
-	struct tls_session *tls;
+	struct tls_server server = {.settings = on_hello, .arg = s, .conf = s->conf};
 
-	if (!tls_server_begin(s->stream, &server, &tls)) {
-		tls_error(s, SLICE("input came before the handshake"));
-		s->over = true;
-	}
-	if (!tls)
-		s->over = true;
-	s->tls_pending = tls;
-	s->tls = tls != NULL;
+	s->tls_pending = tls_server_begin(s->stream, &server);
+	s->tls = s->tls_pending != NULL;
+	s->over |= !s->tls;
 }
 
 /* What the client is known for now. Nothing that was said in the clear counts any more (RFC 3207 section 4.2). */

@@ -561,21 +561,15 @@ static bool early_gather(struct tls_session *t)
 	}
 }
 
-bool tls_server_begin(struct stream *stream, const struct tls_server *server,
-		      struct tls_session **session_ret)
+struct tls_session *tls_server_begin(struct stream *stream, const struct tls_server *server)
 {
 	struct tls_session *t = tls_session_new(stream);
 
-	*session_ret = t;
 	if (!t)
-		return true;
+		return NULL;
 	t->server = *server;
-	if (server->on_connect && !early_gather(t)) {
-		tls_session_free(t);
-		*session_ret = NULL;
-		return true;
-	}
-	return !stream_set_layer(stream, &session_layer, t);
+	(void)stream_set_layer(stream, &session_layer, t);
+	return t;
 }
 
 enum rc tls_server_check(struct task *task, const struct tls_settings *settings, const struct conf *conf,
@@ -798,30 +792,4 @@ enum tls_progress tls_handshake(struct task *task, struct tls_session *t, struct
 	t->looked_at |= progress == TLS_DONE;
 	session_unbusy(t);
 	return progress;
-}
-
-enum rc tls_accept(struct task *task, struct stream *stream, const struct tls_server *server,
-		   struct tls_session **session_ret, struct err *err)
-{
-	struct tls_session *t;
-	enum rc rc;
-
-	if (!tls_server_begin(stream, server, &t))
-		return err_set(err, FAIL, "the client did not wait for TLS");
-	if (!t)
-		return err_memory(err);
-	for (;;) {
-		switch (tls_handshake(task, t, err)) {
-		case TLS_DONE:
-			*session_ret = t;
-			return OK;
-		case TLS_FAILED:
-			return task->cancelled ? CANCELLED : FAIL;
-		case TLS_MORE:
-			break;
-		}
-		rc = stream_raw_fill(task, stream, err);
-		if (rc == DEFER || rc == CANCELLED)
-			return rc;
-	}
 }

@@ -3,7 +3,7 @@
  * text: who may ask for what, and which options name it, policy decides above.
  *
  * Nothing of a handshake keeps a stack while the peer is silent: tls_handshake() is called whenever there is input, and says
- * what it needs. (tls_accept() and tls_connect() wait, for those who have a fiber to spare.) Computing is admitted a
+ * what it needs. (tls_connect() waits, for those who have a fiber to spare.) Computing is admitted a
  * handshake at a time for each turn of the shard's loop, so that a storm of new connections does not starve the others.
  *
  * Never: TLS 1.0 and 1.1, renegotiation, early data, compression. TLS that has ended is the end of the stream: no clear text
@@ -99,7 +99,6 @@ struct tls_server {
 	/* Where what happens to files is told (a certificate that can't be read while the one before still serves, a stale
 	 * proof). As long as the session. */
 	const struct conf *conf;
-	bool on_connect; /* no clear text came before: input that is there already belongs to the handshake */
 };
 /* Could a handshake be done with these settings? Makes or finds what it needs. Parks. FAIL: no, err says why. */
 NODISCARD enum rc tls_server_check(struct task *task, const struct tls_settings *settings,
@@ -111,16 +110,13 @@ enum tls_progress {
 	TLS_FAILED, /* err says why; the alert was sent. The stream is over: close it */
 };
 
-/* Puts the layer on the stream; the next bytes have to be a ClientHello. Input that came in the clear is lost, and false
- * returned if there was any (an injection: close it). NULL in *session_ret: no memory. */
-bool tls_server_begin(struct stream *stream, const struct tls_server *server,
-		      struct tls_session **session_ret);
+/* Puts the layer on the stream; the next bytes have to be a ClientHello, also those that have come already: a client may
+ * answer "go ahead" before the sender of that runs on. So whoever says it looks for an injection before (stream_pending()).
+ * NULL: no memory. */
+struct tls_session *tls_server_begin(struct stream *stream, const struct tls_server *server);
 /* Goes on with the handshake as far as the input reaches. May park (for on_sni, files, its turn to compute, a slow receiver),
  * never for input. */
 enum tls_progress tls_handshake(struct task *task, struct tls_session *session, struct err *err);
-/* All of it. Parks. DEFER: task->until has passed. */
-NODISCARD enum rc tls_accept(struct task *task, struct stream *stream, const struct tls_server *server,
-			     struct tls_session **session_ret, struct err *err);
 
 /* ---- As a client ------------------------------------------------------------------------------------------ */
 

@@ -1,7 +1,10 @@
 """TLS with clients: STARTTLS and TLS from the first byte; certificates, names, proofs, tickets; and what must not work."""
+import contextlib
 import os
 import re
+import select
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -163,6 +166,45 @@ mail_acl:
             client.send(b"STARTTLS\r\nEHLO x\r\n")
             client.wait(554, "synchronization")
             client.closed()
+
+    def test_hellos_that_overtake(self):
+        """With many sessions in one turn of the loop, replies go to the kernel together: a client's hello can be there before the session
+        that said "go ahead" runs on."""
+        server = self.shared()
+        clients = [server.client() for _ in range(150)]
+        poll, hellos, threads = select.epoll(), {}, []
+        try:
+            for client in clients:
+                client.ehlo()
+                end = context().wrap_bio(ssl.MemoryBIO(), out := ssl.MemoryBIO(), server_hostname="test")
+                with self.assertRaises(ssl.SSLWantReadError):
+                    end.do_handshake()
+                hellos[client.sock.fileno()] = client.sock, out.read()
+                poll.register(client.sock, select.EPOLLIN)
+            worker = server.worker()
+            threads = [0, *map(int, os.listdir(f"/proc/{worker}/task"))]
+            with contextlib.suppress(PermissionError):  # without the right, others on the machine may keep them from meeting
+                for thread in threads:
+                    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
+            os.kill(worker, signal.SIGSTOP)  # so that it finds them all at once
+            for client in clients:
+                client.sock.send(b"STARTTLS\r\n")
+            os.kill(worker, signal.SIGCONT)
+            asked = dict(hellos)
+            while asked:
+                for fd, _ in poll.poll(10) or self.fail("no reply"):
+                    sock, hello = asked.pop(fd)
+                    self.assertEqual(sock.recv(100)[:4], b"220 ")
+                    sock.send(hello)
+                    poll.unregister(fd)
+            for sock, _ in hellos.values():
+                self.assertEqual(sock.recv(5)[:3], b"\x16\x03\x03")  # a record of the handshake
+        finally:
+            for thread in threads:
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+            poll.close()
+            for client in clients:
+                client.close()
 
     def test_not_advertised(self):
         with self.shared().client() as client:

@@ -331,6 +331,69 @@ static void test_pipes(void **state)
 	run_fn(pipes, NULL);
 }
 
+/* ---- A layer ---- */
+
+/* Each byte that comes in goes up twice. */
+static enum stream_pumped twice(struct stream *s, void *layer)
+{
+	struct slice in;
+	unsigned *pumped = layer;
+
+	for (in = stream_raw_peek(s); in.len; in = stream_raw_peek(s)) {
+		for (uint32_t i = 0; i < in.len; i++) {
+			assert_true(stream_push_bytes(s, in.ptr + i, 1));
+			assert_true(stream_push_bytes(s, in.ptr + i, 1));
+		}
+		*pumped += in.len;
+		stream_raw_consume(s, in.len);
+	}
+	return PUMPED_INPUT;
+}
+
+static void layer_closed(struct stream *s, void *layer)
+{
+	(void)s;
+	(void)layer;
+}
+
+/* What the peer said before the layer was there is its first input: a client answers "go ahead" at once, and who said that may
+ * not have run since. */
+static void layer(struct task *task, void *arg)
+{
+	static const struct stream_layer_ops ops = {.pump = twice, .close = layer_closed};
+	struct err err = err_make(task->arena);
+	unsigned pumped = 0;
+	struct pair p;
+
+	(void)arg;
+	pair_make(task->shard, &p);
+	assert_int_equal(stream_write(task, p.a, SLICE("ab"), &err), OK);
+	assert_int_equal(stream_fill(task, p.b, &err), OK);
+	assert_int_equal(stream_pending(p.b), 2);
+	assert_true(stream_set_layer(p.b, &ops, &pumped));
+	assert_int_equal(stream_pending(p.b), 0);
+	assert_true(slice_eq(stream_raw_peek(p.b), SLICE("ab")));
+	stream_look_again(p.b);
+	assert_int_equal(pumped, 2);
+	assert_int_equal(stream_write(task, p.a, SLICE("c"), &err), OK);
+	while (stream_pending(p.b) < 6)
+		assert_int_equal(stream_fill(task, p.b, &err), OK);
+	assert_true(slice_eq(stream_peek(p.b), SLICE("aabbcc")));
+	stream_close(p.a, false);
+	stream_close(p.b, false);
+	/* And one that has said nothing. */
+	pair_make(task->shard, &p);
+	assert_false(stream_set_layer(p.b, &ops, &pumped));
+	stream_close(p.a, false);
+	stream_close(p.b, false);
+}
+
+static void test_layer(void **state)
+{
+	(void)state;
+	run_fn(layer, NULL);
+}
+
 /* ---- Listener and connect ---- */
 
 #define CONNECTIONS 200
@@ -549,6 +612,7 @@ int main(void)
 	    cmocka_unit_test(test_closing),
 	    cmocka_unit_test(test_keep),
 	    cmocka_unit_test(test_pipes),
+	    cmocka_unit_test(test_layer),
 	    cmocka_unit_test(test_listening),
 	    cmocka_unit_test(test_last_word),
 	    cmocka_unit_test(test_sessions),
