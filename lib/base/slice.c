@@ -9,16 +9,30 @@ static bool eq8_nocase(const char *a, const char *b)
 	return x == y || ascii_lower8(x) == ascii_lower8(y);
 }
 
+/* Of four to eight bytes: all of them, some twice. */
+static uint64_t first_and_last4(struct slice s)
+{
+	uint32_t first, last;
+
+	memcpy(&first, s.ptr, 4);
+	memcpy(&last, s.ptr + s.len - 4, 4);
+	return (uint64_t)first << 32 | last;
+}
+
 bool slice_eq_nocase(struct slice a, struct slice b)
 {
 	uint32_t i = 0;
 
 	if (a.len != b.len)
 		return false;
-	if (a.len < 8) {
+	if (a.len < 4) {
 		while (i < a.len && ascii_lower(a.ptr[i]) == ascii_lower(b.ptr[i]))
 			i++;
 		return i == a.len;
+	}
+	if (a.len < 8) {
+		uint64_t x = first_and_last4(a), y = first_and_last4(b);
+		return x == y || ascii_lower8(x) == ascii_lower8(y);
 	}
 	for (; i + 8 <= a.len; i += 8)
 		if (!eq8_nocase(a.ptr + i, b.ptr + i))

@@ -14,7 +14,7 @@ enum arc_kind arc_kind_of(struct slice field)
 {
 	struct slice name;
 
-	if (!slice_starts_nocase(field, SLICE("arc-")))
+	if (!field.len || (field.ptr[0] | 0x20) != 'a' || !slice_starts_nocase(field, SLICE("arc-")))
 		return ARC_KINDS;
 	name = field_name_of(field);
 	for (unsigned kind = 0; kind < ARC_KINDS; kind++)

@@ -80,7 +80,9 @@ void hash_drop(struct hash *hash)
 {
 	uint8_t digest[HASH_SIZE_MAX];
 
-	hash_final(hash, digest);
+	/* Only the library's states have something to give back. */
+	if (hash->kind != HASH_SHA256 || !hash->state.sha256.hard)
+		hash_final(hash, digest);
 }
 
 /* ---- Header fields ------------------------------------------------------------------------------------------ */
@@ -95,34 +97,20 @@ void hash_sink_init(struct hash_sink *sink, struct hash *hash)
 void hash_sink_flush(struct hash_sink *sink)
 {
 	hash_update(sink->hash, sink->bytes, sink->len);
+	sink->total += sink->len;
 	sink->len = 0;
 }
 
-static void put(struct hash_sink *sink, char c)
+static inline void need_room(struct hash_sink *sink, unsigned bytes)
 {
-	if (sink->len == sizeof(sink->bytes))
+	if (sizeof(sink->bytes) - sink->len < bytes)
 		hash_sink_flush(sink);
+}
+
+static inline void put(struct hash_sink *sink, char c)
+{
+	need_room(sink, 1);
 	sink->bytes[sink->len++] = c;
-	sink->total++;
-}
-
-static void put_run(struct hash_sink *sink, const char *ptr, size_t len)
-{
-	if (len > sizeof(sink->bytes) - sink->len)
-		hash_sink_flush(sink);
-	if (len >= sizeof(sink->bytes)) {
-		hash_update(sink->hash, ptr, len);
-	} else {
-		memcpy(sink->bytes + sink->len, ptr, len);
-		sink->len += (unsigned)len;
-	}
-	sink->total += len;
-}
-
-static void put_crlf(struct hash_sink *sink)
-{
-	put(sink, '\r');
-	put(sink, '\n');
 }
 
 static bool is_wsp(char c)
@@ -143,73 +131,83 @@ static void field_simple(struct hash_sink *sink, struct slice text, uint32_t ski
 	}
 }
 
-/* How far the text at p, which is no white space, is as its relaxed form has it: single spaces are between visible bytes. */
-static size_t plain_field(const char *text, size_t len)
+/* Copies the text as far as its relaxed form is the same, which single spaces between visible bytes do not end; how far that is. Sixteen
+ * bytes are copied with each look, and those that were not meant are written over by what comes next. */
+static size_t put_plain(struct hash_sink *sink, const char *text, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)text, *end = p + len, *at = p;
 
 	for (;;) {
-		for (; end - at >= 17; at += 16) {
-			bytes16 v = bytes16_at(at);
+		bool whole = end - at > 16;
+		bytes16 v = whole ? bytes16_at(at) : bytes16_tail(at, (size_t)(end - at));
+		bytes16 next =
+		    whole ? bytes16_at(at + 1) : bytes16_tail(at + 1, end > at ? (size_t)(end - at) - 1 : 0);
+		unsigned plain =
+		    bytes16_first((bytes16)(v <= ' ') & ((bytes16)(v != ' ') | (bytes16)(next <= ' ')));
 
-			if (bytes16_any((bytes16)(v < ' ') |
-					((bytes16)(v == ' ') & (bytes16)(bytes16_at(at + 1) <= ' '))))
-				break;
-		}
-		while (at<end && * at> ' ')
-			at++;
-		if (end - at < 2 || *at != ' ' || at[1] <= ' ')
+		need_room(sink, 16);
+		memcpy(sink->bytes + sink->len, &v, 16);
+		sink->len += plain;
+		at += plain;
+		if (plain < 16)
 			return (size_t)(at - p);
-		at += 2;
 	}
 }
 
-static void put_name(struct hash_sink *sink, const char *name, uint32_t len)
+static void put_name(struct hash_sink *sink, struct slice text, uint32_t len)
 {
-	if (len > sizeof(sink->bytes) - sink->len)
-		hash_sink_flush(sink);
+	if (len <= 16 && text.len >= 16) {
+		bytes16 v = bytes16_at((const unsigned char *)text.ptr);
+
+		v |= (bytes16)(v >= 'A') & (bytes16)(v <= 'Z') & ' ';
+		need_room(sink, 16);
+		memcpy(sink->bytes + sink->len, &v, 16);
+		sink->len += len;
+		return;
+	}
 	for (uint32_t i = 0; i < len; i++)
-		put(sink, ascii_lower(name[i]));
+		put(sink, ascii_lower(text.ptr[i]));
 }
 
 static void field_relaxed(struct hash_sink *sink, struct slice text, uint32_t skip_start, uint32_t skip_end)
 {
 	ptrdiff_t colon = slice_find(text, ':');
-	uint32_t name = colon < 0 ? text.len : (uint32_t)colon;
+	uint32_t name = colon < 0 ? text.len : (uint32_t)colon, i;
 	bool space = false, any = false;
 
 	while (name && is_wsp(text.ptr[name - 1]))
 		name--;
-	put_name(sink, text.ptr, name);
+	put_name(sink, text, name);
 	if (colon < 0)
 		return;
 	put(sink, ':');
-	for (uint32_t i = (uint32_t)colon + 1; i < text.len; i++) {
+	for (i = (uint32_t)colon + 1; i < text.len;) {
 		uint32_t stop = i < skip_start && skip_start < text.len ? skip_start : text.len;
-		char c = text.ptr[i];
+		unsigned char c = (unsigned char)text.ptr[i];
 
 		if (i == skip_start && skip_end > skip_start) {
-			i = skip_end - 1;
+			i = skip_end;
 			continue;
 		}
 		/* Unfolded: a line end inside is nothing, the white space behind it counts. */
-		if (c == '\n' || (c == '\r' && i + 1 < text.len && text.ptr[i + 1] == '\n'))
+		if (c == '\n' || (c == '\r' && i + 1 < text.len && text.ptr[i + 1] == '\n')) {
+			i++;
 			continue;
-		if (is_wsp(c)) {
+		}
+		if (is_wsp((char)c)) {
 			space = any;
+			i++;
 			continue;
 		}
 		if (space)
 			put(sink, ' ');
 		space = false;
 		any = true;
-		if ((unsigned char)c > ' ') {
-			size_t run = plain_field(text.ptr + i, stop - i);
-
-			put_run(sink, text.ptr + i, run);
-			i += (uint32_t)run - 1;
+		if (c > ' ') {
+			i += (uint32_t)put_plain(sink, text.ptr + i, stop - i);
 		} else {
-			put(sink, c);
+			put(sink, (char)c);
+			i++;
 		}
 	}
 }
@@ -225,8 +223,10 @@ void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32
 		field_relaxed(sink, text, skip_start, skip_end);
 	else
 		field_simple(sink, text, skip_start, skip_end);
-	if (!last)
-		put_crlf(sink);
+	if (last)
+		return;
+	put(sink, '\r');
+	put(sink, '\n');
 }
 
 /* ---- Bodies ---------------------------------------------------------------------------------------------------- */
@@ -330,23 +330,41 @@ static void add_simple(struct body_hashes *hashes, const char *p, const char *en
 	}
 }
 
-/* At least so many bytes from p on are left alone as they are by relaxing: no tab; no space before other white space or a line end; no
- * CR but in a line end before something plain. */
+/* Bit i: byte i of the 64 at p is a space, a line end, or another control character. */
+static inline uint64_t low_bits(const unsigned char *p)
+{
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < 64; i += 16)
+		bits |= (uint64_t)bytes16_bits((bytes16)(bytes16_at(p + i) <= ' ')) << i;
+	return bits;
+}
+
+static inline bool has_tab(const unsigned char *p)
+{
+	bytes16 tabs = (bytes16)(bytes16_at(p) == '\t') | (bytes16)(bytes16_at(p + 16) == '\t') |
+		       (bytes16)(bytes16_at(p + 32) == '\t') | (bytes16)(bytes16_at(p + 48) == '\t');
+
+	return bytes16_bits(tabs);
+}
+
+/* At least so many bytes from p on are left alone as they are by relaxing: no tab, and of two bytes that are both no visible ones
+ * each pair is a line end before something visible, which is the only one that ordinary text has. A CR alone is a character as
+ * others. */
 static size_t plain_words(const unsigned char *p, const unsigned char *end)
 {
 	const unsigned char *at = p;
 
-	for (; end - at >= 18; at += 16) {
-		bytes16 v = bytes16_at(at), next = bytes16_at(at + 1), third = bytes16_at(at + 2);
-		bytes16 cr = v == '\r', bad = (bytes16)(v == '\t');
+	for (; end - at >= 66; at += 64) {
+		uint64_t low = low_bits(at), pairs = low & (low >> 1 | (uint64_t)(at[64] <= ' ') << 63);
 
-		bad |= (bytes16)(v == ' ') &
-		       ((bytes16)(next == ' ') | (bytes16)(next == '\t') | (bytes16)(next == '\r'));
-		if (bytes16_any(cr))
-			bad |= cr & ((bytes16)(next != '\n') | (bytes16)(third == ' ') |
-				     (bytes16)(third == '\t') | (bytes16)(third == '\r'));
-		if (bytes16_any(bad))
+		if (has_tab(at))
 			break;
+		for (; pairs; pairs &= pairs - 1) {
+			const unsigned char *pair = at + __builtin_ctzll(pairs);
+			if (pair[0] != '\r' || pair[1] != '\n' || pair[2] <= ' ')
+				return (size_t)(at - p);
+		}
 	}
 	return (size_t)(at - p);
 }

@@ -33,12 +33,17 @@ void hash_drop(struct hash *hash); /* in place of hash_final() */
 /* Gathers small pieces for a hash. */
 struct hash_sink {
 	struct hash *hash;
-	uint64_t total; /* bytes so far */
+	uint64_t total; /* bytes that the hash has seen */
 	unsigned len;
-	char bytes[512];
+	char bytes[1024];
 };
 void hash_sink_init(struct hash_sink *sink, struct hash *hash);
 void hash_sink_flush(struct hash_sink *sink);
+/* With those that wait. */
+static inline uint64_t hash_sink_total(const struct hash_sink *sink)
+{
+	return sink->total + sink->len;
+}
 /* One field, whose lines end in LF or CRLF (the final one may be missing). What is between skip_start and skip_end is left out:
  * the value of b=. last: without the final CRLF. */
 void canon_field(struct hash_sink *sink, struct slice text, bool relaxed, uint32_t skip_start,

@@ -106,6 +106,13 @@ static bool name_signers(struct dkim_state *state, struct message *message)
 	return state->signers.ptr;
 }
 
+static bool is_signature(struct slice field)
+{
+	return field.len && (field.ptr[0] | 0x20) == 'd' &&
+	       slice_starts_nocase(field, SLICE("dkim-signature")) &&
+	       slice_eq_nocase(field_name_of(field), SLICE("dkim-signature"));
+}
+
 enum rc dkim_header_done(struct task *task, struct message *message, const struct mailauth_resolver *resolver,
 			 struct err *err)
 {
@@ -121,8 +128,7 @@ enum rc dkim_header_done(struct task *task, struct message *message, const struc
 	state->round_status = state->round_reason = state->statuses = (struct slice){NULL, 0, CLEAN};
 	auth->dkim = state;
 	for (uint32_t i = 0; i < auth->field_count; i++)
-		if (slice_starts_nocase(auth->fields[i], SLICE("dkim-signature")) &&
-		    slice_eq_nocase(field_name_of(auth->fields[i]), SLICE("dkim-signature"))) {
+		if (is_signature(auth->fields[i])) {
 			enum rc rc = add_signature(task, message, state, i, auth->fields[i], resolver, err);
 			if (rc != OK)
 				return rc;
@@ -291,7 +297,7 @@ static bool hash_header(struct dkim_work *work, struct dkim_signature *s, uint8_
 	hash_init(&hash, s->hash_kind);
 	hash_sink_init(&sink, &hash);
 	field_index_begin(work->index);
-	while (tag_item(&names, &name) && work->header_bytes + sink.total <= DKIM_HEADER_WORK) {
+	while (tag_item(&names, &name) && work->header_bytes + hash_sink_total(&sink) <= DKIM_HEADER_WORK) {
 		uint32_t field = field_index_take(work->index, name);
 
 		/* When it was made this signature was not there. */
@@ -303,7 +309,7 @@ static bool hash_header(struct dkim_work *work, struct dkim_signature *s, uint8_
 	canon_field(&sink, s->text, s->header_relaxed, s->b_start, s->b_end, true);
 	hash_sink_flush(&sink);
 	hash_final(&hash, digest);
-	work->header_bytes += sink.total;
+	work->header_bytes += hash_sink_total(&sink);
 	return work->header_bytes <= DKIM_HEADER_WORK;
 }
 

@@ -2,10 +2,14 @@
 #ifndef MAILAUTH_SCAN_H
 #define MAILAUTH_SCAN_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* The compiler's own vectors: one register on every machine that has such. A comparison gives 0xff or 0 in each byte. */
 typedef unsigned char bytes16 __attribute__((vector_size(16)));
@@ -18,12 +22,35 @@ static inline bytes16 bytes16_at(const unsigned char *p)
 	return v;
 }
 
-static inline bool bytes16_any(bytes16 v)
+/* The last bytes of a text, fewer than 16, and zeros behind them: nothing beyond the end is read. */
+static inline bytes16 bytes16_tail(const unsigned char *p, size_t len)
 {
+	unsigned char padded[16] = {0};
+
+	memcpy(padded, p, len);
+	return bytes16_at(padded);
+}
+
+/* Of a comparison's result: bit i says whether byte i is one that was looked for. */
+static inline unsigned bytes16_bits(bytes16 v)
+{
+#ifdef __SSE2__
+	return (unsigned)_mm_movemask_epi8((__m128i)v);
+#else
+	/* Each byte leaves its bit, and the product brings the eight of them together. */
 	uint64_t halves[2];
 
 	memcpy(halves, &v, sizeof(v));
-	return halves[0] | halves[1];
+	halves[0] = (le64toh(halves[0]) & 0x8040201008040201u) * 0x0101010101010101u >> 56;
+	halves[1] = (le64toh(halves[1]) & 0x8040201008040201u) * 0x0101010101010101u >> 56;
+	return (unsigned)(halves[0] | halves[1] << 8);
+#endif
+}
+
+/* The first of them; 16: none is. */
+static inline unsigned bytes16_first(bytes16 v)
+{
+	return (unsigned)__builtin_ctz(bytes16_bits(v) | 1u << 16);
 }
 
 /* At least so many bytes at p are above the space; the rest is for the caller to look at one by one. */
@@ -31,7 +58,7 @@ static inline size_t scan_visible_words(const unsigned char *p, const unsigned c
 {
 	const unsigned char *at = p;
 
-	while (end - at >= 16 && !bytes16_any((bytes16)(bytes16_at(at) <= ' ')))
+	while (end - at >= 16 && !bytes16_bits((bytes16)(bytes16_at(at) <= ' ')))
 		at += 16;
 	return (size_t)(at - p);
 }

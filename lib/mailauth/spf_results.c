@@ -19,10 +19,8 @@ static bool kept_make(struct arena *arena, struct slice text, void *object)
 	return true;
 }
 
-static const struct kept_kind results = {.number = KEPT_SPF_RESULTS,
-					 .count_max = 5000,
-					 .size = sizeof(struct result_kept),
-					 .make = kept_make};
+static const struct kept_kind results = {
+    .number = KEPT_SPF_RESULTS, .count_max = 5000, .size = sizeof(struct result_kept), .make = kept_make};
 
 #define DOMAIN_MAX 253
 struct key {

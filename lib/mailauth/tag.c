@@ -4,111 +4,99 @@
 
 #include "scan.h"
 
-bool tag_is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 struct slice tag_trim(struct slice s)
 {
-	while (s.len && tag_is_space(*s.ptr))
-		s = slice_from(s, 1);
-	while (s.len && tag_is_space(s.ptr[s.len - 1]))
-		s.len--;
-	return s;
+	const char *start = s.ptr, *end = start + s.len;
+
+	while (start < end && tag_is_space(*start))
+		start++;
+	while (start < end && tag_is_space(end[-1]))
+		end--;
+	return (struct slice){start, (uint32_t)(end - start), s.taint};
 }
 
-static uint32_t name_length(struct slice s)
+/* A value reaches to a semicolon or the end. Where that is; *good_ret: only bytes that may be there. */
+static const char *value_end(const char *start, const char *end, bool *good_ret)
 {
-	uint32_t len = 0;
-
-	if (!s.len || !ascii_is_alpha(*s.ptr))
-		return 0;
-	while (len < s.len && (ascii_is_alnum(s.ptr[len]) || s.ptr[len] == '_'))
-		len++;
-	return len;
-}
-
-/* At least so many bytes are printable ASCII or white space, and no semicolon. */
-static size_t plain_words(const unsigned char *p, const unsigned char *end)
-{
-	const unsigned char *at = p;
-
-	for (; end - at >= 16; at += 16) {
-		bytes16 v = bytes16_at(at);
-
-		bytes16 space = (bytes16)(v == '\t') | (bytes16)(v == '\r') | (bytes16)(v == '\n');
-
-		if (bytes16_any(((bytes16)(v < ' ') & ~space) | (bytes16)(v >= 0x7f) | (bytes16)(v == ';')))
-			break;
-	}
-	return (size_t)(at - p);
-}
-
-/* A value reaches to a semicolon or the end. Its length; *good_ret: only bytes that may be there. */
-static uint32_t value_length(struct slice rest, bool *good_ret)
-{
-	const unsigned char *start = (const unsigned char *)rest.ptr, *end = start + rest.len, *at = start;
-	unsigned char all = 0;
-	bool control = false;
-	uint32_t len;
+	const unsigned char *at = (const unsigned char *)start;
+	unsigned controls = 0, high = 0;
 
 	for (;;) {
-		const unsigned char *stop;
+		size_t left = (size_t)((const unsigned char *)end - at);
+		bytes16 v = left < 16 ? bytes16_tail(at, left) : bytes16_at(at);
+		unsigned here = left < 16 ? (1u << left) - 1 : 0xffff;
+		unsigned semicolons = bytes16_bits((bytes16)(v == ';'));
 
-		at += plain_words(at, end);
-		for (stop = end - at > 16 ? at + 16 : end; at < stop && *at != ';'; at++) {
-			all |= *at;
-			control |= *at == 0x7f || (*at < 0x21 && !tag_is_space((char)*at));
+		if (semicolons)
+			here &= (semicolons & -semicolons) - 1;
+		if (bytes16_bits((bytes16)(v < ' ') | (bytes16)(v >= 0x7f)) & here) {
+			bytes16 space = (bytes16)(v == '\t') | (bytes16)(v == '\r') | (bytes16)(v == '\n');
+
+			controls |= bytes16_bits(((bytes16)(v < ' ') & ~space) | (bytes16)(v == 0x7f)) & here;
+			high |= bytes16_bits((bytes16)(v >= 0x80)) & here;
 		}
-		if (at < stop || at == end)
+		if (semicolons || left <= 16) {
+			at += semicolons ? (size_t)__builtin_ctz(semicolons) : left;
 			break;
+		}
+		at += 16;
 	}
-	len = (uint32_t)(at - start);
-	*good_ret = !control && (all < 0x80 || utf8_valid(slice_sub(rest, 0, len)));
-	return len;
+	*good_ret =
+	    !controls &&
+	    (!high || utf8_valid((struct slice){start, (uint32_t)((const char *)at - start), TAINTED}));
+	return (const char *)at;
+}
+
+static const char *name_end(const char *p, const char *end)
+{
+	if (p < end && ascii_is_alpha(*p))
+		while (++p < end && (ascii_is_alnum(*p) || *p == '_'))
+			;
+	return p;
+}
+
+static const char *space_end(const char *p, const char *end)
+{
+	while (p < end && tag_is_space(*p))
+		p++;
+	return p;
 }
 
 enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err)
 {
-	struct slice rest = text;
+	const char *p = text.ptr, *end = p + text.len;
 
 	list->count = 0;
 	memset(list->by_letter, 0, sizeof(list->by_letter));
-	for (;;) {
+	while ((p = space_end(p, end)) < end) {
 		struct tag *tag = &list->tags[list->count];
-		uint32_t len;
+		const char *start = p;
 		bool good;
 
-		while (rest.len && tag_is_space(*rest.ptr))
-			rest = slice_from(rest, 1);
-		if (!rest.len)
-			break;
 		if (list->count == TAG_COUNT_MAX)
 			return err_set(err, FAIL, "too many tags");
-		tag->name = slice_sub(rest, 0, name_length(rest));
-		if (!tag->name.len)
+		p = name_end(p, end);
+		if (p == start)
 			return err_set(err, FAIL, "no tag name where one should be");
-		rest = slice_from(rest, tag->name.len);
-		while (rest.len && tag_is_space(*rest.ptr))
-			rest = slice_from(rest, 1);
-		if (!rest.len || *rest.ptr != '=')
+		tag->name = (struct slice){start, (uint32_t)(p - start), text.taint};
+		p = space_end(p, end);
+		if (p == end || *p != '=')
 			return err_set(err, FAIL, "no = behind the tag name \"%.*s\"", SLICE_ARG(tag->name));
-		rest = slice_from(rest, 1);
-		len = value_length(rest, &good);
-		tag->value = slice_sub(rest, 0, len);
-		tag->start = (uint32_t)(tag->value.ptr - text.ptr);
-		tag->end = tag->start + tag->value.len;
-		rest = slice_from(rest, len < rest.len ? len + 1 : len);
+		start = ++p;
+		p = value_end(start, end, &good);
 		if (!good)
 			return err_set(err, FAIL, "the value of %.*s= has bytes that may not be there",
 				       SLICE_ARG(tag->name));
-		tag->value = tag_trim(tag->value);
+		tag->start = (uint32_t)(start - text.ptr);
+		tag->end = (uint32_t)(p - text.ptr);
+		tag->value = tag_trim((struct slice){start, (uint32_t)(p - start), text.taint});
 		if (tag_find_slice(list, tag->name))
 			return err_set(err, FAIL, "%.*s= is there twice", SLICE_ARG(tag->name));
 		list->count++;
 		if (tag->name.len == 1)
 			list->by_letter[tag->name.ptr[0] & 63] = (uint8_t)list->count;
+		if (p < end)
+			p++; /* the semicolon */
 	}
 	return list->count ? OK : err_set(err, FAIL, "no tags");
 }
@@ -151,20 +139,25 @@ bool tag_number(struct slice value, unsigned digits_max, uint64_t *ret)
 
 struct slice tag_squeeze(struct arena *arena, struct slice value)
 {
-	char *out = arena_bytes(arena, value.len + 1);
-	uint32_t len = 0, at = 0;
+	/* Sixteen bytes are copied with each look, and those that were not meant are written over. */
+	char *out = arena_bytes(arena, value.len + 16);
+	const unsigned char *p = (const unsigned char *)value.ptr, *end = p + value.len;
+	uint32_t len = 0;
 
 	if (!out)
 		return (struct slice){NULL, 0, CLEAN};
-	while (at < value.len) {
-		uint32_t run = (uint32_t)scan_visible(value.ptr + at, value.len - at);
+	while (p < end) {
+		bytes16 v = end - p < 16 ? bytes16_tail(p, (size_t)(end - p)) : bytes16_at(p);
+		unsigned visible = bytes16_first((bytes16)(v <= ' '));
 
-		memcpy(out + len, value.ptr + at, run);
-		len += run;
-		at += run;
-		if (at < value.len && !tag_is_space(value.ptr[at]))
-			out[len++] = value.ptr[at];
-		at++;
+		memcpy(out + len, &v, 16);
+		len += visible;
+		p += visible;
+		if (visible == 16 || p == end)
+			continue;
+		if (!tag_is_space((char)*p))
+			out[len++] = (char)*p;
+		p++;
 	}
 	return slice_make(out, len, TAINTED);
 }
@@ -200,9 +193,27 @@ bool tag_base64_plain(struct arena *arena, struct slice text, uint32_t size_max,
 
 bool tag_item(struct slice *rest, struct slice *item_ret)
 {
-	if (!slice_split(rest, ':', item_ret))
+	uint32_t len = 0;
+
+	if (!rest->ptr)
 		return false;
-	*item_ret = tag_trim(*item_ret);
+	for (;;) {
+		const unsigned char *at = (const unsigned char *)rest->ptr + len;
+		uint32_t left = rest->len - len;
+		bytes16 v = left < 16 ? bytes16_tail(at, left) : bytes16_at(at);
+		unsigned run = bytes16_first((bytes16)(v == ':'));
+
+		if (run < 16 || left <= 16) {
+			len += run < left ? run : left;
+			break;
+		}
+		len += 16;
+	}
+	*item_ret = tag_trim(slice_sub(*rest, 0, len));
+	if (len < rest->len)
+		*rest = slice_from(*rest, len + 1);
+	else
+		*rest = (struct slice){NULL, 0, rest->taint};
 	return true;
 }
 

@@ -26,7 +26,13 @@ const struct tag *tag_find_slice(const struct tag_list *list, struct slice name)
 /* Inline, so that the length of a literal is known: a signature is asked for twenty tags. */
 static inline const struct tag *tag_find(const struct tag_list *list, const char *name)
 {
-	return tag_find_slice(list, slice_of(name));
+	struct slice whole = slice_of(name);
+	unsigned which;
+
+	if (whole.len != 1)
+		return tag_find_slice(list, whole);
+	which = list->by_letter[name[0] & 63];
+	return which ? &list->tags[which - 1] : NULL;
 }
 /* Its value; ptr NULL: not there. */
 static inline struct slice tag_value(const struct tag_list *list, const char *name)
@@ -36,7 +42,11 @@ static inline struct slice tag_value(const struct tag_list *list, const char *na
 	return tag ? tag->value : (struct slice){NULL, 0, CLEAN};
 }
 
-bool tag_is_space(char c); /* of folding white space */
+/* Of folding white space. */
+static inline bool tag_is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
 struct slice tag_trim(struct slice s);
 /* Digits only, at most digits_max; numbers past 2^64 are 2^64 - 1. */
 bool tag_number(struct slice value, unsigned digits_max, uint64_t *ret);

@@ -312,12 +312,40 @@ static void test_base64(void **state)
 	}
 }
 
+/* Each byte at each place of a long text: good exactly when it is one of the alphabet. */
+static void test_base64_alphabet(void **state)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char text[64];
+
+	(void)state;
+	for (unsigned at = 0; at < sizeof(text) - 4; at++)
+		for (unsigned c = 0; c < 256; c++) {
+			const char *value = c ? strchr(alphabet, (int)c) : NULL;
+			unsigned shift = 18 - at % 4 * 6, group;
+			struct arena arena;
+			struct str out;
+
+			memset(text, 'A', sizeof(text));
+			text[at] = (char)c;
+			arena_init(&arena, 0);
+			out = str_make(&arena);
+			assert_true(base64_decode(&out, slice_make(text, sizeof(text), CLEAN)) ==
+				    (value != NULL));
+			for (unsigned i = 0; value && i < out.len; i++) {
+				group = i / 3 == at / 4 ? (unsigned)(value - alphabet) << shift : 0;
+				assert_int_equal((unsigned char)out.ptr[i], group >> (16 - i % 3 * 8) & 255);
+			}
+			arena_done(&arena);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_sha256), cmocka_unit_test(test_sha256_vectors),
 	    cmocka_unit_test(test_bodies), cmocka_unit_test(test_fields),
-	    cmocka_unit_test(test_base64),
+	    cmocka_unit_test(test_base64), cmocka_unit_test(test_base64_alphabet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
