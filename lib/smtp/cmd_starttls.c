@@ -113,6 +113,33 @@ static enum rc on_hello(struct task *task, void *arg, struct slice sni, struct t
 	return rc;
 }
 
+/* ---- Clients that come back ----------------------------------------------------------------------------------------- */
+
+static struct slice chain_key(char key[16 + TLS_SHOWN_NAME_MAX], struct slice name)
+{
+	static const char kind[] = "client chain ";
+
+	memcpy(key, kind, sizeof(kind) - 1);
+	memcpy(key + sizeof(kind) - 1, name.ptr, name.len);
+	return slice_make(key, sizeof(kind) - 1 + name.len, CLEAN);
+}
+
+static void keep_chain(void *arg, struct slice name, struct slice chain)
+{
+	struct smtp_session *s = arg;
+	char key[16 + TLS_SHOWN_NAME_MAX];
+
+	hints_put(s->task.shard, HINTS_TLS, chain_key(key, name), chain);
+}
+
+static bool find_chain(void *arg, struct slice name, struct arena *arena, struct slice *chain_ret)
+{
+	struct smtp_session *s = arg;
+	char key[16 + TLS_SHOWN_NAME_MAX];
+
+	return hints_get(s->task.shard, HINTS_TLS, chain_key(key, name), arena, chain_ret, NULL) == OK;
+}
+
 /* ---- Beginning and end ------------------------------------------------------------------------------------------- */
 
 static void tls_error(struct smtp_session *s, struct slice why)
@@ -123,7 +150,8 @@ static void tls_error(struct smtp_session *s, struct slice why)
 
 void tls_begin(struct smtp_session *s)
 {
-	struct tls_server server = {.settings = on_hello, .arg = s, .conf = s->conf};
+	struct tls_server server = {
+	    .settings = on_hello, .arg = s, .conf = s->conf, .keep = keep_chain, .find = find_chain};
 
 	s->tls_pending = tls_server_begin(s->stream, &server);
 	s->tls = s->tls_pending != NULL;

@@ -138,6 +138,8 @@ enum rc library_error(struct err *err, WOLFSSL *ssl, int result, const char *wha
 
 /* ---- Sessions, as callbacks of the library see them ---- */
 
+#define SHOWN_NAME_LEN 32
+
 struct tls_session {
 	struct stream *stream;
 	struct tls_shard *here;
@@ -145,7 +147,7 @@ struct tls_session {
 	struct tls_context *context;
 	const struct context_cert *cert;
 	const struct tls_client *as_client; /* during tls_connect() */
-	struct slice stored_certificate;    /* client: DER of the peer's, of the session that was resumed */
+	struct slice stored_certificate;    /* DER of the peer's, of the session that is to be resumed */
 	uint8_t stored_ocsp;
 	unsigned scheme; /* client: of the server's signature; 0: not known */
 	bool stored_verified;
@@ -163,6 +165,9 @@ struct tls_session {
 	bool resumption; /* tickets are given and taken */
 	bool ocsp_sent, ocsp_asked;
 	bool ticket_given, ticket_taken;
+	bool
+	    returned; /* server: the ticket is of a client that has shown a certificate, which is kept under: */
+	uint8_t returned_name[SHOWN_NAME_LEN];
 	bool shown;             /* a certificate, by the peer */
 	int verify_error;       /* the library's number; 0: fine, or nobody has looked */
 	const char *verify_why; /* the same in words */
@@ -207,6 +212,10 @@ void staple_tap(struct tls_session *session, struct slice bytes);
 NODISCARD enum rc staple_judge(struct tls_session *session, struct err *err);
 void staple_scheme(struct tls_session *session); /* which signature the server has made: session->scheme */
 void staple_refused(struct tls_session *session, struct err *err);
+/* Certificates of clients that come back (shown.c): keeps what this one has shown and says under which name; false: it can't come back.
+ * And the other way, into stored_...; false: it has to show it again. */
+bool shown_keep(struct tls_session *session, uint8_t name_ret[SHOWN_NAME_LEN]);
+bool shown_find(struct tls_session *session, const uint8_t name[SHOWN_NAME_LEN]);
 /* Fills facts in when the handshake is over. */
 void facts_fill(struct tls_session *session);
 /* Why a certificate was not accepted, in words. */

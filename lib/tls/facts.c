@@ -152,9 +152,10 @@ static void fill_cipher(struct tls_session *t, bool ecdsa)
 /* The peer's certificate, of this handshake or the one that is resumed; whole.len 0: none. */
 static void fill_peer(struct tls_session *t, struct x509 *cert_ret)
 {
-	WOLFSSL_X509 *peer = wolfSSL_session_reused(t->ssl) ? NULL : wolfSSL_get_peer_certificate(t->ssl);
+	bool reused = wolfSSL_session_reused(t->ssl);
+	WOLFSSL_X509 *peer = reused ? NULL : wolfSSL_get_peer_certificate(t->ssl);
 	struct tls_facts *f = &t->facts;
-	struct slice der = t->stored_certificate;
+	struct slice der = reused ? t->stored_certificate : SLICE_EMPTY;
 	struct str pem = str_make(&t->arena), dn = str_make(&t->arena);
 	const unsigned char *bytes;
 	int len = 0;
@@ -173,7 +174,7 @@ static void fill_peer(struct tls_session *t, struct x509 *cert_ret)
 	cert_name_text(&dn, cert_ret->subject);
 	f->peer_dn = slice_tainted(str_slice(&dn));
 	f->verified = t->context->verify != TLS_VERIFY_NONE && !t->verify_error;
-	if (wolfSSL_session_reused(t->ssl))
+	if (reused)
 		f->verified &= t->stored_verified;
 	if (t->verify_error)
 		f->verify_error = slice_of(t->verify_why);

@@ -144,13 +144,72 @@ int session_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 	return sent ? (int)sent : WOLFSSL_CBIO_ERR_WANT_WRITE;
 }
 
-/* A ticket does not say who the client was, and there is no room in it: who has shown a certificate shows it each time. */
 static bool client_has_shown(const struct tls_session *t)
 {
 	WOLFSSL_X509_CHAIN *chain =
 	    t->context->verify == TLS_VERIFY_NONE ? NULL : wolfSSL_get_peer_chain(t->ssl);
 
+	if (wolfSSL_session_reused(t->ssl))
+		return t->returned;
 	return t->shown || (chain && wolfSSL_get_chain_count(chain) > 0);
+}
+
+/* What a ticket is good for: the settings, the name that was asked for, and whether a certificate was shown. */
+struct ticket_use {
+	uint8_t binding[32];
+	uint8_t shown;
+};
+
+static struct slice ticket_use(const struct tls_session *t, uint8_t shown, struct ticket_use *use)
+{
+	memcpy(use->binding, t->binding, sizeof(use->binding));
+	use->shown = shown;
+	return slice_make((const char *)use, sizeof(*use), CLEAN);
+}
+
+/* Behind the nonce there is room in what the library has for it. */
+#define TICKET_SHOWN_AT 12
+
+/* *len: of what is to be sealed, in room bytes; then of the ticket. */
+static bool seal_ticket(struct tls_session *t, unsigned char *name, unsigned char *iv, unsigned char *mac,
+			unsigned char *bytes, int *len, int room)
+{
+	bool shown = client_has_shown(t);
+	struct ticket_use use;
+
+	/* With TLS 1.2 one was promised before the client has shown what it has: one that opens nothing. */
+	if (shown && (room - *len < SHOWN_NAME_LEN || !shown_keep(t, bytes + *len))) {
+		shard_random(t->here->shard, name, TICKET_NAME_LEN);
+		shard_random(t->here->shard, bytes, (size_t)*len);
+		shard_random(t->here->shard, iv, TICKET_IV_LEN);
+		shard_random(t->here->shard, mac, TICKET_MAC_LEN);
+		return true;
+	}
+	*len += shown ? SHOWN_NAME_LEN : 0;
+	if (!tickets_seal(t->here->shard, ticket_use(t, shown, &use), name, iv, mac, bytes, (uint32_t)*len))
+		return false;
+	iv[TICKET_SHOWN_AT] = shown;
+	t->ticket_given = true;
+	tally_up(&t->here->metrics->tickets_issued);
+	return true;
+}
+
+static enum ticket_verdict open_ticket(struct tls_session *t, const unsigned char *name,
+				       const unsigned char *iv, const unsigned char *mac,
+				       unsigned char *bytes, int *len)
+{
+	uint8_t shown = iv[TICKET_SHOWN_AT];
+	struct ticket_use use;
+	enum ticket_verdict verdict =
+	    tickets_unseal(t->here->shard, ticket_use(t, shown, &use), name, iv, mac, bytes, (uint32_t)*len);
+
+	/* Of several that are offered the last that was looked at counts. */
+	t->returned = t->stored_verified = false;
+	t->stored_certificate = SLICE_EMPTY;
+	if (verdict == TICKET_REFUSED || !shown)
+		return t->context->verify == TLS_VERIFY_MUST ? TICKET_REFUSED : verdict;
+	*len -= SHOWN_NAME_LEN;
+	return *len > 0 && shown_find(t, bytes + *len) ? verdict : TICKET_REFUSED;
 }
 
 /* Tickets are sealed with the host's keys, and good for what they were given for. */
@@ -158,28 +217,16 @@ int session_ticket(WOLFSSL *ssl, unsigned char *name, unsigned char *iv, unsigne
 		   unsigned char *bytes, int len, int *len_ret, void *arg)
 {
 	struct tls_session *t = wolfSSL_GetIOReadCtx(ssl);
-	struct slice binding = slice_make((const char *)t->binding, sizeof(t->binding), CLEAN);
+	int room = *len_ret;
 
 	(void)arg;
 	*len_ret = len;
 	if (!t->resumption)
 		return WOLFSSL_TICKET_RET_REJECT;
-	/* With TLS 1.2 one was promised before the client has shown what it has: one that opens nothing. */
-	if (seal && client_has_shown(t)) {
-		shard_random(t->here->shard, name, TICKET_NAME_LEN);
-		shard_random(t->here->shard, bytes, (size_t)len);
-		shard_random(t->here->shard, iv, TICKET_IV_LEN);
-		shard_random(t->here->shard, mac, TICKET_MAC_LEN);
-		return WOLFSSL_TICKET_RET_OK;
-	}
-	if (seal) {
-		if (!tickets_seal(t->here->shard, binding, name, iv, mac, bytes, (uint32_t)len))
-			return WOLFSSL_TICKET_RET_REJECT;
-		t->ticket_given = true;
-		tally_up(&t->here->metrics->tickets_issued);
-		return WOLFSSL_TICKET_RET_OK;
-	}
-	switch (tickets_unseal(t->here->shard, binding, name, iv, mac, bytes, (uint32_t)len)) {
+	if (seal)
+		return seal_ticket(t, name, iv, mac, bytes, len_ret, room) ? WOLFSSL_TICKET_RET_OK
+									   : WOLFSSL_TICKET_RET_REJECT;
+	switch (open_ticket(t, name, iv, mac, bytes, len_ret)) {
 	case TICKET_GOOD:
 		tally_up(&t->here->metrics->tickets_taken);
 		return WOLFSSL_TICKET_RET_OK;
@@ -641,7 +688,7 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 		rc = context_get(task, &settings, true, t->server.conf, &t->context, err);
 	if (rc != OK)
 		return false;
-	t->resumption = settings.resumption && settings.verify != TLS_VERIFY_MUST &&
+	t->resumption = settings.resumption && (settings.verify != TLS_VERIFY_MUST || t->server.keep) &&
 			tickets_attached(t->here->shard) && bind_tickets(t);
 	t->cert = context_choose(t->context, &t->hello);
 	if (session_turn(task, t) != OK || !session_library(t, err))

@@ -16,8 +16,10 @@
 #include "reactor/reactor.h"
 
 /* Limits. A ClientHello with post-quantum shares has some 2 KiB; nobody sends more than this. */
-#define TLS_HELLO_MAX (64u * 1024)
-#define TLS_FILE_MAX  (8u * 1024 * 1024) /* of a certificate, key, list or proof */
+#define TLS_HELLO_MAX      (64u * 1024)
+#define TLS_SHOWN_MAX      (16u * 1024)       /* a client's chain that is kept */
+#define TLS_SHOWN_NAME_MAX 32                 /* and its name */
+#define TLS_FILE_MAX       (8u * 1024 * 1024) /* of a certificate, key, list or proof */
 
 enum tls_verify {
 	TLS_VERIFY_NONE, /* a server does not ask for a certificate; a client takes any */
@@ -99,6 +101,11 @@ struct tls_server {
 	/* Where what happens to files is told (a certificate that can't be read while the one before still serves, a stale
 	 * proof). As long as the session. */
 	const struct conf *conf;
+	/* Chains of certificates that clients have shown, and that were accepted, so that these clients can come back with tickets:
+	 * kept under a name of a few bytes, and found again (on any shard; false: it is not there), in the arena. Neither parks. It
+	 * is no harm if they are lost, and none if others can read or change them. NULL: such clients get no tickets. */
+	void (*keep)(void *arg, struct slice name, struct slice chain);
+	bool (*find)(void *arg, struct slice name, struct arena *arena, struct slice *chain_ret);
 };
 /* Could a handshake be done with these settings? Makes or finds what it needs. Parks. FAIL: no, err says why. */
 NODISCARD enum rc tls_server_check(struct task *task, const struct tls_settings *settings,
