@@ -213,6 +213,10 @@ static int command(const struct command_line *cl, const struct caller *caller, s
 	switch (cl->mode) {
 	case MODE_DAEMON:
 	case MODE_FOREGROUND:
+		if (conf_main(conf)->mua_wrapper) {
+			fputs("sluice: Daemon cannot be run when mua_wrapper is set\n", stderr);
+			return 1;
+		}
 		return supervise(cl, caller, conf);
 	case MODE_VERSION:
 		return tool_version(conf);

@@ -48,6 +48,14 @@ static uint64_t debug_topics(const struct command_line *cl)
 	}
 }
 
+static void wrapped_failed(void *arg, struct slice why)
+{
+	struct once *o = arg;
+
+	fprintf(stderr, "%.*s\n", SLICE_ARG(why));
+	o->wrapped_failed = true;
+}
+
 static enum rc open_spool(struct once *o, struct err *err)
 {
 	const struct spool_options options = {.directory = spool_directory(o->conf), .sync = true};
@@ -62,7 +70,9 @@ static enum rc open_spool(struct once *o, struct err *err)
 	const struct deliver_start deliver = {.conf = o->conf,
 					      .id_unique = ((uint64_t)getpid() << 8) | 1,
 					      .debug = debug_topics(o->cl),
-					      .debug_direct = true};
+					      .debug_direct = true,
+					      .wrapped_failed = wrapped_failed,
+					      .arg = o};
 	struct smtp_start with = smtp;
 	enum rc rc;
 
@@ -110,6 +120,8 @@ static void once_fiber(void *arg)
 	fflush(stdout);
 	if (o->deliverer && o->spool)
 		deliver_drain(&o->task, o->deliverer);
+	if (o->wrapped_failed && o->status == 0)
+		o->status = 1;
 	smtp_server_free(o->smtp);
 	if (o->spool) {
 		deliver_free(o->deliverer);

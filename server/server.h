@@ -127,6 +127,7 @@ struct once {
 	struct smtp_shared *shared;
 	struct hints *hints;
 	int status;
+	bool wrapped_failed; /* mua_wrapper: a message was not delivered */
 	int (*f)(struct once *once);
 	bool with_spool;
 };

@@ -211,6 +211,11 @@ static int session_here(struct once *o)
 
 	told_of(o->cl, o->caller, &told);
 	who_calls(&stdio);
+	if (stdio.ip.family && conf_main(o->conf)->mua_wrapper) {
+		log_printf(o->shard, o->conf, LOG_TO_MAIN, NULL,
+			   "Input from inetd is not supported when mua_wrapper is set");
+		return 1;
+	}
 	o->task.until = UNTIL_NEVER;
 	if (smtp_serve_stdio(&o->task, o->smtp, &stdio, &err) != OK)
 		return 1;
@@ -255,6 +260,13 @@ int submit_command(const struct command_line *cl, const struct caller *caller, s
 		if (!read_message(cl, &handed.text, &handed.len))
 			return 1;
 		limit_reading(0);
+	}
+	if (conf_main(conf)->mua_wrapper) { /* there is no daemon */
+		status = run_once(cl, caller, conf, true, session ? session_here : submit_here);
+		free(handed.text);
+		if (status == ONCE_DAEMON)
+			fprintf(stderr, "sluice: mua_wrapper is set, but a daemon has the spool\n");
+		return status == ONCE_DAEMON ? 1 : status;
 	}
 	do {
 		if (control_connect(spool_directory(conf), &fd, NULL) == OK)

@@ -303,6 +303,7 @@ struct conf_main {
 	struct slice localhost_number;
 	int64_t localhost_number_value; /* -1: unset */
 	bool disable_ipv6;
+	bool mua_wrapper; /* nothing is queued (lib/deliver/wrapper.c) */
 	struct slice keep_environment, add_environment;
 	struct conf_id_list never_users, trusted_users, trusted_groups, admin_groups;
 	bool prod_requires_admin, commandline_checks_require_admin, queue_list_requires_admin;

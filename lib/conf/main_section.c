@@ -26,6 +26,8 @@ static const struct conf_option main_rows[] = {
     OPT_STRING(struct conf_main, exim_version, NULL, "the version that is told"),
     OPT_STRING(struct conf_main, keep_environment, NULL, "variables that stay in the environment"),
     OPT_STRING(struct conf_main, localhost_number, NULL, "0 to 16: makes message ids unique among hosts"),
+    OPT_BOOL(struct conf_main, mua_wrapper, "no",
+	     "for a program that waits: each message now and whole, or back to it"),
     OPT_UID_LIST(struct conf_main, never_users, NULL, "no delivery runs as one of these"),
     OPT_STRING(struct conf_main, pid_file_path, NULL, "where the daemon writes its process id"),
     OPT_STRING(struct conf_main, primary_hostname, NULL, "this host's name"),

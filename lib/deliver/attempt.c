@@ -250,7 +250,7 @@ static void report(struct attempt *a)
 	a->freeze_reason = SLICE("a delivery report could not be queued");
 }
 
-static void complete(struct attempt *a)
+void attempt_complete(struct attempt *a)
 {
 	log_completed(a);
 	msglog_end(a);
@@ -275,6 +275,22 @@ static struct debug *debug_begin(struct deliverer *d, const struct message *m)
 	return debug;
 }
 
+/* mua_wrapper: now, over one connection, for all, or not at all. What freezes or holds a message is overlooked. */
+static void attempt_wrapped(struct attempt *a)
+{
+	a->force = a->scope.forced = true;
+	add_recipients(a);
+	if (!system_filter_run(a)) {
+		wrapper_give_back(a, SLICE("the system filter cannot be run"));
+		return;
+	}
+	route_all(a);
+	if (!wrapper_ready(a))
+		return;
+	deliver_remote(a);
+	wrapper_end(a);
+}
+
 static void attempt(struct attempt *a)
 {
 	a->debug = debug_begin(a->d, NULL);
@@ -283,6 +299,10 @@ static void attempt(struct attempt *a)
 		return;
 	if (!a->debug && a->m->debug_topics)
 		fiber_debug(a->debug = debug_begin(a->d, a->m));
+	if (conf_main(a->d->conf)->mua_wrapper) {
+		attempt_wrapped(a);
+		return;
+	}
 	if (!look_at_frozen(a))
 		return;
 	add_recipients(a);
@@ -293,7 +313,7 @@ static void attempt(struct attempt *a)
 	} else if (a->m->sender.len) {
 		give_up(a);
 	} else {
-		complete(a); /* a bounce: there is nobody to tell */
+		attempt_complete(a); /* a bounce: there is nobody to tell */
 		return;
 	}
 	deliver_local(a);
@@ -301,7 +321,7 @@ static void attempt(struct attempt *a)
 	deferred_too_long(a);
 	report(a);
 	if (all_done(a) && !system_filter_left(a)) {
-		complete(a);
+		attempt_complete(a);
 		return;
 	}
 	keep_children(a);

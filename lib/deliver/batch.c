@@ -24,7 +24,7 @@ static bool slice_same(struct slice x, struct slice y)
 			      : x.ptr == y.ptr; /* NULL: not set, which is not the same as empty */
 }
 
-static bool goes_with(struct attempt *a, const struct address *first, const struct address *other)
+bool address_goes_with(struct attempt *a, const struct address *first, const struct address *other)
 {
 	const struct transport *t = first->transport;
 	struct err err = err_make(&a->arena);
@@ -67,9 +67,10 @@ static struct batch *batch_take(struct attempt *a, struct link *list)
 	LIST_EACH (l, list) {
 		struct address *address = LIST_ITEM(l, struct address, link);
 
-		if (first->transport->batch_max > 0 && b->delivery.count >= first->transport->batch_max)
+		if (first->transport->batch_max > 0 && !conf_main(a->d->conf)->mua_wrapper &&
+		    b->delivery.count >= first->transport->batch_max)
 			break;
-		if (address != first && !goes_with(a, first, address))
+		if (address != first && !address_goes_with(a, first, address))
 			continue;
 		if (b->delivery.count == room) {
 			struct address **more = arena_array(&a->arena, struct address *, room * 2);
@@ -94,7 +95,12 @@ static void settle(struct attempt *a, struct address *address, const struct deli
 
 	fate->outcome = *outcome;
 	list_init(&address->link);
-	switch (outcome->rc) {
+	if (outcome->rc == DEFER && conf_main(a->d->conf)->mua_wrapper) {
+		fate->outcome.rc = FAIL; /* there is no other time */
+		if (outcome->os > 0)     /* no connection: the host has its own line */
+			fate->outcome.host = (struct host_item){.name = SLICE_EMPTY};
+	}
+	switch (fate->outcome.rc) {
 	case OK:
 		if (!address->transport->disable_logging)
 			log_delivered(a, address, further);

@@ -45,6 +45,8 @@ enum rc deliver_new(struct shard *shard, const struct deliver_start *start, stru
 	d->ids.unique = start->id_unique;
 	d->debug = start->debug;
 	d->debug_direct = start->debug_direct;
+	d->wrapped_failed = start->wrapped_failed;
+	d->wrapped_arg = start->arg;
 	d->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	find_login(d, conf_main(start->conf));
 	shard_slot_set(shard, &slot, d);

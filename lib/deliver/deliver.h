@@ -13,6 +13,9 @@ struct deliver_start {
 	uint64_t id_unique; /* for the ids of bounces: differs for each shard of each process */
 	uint64_t debug;     /* -d: what deliveries tell on standard error (base/debug.h); 0: nothing */
 	bool debug_direct;  /* as log_debug_console() has it */
+	/* mua_wrapper: a message was not delivered, and is gone; why, for the program that waits. */
+	void (*wrapped_failed)(void *arg, struct slice why);
+	void *arg;
 };
 /* Per shard. The spool is opened with deliver_found() and then given by deliver_set_spool(), before anything else. */
 NODISCARD enum rc deliver_new(struct shard *shard, const struct deliver_start *start, struct deliverer **ret,

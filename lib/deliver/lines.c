@@ -283,6 +283,16 @@ static struct slice without_system_words(struct slice message, struct slice word
 	return message;
 }
 
+struct slice log_failure_text(struct attempt *a, const struct address *address)
+{
+	struct str line = str_make(&a->arena);
+
+	add_host(&line, a->d->conf, &fate_of((struct address *)address)->outcome);
+	str_addz(&line, line.len ? ": " : " ");
+	str_add(&line, fate_text(address));
+	return slice_from(str_slice(&line), 1);
+}
+
 void log_failed(struct attempt *a, struct address *address)
 {
 	struct str line = str_make(&a->arena);

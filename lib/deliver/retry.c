@@ -195,7 +195,8 @@ static enum retry_state look(struct shard *shard, struct arena *arena, const str
 enum retry_state retry_look_raw(struct shard *shard, struct arena *arena, const struct conf *conf,
 				struct slice key, struct retry_record *record_ret, struct slice *text_ret)
 {
-	enum retry_state state = look(shard, arena, conf, key, record_ret, text_ret);
+	enum retry_state state =
+	    conf_main(conf)->mua_wrapper ? RETRY_NONE : look(shard, arena, conf, key, record_ret, text_ret);
 
 	if (state == RETRY_NONE)
 		DEBUG(DEBUG_RETRY, "no retry data for %.*s", SLICE_ARG(key));
@@ -224,6 +225,8 @@ bool retry_failed(struct scope *sc, struct slice key, struct slice subject, stru
 	struct str value = str_make(sc->task->arena);
 	struct slice text = slice_sub(outcome->message, 0, 200);
 
+	if (conf_main(sc->conf)->mua_wrapper)
+		return false; /* there is no other time */
 	DEBUG(DEBUG_RETRY, "%s for %.*s after a failure", rule ? "a retry rule" : "no retry rule",
 	      SLICE_ARG(key));
 	if (!rule || !rule->step_count)

@@ -54,6 +54,8 @@ struct deliverer {
 	struct link reports; /* being made: what their variables are about */
 	int64_t load;        /* thousandths, as of load_until */
 	uint64_t load_until;
+	void (*wrapped_failed)(void *arg, struct slice why); /* of struct deliver_start */
+	void *wrapped_arg;
 	char login[64]; /* of the user that we run as: who submits bounces, in the log */
 	struct deliver_metrics *metrics, own_metrics;
 	struct host_retry host_retry;
@@ -110,6 +112,8 @@ struct attempt {
 
 /* attempt.c */
 void attempt_fiber(void *arg); /* struct queued * */
+/* Nobody is left: the message goes. */
+void attempt_complete(struct attempt *a);
 struct fate *fate_of(struct address *address);
 /* What is known of an address that joins the attempt: nothing yet. NULL: no memory. */
 struct fate *fate_make(struct attempt *a, struct address *address, struct slice unique);
@@ -128,6 +132,15 @@ bool system_filter_left(const struct attempt *a); /* has it deliveries that are 
 /* batch.c: the transports. */
 void deliver_local(struct attempt *a);
 void deliver_remote(struct attempt *a);
+
+/* wrapper.c: mua_wrapper. Routed: false: it cannot be delivered as one, which is told, and the message is gone. */
+bool wrapper_ready(struct attempt *a);
+/* Behind the delivery: what became of it. */
+void wrapper_end(struct attempt *a);
+/* It could not even be tried. */
+void wrapper_give_back(struct attempt *a, struct slice why);
+/* batch.c: do they go in one transaction? */
+bool address_goes_with(struct attempt *a, const struct address *first, const struct address *other);
 
 /* deliver.c */
 struct queued *queued_new(struct deliverer *d, struct spool_entry *entry);
@@ -211,6 +224,8 @@ NODISCARD enum rc submit_message(struct task *task, struct deliverer *d, struct 
 /* lines.c: the main log's lines of deliveries. */
 void log_delivered(struct attempt *a, struct address *address, bool further);
 void log_failed(struct attempt *a, struct address *address);
+/* "H=name [ip]: why it was not delivered". */
+struct slice log_failure_text(struct attempt *a, const struct address *address);
 void log_deferred(struct attempt *a, struct address *address);
 void log_ignored(struct attempt *a, struct address *address); /* a failure that nobody is told of */
 void log_host_trouble(struct attempt *a, const struct delivery_outcome *outcome);

@@ -343,7 +343,7 @@ static struct slice queue_reason(struct smtp_session *s, const struct message *m
 	const struct smtp_options *o = s->options;
 	unsigned connections = smtp_connection_count(s->server->shared);
 
-	if (m->queue_only)
+	if (m->queue_only || conf_main(s->conf)->mua_wrapper)
 		return SLICE_EMPTY;
 	if (s->transaction->controls & ACL_CONTROL_QUEUE && !m->queue_smtp)
 		return SLICE("queued by ACL");

@@ -129,6 +129,10 @@ enum rc queue_only_now(struct smtp_session *s, bool *queue_ret, bool *queue_smtp
 	const struct smtp_options *o = s->options;
 	bool told = o->queue_only_override && (s->queue_only || s->deliver_now);
 
+	if (conf_main(s->conf)->mua_wrapper) {
+		*queue_smtp_ret = *queue_ret = false;
+		return OK;
+	}
 	*queue_smtp_ret = s->queue_smtp;
 	*queue_ret = told ? s->queue_only : o->queue_only;
 	if (*queue_ret || told || !o->queue_only_file.ptr)

@@ -119,6 +119,8 @@ struct smtp_transaction {
 	struct message *message; /* body */
 	bool body_8bit, smtputf8;
 	bool allow_chunking, avoid_pipelining;
+	bool
+	    all_or_none; /* a recipient who is refused, by whatever reply, is a failure of all, and nothing is sent */
 	/* Results */
 	struct smtp_reply reply; /* that decided: MAIL's, DATA's, or the final one */
 	enum rc rc;              /* OK: at least one delivered; per recipient above */

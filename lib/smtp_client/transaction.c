@@ -396,6 +396,8 @@ static enum rc send_last_group(struct exchange *x, struct str *out)
 	struct smtp_reply none = {.text = SLICE_EMPTY, .command = SLICE("envelope")};
 	enum rc rc;
 
+	if (x->t->all_or_none) /* not before all have been answered */
+		return flush(x, out, SLICE("envelope"));
 	if (!x->chunking) {
 		str_addz(out, "DATA\r\n");
 		x->data_asked = true;
@@ -577,6 +579,25 @@ static enum rc finish_with_bdat(struct exchange *x)
 	return rc == OK ? read_final(x, command) : give_up(x, rc, &none);
 }
 
+/* The envelope is answered: one refusal is everybody's. */
+static void refuse_together(struct exchange *x)
+{
+	struct smtp_transaction *t = x->t;
+
+	for (unsigned i = 0; i < t->recipient_count; i++) {
+		struct smtp_reply reply = t->recipients[i].reply;
+
+		if (t->recipients[i].rc == OK)
+			continue;
+		for (unsigned k = 0; k < t->recipient_count; k++) {
+			t->recipients[k].rc = FAIL;
+			t->recipients[k].reply = reply;
+		}
+		x->accepted = 0;
+		return;
+	}
+}
+
 /* What the transaction as a whole came to, when no single reply decided. */
 static void summarize(struct smtp_transaction *t)
 {
@@ -609,6 +630,8 @@ enum rc smtp_send(struct scope *sc, struct smtp_connection *c, struct smtp_trans
 	x.chunking = t->allow_chunking && (c->offer.extensions & SMTP_EXT_CHUNKING) &&
 		     !(t->message && t->message->body.lf);
 	rc = x.pipelining ? envelope_pipelined(&x) : envelope_one_by_one(&x);
+	if (rc == OK && t->all_or_none)
+		refuse_together(&x);
 	if (rc == OK)
 		rc = x.chunking ? finish_with_bdat(&x) : finish_with_data(&x);
 	if (rc != OK)

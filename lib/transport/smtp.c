@@ -14,6 +14,7 @@ struct relay {
 	unsigned left_count;
 	struct err *err;
 	int64_t max_rcpt;
+	bool all_or_none; /* mua_wrapper */
 	uint16_t port;
 	unsigned tried;   /* hosts */
 	unsigned counted; /* of them, those that hosts_max_try counts */
@@ -163,7 +164,8 @@ static enum attempt talk(struct relay *relay, const struct host_item *host,
 
 		if (relay->max_rcpt > 0 && count > relay->max_rcpt)
 			count = (unsigned)relay->max_rcpt;
-		if (smtp_recipient_max(connection) && count > smtp_recipient_max(connection))
+		if (smtp_recipient_max(connection) && count > smtp_recipient_max(connection) &&
+		    !relay->all_or_none)
 			count = smtp_recipient_max(connection);
 		rc = smtp_fill_transaction(relay->sc, &s->transport, relay->delivery, relay->left, count,
 					   smtp_extensions(connection), &t, relay->err);
@@ -178,6 +180,7 @@ static enum attempt talk(struct relay *relay, const struct host_item *host,
 			t.size = 0;
 		t.allow_chunking = smtp_host_listed(relay->sc, s->hosts_try_chunking, host, false);
 		t.avoid_pipelining = smtp_host_listed(relay->sc, s->hosts_avoid_pipelining, host, true);
+		t.all_or_none = relay->all_or_none;
 		rc = smtp_send(relay->sc, connection, &t, relay->err);
 		if (rc == DEFER && t.reply.code == 0 && !t.any_reply && smtp_was_reused(connection)) {
 			smtp_close(connection);
@@ -374,6 +377,9 @@ static bool prepare(struct relay *relay)
 		outcome_all_err(relay->sc, delivery, DEFER, relay->err, "an option of the smtp transport");
 		return false;
 	}
+	relay->all_or_none = conf_main(relay->sc->conf)->mua_wrapper;
+	if (relay->all_or_none)
+		relay->max_rcpt = 0;
 	return true;
 }
 
@@ -424,7 +430,7 @@ static void smtp_deliver(struct scope *sc, const struct transport *transport, st
 	}
 	if (relay.left_count > 0 && relay.tried == 0 && relay.blocked > 0)
 		say_blocked(&relay);
-	if (relay.left_count > 0 && !sc->task->cancelled)
+	if (relay.left_count > 0 && !sc->task->cancelled && !relay.all_or_none)
 		try_fallback(&relay);
 }
 
