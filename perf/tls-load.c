@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLIENTS_MAX = 4096, LINE = 78, LINES = 13200 };
+enum { CLIENTS_MAX = 4096, LINE = 78, LINES = 13200, RECORD = 16384 };
 
 enum step { GREETING, EHLO, NOOP, STARTTLS, HANDSHAKE, EHLO_AGAIN, MAIL, RCPT, DATA, BODY, QUIT };
 
@@ -141,8 +141,11 @@ static void say(struct client *c)
 	ssize_t n;
 
 	while (c->sent < len) {
-		n = c->ssl ? SSL_write(c->ssl, text + c->sent, (int)(len - c->sent))
-			   : send(c->fd, text + c->sent, len - c->sent, MSG_NOSIGNAL);
+		size_t piece = len - c->sent < RECORD ? len - c->sent
+						      : RECORD; /* with TLS and without, to be compared */
+
+		n = c->ssl ? SSL_write(c->ssl, text + c->sent, (int)piece)
+			   : send(c->fd, text + c->sent, piece, MSG_NOSIGNAL);
 		if (n <= 0 &&
 		    (c->ssl ? SSL_get_error(c->ssl, (int)n) != SSL_ERROR_WANT_WRITE : errno != EAGAIN))
 			die("the connection broke");

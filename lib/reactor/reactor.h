@@ -33,7 +33,7 @@ struct shard_options {
 	unsigned count; /* shards of this process */
 	int cpu;        /* pin the thread here; -1: leave it */
 	enum backend_kind backend;
-	unsigned buf_size;        /* bytes of a receive buffer; 0: 8192 */
+	unsigned buf_size;        /* bytes of a receive buffer; 0: 16640 */
 	unsigned buf_count;       /* buffers offered to the kernel at a time, a power of two; 0: 512 */
 	size_t buf_memory_max;    /* bytes of all receive buffers, held ones included; 0: 64 MiB */
 	unsigned fiber_count_max; /* 0: 4096 */
