@@ -22,15 +22,19 @@ mail_acl:
 
 
 class Returning(TlsTest):
-    def served(self, *lines, option="tls_try_verify_hosts", **options):
+    def served(self, *lines, option="tls_try_verify_hosts", shards=1, **options):
         main = self.tls_main("tls_resumption_hosts = *", f"{option} = *", "acl_smtp_mail = mail_acl",
                              "log_selector = +tls_resumption +tls_certificate_verified +tls_peerdn",
                              *(lines or (f"tls_verify_certificates = {self.ca.pem}",)))
-        text = configuration(main=main).replace("\nbegin acl\n", POLICY).replace("shards = 1\n", "shards = 2\n")
+        text = configuration(main=main).replace("\nbegin acl\n", POLICY).replace("shards = 1\n", f"shards = {shards}\n")
         return self.sluice(text, **options)
 
-    def visit(self, server, ctx, session=None, sender="s", name="mx.test"):
+    visits = 0
+
+    def visit(self, server, ctx, session=None, name="mx.test"):
         """Was it resumed; the session to come back with; and what the server thinks of the client."""
+        Returning.visits += 1
+        sender = f"s{self.visits}"
         with server.client() as client:
             starttls(client, ctx, name, session)
             reused = client.sock.session_reused
@@ -39,8 +43,8 @@ class Returning(TlsTest):
             client.data(b"Subject: x\r\n\r\nhello\r\n")
             session = client.sock.session
             client.quit()
-        lines = re.findall(rf" F={sender}@client\.test V=\S+ (.*)", server.wait_log(rf" <= {sender}@client\.test "))
-        return reused, session, lines[-1]
+        line = re.search(rf" F={sender}@client\.test V=\S+ (.*)", server.wait_log(rf" <= {sender}@client\.test ")).group(1)
+        return reused, session, line
 
     def known(self, line, resumed):
         found = re.fullmatch(rf"CV=1 P={DN} S={DN} N=client\.test R=(\d+)", line)
@@ -63,18 +67,20 @@ class Returning(TlsTest):
     def test_known_as_before(self):
         """Over shards and a restart, wanted or demanded."""
         for option in ("tls_try_verify_hosts", "tls_verify_hosts"):
-            server = self.served(option=option)
+            server = self.served(option=option, shards=2)
             for version in (V12, V13):
                 with self.subTest(option=option, version=version):
                     ctx = self.named(version)
                     reused, session, line = self.visit(server, ctx)
                     self.assertFalse(reused)
                     self.known(line, False)
+                    # The other shard sees it when it is written, in some milliseconds.
+                    until(lambda: '{result="written"} 0\n' not in server.run("--metrics", check=0).out, "the chain to be kept")
                     for i in range(6):
                         if i == 4:
                             server.stop()
                             server.start()
-                        reused, session, line = self.visit(server, ctx, session, sender=f"s{i}")
+                        reused, session, line = self.visit(server, ctx, session)
                         self.assertTrue(reused)
                         self.known(line, True)
             log = server.wait_log(" <= ", count=14)
@@ -87,16 +93,17 @@ class Returning(TlsTest):
         said = b""
         with subprocess.Popen(["timeout", "60", "openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-starttls", "smtp", "-crlf", "-servername",
                                "mx.test", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
-            for line, answer in ((b"", rb"^---\n250 "), (b"EHLO x\n", rb"^250 HELP"), (b"MAIL FROM:<o@client.test>\n", rb"^250 .*OK"),
-                                 (b"quit\n", None)):
+            steps = [(b"", rb"^---\n250 "), (b"EHLO x\n", rb"^250 HELP"), (b"MAIL FROM:<o@client.test>\n", rb"^250 .*OK"),
+                     (b"quit\n", rb"no such answer")]
+            more = b"there is"
+            while steps and more:
+                line, answer = steps.pop(0)
                 p.stdin.write(line)
                 p.stdin.flush()
                 at = len(said)
-                while not answer or not re.search(answer, said[at:].replace(b"\r\n", b"\n"), re.M):
+                while more and not re.search(answer, said[at:].replace(b"\r\n", b"\n"), re.M):
                     more = os.read(p.stdout.fileno(), 65536)
                     said += more
-                    if not more:
-                        break
         return said
 
     def test_openssl(self):
@@ -107,8 +114,7 @@ class Returning(TlsTest):
             self.assertIn(b"New,", self.s_client(server, version, "-cert", pem, "-key", key, "-sess_out", file))
             # The ticket alone does it: no certificate is asked for any more.
             self.assertIn(b"Reused,", self.s_client(server, version, "-sess_in", file))
-        lines = re.findall(r" F=o@client\.test V=\S+ (.*)", server.log())
-        self.assertEqual(4, len(lines))
+        lines = re.findall(r" F=o@client\.test V=\S+ (.*)", server.wait_log(" F=o@client", count=4))
         for i, line in enumerate(lines):
             self.known(line, i % 2 == 1)
 
@@ -134,13 +140,14 @@ class Returning(TlsTest):
                 with open(file, "wb") as f:
                     f.write(self.ca.openssl("sess_id", "-inform", "DER", stdin=bytes(changed)))
                 self.assertIn(b"New,", self.s_client(server, "-tls1_2", "-sess_in", file), offset)
-        lines = re.findall(r" F=o@client\.test V=\S+ (.*)", server.log())
+        lines = re.findall(r" F=o@client\.test V=\S+ (.*)", server.wait_log(" F=o@client", count=11))
         self.assertEqual(11, len(lines))
         for line in lines[2:]:  # nobody
             self.assertRegex(line, r"^CV=0 P= S= N= R=")
 
     def test_ticket_that_is_not_used(self):
-        """It opens, but the client has no more the cipher it was made for; and shows nothing: it is nobody."""
+        """It opens, but the client has no more the cipher it was made for; and shows nothing: it is nobody. (wolfSSL 5.7 has no handshake
+        with it at all.)"""
         server = self.served()
         ctx = self.named(V12)
         ctx.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
@@ -150,6 +157,7 @@ class Returning(TlsTest):
         pem, key = self.client_certificate
         self.s_client(server, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384", "-cert", pem, "-key", key, "-sess_out", file)
         self.s_client(server, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", "-sess_in", file)
+        server.stop()
         lines = re.findall(r" F=o@client\.test V=\S+ (.*)", server.log())
         self.known(lines[0], False)
         for line in lines[1:]:
