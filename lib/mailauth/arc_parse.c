@@ -1,5 +1,6 @@
 /* arc_parse: ARC sets (RFC 8617 section 4) collected from the header as it arrived. */
 #include "arc.h"
+#include "scan.h"
 
 struct arc_state *arc_state_of(const struct message *message)
 {
@@ -25,8 +26,7 @@ enum arc_kind arc_kind_of(struct slice field)
 
 static struct slice value_of(struct slice field)
 {
-	ptrdiff_t colon = slice_find(field, ':');
-	struct slice value = slice_from(field, colon < 0 ? field.len : (size_t)colon + 1);
+	struct slice value = slice_from(field, (size_t)scan_colon(field.ptr, field.len) + 1);
 
 	while (value.len && (value.ptr[value.len - 1] == '\n' || value.ptr[value.len - 1] == '\r'))
 		value.len--;

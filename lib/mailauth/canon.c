@@ -138,13 +138,20 @@ static size_t put_plain(struct hash_sink *sink, const char *text, size_t len)
 	const unsigned char *p = (const unsigned char *)text, *end = p + len, *at = p;
 
 	for (;;) {
-		bool whole = end - at > 16;
-		bytes16 v = whole ? bytes16_at(at) : bytes16_tail(at, (size_t)(end - at));
-		bytes16 next =
-		    whole ? bytes16_at(at + 1) : bytes16_tail(at + 1, end > at ? (size_t)(end - at) - 1 : 0);
-		unsigned plain =
-		    bytes16_first((bytes16)(v <= ' ') & ((bytes16)(v != ' ') | (bytes16)(next <= ' ')));
+		unsigned char padded[32];
+		const unsigned char *from = at;
+		bytes16 v, next;
+		unsigned plain;
 
+		if (end - at <= 16) {
+			/* Zeros stand for the end. */
+			memset(padded, 0, sizeof(padded));
+			memcpy(padded, at, (size_t)(end - at));
+			from = padded;
+		}
+		v = bytes16_at(from);
+		next = bytes16_at(from + 1);
+		plain = bytes16_first((bytes16)(v <= ' ') & ((bytes16)(v != ' ') | (bytes16)(next <= ' ')));
 		need_room(sink, 16);
 		memcpy(sink->bytes + sink->len, &v, 16);
 		sink->len += plain;
@@ -154,34 +161,32 @@ static size_t put_plain(struct hash_sink *sink, const char *text, size_t len)
 	}
 }
 
-static void put_name(struct hash_sink *sink, struct slice text, uint32_t len)
+static void put_name(struct hash_sink *sink, const char *name, uint32_t len)
 {
-	if (len <= 16 && text.len >= 16) {
-		bytes16 v = bytes16_at((const unsigned char *)text.ptr);
+	for (uint32_t at = 0; at < len; at += 16) {
+		uint32_t left = len - at;
+		const unsigned char *p = (const unsigned char *)name + at;
+		bytes16 v = left < 16 ? bytes16_tail(p, left) : bytes16_at(p);
 
 		v |= (bytes16)(v >= 'A') & (bytes16)(v <= 'Z') & ' ';
 		need_room(sink, 16);
 		memcpy(sink->bytes + sink->len, &v, 16);
-		sink->len += len;
-		return;
+		sink->len += left < 16 ? left : 16;
 	}
-	for (uint32_t i = 0; i < len; i++)
-		put(sink, ascii_lower(text.ptr[i]));
 }
 
 static void field_relaxed(struct hash_sink *sink, struct slice text, uint32_t skip_start, uint32_t skip_end)
 {
-	ptrdiff_t colon = slice_find(text, ':');
-	uint32_t name = colon < 0 ? text.len : (uint32_t)colon, i;
+	uint32_t colon = scan_colon(text.ptr, text.len), name = colon, i;
 	bool space = false, any = false;
 
 	while (name && is_wsp(text.ptr[name - 1]))
 		name--;
-	put_name(sink, text, name);
-	if (colon < 0)
+	put_name(sink, text.ptr, name);
+	if (colon == text.len)
 		return;
 	put(sink, ':');
-	for (i = (uint32_t)colon + 1; i < text.len;) {
+	for (i = colon + 1; i < text.len;) {
 		uint32_t stop = i < skip_start && skip_start < text.len ? skip_start : text.len;
 		unsigned char c = (unsigned char)text.ptr[i];
 

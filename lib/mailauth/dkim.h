@@ -38,9 +38,15 @@ enum dkim_reason {
 };
 
 /* The fields of a message as they arrived, by name, bottom up. Made once there is something to verify. */
+#define FIELDS_FEW 64
 struct field_index {
 	const struct slice *fields;
 	uint32_t count;
+	/* Few of them, as nearly every message has: they are looked through. */
+	unsigned char marks[FIELDS_FEW]; /* eight bits of a hash of each name */
+	uint32_t name_lens[FIELDS_FEW];
+	uint64_t taken; /* by the signature that is worked on */
+	/* More: a table. */
 	uint32_t *above; /* for each the next of its name above it; UINT32_MAX: none */
 	struct field_name {
 		struct slice name;

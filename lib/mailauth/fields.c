@@ -2,51 +2,88 @@
  * in time that does not grow with the square of what a stranger sends. */
 #include "base/hash.h"
 #include "dkim.h"
+#include "scan.h"
 
 struct slice field_name_of(struct slice field)
 {
-	ptrdiff_t colon = slice_find(field, ':');
+	uint32_t len = scan_colon(field.ptr, field.len);
 
-	return slice_rtrim(slice_sub(field, 0, colon < 0 ? field.len : (size_t)colon));
+	while (len && ascii_is_space(field.ptr[len - 1]))
+		len--;
+	return slice_sub(field, 0, len);
 }
 
-/* With so few fields whoever makes all their names collide has won nothing: a keyed hash would cost more than it saves. */
-#define FEW_FIELDS 128
+/* ---- Few fields ------------------------------------------------------------------------------------------------ */
 
-static uint32_t quick_hash(struct slice name)
+static unsigned char mark_of(struct slice name)
 {
-	uint32_t hash = name.len;
+	unsigned sum = name.len;
 
 	if (name.len)
-		hash += (uint32_t)(ascii_lower(name.ptr[0]) * 7 + ascii_lower(name.ptr[name.len / 2]) * 13 +
-				   ascii_lower(name.ptr[name.len - 1]) * 3);
-	return hash;
+		sum += (unsigned)((name.ptr[0] | 0x20) * 7 + (name.ptr[name.len / 2] | 0x20) * 13 +
+				  (name.ptr[name.len - 1] | 0x20) * 3);
+	return (unsigned char)sum;
 }
+
+/* Bit i: field i may have that name. */
+static uint64_t with_mark(const struct field_index *index, unsigned char mark)
+{
+	uint64_t found = 0;
+
+	for (unsigned i = 0; i < index->count; i += 16)
+		found |= (uint64_t)bytes16_bits((bytes16)(bytes16_at(index->marks + i) == mark)) << i;
+	return index->count < FIELDS_FEW ? found & ((1ull << index->count) - 1) : found;
+}
+
+static void few_init(struct field_index *index)
+{
+	memset(index->marks, 0, sizeof(index->marks));
+	for (uint32_t i = 0; i < index->count; i++) {
+		struct slice name = field_name_of(index->fields[i]);
+
+		index->marks[i] = mark_of(name);
+		index->name_lens[i] = name.len;
+	}
+}
+
+static uint32_t few_take(struct field_index *index, struct slice name)
+{
+	uint64_t left = with_mark(index, mark_of(name)) & ~index->taken;
+
+	while (left) {
+		uint32_t i = 63 - (uint32_t)__builtin_clzll(left);
+
+		if (slice_eq_nocase(slice_sub(index->fields[i], 0, index->name_lens[i]), name)) {
+			index->taken |= 1ull << i;
+			return i;
+		}
+		left &= ~(1ull << i);
+	}
+	return UINT32_MAX;
+}
+
+/* ---- Many -------------------------------------------------------------------------------------------------------- */
 
 static struct field_name *find(const struct field_index *index, struct slice name)
 {
-	uint32_t hash = index->count <= FEW_FIELDS ? quick_hash(name) : (uint32_t)hash_slice_nocase(name);
-	uint32_t at = hash & (index->name_room - 1);
+	uint32_t at = (uint32_t)hash_slice_nocase(name) & (index->name_room - 1);
 
 	while (index->names[at].name.ptr && !slice_eq_nocase(index->names[at].name, name))
 		at = (at + 1) & (index->name_room - 1);
 	return &index->names[at];
 }
 
-bool field_index_init(struct field_index *index, struct arena *arena, const struct slice *fields,
-		      uint32_t count)
+static bool many_init(struct field_index *index, struct arena *arena)
 {
-	uint32_t room = 16;
-
-	while (room < count * 2)
-		room *= 2;
-	*index = (struct field_index){.fields = fields, .count = count, .name_room = room};
-	index->above = arena_array(arena, uint32_t, count + 1);
-	index->names = arena_array(arena, struct field_name, room);
+	index->name_room = 256;
+	while (index->name_room < index->count * 2)
+		index->name_room *= 2;
+	index->above = arena_array(arena, uint32_t, index->count);
+	index->names = arena_array(arena, struct field_name, index->name_room);
 	if (!index->above || !index->names)
 		return false;
-	for (uint32_t i = 0; i < count; i++) {
-		struct slice name = field_name_of(fields[i]);
+	for (uint32_t i = 0; i < index->count; i++) {
+		struct slice name = field_name_of(index->fields[i]);
 		struct field_name *entry = find(index, name);
 
 		index->above[i] = entry->name.ptr ? entry->lowest : UINT32_MAX;
@@ -56,12 +93,7 @@ bool field_index_init(struct field_index *index, struct arena *arena, const stru
 	return true;
 }
 
-void field_index_begin(struct field_index *index)
-{
-	index->round++;
-}
-
-uint32_t field_index_take(struct field_index *index, struct slice name)
+static uint32_t many_take(struct field_index *index, struct slice name)
 {
 	struct field_name *entry = find(index, name);
 	uint32_t taken;
@@ -76,4 +108,30 @@ uint32_t field_index_take(struct field_index *index, struct slice name)
 	if (taken != UINT32_MAX)
 		entry->next = index->above[taken];
 	return taken;
+}
+
+/* ---- Either --------------------------------------------------------------------------------------------------------- */
+
+bool field_index_init(struct field_index *index, struct arena *arena, const struct slice *fields,
+		      uint32_t count)
+{
+	index->fields = fields;
+	index->count = count;
+	index->taken = 0;
+	index->round = 0;
+	if (count > FIELDS_FEW)
+		return many_init(index, arena);
+	few_init(index);
+	return true;
+}
+
+void field_index_begin(struct field_index *index)
+{
+	index->round++;
+	index->taken = 0;
+}
+
+uint32_t field_index_take(struct field_index *index, struct slice name)
+{
+	return index->count > FIELDS_FEW ? many_take(index, name) : few_take(index, name);
 }

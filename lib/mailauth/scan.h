@@ -13,6 +13,7 @@
 
 /* The compiler's own vectors: one register on every machine that has such. A comparison gives 0xff or 0 in each byte. */
 typedef unsigned char bytes16 __attribute__((vector_size(16)));
+typedef signed char signed16 __attribute__((vector_size(16)));
 
 static inline bytes16 bytes16_at(const unsigned char *p)
 {
@@ -51,6 +52,24 @@ static inline unsigned bytes16_bits(bytes16 v)
 static inline unsigned bytes16_first(bytes16 v)
 {
 	return (unsigned)__builtin_ctz(bytes16_bits(v) | 1u << 16);
+}
+
+/* Where the first colon is; len: nowhere. It is near, and a call that searches far would take longer. */
+static inline uint32_t scan_colon(const char *text, uint32_t len)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	uint32_t at = 0;
+
+	for (;;) {
+		bytes16 v = len - at < 16 ? bytes16_tail(p + at, len - at) : bytes16_at(p + at);
+		unsigned run = bytes16_first((bytes16)(v == ':'));
+
+		if (run < 16)
+			return at + run;
+		if (len - at <= 16)
+			return len;
+		at += 16;
+	}
 }
 
 /* At least so many bytes at p are above the space; the rest is for the caller to look at one by one. */

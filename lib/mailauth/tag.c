@@ -4,17 +4,6 @@
 
 #include "scan.h"
 
-struct slice tag_trim(struct slice s)
-{
-	const char *start = s.ptr, *end = start + s.len;
-
-	while (start < end && tag_is_space(*start))
-		start++;
-	while (start < end && tag_is_space(end[-1]))
-		end--;
-	return (struct slice){start, (uint32_t)(end - start), s.taint};
-}
-
 /* A value reaches to a semicolon or the end. Where that is; *good_ret: only bytes that may be there. */
 static const char *value_end(const char *start, const char *end, bool *good_ret)
 {
@@ -29,7 +18,8 @@ static const char *value_end(const char *start, const char *end, bool *good_ret)
 
 		if (semicolons)
 			here &= (semicolons & -semicolons) - 1;
-		if (bytes16_bits((bytes16)(v < ' ') | (bytes16)(v >= 0x7f)) & here) {
+		/* Below the space, or above ASCII: as signed numbers both are below the space. */
+		if (bytes16_bits((bytes16)((signed16)v < ' ') | (bytes16)(v == 0x7f)) & here) {
 			bytes16 space = (bytes16)(v == '\t') | (bytes16)(v == '\r') | (bytes16)(v == '\n');
 
 			controls |= bytes16_bits(((bytes16)(v < ' ') & ~space) | (bytes16)(v == 0x7f)) & here;
@@ -193,22 +183,11 @@ bool tag_base64_plain(struct arena *arena, struct slice text, uint32_t size_max,
 
 bool tag_item(struct slice *rest, struct slice *item_ret)
 {
-	uint32_t len = 0;
+	uint32_t len;
 
 	if (!rest->ptr)
 		return false;
-	for (;;) {
-		const unsigned char *at = (const unsigned char *)rest->ptr + len;
-		uint32_t left = rest->len - len;
-		bytes16 v = left < 16 ? bytes16_tail(at, left) : bytes16_at(at);
-		unsigned run = bytes16_first((bytes16)(v == ':'));
-
-		if (run < 16 || left <= 16) {
-			len += run < left ? run : left;
-			break;
-		}
-		len += 16;
-	}
+	len = scan_colon(rest->ptr, rest->len);
 	*item_ret = tag_trim(slice_sub(*rest, 0, len));
 	if (len < rest->len)
 		*rest = slice_from(*rest, len + 1);
@@ -250,21 +229,31 @@ struct slice tag_unquote(struct arena *arena, struct slice value)
 	return slice_make(out, len, TAINTED);
 }
 
+/* What a byte may be in a domain name. */
+enum { LETTER = 1, HYPHEN = 2, DOT = 4, UNDERSCORE = 8 };
+static const unsigned char name_bytes[256] = {
+    ['0' ... '9'] = LETTER,   ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER,
+    [0x80 ... 0xff] = LETTER, ['-'] = HYPHEN,         ['.'] = DOT,
+    ['_'] = UNDERSCORE};
+
 bool tag_is_domain(struct slice name, unsigned labels_min, bool underscore)
 {
-	struct slice label;
-	unsigned labels = 0;
+	unsigned allowed = LETTER | HYPHEN | (underscore ? UNDERSCORE : 0), labels = 1;
+	uint32_t label = 0;
 
 	if (!name.len || name.len > 253 || (!ascii_only(name) && !utf8_valid(name)))
 		return false;
-	while (slice_split(&name, '.', &label)) {
-		if (!label.len || label.len > 63 || label.ptr[0] == '-' || label.ptr[label.len - 1] == '-')
-			return false;
-		for (uint32_t i = 0; i < label.len; i++)
-			if (!ascii_is_alnum(label.ptr[i]) && label.ptr[i] != '-' &&
-			    !(underscore && label.ptr[i] == '_') && (unsigned char)label.ptr[i] < 0x80)
+	for (uint32_t i = 0; i <= name.len; i++) {
+		unsigned char kind = i < name.len ? name_bytes[(unsigned char)name.ptr[i]] : DOT;
+
+		if (kind == DOT) {
+			if (i == label || i - label > 63 || name.ptr[label] == '-' || name.ptr[i - 1] == '-')
 				return false;
-		labels++;
+			label = i + 1;
+			labels += i < name.len;
+		} else if (!(kind & allowed)) {
+			return false;
+		}
 	}
 	return labels >= labels_min;
 }

@@ -45,9 +45,18 @@ static inline struct slice tag_value(const struct tag_list *list, const char *na
 /* Of folding white space. */
 static inline bool tag_is_space(char c)
 {
-	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\t' || c == '\r');
 }
-struct slice tag_trim(struct slice s);
+static inline struct slice tag_trim(struct slice s)
+{
+	const char *start = s.ptr, *end = start + s.len;
+
+	while (start < end && tag_is_space(*start))
+		start++;
+	while (start < end && tag_is_space(end[-1]))
+		end--;
+	return (struct slice){start, (uint32_t)(end - start), s.taint};
+}
 /* Digits only, at most digits_max; numbers past 2^64 are 2^64 - 1. */
 bool tag_number(struct slice value, unsigned digits_max, uint64_t *ret);
 /* Base64 with folding white space between its characters, into the arena. false: it is not, or the result would have more than

@@ -65,9 +65,12 @@ static void skip_space(struct scan *scan)
 /* Printable, and none of the characters that mean something (RFC 5322 section 3.2.3); any byte above ASCII. */
 static bool is_word_char(int c)
 {
-	if (c <= ' ' || c == 127)
-		return false;
-	return !memchr("()<>[]:;@\\,.\"", c, 13);
+	static const bool special[256] = {
+	    [0 ... ' '] = true, ['('] = true, [')'] = true, ['<'] = true,  ['>'] = true,
+	    ['['] = true,       [']'] = true, [':'] = true, [';'] = true,  ['@'] = true,
+	    [','] = true,       ['.'] = true, ['"'] = true, ['\\'] = true, [127] = true};
+
+	return c >= 0 && !special[c];
 }
 
 /* Behind the opening quote, which is already put. Folded white space loses its line ends (RFC 5322 section 3.2.2); any

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "mailauth/canon.h"
+#include "mailauth/dkim.h"
 #include "base/codec.h"
 
 static uint64_t seed = 1;
@@ -251,6 +251,47 @@ static void test_fields(void **state)
 	}
 }
 
+/* Each name takes its fields from the bottom up, few or many: as a search through all of them does. */
+static void test_field_index(void **state)
+{
+	static const char *const names[] = {"From",     "from ", "FROM\t", "To",   "Subject", "X-Subjecs",
+					    "Received", "",      ":x",     "Date", "X-A",     "X-B"};
+	struct slice fields[150];
+	bool taken[150];
+
+	(void)state;
+	for (unsigned round = 0; round < 3000; round++) {
+		unsigned count = chance(3) ? chance(16) : 55 + chance(95);
+		struct field_index index;
+		struct arena arena;
+
+		arena_init(&arena, 0);
+		for (unsigned i = 0; i < count; i++)
+			fields[i] = arena_printf(&arena, chance(9) ? "%s: text\n" : "%s",
+						 names[chance(ARRAY_COUNT(names))]);
+		assert_true(field_index_init(&index, &arena, fields, count));
+		for (unsigned signature = 0; signature < 2; signature++) {
+			field_index_begin(&index);
+			memset(taken, 0, sizeof(taken));
+			for (unsigned i = 0; i < 40; i++) {
+				struct slice name = slice_trim(slice_of(names[chance(ARRAY_COUNT(names))]));
+				uint32_t expected = count;
+
+				if (!name.len)
+					continue;
+				while (expected-- > 0)
+					if (!taken[expected] &&
+					    slice_eq_nocase(field_name_of(fields[expected]), name))
+						break;
+				if (expected < count)
+					taken[expected] = true;
+				assert_int_equal(field_index_take(&index, name), expected);
+			}
+		}
+		arena_done(&arena);
+	}
+}
+
 /* ---- Base64 ------------------------------------------------------------------------------------------------ */
 
 static void test_base64(void **state)
@@ -343,9 +384,10 @@ static void test_base64_alphabet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_sha256), cmocka_unit_test(test_sha256_vectors),
-	    cmocka_unit_test(test_bodies), cmocka_unit_test(test_fields),
-	    cmocka_unit_test(test_base64), cmocka_unit_test(test_base64_alphabet),
+	    cmocka_unit_test(test_sha256),      cmocka_unit_test(test_sha256_vectors),
+	    cmocka_unit_test(test_bodies),      cmocka_unit_test(test_fields),
+	    cmocka_unit_test(test_base64),      cmocka_unit_test(test_base64_alphabet),
+	    cmocka_unit_test(test_field_index),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
