@@ -66,6 +66,7 @@ static enum rc open_spool(struct once *o, struct err *err)
 	    .tls_on_connect = o->cl && o->cl->tls_on_connect,
 	    .debug = debug_topics(o->cl),
 	    .debug_direct = true,
+	    .patience_s = o->cl ? patience_of(o->cl) : 0,
 	};
 	const struct deliver_start deliver = {.conf = o->conf,
 					      .id_unique = ((uint64_t)getpid() << 8) | 1,

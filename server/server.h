@@ -161,6 +161,7 @@ int tool_test_filter(struct once *once);
 /* queue_tools.c: through the control socket of the daemon, or on the spool itself. */
 int queue_command(const struct command_line *cl, const struct caller *caller, struct conf *conf);
 /* submit_tools.c. What the options say of the message; nothing, when the caller may not. */
+uint32_t patience_of(const struct command_line *cl); /* -os */
 void told_of(const struct command_line *cl, const struct caller *caller, struct smtp_told *ret);
 /* -t, recipients as arguments, -bs, -bS. */
 int submit_command(const struct command_line *cl, const struct caller *caller, struct conf *conf);

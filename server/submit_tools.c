@@ -81,6 +81,13 @@ static struct slice told_text(const char *text)
 	return text ? slice_tainted(slice_of(text)) : (struct slice){NULL, 0, 0};
 }
 
+uint32_t patience_of(const struct command_line *cl)
+{
+	return cl->smtp_timeout_s < 0           ? 0
+	       : cl->smtp_timeout_s < INT32_MAX ? (uint32_t)cl->smtp_timeout_s
+						: INT32_MAX;
+}
+
 void told_of(const struct command_line *cl, const struct caller *caller, struct smtp_told *ret)
 {
 	uint16_t port;
@@ -88,6 +95,7 @@ void told_of(const struct command_line *cl, const struct caller *caller, struct 
 	*ret = (struct smtp_told){.dont_deliver = cl->dont_deliver,
 				  .queue_only = cl->when == WHEN_QUEUE,
 				  .queue_smtp = cl->queue_smtp,
+				  .patience_s = patience_of(cl),
 				  .deliver_now = cl->when == WHEN_BACKGROUND || cl->when == WHEN_FOREGROUND};
 	if (!caller->trusted && cl->mode != MODE_TEST_HOST && cl->mode != MODE_TEST_HOST_CALLOUT)
 		return;

@@ -101,6 +101,7 @@ static bool part_open(struct part *p, struct err *err)
 	    .id_unique = ((uint64_t)getpid() << 12) | p->id << 1,
 	    .tls_on_connect = w->start->cl->tls_on_connect,
 	    .debug = debug,
+	    .patience_s = patience_of(w->start->cl),
 	};
 
 	lookup_dns_configure(p->own.shard, w->conf);

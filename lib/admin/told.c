@@ -1,6 +1,7 @@
 /* told: what a command says of the message or session that it hands to the daemon, as words "name=value" of the request. */
 #include "admin/admin.h"
 
+#define PATIENCE "patience="
 #define TEXT(word, field)                                   \
 	{                                                   \
 		word "=", offsetof(struct smtp_told, field) \
@@ -53,6 +54,8 @@ unsigned told_write(const struct smtp_told *told, struct arena *arena, struct sl
 	for (unsigned i = 0; i < ARRAY_COUNT(flags); i++)
 		if (*((const bool *)told + flags[i].offset))
 			words[n++] = slice_of(flags[i].name);
+	if (told->patience_s)
+		words[n++] = arena_printf(arena, PATIENCE "%u", told->patience_s);
 	return n;
 }
 
@@ -73,6 +76,14 @@ bool told_read(struct slice word, struct smtp_told *told)
 {
 	if (slice_starts(word, SLICE("host=")))
 		return get_ip(slice_from(word, 5), &told->host);
+	if (slice_starts(word, SLICE(PATIENCE))) {
+		uint64_t seconds;
+		bool good =
+		    parse_u64(slice_from(word, sizeof(PATIENCE) - 1), &seconds) && seconds <= UINT32_MAX;
+
+		told->patience_s = good ? (uint32_t)seconds : 0;
+		return good;
+	}
 	if (slice_starts(word, SLICE("interface=")))
 		return get_ip(slice_from(word, 10), &told->interface);
 	for (unsigned i = 0; i < ARRAY_COUNT(texts); i++) {

@@ -134,11 +134,12 @@ enum rc get_message_sizes(struct scope *sc, const struct variable *variable, str
 
 	switch ((enum message_number)variable->arg) {
 	case MESSAGE_SIZE:
-		/* Before the data: what SIZE= said, or -1. */
+		/* Before the data: what SIZE= said, or -1; where nobody sends anything, as with -be, 0. */
 		return number(sc,
-			      arrived                 ? (int64_t)message_size(m)
-			      : m && m->size_declared ? (int64_t)m->size_declared
-						      : -1,
+			      arrived                                      ? (int64_t)message_size(m)
+			      : m && m->size_declared                      ? (int64_t)m->size_declared
+			      : m || (sc->client && sc->client->ip.family) ? -1
+									   : 0,
 			      ret, err);
 	case MESSAGE_BODY_SIZE:
 		return number(sc, m ? (int64_t)body_lf_size(&m->body) : 0, ret, err);

@@ -204,7 +204,7 @@ bool tls_go_on(struct smtp_session *s)
 {
 	struct err err = err_make(&s->serving->arena);
 
-	session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
+	session_deadline(s, session_patience_s(s) * 1000);
 	switch (tls_handshake(&s->task, s->tls_pending, &err)) {
 	case TLS_MORE:
 		return false;

@@ -279,7 +279,7 @@ static enum receive_end wait_for_input(struct smtp_session *s)
 {
 	struct err err = err_make(NULL);
 
-	session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
+	session_deadline(s, session_patience_s(s) * 1000);
 	switch (stream_fill(&s->task, s->stream, &err)) {
 	case OK:
 		return RECEIVE_MORE;

@@ -173,7 +173,7 @@ void reply_flush(struct smtp_session *s)
 		str_clear(&s->serving->out);
 		return;
 	}
-	session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
+	session_deadline(s, session_patience_s(s) * 1000);
 	if (s->over)
 		stream_last_words(s->stream);
 	if (bytes.ptr)

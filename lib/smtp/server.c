@@ -25,6 +25,7 @@ enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start, str
 	server->tls_on_connect = start->tls_on_connect;
 	server->debug = start->debug;
 	server->debug_direct = start->debug_direct;
+	server->patience_s = start->patience_s;
 	server->ids.host_number = (int)conf_main(start->conf)->localhost_number_value;
 	list_init(&server->sessions);
 	list_init(&server->etrn_runs);
@@ -221,6 +222,7 @@ void client_tell(struct smtp_session *s, const struct smtp_told *told)
 	s->queue_only |= told->queue_only;
 	s->queue_smtp |= told->queue_smtp;
 	s->deliver_now |= told->deliver_now;
+	s->patience_s = told->patience_s;
 	if (told->host.family) {
 		s->local = false;
 		c->ip = told->host;

@@ -810,7 +810,7 @@ bool session_line(struct smtp_session *s, uint32_t max, struct slice *line_ret)
 			*line_ret = SLICE("?");
 			return true;
 		case LINE_PART:
-			session_deadline(s, (uint64_t)s->options->smtp_receive_timeout * 1000);
+			session_deadline(s, session_patience_s(s) * 1000);
 			rc = stream_fill(&s->task, s->stream, &err);
 			break;
 		case LINE_ENDLESS:
@@ -892,7 +892,7 @@ void session_serve(void *arg)
 		return;
 	}
 	timer_set(s->server->shard, &s->timer,
-		  shard_now(s->server->shard) + (uint64_t)s->options->smtp_receive_timeout * NS_PER_S);
+		  shard_now(s->server->shard) + session_patience_s(s) * NS_PER_S);
 	/* What arrived while the last replies were being sent woke nobody. */
 	if ((s->tls_pending && stream_raw_peek(s->stream).len) ||
 	    (stream_pending(s->stream) && stream_peek(s->stream).len) || stream_at_end(s->stream))

@@ -46,7 +46,6 @@ struct smtp_options {
 	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts, *rfc1413_hosts;
 	int64_t rfc1413_query_timeout;
 	struct slice helo_allow_chars, smtp_bare_newline, daemon_smtp_ports;
-	struct slice smtp_receive_timeout_text;
 	const struct expansion *received_header_text;
 	const struct expansion *message_id_header_text, *message_id_header_domain;
 	const struct match_list *untrusted_set_sender;
@@ -162,6 +161,7 @@ struct smtp_session {
 	bool load_latched; /* a message was queued because of the load: so are all after it */
 	bool suppress_fixups, dont_deliver;       /* a trusted user's -G and -N */
 	bool queue_only, queue_smtp, deliver_now; /* -odq, -odqs; -odb and its kin */
+	uint32_t patience_s;                      /* -os of its command; 0: as everybody's */
 	bool auth_unadvertised;                   /* control = allow_auth_unadvertised */
 	bool delay_flush_off, callout_flush_off;  /* no_delay_flush, no_callout_flush */
 	bool authentication_failed;
@@ -219,6 +219,7 @@ struct smtp_server {
 	unsigned listener_count;
 	bool draining;
 	bool debug_direct;
+	uint32_t patience_s; /* of struct smtp_start */
 	uint64_t debug;      /* of struct smtp_start */
 	bool tls_on_connect; /* on every port */
 	struct waitq drained;
@@ -249,6 +250,13 @@ void transaction_end(struct smtp_session *s);
 void client_tell(struct smtp_session *s, const struct smtp_told *told); /* NULL is fine */
 /* The waits from now on end so many milliseconds from now, whatever the deadline of the command before was. */
 void session_deadline(struct smtp_session *s, uint64_t timeout_ms);
+/* How long the client may be silent: -os of its own command, of the daemon's, or smtp_receive_timeout. */
+static inline uint64_t session_patience_s(const struct smtp_session *s)
+{
+	return s->patience_s           ? s->patience_s
+	       : s->server->patience_s ? s->server->patience_s
+				       : (uint64_t)s->options->smtp_receive_timeout;
+}
 struct scope *
 session_scope(struct smtp_session *s); /* of the present command, with what is known filled in */
 const char *verb_name(enum smtp_verb verb);

@@ -28,6 +28,7 @@ struct smtp_start {
 	bool tls_on_connect; /* every connection begins with TLS (-tls-on-connect) */
 	uint64_t debug;    /* -d, -bh: what its sessions tell on standard error (base/debug.h); 0: nothing */
 	bool debug_direct; /* as log_debug_console() has it */
+	uint32_t patience_s; /* -os, in the place of smtp_receive_timeout; 0: not told */
 };
 /* Per shard. */
 NODISCARD enum rc smtp_server_new(struct shard *shard, const struct smtp_start *start,
@@ -50,6 +51,7 @@ struct smtp_told {
 	bool queue_only;      /* -odq: likewise */
 	bool queue_smtp;      /* -odqs */
 	bool deliver_now;     /* -odb, -odf, -odi */
+	uint32_t patience_s;  /* -os: likewise; 0: not told */
 };
 
 /* One session on a pair of descriptors: -bs, inetd, -bh. Parks until it is over. */

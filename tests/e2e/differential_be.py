@@ -80,19 +80,24 @@ class Explained:
     def __init__(self):
         path = os.path.join(HERE, "..", "differences.md")
         with open(path, encoding="utf-8", errors="surrogateescape") as f:
-            entries = [line[4:].rstrip("\n") for line in f if line.startswith("    ")]
+            text = f.read()
+        # Lists and lookups have a harness of their own; behind "# SMTP" there are no lines.
+        text = re.sub(r"\n## Lists and lookups\n.*?\n(?=## )", "\n", text, flags=re.S).split("\n# SMTP")[0]
+        entries = [line[4:] for line in text.split("\n") if line.startswith("    ")]
         self.lines = {entry for entry in entries if not entry.startswith("/")}
         self.patterns = [re.compile(entry[1:-1], re.S) for entry in entries if entry.startswith("/") and entry.endswith("/")]
         self.used = set()
 
+    def entries(self):
+        return self.lines | {pattern.pattern for pattern in self.patterns}
+
     def has(self, line):
         if line in self.lines:
+            self.used.add(line)
             return True
-        for pattern in self.patterns:
-            if pattern.fullmatch(line):
-                self.used.add(pattern.pattern)
-                return True
-        return False
+        found = [pattern.pattern for pattern in self.patterns if pattern.fullmatch(line)]
+        self.used.update(found)
+        return bool(found)
 
 
 def failed(answer):
@@ -145,7 +150,8 @@ def main():
     parser.add_argument("--made", action="store_true", help="the lines of expand_lines.py instead of a corpus")
     parser.add_argument("--group", action="append", help="only these groups of the lines of expand_lines.py")
     parser.add_argument("--every", type=int, default=1, help="only every so-manieth line")
-    parser.add_argument("--unused", action="store_true", help="show the patterns of differences.md that no line needed")
+    parser.add_argument("--needed", help="append to this file the entries of differences.md that a line needed")
+    parser.add_argument("--unused", action="store_true", help="show the entries of differences.md that no line needed")
     options = parser.parse_args()
     if options.made:
         lines = list(expand_lines.lines(options.group))
@@ -169,7 +175,10 @@ def main():
     if options.golden:
         golden_write(options.golden, lines, theirs, ours)
     if options.unused:
-        print("\n".join("UNUSED " + p.pattern for p in meant.patterns if p.pattern not in meant.used))
+        print("\n".join("UNUSED " + entry for entry in meant.entries() - meant.used))
+    if options.needed:
+        with open(options.needed, "a", encoding="utf-8", errors="surrogateescape") as f:
+            f.write("".join(entry + "\n" for entry in sorted(meant.used)))
     print("%d lines: %d the same text, %d refused by both in other words, %d on which Exim crashes, "
           "%d differences explained, %d not" % (len(lines), *verdict.count.values()))
     return 1 if verdict.count["differ"] else 0

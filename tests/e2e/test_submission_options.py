@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from harness import SLUICE, Sink, SluiceTest, until
+from harness import SLUICE, Sink, SluiceTest, configuration, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE", "")
 CONF = """
@@ -168,6 +168,22 @@ class Queueing(SluiceTest):
                 self.assertNotIn("=> x@out.test", box.log())
                 box.run("-q", check=0)
                 self.assertIn("=> x@out.test", until(lambda: "Completed" in box.log() and box.log(), "the queue run"))
+
+    def test_smtp_timeout(self):
+        """-os: how long a client may be silent: in the command's own session, in one that the daemon serves for it, in the daemon's."""
+        def silent(box):
+            program = [SLUICE, "-C", box.config_file, "-os1s", "-bs"]
+            with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as session:
+                said = session.stdout.read()  # to its end: nothing is ever sent
+                session.stdin.close()
+            self.assertRegex(said, rb"^220 .*\r\n421 .*\r\n$")
+            self.assertIn("SMTP command timeout", box.log())
+
+        silent(self.sluice(configuration(), start=False))
+        silent(self.sluice(configuration()))
+        box = self.sluice(configuration(), arguments=("-os", "1s"))
+        with box.client() as client:
+            client.wait(421)
 
 
 if __name__ == "__main__":
