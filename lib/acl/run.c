@@ -503,6 +503,7 @@ static bool header_remember(struct acl_memory *memory, struct scope *sc, struct 
 	if (!memory)
 		return true;
 	all = str_make(&sc->message->arena);
+	(void)str_reserve(&all, memory->headers_added.len + 1 + text.len);
 	str_add(&all, memory->headers_added);
 	if (memory->headers_added.len)
 		str_addc(&all, '\n');
@@ -525,6 +526,7 @@ static bool header_one(struct acl_run *run, struct slice text, int how)
 	while (colon < name.len && (unsigned char)name.ptr[colon] > ' ' && name.ptr[colon] != ':' &&
 	       (unsigned char)name.ptr[colon] < 127)
 		colon++;
+	(void)str_reserve(&line, text.len + sizeof("X-ACL-Warn: "));
 	if (!colon || colon == name.len || name.ptr[colon] != ':')
 		str_addz(&line, "X-ACL-Warn: ");
 	str_add(&line, text);
@@ -560,6 +562,8 @@ static int header_place(struct slice *text)
 	    {SLICE_INIT(":at_end:"), HEADER_ADD_AT_END},
 	};
 
+	if (!text->len || text->ptr[0] != ':')
+		return HEADER_ADD_AT_END;
 	for (unsigned i = 0; i < ARRAY_COUNT(places); i++)
 		if (slice_starts_nocase(*text, places[i].prefix)) {
 			*text = slice_ltrim(slice_from(*text, places[i].prefix.len));

@@ -179,6 +179,15 @@ char *arena_bytes(struct arena *arena, size_t size)
 	return take(arena, size, 1);
 }
 
+bool arena_extend(struct arena *arena, const char *end, size_t more)
+{
+	if (EACH_PIECE_A_BLOCK || end != arena->next || arena->left < more)
+		return false;
+	arena->next += more;
+	arena->left -= more;
+	return true;
+}
+
 struct slice arena_copy(struct arena *arena, struct slice s)
 {
 	char *bytes;

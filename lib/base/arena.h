@@ -39,6 +39,9 @@ NODISCARD void *arena_alloc(struct arena *arena, size_t size, size_t align);
 NODISCARD void *arena_alloc_array(struct arena *arena, size_t count, size_t size, size_t align);
 /* Not zeroed, for bytes that are written at once; align 1. */
 NODISCARD char *arena_bytes(struct arena *arena, size_t size);
+/* Makes the piece that ends at end longer by so many bytes. false: something stands behind it, or its chunk is full; nothing was
+ * changed. */
+bool arena_extend(struct arena *arena, const char *end, size_t more);
 
 /* A copy of the bytes with the same taint. On lack of memory the result's ptr is NULL. */
 struct slice arena_copy(struct arena *arena, struct slice s);

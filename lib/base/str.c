@@ -4,15 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-bool str_reserve(struct str *str, size_t more)
+bool str_grow(struct str *str, size_t more)
 {
 	size_t need = (size_t)str->len + more, room;
 	char *bytes;
 
 	if (str->failed)
 		return false;
-	if (need <= str->room)
-		return true;
 	if (need > UINT32_MAX / 2) {
 		str->failed = true;
 		return false;
@@ -20,6 +18,11 @@ bool str_reserve(struct str *str, size_t more)
 	room = str->room ? (size_t)str->room * 2 : 64;
 	if (room < need)
 		room = need;
+	/* What is being built is mostly the newest piece of its arena: it stays where it is. */
+	if (str->room && arena_extend(str->arena, str->ptr + str->room, room - str->room)) {
+		str->room = (uint32_t)room;
+		return true;
+	}
 	bytes = arena_bytes(str->arena, room);
 	if (!bytes) {
 		str->failed = true;
@@ -30,26 +33,6 @@ bool str_reserve(struct str *str, size_t more)
 	str->ptr = bytes;
 	str->room = (uint32_t)room;
 	return true;
-}
-
-void str_add(struct str *str, struct slice s)
-{
-	str->taint |= s.taint;
-	if (s.len == 0 || !str_reserve(str, s.len))
-		return;
-	memcpy(str->ptr + str->len, s.ptr, s.len);
-	str->len += s.len;
-}
-
-void str_addz(struct str *str, const char *cstr)
-{
-	str_add(str, slice_of(cstr));
-}
-
-void str_addc(struct str *str, char c)
-{
-	if (str_reserve(str, 1))
-		str->ptr[str->len++] = c;
 }
 
 void str_addu(struct str *str, uint64_t number)

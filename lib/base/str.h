@@ -19,11 +19,37 @@ static inline struct str str_make(struct arena *arena)
 	return (struct str){.arena = arena};
 }
 
-/* Makes room for that many more bytes; false when there is no memory. */
-bool str_reserve(struct str *str, size_t more);
-void str_add(struct str *str, struct slice s);
-void str_addz(struct str *str, const char *cstr);
-void str_addc(struct str *str, char c);
+/* Makes room where there is none; see str_reserve(). */
+bool str_grow(struct str *str, size_t more);
+
+/* Makes room for that many more bytes; false when there is no memory. Inline, as those below are: a message takes hundreds of
+ * small pieces, and nearly all fit. */
+static inline bool str_reserve(struct str *str, size_t more)
+{
+	return !str->failed && more <= str->room - str->len ? true : str_grow(str, more);
+}
+
+static inline void str_add(struct str *str, struct slice s)
+{
+	str->taint |= s.taint;
+	if (s.len == 0 || !str_reserve(str, s.len))
+		return;
+	memcpy(str->ptr + str->len, s.ptr, s.len);
+	str->len += s.len;
+}
+
+/* The length of a literal is known to the compiler. */
+static inline void str_addz(struct str *str, const char *cstr)
+{
+	str_add(str, slice_of(cstr));
+}
+
+static inline void str_addc(struct str *str, char c)
+{
+	if (str_reserve(str, 1))
+		str->ptr[str->len++] = c;
+}
+
 void str_addu(struct str *str, uint64_t number);
 /* A code point in UTF-8 (RFC 3629); what is none (a surrogate, over U+10FFFF) becomes U+FFFD. */
 void str_add_utf8(struct str *str, uint32_t code_point);

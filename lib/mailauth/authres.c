@@ -7,18 +7,19 @@
 
 #define LINE_MAX_BYTES  900 /* RFC 5322 section 2.1.1: no line above 998 */
 #define VALUE_MAX_BYTES 600 /* what is longer is nobody's domain */
+#define USUAL_BYTES     512 /* a field with a method or two of each kind */
 
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
 
 static bool is_token(struct slice s)
 {
 	static const bool special[256] = {
-	    ['('] = true, [')'] = true, ['<'] = true,  ['>'] = true, ['@'] = true, [','] = true,
-	    [';'] = true, [':'] = true, ['\\'] = true, ['"'] = true, ['/'] = true, ['['] = true,
-	    [']'] = true, ['?'] = true, ['='] = true,  [0x7f] = true};
+	    [0 ... ' '] = true, ['('] = true, [')'] = true, ['<'] = true,  ['>'] = true, ['@'] = true,
+	    [','] = true,       [';'] = true, [':'] = true, ['\\'] = true, ['"'] = true, ['/'] = true,
+	    ['['] = true,       [']'] = true, ['?'] = true, ['='] = true,  [0x7f] = true};
 
 	for (uint32_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] <= ' ' || special[(unsigned char)s.ptr[i]])
+		if (special[(unsigned char)s.ptr[i]])
 			return false;
 	return s.len;
 }
@@ -234,6 +235,7 @@ static enum rc authresults_eval(struct scope *sc, const struct expand_call *call
 		*ret = SLICE_EMPTY;
 		return OK;
 	}
+	(void)str_reserve(&out, USUAL_BYTES);
 	str_addz(&out, "Authentication-Results: ");
 	if (is_token(id))
 		str_add(&out, id);

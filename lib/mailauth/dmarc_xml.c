@@ -164,7 +164,7 @@ struct slice dmarc_xml(struct arena *arena, const struct dmarc_reporter *reporte
 		       const struct dmarc_gathered *g, uint64_t *messages_ret, unsigned *rows_ret)
 {
 	struct str out = str_make(arena);
-	struct dmarc_published published;
+	struct dmarc_published published = {0};
 	uint64_t lost;
 
 	*messages_ret = 0;

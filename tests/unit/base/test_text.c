@@ -175,6 +175,42 @@ static void taint(void **state)
 	assert_int_equal(str_slice(&str).taint, CLEAN);
 }
 
+/* Two that grow by turns stand in each other's way; one alone grows where it is. */
+static void growing(void **state)
+{
+	struct str one = str_make(*state), other = str_make(*state), alone;
+	const char *place;
+
+	for (unsigned i = 0; i < 500; i++) {
+		str_addc(&one, (char)('a' + i % 26));
+		str_addz(&other, "xyz");
+		str_addc(&other, (char)('a' + i % 26));
+	}
+	assert_int_equal(one.len, 500);
+	assert_int_equal(other.len, 2000);
+	for (unsigned i = 0; i < 500; i++) {
+		assert_int_equal(one.ptr[i], 'a' + i % 26);
+		assert_int_equal(other.ptr[i * 4 + 2], 'z');
+		assert_int_equal(other.ptr[i * 4 + 3], 'a' + i % 26);
+	}
+	alone = str_make(*state);
+	str_addc(&alone, 'a');
+	place = alone.ptr;
+	for (unsigned i = 0; i < 200; i++)
+		str_addc(&alone, 'a');
+#ifndef SLUICE_SANITIZE /* there each piece is a block of its own */
+	assert_ptr_equal(alone.ptr, place);
+	assert_true(arena_extend(*state, alone.ptr + alone.room, 1));
+	assert_false(arena_extend(*state, alone.ptr + alone.room, 1));
+	assert_false(arena_extend(*state, alone.ptr + alone.room + 1, 1 << 20));
+#endif
+	(void)place;
+	assert_false(str_reserve(&alone, 2u << 20)); /* past the arena's limit */
+	assert_true(alone.failed);
+	str_addc(&alone, 'a');
+	assert_null(str_slice(&alone).ptr);
+}
+
 static char *line(char *room, size_t size, size_t max, int *len_ret, const char *format, ...)
 {
 	va_list args;
@@ -224,6 +260,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(codes, arena_open, arena_close),
 	    cmocka_unit_test(slices),
 	    cmocka_unit_test_setup_teardown(taint, arena_open, arena_close),
+	    cmocka_unit_test_setup_teardown(growing, arena_open, arena_close),
 	    cmocka_unit_test(lines),
 	    cmocka_unit_test_setup_teardown(printable, arena_open, arena_close),
 	};
