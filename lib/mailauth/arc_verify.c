@@ -130,11 +130,14 @@ static enum rc verify_seals(struct dkim_work *work, struct arc_state *arc, bool 
 		struct arc_set *set = arc->sets[i];
 		enum dkim_reason reason;
 		struct dkim_key key;
-		enum rc rc = dkim_key_fetch(work, set->seal.selector, set->seal.domain, set->seal.key_type,
-					    HASH_SHA256, &key, &reason, err);
-		bool sealed =
-		    rc == OK && dkim_key_verifies(&key, HASH_SHA256, set->digest, set->seal.signature);
+		enum rc rc = dkim_work_turn(work, err);
+		bool sealed;
 
+		if (rc != OK)
+			return rc;
+		rc = dkim_key_fetch(work, set->seal.selector, set->seal.domain, set->seal.key_type,
+				    HASH_SHA256, &key, &reason, err);
+		sealed = rc == OK && dkim_key_verifies(&key, HASH_SHA256, set->digest, set->seal.signature);
 		dkim_key_release(&key);
 		if (rc == DEFER || rc == CANCELLED)
 			return rc;

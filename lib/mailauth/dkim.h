@@ -154,8 +154,12 @@ struct dkim_work {
 	const struct mailauth_resolver *resolver;
 	const struct dkim_limits *limits;
 	struct field_index *index;
-	uint64_t header_bytes; /* hashed so far */
+	uint64_t header_bytes;   /* hashed so far */
+	unsigned key_operations; /* see dkim_work_turn() */
 };
+/* Before each operation of a key: with some of them done others get their turn first. A message may ask for more than a hundred, of a
+ * tenth of a millisecond and more each. Parks. OK, CANCELLED; DEFER: no time left. */
+NODISCARD enum rc dkim_work_turn(struct dkim_work *work, struct err *err);
 NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *signature,
 					struct err *err);
 /* The key of a selector for one use. OK; FAIL: *reason_ret, which may be REASON_KEY_LATER; DEFER: no memory; CANCELLED. Whatever it

@@ -356,6 +356,19 @@ static enum dkim_reason compare(struct dkim_work *work, struct dkim_signature *s
 	return dkim_key_verifies(key, s->hash_kind, digest, s->signature) ? REASON_NONE : REASON_SIGNATURE;
 }
 
+/* So many in one turn are what an honest message has: it is not interrupted. */
+#define OPERATIONS_A_TURN 4
+
+enum rc dkim_work_turn(struct dkim_work *work, struct err *err)
+{
+	enum rc rc = OK;
+
+	if (work->key_operations && work->key_operations % OPERATIONS_A_TURN == 0)
+		rc = task_yield(work->task);
+	work->key_operations++;
+	return rc == DEFER ? err_set(err, DEFER, "no time left to verify signatures") : rc;
+}
+
 enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, struct err *err)
 {
 	struct dkim_key key;
@@ -372,6 +385,9 @@ enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, 
 		s->reason = REASON_EXPIRED;
 		return OK;
 	}
+	rc = dkim_work_turn(work, err);
+	if (rc != OK)
+		return rc;
 	rc = dkim_key_fetch(work, s->selector, s->domain, s->key_type, s->hash_kind, &key, &s->reason, err);
 	if ((rc == OK || s->reason == REASON_KEY_UNFIT || s->reason == REASON_KEY_SHORT ||
 	     s->reason == REASON_KEY_LONG) &&

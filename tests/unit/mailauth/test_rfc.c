@@ -94,6 +94,87 @@ static void all_messages(struct task *task, void *arg)
 	mailauth_done(task->shard);
 }
 
+struct others {
+	struct shard *shard;
+	bool stop, gone;
+	unsigned turns;
+};
+
+static void take_turns(void *arg)
+{
+	struct others *others = arg;
+	struct task task;
+	struct arena arena;
+
+	arena_init(&arena, 0);
+	task_init(&task, others->shard, &arena, UINT64_MAX);
+	while (!others->stop) {
+		others->turns++;
+		if (task_yield(&task) != OK)
+			break;
+	}
+	arena_done(&arena);
+	others->gone = true;
+}
+
+/* Whoever sends a message with many signatures does not have the processor for all of them at once. */
+static void many_signatures(struct task *task, void *arg)
+{
+	struct zone zone = {.rows = football, .count = ARRAY_COUNT(football)};
+	struct mailauth_resolver resolver = zone_resolver(&zone);
+	struct dkim_limits limits = {
+	    .hashes = SLICE("sha256"), .key_types = SLICE("rsa"), .rsa_bits_min = 1024, .now = 1700000000};
+	struct message message = {.refs = 1};
+	struct dkim_work work = {
+	    .task = task, .arena = task->arena, .limits = &limits, .resolver = &resolver};
+	struct err err = err_make(task->arena);
+	struct str text = str_make(task->arena);
+	struct others others = {.shard = task->shard};
+	struct dkim_state *state;
+	unsigned turns[DKIM_SIGNATURES_MAX];
+	uint32_t used;
+
+	(void)arg;
+	for (unsigned i = 0; i < 10; i++)
+		str_addz(&text, SIGNATURE);
+	str_addz(&text, HEADER "\r\n");
+	arena_init(&message.arena, 0);
+	header_block_init(&message.headers);
+	assert_int_equal(header_block_parse(&message.arena, str_slice(&text), &message.headers, &used, &err),
+			 OK);
+	assert_int_equal(dkim_header_done(task, &message, &resolver, &err), OK);
+	dkim_body(&message, BODY, sizeof(BODY) - 1);
+	state = dkim_state_of(&message);
+	body_hashes_end(&state->body);
+	work.index = dkim_fields(&message);
+	assert_int_equal(state->count, 10);
+	assert_int_equal(fiber_spawn(task->shard, take_turns, &others), OK);
+	while (!others.turns)
+		assert_int_equal(task_yield(task), OK);
+	for (unsigned i = 0; i < state->count; i++) {
+		unsigned before = others.turns;
+
+		assert_int_equal(dkim_signature_verify(&work, state->signatures[i], &err), OK);
+		assert_int_equal(state->signatures[i]->reason, REASON_NONE);
+		turns[i] = others.turns - before;
+	}
+	/* An honest message is not interrupted, and this one after each four. */
+	for (unsigned i = 0; i < state->count; i++)
+		if ((i == 4 || i == 8) != (turns[i] > 0))
+			fail_msg("signature %u: %u turns of others", i, turns[i]);
+	others.stop = true;
+	while (!others.gone)
+		assert_int_equal(task_yield(task), OK);
+	arena_done(&message.arena);
+	mailauth_done(task->shard);
+}
+
+static void test_many_signatures(void **state)
+{
+	(void)state;
+	run_fn(many_signatures, NULL);
+}
+
 static void test_rfc6376(void **state)
 {
 	(void)state;
@@ -285,11 +366,9 @@ static void test_rfc8617(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_rfc6376),
-	    cmocka_unit_test(test_rfc6376_forms),
-	    cmocka_unit_test(test_rfc6376_empty_bodies),
-	    cmocka_unit_test(test_rfc8601),
-	    cmocka_unit_test(test_rfc8617),
+	    cmocka_unit_test(test_rfc6376),       cmocka_unit_test(test_many_signatures),
+	    cmocka_unit_test(test_rfc6376_forms), cmocka_unit_test(test_rfc6376_empty_bodies),
+	    cmocka_unit_test(test_rfc8601),       cmocka_unit_test(test_rfc8617),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
