@@ -100,9 +100,14 @@ uint64_t message_lines(const struct message *message)
 	uint64_t lines = 1 + message->body.line_count;
 
 	for (struct header *h = header_next(&message->headers, NULL); h;
-	     h = header_next(&message->headers, h))
-		for (uint32_t i = 0; i < h->text.len; i++)
-			lines += h->text.ptr[i] == '\n';
+	     h = header_next(&message->headers, h)) {
+		const char *at = h->text.ptr, *end = at + h->text.len;
+
+		while ((at = memchr(at, '\n', (size_t)(end - at)))) {
+			lines++;
+			at++;
+		}
+	}
 	return lines;
 }
 
