@@ -1,10 +1,11 @@
 /* tls-load: SMTP clients with STARTTLS, many at once on one thread, light enough that it is the server that has no time left: a server that
  * sleeps between two clients pays for each waking, and its CPU time tells less of what it could do.
  *
- *     tls-load PORT full|resumed|bulk|plain 1.2|1.3|none SECONDS CLIENTS [NOOPS]
+ *     tls-load PORT full|resumed|bulk|plain 1.2|1.3|none SECONDS CLIENTS [NOOPS [split]]
  *
  * full, resumed: EHLO, STARTTLS, handshake, EHLO, QUIT, again and again; each client keeps the last ticket that it was given. bulk: messages of a
- * megabyte over connections that stay. With "none" there is no TLS, but as many NOOPs in its place. Prints "ready" when each client has been through once,
+ * megabyte over connections that stay. With "none" there is no TLS, but as many NOOPs in its place; "split": and EHLO behind them in two segments, as
+ * it comes behind the last flight of a client that has the last word of the handshake. Prints "ready" when each client has been through once,
  * tickets in hand; then what was done since (connections, or megabytes), how many connections were resumed, and the time in seconds. Exits with 1
  * if a server's answer was not what it should be.
  *
@@ -61,7 +62,7 @@ struct client {
 static struct {
 	struct sockaddr_in server;
 	SSL_CTX *tls;
-	bool resume, bulk;
+	bool resume, bulk, split;
 	unsigned noops;
 	int epoll;
 	unsigned long done, resumed;
@@ -140,6 +141,8 @@ static void say(struct client *c)
 	bool was = c->writing;
 	ssize_t n;
 
+	if (all.split && c->step == EHLO_AGAIN && send(c->fd, text, 4, MSG_NOSIGNAL) == 4)
+		c->sent = 4;
 	while (c->sent < len) {
 		size_t piece = len - c->sent < RECORD ? len - c->sent
 						      : RECORD; /* with TLS and without, to be compared */
@@ -324,7 +327,7 @@ int main(int argc, char **argv)
 	if (!all.fresh || all.fresh > CLIENTS_MAX) {
 		fprintf(
 		    stderr,
-		    "usage: tls-load PORT full|resumed|bulk|plain 1.2|1.3|none SECONDS CLIENTS [NOOPS]\n");
+		    "usage: tls-load PORT full|resumed|bulk|plain 1.2|1.3|none SECONDS CLIENTS [NOOPS [split]]\n");
 		return 2;
 	}
 	all.server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};
@@ -335,6 +338,7 @@ int main(int argc, char **argv)
 		tls_prepare(argv[3]);
 	seconds = atof(argv[4]);
 	all.noops = argc > 6 ? (unsigned)atoi(argv[6]) : 0;
+	all.split = argc > 7 && !all.tls;
 	body_prepare();
 	all.epoll = epoll_create1(EPOLL_CLOEXEC);
 	for (unsigned i = 0, count = all.fresh; i < count; i++) {

@@ -35,6 +35,7 @@ struct op_slot {
 	struct op *op; /* NULL: free */
 	uint32_t generation;
 	uint32_t next_free;
+	uint32_t cancelled; /* in this round of the loop */
 };
 
 struct uring {
@@ -43,6 +44,7 @@ struct uring {
 	unsigned bufs_size, bufs_added; /* added since the kernel was last told */
 	struct op_slot *slots;
 	uint32_t slot_count, slot_free, under_way;
+	uint32_t round;               /* how often completions were taken */
 	struct io_uring_cqe *backlog; /* taken out of the ring to make room, not yet told to their owners */
 	unsigned backlog_count, backlog_size;
 	struct op wake;
@@ -259,12 +261,14 @@ static void uring_submit(struct shard *shard, struct op *op)
 	sqe->user_data = slot_take(u, op);
 }
 
-/* Also when it was cancelled before: a multishot that was just being requeued is not found. */
+/* Also when it was cancelled before: a multishot that was just being requeued is not found. Once in a round: what a receive has
+ * completed before the kernel hears of it is often thirty buffers. */
 static void cancel_again(struct shard *shard, struct op *op)
 {
 	struct uring *u = uring_of(shard);
 	struct io_uring_sqe *sqe = sqe_get(shard);
 
+	u->slots[op->place].cancelled = u->round;
 	io_uring_prep_cancel64(sqe, user_data(op->place, u->slots[op->place].generation), 0);
 	sqe_for_nobody(sqe);
 }
@@ -315,7 +319,7 @@ static void complete(struct shard *shard, const struct io_uring_cqe *cqe)
 	op->more = cqe->flags & IORING_CQE_F_MORE;
 	op->buf = buf;
 	if (op->more) {
-		if (op->cancelling)
+		if (op->cancelling && u->slots[place].cancelled != u->round)
 			cancel_again(shard, op);
 	} else {
 		op->under_way = false;
@@ -349,6 +353,7 @@ static void complete_all(struct shard *shard)
 	struct io_uring_cqe *cqes[BATCH], copies[BATCH];
 	unsigned count, left = u->ring.cq.ring_entries;
 
+	u->round++;
 	for (unsigned i = 0; i < u->backlog_count; i++) {
 		struct io_uring_cqe cqe = u->backlog[i]; /* the array may move meanwhile */
 

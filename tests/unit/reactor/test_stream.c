@@ -331,6 +331,44 @@ static void test_pipes(void **state)
 	run_fn(pipes, NULL);
 }
 
+/* ---- Much at once ---- */
+
+/* The kernel hands over all that is there, far beyond the window; the receive is told to pause once, not for each buffer. */
+static void much(struct task *task, void *arg)
+{
+	static char bytes[150000];
+	struct err err = err_make(task->arena);
+	struct shard_stats before, after;
+	size_t got = 0;
+	struct stream *s;
+	int fds[2];
+
+	(void)arg;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(send(fds[0], bytes, sizeof(bytes), MSG_DONTWAIT), sizeof(bytes));
+	shard_stats(task->shard, &before);
+	assert_int_equal(stream_new(task->shard, fds[1], fds[1], NULL, NULL, &s, NULL), OK);
+	stream_set_window(s, 10000);
+	assert_int_equal(stream_fill(task, s, &err), OK);
+	assert_true(stream_pending(s) > 5 * 10000);
+	while (got < sizeof(bytes)) {
+		got += stream_peek(s).len;
+		stream_consume(s, stream_peek(s).len);
+		if (!stream_pending(s) && got < sizeof(bytes))
+			assert_int_equal(stream_fill(task, s, &err), OK);
+	}
+	shard_stats(task->shard, &after);
+	assert_in_range(after.submissions - before.submissions, 2, 6);
+	close(fds[0]);
+	stream_close(s, false);
+}
+
+static void test_much(void **state)
+{
+	(void)state;
+	run_fn(much, NULL);
+}
+
 /* ---- A layer ---- */
 
 /* Each byte that comes in goes up twice. */
@@ -612,6 +650,7 @@ int main(void)
 	    cmocka_unit_test(test_closing),
 	    cmocka_unit_test(test_keep),
 	    cmocka_unit_test(test_pipes),
+	    cmocka_unit_test(test_much),
 	    cmocka_unit_test(test_layer),
 	    cmocka_unit_test(test_listening),
 	    cmocka_unit_test(test_last_word),
