@@ -22,6 +22,8 @@ struct dmarc_suffixes {
 	struct stat st;
 	uint64_t looked_at;
 	bool loaded;
+	bool looking; /* somebody is at it */
+	struct waitq looked;
 };
 
 static struct shard_slot slot;
@@ -80,7 +82,7 @@ static enum rc reload(struct task *task, struct dmarc_suffixes *s, const char *p
 	rc = offload_call(task, load, l, loading_free, err);
 	if (rc != OK)
 		return rc;
-	/* Others may have done the same meanwhile: theirs is dropped. What they use, they do not keep. */
+	/* What others use of the one before, they do not keep. */
 	psl_free(s->psl);
 	free(s->path);
 	free(s->known);
@@ -95,12 +97,48 @@ static enum rc reload(struct task *task, struct dmarc_suffixes *s, const char *p
 	return OK;
 }
 
+/* Reads the list, if it is not the one that is there. */
+static enum rc look(struct task *task, struct dmarc_suffixes *s, const char *name, struct err *err)
+{
+	struct stat st;
+	enum rc rc = file_stat(task, name, true, &st, err);
+
+	if (rc != OK || !s->loaded || strcmp(s->path, name) != 0 || !same_file(&st, &s->st))
+		return rc == OK ? reload(task, s, name, &st, err) : rc;
+	s->looked_at = shard_now(task->shard);
+	return OK;
+}
+
+/* One looks for all, since reading takes most of a tenth of a second. Meanwhile the list of before is good for the others, and who has
+ * none waits. */
+static enum rc look_together(struct task *task, struct dmarc_suffixes *s, const char *name, struct err *err)
+{
+	bool here = s->loaded && strcmp(s->path, name) == 0;
+	enum rc rc = OK;
+
+	while (!here || shard_now(task->shard) - s->looked_at > LOOK_AGAIN_NS) {
+		if (s->looking && here)
+			return OK;
+		if (s->looking) {
+			rc = waitq_wait(task, &s->looked);
+		} else {
+			s->looking = true;
+			rc = look(task, s, name, err);
+			s->looking = false;
+			waitq_wake_all(&s->looked);
+		}
+		if (rc != OK)
+			return rc;
+		here = s->loaded && strcmp(s->path, name) == 0;
+	}
+	return OK;
+}
+
 enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dmarc_suffixes **ret,
 			   struct err *err)
 {
 	struct dmarc_suffixes *s = shard_slot(task->shard, &slot);
 	char *name = arena_cstr(task->arena, path);
-	struct stat st;
 	enum rc rc;
 
 	if (!name)
@@ -111,18 +149,12 @@ enum rc dmarc_suffixes_get(struct task *task, struct slice path, const struct dm
 		s = calloc(1, sizeof(*s));
 		if (!s)
 			return err_memory(err);
+		waitq_init(&s->looked);
 		shard_slot_set(task->shard, &slot, s);
 	}
-	if (!s->loaded || strcmp(s->path, name) != 0 ||
-	    shard_now(task->shard) - s->looked_at > LOOK_AGAIN_NS) {
-		rc = file_stat(task, name, true, &st, err);
-		if (rc == OK && s->loaded && strcmp(s->path, name) == 0 && same_file(&st, &s->st))
-			s->looked_at = shard_now(task->shard);
-		else if (rc == OK)
-			rc = reload(task, s, name, &st, err);
-		if (rc != OK)
-			return rc;
-	}
+	rc = look_together(task, s, name, err);
+	if (rc != OK)
+		return rc;
 	if (!s->psl)
 		return err_set(err, FAIL, "%s is no public suffix list", name);
 	*ret = s;
