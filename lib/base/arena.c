@@ -9,6 +9,7 @@
  * larger pieces get a chunk of their own. */
 #define CHUNK_SIZE     (16 * 1024)
 #define CHUNK_SMALL    192
+#define CHUNK_GROWS    1024 /* of such chunks three, then standard ones, which come from the pool */
 #define POOL_COUNT_MAX 256
 #define LARGE_PAGE     ((size_t)2 << 20)
 
@@ -113,10 +114,13 @@ static void *take_new_chunk(struct arena *arena, size_t size, size_t align)
 	size_t head = (sizeof(struct arena_chunk) + 15) & ~(size_t)15;
 	size_t need = head + size + (align > 16 ? align : 0);
 	size_t standard = arena->chunk_size ? arena->chunk_size : CHUNK_SIZE;
-	bool own = EACH_PIECE_A_BLOCK || need > standard / 2;
 	struct arena_chunk *chunk;
 	char *start;
+	bool own;
 
+	if (standard >= CHUNK_GROWS && arena->used >= 3 * standard)
+		standard = CHUNK_SIZE;
+	own = EACH_PIECE_A_BLOCK || need > standard / 2;
 	if (!own)
 		need = standard;
 	if (need > arena->size_max - arena->used)

@@ -24,7 +24,7 @@ void arena_init(struct arena *arena, size_t size_max);
 /* The same in chunks of a few hundred bytes, for what lives long in great numbers and holds a few strings: an idle
  * connection. */
 void arena_init_small(struct arena *arena, size_t size_max);
-/* The same in chunks of a size of its own, which come from the allocator each time. */
+/* The same in chunks of a size of its own, which come from the allocator each time; of a kilobyte and more only the first three. */
 void arena_init_chunks(struct arena *arena, size_t size_max, uint32_t chunk_size);
 /* Everything that was allocated is gone; the arena can be used again (clear keeps one chunk at hand). */
 void arena_clear(struct arena *arena);
