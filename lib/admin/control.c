@@ -70,7 +70,10 @@ static void errand_fiber(void *arg)
 	err = err_make(&arena);
 	out = str_make(&arena);
 	task_init(&task, e->at->shard, &arena, UNTIL_NEVER);
-	e->rc = e->work(e, &task, &out, &err);
+	/* A shard that reads its spool still, or has given it back already, knows nothing of a queue. */
+	e->rc = e->at->deliverer && e->at->spool
+		    ? e->work(e, &task, &out, &err)
+		    : err_set(&err, DEFER, "a part of the server is starting, or ending");
 	e->out = out.len && !out.failed ? malloc(out.len) : NULL;
 	if (e->out) {
 		memcpy(e->out, out.ptr, out.len);
@@ -166,7 +169,8 @@ static enum rc do_count(struct request *r)
 
 	/* Read from afar: a count that is a moment old is what it is in any case. */
 	for (unsigned i = 0; i < r->admin->shard_count; i++)
-		count += queue_count(r->admin->shards[i].deliverer);
+		if (r->admin->shards[i].deliverer)
+			count += queue_count(r->admin->shards[i].deliverer);
 	str_printf(&text, "%u\n", count);
 	return stream_write(&r->task, r->stream, str_slice(&text), &r->err);
 }
