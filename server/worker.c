@@ -44,7 +44,8 @@ struct worker {
 	struct part *parts;
 	struct shard **shards; /* theirs, for each other */
 	unsigned count;
-	_Atomic unsigned ready; /* parts that listen; each adds one, main() only waits for all */
+	_Atomic unsigned ready; /* parts that listen */
+	struct mail all_up;     /* from the last of them, to shard 0 */
 	_Atomic bool broken;    /* a part could not start */
 };
 
@@ -129,8 +130,28 @@ static bool part_open(struct part *p, struct err *err)
 		if (smtp_listen(p->own.smtp, fd, err) != OK)
 			return false;
 	}
-	return p->id || admin_new(p->own.shard, spool_directory(w->conf), w->admin_shards, w->count,
-				  w->metrics, &w->admin, err) == OK;
+	return true;
+}
+
+/* All shards are there: whoever administers them may come. On shard 0. */
+static void on_all_up(struct mail *mail, struct shard *shard)
+{
+	struct worker *w = CONTAINER_OF(mail, struct worker, all_up);
+	struct part *p = &w->parts[0];
+	struct err err = err_make(&p->arena);
+
+	if (p->draining)
+		return;
+	if (admin_new(shard, spool_directory(w->conf), w->admin_shards, w->count, w->metrics, &w->admin,
+		      &err) != OK) {
+		say(p, "cannot start", &err);
+		w->broken = true;
+		kill(getpid(), SIGTERM);
+		return;
+	}
+	log_direct(w->conf, LOG_TO_MAIN, "sluice %s daemon started: pid=%d, %u shard%s, %s", SLUICE_VERSION,
+		   (int)getpid(), w->count, w->count == 1 ? "" : "s",
+		   w->start->listener_count ? "listening for SMTP" : "not listening for SMTP");
 }
 
 static void start_fiber(void *arg)
@@ -150,11 +171,8 @@ static void start_fiber(void *arg)
 	w->admin_shards[p->id] = p->own;
 	if (w->start->cl->queue_interval_s)
 		on_queue_timer(&p->queue_timer);
-	w->ready++;
-	if (w->ready == w->count)
-		log_direct(w->conf, LOG_TO_MAIN, "sluice %s daemon started: pid=%d, %u shard%s, %s",
-			   SLUICE_VERSION, (int)getpid(), w->count, w->count == 1 ? "" : "s",
-			   w->start->listener_count ? "listening for SMTP" : "not listening for SMTP");
+	if (++w->ready == w->count)
+		mail_inject(w->parts[0].own.shard, &w->all_up);
 }
 
 static void on_start(struct shard *shard, void *arg)
@@ -186,6 +204,8 @@ static void part_leave(struct part *p)
 {
 	bool idle = !p->own.deliverer || !deliver_running(p->own.deliverer);
 
+	p->worker->admin_shards[p->id].deliverer =
+	    NULL; /* what comes from the control socket yet is refused */
 	if (idle) {
 		deliver_free(p->own.deliverer);
 		p->own.deliverer = NULL;
@@ -404,7 +424,10 @@ static void open_hints(struct worker *w)
 
 int worker_run(const struct worker_start *start)
 {
-	struct worker w = {.start = start, .conf = conf_ref(start->conf), .count = start->shard_count};
+	struct worker w = {.start = start,
+			   .conf = conf_ref(start->conf),
+			   .count = start->shard_count,
+			   .all_up.at_peer = on_all_up};
 	struct arena arena;
 	struct err err;
 	int lock = -1, status = 1;

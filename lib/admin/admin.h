@@ -78,7 +78,8 @@ extern const struct conf_group admin_conf_group;
 /* In front of the reason, when a submission was refused and a report of that is on its way (-oee). */
 #define CONTROL_MAILED "mailed: "
 
-/* On shard 0: listens on <directory>/control. shards[] has one entry a shard and outlives the admin; so do the metrics. */
+/* On shard 0, when all shards are up: listens on <directory>/control. shards[] has one entry a shard, which only that shard reads and
+ * writes (deliverer NULL: it is ending), and outlives the admin; so do the metrics. */
 NODISCARD enum rc admin_new(struct shard *shard, const char *directory, struct admin_shard *shards,
 			    unsigned shard_count, const struct metrics *metrics, struct admin **admin_ret,
 			    struct err *err);

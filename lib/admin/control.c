@@ -53,6 +53,7 @@ struct errand {
 	const void *arg;
 	char *out, *why;
 	size_t out_len;
+	unsigned count; /* do_count() */
 	enum rc rc;
 	struct waitq *home;
 	bool done;
@@ -70,10 +71,8 @@ static void errand_fiber(void *arg)
 	err = err_make(&arena);
 	out = str_make(&arena);
 	task_init(&task, e->at->shard, &arena, UNTIL_NEVER);
-	/* A shard that reads its spool still, or has given it back already, knows nothing of a queue. */
-	e->rc = e->at->deliverer && e->at->spool
-		    ? e->work(e, &task, &out, &err)
-		    : err_set(&err, DEFER, "a part of the server is starting, or ending");
+	e->rc =
+	    e->at->deliverer ? e->work(e, &task, &out, &err) : err_set(&err, DEFER, "the server is ending");
 	e->out = out.len && !out.failed ? malloc(out.len) : NULL;
 	if (e->out) {
 		memcpy(e->out, out.ptr, out.len);
@@ -162,15 +161,27 @@ static enum rc do_list(struct request *r)
 	return on_all(r, work_list, &options);
 }
 
+static enum rc work_count(struct errand *e, struct task *task, struct str *out, struct err *err)
+{
+	(void)task;
+	(void)out;
+	(void)err;
+	e->count = queue_count(e->at->deliverer);
+	return OK;
+}
+
 static enum rc do_count(struct request *r)
 {
-	unsigned count = 0;
 	struct str text = str_make(&r->arena);
+	unsigned count = 0;
 
-	/* Read from afar: a count that is a moment old is what it is in any case. */
-	for (unsigned i = 0; i < r->admin->shard_count; i++)
-		if (r->admin->shards[i].deliverer)
-			count += queue_count(r->admin->shards[i].deliverer);
+	for (unsigned i = 0; i < r->admin->shard_count; i++) {
+		struct errand e = {.work = work_count};
+
+		if (errand_run(r, i, &e) != OK)
+			return err_set(&r->err, DEFER, "the server is ending");
+		count += e.count;
+	}
 	str_printf(&text, "%u\n", count);
 	return stream_write(&r->task, r->stream, str_slice(&text), &r->err);
 }
@@ -344,7 +355,7 @@ static enum rc do_submit(struct request *r)
 	if (rc == FAIL && slice_eq(r->words[3], SLICE("mail")) &&
 	    submission_report(&r->task, shard->smtp, shard->conf, &s, r->err.text, &mailed) == OK)
 		return err_set(&r->err, FAIL, "%s%.*s", CONTROL_MAILED, SLICE_ARG(r->err.text));
-	if (rc == OK && !queued && slice_eq(r->words[2], SLICE("wait")))
+	if (rc == OK && !queued && slice_eq(r->words[2], SLICE("wait")) && shard->deliverer)
 		(void)(deliver_message(&r->task, shard->deliverer, &id, &mailed) ==
 		       OK); /* it may be gone already */
 	return rc;

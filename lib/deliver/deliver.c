@@ -216,7 +216,7 @@ void deliver_drain(struct task *task, struct deliverer *deliverer)
 
 unsigned queue_count(const struct deliverer *deliverer)
 {
-	return deliverer->spool ? spool_count(deliverer->spool) : 0; /* it may be read from disk just now */
+	return spool_count(deliverer->spool);
 }
 
 unsigned deliver_running(const struct deliverer *deliverer)

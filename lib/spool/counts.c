@@ -45,8 +45,7 @@ void spool_publish(struct spool *spool)
 
 	spool_stats(spool, &stats);
 	LIST_EACH (l, &spool->logs)
-		LIST_EACH (r, &LIST_ITEM(l, struct log, link)->requests)
-			waiting++;
+		waiting += LIST_ITEM(l, struct log, link)->request_count;
 	tally_set(&m->commits, stats.commits);
 	tally_set(&m->groups, stats.syncs);
 	tally_set(&m->failures, stats.failures);

@@ -233,7 +233,7 @@ static void put_request(struct log *log, struct request *request)
 		break;
 	}
 	request->taken = true;
-	list_remove(&request->link);
+	request_leave(request);
 	list_append(&log->taken, &request->link);
 }
 

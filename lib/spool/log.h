@@ -76,6 +76,7 @@ enum request_kind { REQUEST_COMMIT, REQUEST_SPILL, REQUEST_REWRITE, REQUEST_FLUS
 /* What a fiber waits for, in its own memory. */
 struct request {
 	struct link link; /* in log->requests, or, once taken into a group, in log->taken */
+	struct log *log;  /* while it is in log->requests */
 	enum request_kind kind;
 	bool taken, done;
 	enum rc rc;
@@ -137,6 +138,7 @@ struct log {
 	unsigned message_count;
 
 	struct link requests, taken;
+	unsigned request_count; /* in requests */
 	char *pending;
 	uint32_t pending_len, pending_room, pending_taken;
 	uint64_t pending_base;        /* bytes that were ever written and dropped: positions for FLUSH */
@@ -259,7 +261,9 @@ void request_init(struct request *request, enum request_kind kind, struct err *e
 NODISCARD enum rc request_run(struct task *task, struct log *log, struct request *request);
 void request_queue(struct log *log, struct request *request);
 NODISCARD enum rc request_wait(struct task *task, struct request *request);
-/* Takes it out of its list and wakes whoever waits for it. */
+/* Takes it out of its list. */
+void request_leave(struct request *request);
+/* The same, and wakes whoever waits for it. */
 void request_end(struct request *request, enum rc rc);
 /* DEFER for all that wait in the queue, or all that are new mail; how many that were. */
 unsigned requests_refuse(struct log *log, bool only_new_mail, struct err *err);

@@ -43,12 +43,22 @@ void request_queue(struct log *log, struct request *request)
 {
 	request->need = request_need(request);
 	list_append(&log->requests, &request->link);
+	request->log = log;
+	log->request_count++;
 	(void)waitq_wake_one(&log->work);
+}
+
+void request_leave(struct request *request)
+{
+	list_remove(&request->link);
+	if (request->log)
+		request->log->request_count--;
+	request->log = NULL;
 }
 
 void request_end(struct request *request, enum rc rc)
 {
-	list_remove(&request->link);
+	request_leave(request);
 	request->rc = rc;
 	request->done = true;
 	waitq_wake_all(&request->waiters);
@@ -64,7 +74,7 @@ enum rc request_wait(struct task *task, struct request *request)
 		if (rc == OK)
 			continue;
 		if (!request->taken) {
-			list_remove(&request->link);
+			request_leave(request);
 			return rc == DEFER ? err_set(request->err, DEFER, "the spool's disk does not keep up")
 					   : rc;
 		}
