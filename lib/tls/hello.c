@@ -212,6 +212,7 @@ static bool read_body(struct slice body, struct tls_hello *hello)
 	if (!take_vector(&body, 1, &session_id) || session_id.len > 32 || !take_vector(&body, 2, &suites) ||
 	    suites.len % 2 || !take_vector(&body, 1, &compression))
 		return false;
+	hello->suites = suites;
 	if (!body.len)
 		return true; /* no extensions: RFC 5246 allows that */
 	if (!take_vector(&body, 2, &extensions) || body.len)
@@ -225,15 +226,24 @@ static bool read_body(struct slice body, struct tls_hello *hello)
 	return true;
 }
 
-bool tls_hello_offers(const struct tls_hello *hello, unsigned group)
+static bool is_among(struct slice numbers, unsigned number)
 {
-	struct slice groups = hello->groups;
 	uint32_t offered;
 
-	while (take_number(&groups, 2, &offered))
-		if (offered == group)
+	while (take_number(&numbers, 2, &offered))
+		if (offered == number)
 			return true;
 	return false;
+}
+
+bool tls_hello_offers(const struct tls_hello *hello, unsigned group)
+{
+	return is_among(hello->groups, group);
+}
+
+bool tls_hello_has_suite(const struct tls_hello *hello, unsigned suite)
+{
+	return is_among(hello->suites, suite);
 }
 
 enum tls_hello_state tls_hello_parse(struct arena *arena, struct slice bytes, uint32_t *need_ret,
@@ -242,7 +252,8 @@ enum tls_hello_state tls_hello_parse(struct arena *arena, struct slice bytes, ui
 	struct slice body;
 	enum tls_hello_state state = gather(arena, bytes, need_ret, &body);
 
-	*hello = (struct tls_hello){.sni = SLICE_EMPTY, .alpn = SLICE_EMPTY, .groups = SLICE_EMPTY};
+	*hello = (struct tls_hello){
+	    .sni = SLICE_EMPTY, .alpn = SLICE_EMPTY, .groups = SLICE_EMPTY, .suites = SLICE_EMPTY};
 	if (state != TLS_HELLO_WHOLE)
 		return state;
 	return read_body(body, hello) ? TLS_HELLO_WHOLE : TLS_HELLO_MALFORMED;

@@ -16,6 +16,7 @@ struct tls_hello {
 	    rsa_pss_last; /* of the algorithms for RSA with SHA-256 the last in the list is PSS: what TLS 1.2 will use */
 	struct slice alpn;   /* the list as it came */
 	struct slice groups; /* for the key exchange, two bytes each, as they came */
+	struct slice suites; /* the same */
 };
 
 enum tls_hello_state {
@@ -32,5 +33,7 @@ enum tls_hello_state tls_hello_parse(struct arena *arena, struct slice bytes, ui
 
 /* Is this group (IANA's number) among those for the key exchange? */
 bool tls_hello_offers(const struct tls_hello *hello, unsigned group);
+/* And this one among the cipher suites? */
+bool tls_hello_has_suite(const struct tls_hello *hello, unsigned suite);
 
 #endif

@@ -154,27 +154,33 @@ static bool client_has_shown(const struct tls_session *t)
 	return t->shown || (chain && wolfSSL_get_chain_count(chain) > 0);
 }
 
-/* What a ticket is good for: the settings, the name that was asked for, and whether a certificate was shown. */
+/* What a ticket is good for: the settings, the name that was asked for, and what it tells without being opened. */
 struct ticket_use {
 	uint8_t binding[32];
-	uint8_t shown;
+	/* Told, behind the nonce, where there is room in what the library has for it. */
+	struct ticket_told {
+		uint8_t shown; /* the client has shown a certificate */
+		uint8_t suite[2];
+	} told;
 };
+#define TICKET_TOLD_AT 12
+static_assert(TICKET_TOLD_AT + sizeof(struct ticket_told) <= TICKET_IV_LEN, "there is room for it");
 
-static struct slice ticket_use(const struct tls_session *t, uint8_t shown, struct ticket_use *use)
+static struct slice ticket_use(const struct tls_session *t, const struct ticket_told *told,
+			       struct ticket_use *use)
 {
 	memcpy(use->binding, t->binding, sizeof(use->binding));
-	use->shown = shown;
+	use->told = *told;
 	return slice_make((const char *)use, sizeof(*use), CLEAN);
 }
-
-/* Behind the nonce there is room in what the library has for it. */
-#define TICKET_SHOWN_AT 12
 
 /* *len: of what is to be sealed, in room bytes; then of the ticket. */
 static bool seal_ticket(struct tls_session *t, unsigned char *name, unsigned char *iv, unsigned char *mac,
 			unsigned char *bytes, int *len, int room)
 {
 	bool shown = client_has_shown(t);
+	int suite = wolfSSL_get_current_cipher_suite(t->ssl);
+	struct ticket_told told = {shown, {(uint8_t)(suite >> 8), (uint8_t)suite}};
 	struct ticket_use use;
 
 	/* With TLS 1.2 one was promised before the client has shown what it has: one that opens nothing. */
@@ -186,9 +192,9 @@ static bool seal_ticket(struct tls_session *t, unsigned char *name, unsigned cha
 		return true;
 	}
 	*len += shown ? SHOWN_NAME_LEN : 0;
-	if (!tickets_seal(t->here->shard, ticket_use(t, shown, &use), name, iv, mac, bytes, (uint32_t)*len))
+	if (!tickets_seal(t->here->shard, ticket_use(t, &told, &use), name, iv, mac, bytes, (uint32_t)*len))
 		return false;
-	iv[TICKET_SHOWN_AT] = shown;
+	memcpy(iv + TICKET_TOLD_AT, &told, sizeof(told));
 	t->ticket_given = true;
 	tally_up(&t->here->metrics->tickets_issued);
 	return true;
@@ -198,15 +204,21 @@ static enum ticket_verdict open_ticket(struct tls_session *t, const unsigned cha
 				       const unsigned char *iv, const unsigned char *mac,
 				       unsigned char *bytes, int *len)
 {
-	uint8_t shown = iv[TICKET_SHOWN_AT];
+	struct ticket_told told;
 	struct ticket_use use;
-	enum ticket_verdict verdict =
-	    tickets_unseal(t->here->shard, ticket_use(t, shown, &use), name, iv, mac, bytes, (uint32_t)*len);
+	enum ticket_verdict verdict;
 
 	/* Of several that are offered the last that was looked at counts. */
 	t->returned = t->stored_verified = false;
 	t->stored_certificate = SLICE_EMPTY;
-	if (verdict == TICKET_REFUSED || !shown)
+	memcpy(&told, iv + TICKET_TOLD_AT, sizeof(told));
+	/* The library would end the session of a client that has another suite now (RFC 5077 section 3.1: a ticket that is
+	 * not taken is no mistake). */
+	if (!tls_hello_has_suite(&t->hello, (unsigned)told.suite[0] << 8 | told.suite[1]))
+		return TICKET_REFUSED;
+	verdict =
+	    tickets_unseal(t->here->shard, ticket_use(t, &told, &use), name, iv, mac, bytes, (uint32_t)*len);
+	if (verdict == TICKET_REFUSED || !told.shown)
 		return t->context->verify == TLS_VERIFY_MUST ? TICKET_REFUSED : verdict;
 	*len -= SHOWN_NAME_LEN;
 	return *len > 0 && shown_find(t, bytes + *len) ? verdict : TICKET_REFUSED;

@@ -803,6 +803,29 @@ class Resumption(TlsTest):
             again = subprocess.run([*arguments, "-sess_in", pem], input=b"QUIT\n", capture_output=True, timeout=60)
             self.assertIn(b"New,", again.stdout)
 
+    def test_without_the_suite_of_the_ticket(self):
+        """A client that offers a ticket, but not the cipher suite that it was made for, gets a full handshake (RFC 5246, 7.4.1.2)."""
+        both = (f"{self.rsa[0]} : {self.ec[0]}", f"{self.rsa[1]} : {self.ec[1]}")
+        server = self.sluice(configuration(main=self.tls_main(certificate=both)).replace("shards = 1\n", self.main_lines))
+        for before, now in (("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+                            ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+                            ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+                            ("ECDHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES128-GCM-SHA256")):
+            with self.subTest(before=before, now=now):
+                ctx = context(version=ssl.TLSVersion.TLSv1_2)
+                session = None
+                for ciphers, resumed in ((before, False), (f"{now}:{before}", True), (now, False)):
+                    ctx.set_ciphers(ciphers)
+                    reused, session = self.connect(server, ctx, session)
+                    self.assertEqual(resumed, reused)
+        # The same with TLS 1.3; the ticket is no worse for that.
+        pem = self.ca.path("suite.pem")
+        arguments = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-starttls", "smtp", "-crlf", "-tls1_3"]
+        for option, value, suite in (("-sess_out", b"New,", "TLS_AES_256_GCM_SHA384"), ("-sess_in", b"New,", "TLS_AES_128_GCM_SHA256"),
+                                     ("-sess_in", b"Reused,", "TLS_AES_256_GCM_SHA384")):
+            done = subprocess.run([*arguments, "-ciphersuites", suite, option, pem], input=b"QUIT\n", capture_output=True, timeout=60)
+            self.assertIn(value, done.stdout, done.stderr)
+
     def test_clients_that_might_be_verified(self):
         """Who shows no certificate where one is asked for but not demanded comes back with a ticket, as nobody; who has shown one comes
         back as who it was (test_tls_clients.py has more of these)."""

@@ -115,6 +115,8 @@ static void what_it_says(void **state)
 	assert_true(slice_eq(hello.alpn, SLICE("\x04smtp")));
 	assert_true(tls_hello_offers(&hello, 29) && tls_hello_offers(&hello, 23));
 	assert_false(tls_hello_offers(&hello, 24));
+	assert_true(tls_hello_has_suite(&hello, 0x1302) && tls_hello_has_suite(&hello, 0xc02b));
+	assert_false(tls_hello_has_suite(&hello, 0x02c0) || tls_hello_has_suite(&hello, 0));
 	arena_done(&arena);
 }
 
