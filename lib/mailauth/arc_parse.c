@@ -37,20 +37,31 @@ static bool instance_number(struct slice value, unsigned *ret)
 {
 	uint64_t number;
 
-	if (!value.ptr || !tag_number(value, 3, &number) || number < 1 || number > ARC_INSTANCE_MAX)
+	if (!value.ptr || !tag_number(value, 2, &number) || number < 1 || number > ARC_INSTANCE_MAX)
 		return false;
 	*ret = (unsigned)number;
 	return true;
 }
 
-/* "i=1;" in front of what is otherwise no list of tags (section 4.1.1). */
+/* "i=1;" in front of what is otherwise no list of tags (section 4.1.1), comments around each part. */
 static bool results_instance(struct slice value, unsigned *ret)
 {
-	struct slice first, name;
+	uint32_t digits = 0;
 
-	if (!slice_split(&value, ';', &first) || !value.ptr || !slice_split(&first, '=', &name) || !first.ptr)
+	if (!authres_skip(&value) || !value.len || value.ptr[0] != 'i')
 		return false;
-	return slice_eq(tag_trim(name), SLICE("i")) && instance_number(tag_trim(first), ret);
+	value = slice_from(value, 1);
+	if (!authres_skip(&value) || !value.len || value.ptr[0] != '=')
+		return false;
+	value = slice_from(value, 1);
+	if (!authres_skip(&value))
+		return false;
+	while (digits < value.len && ascii_is_digit(value.ptr[digits]))
+		digits++;
+	if (!instance_number(slice_sub(value, 0, digits), ret))
+		return false;
+	value = slice_from(value, digits);
+	return authres_skip(&value) && value.len && value.ptr[0] == ';';
 }
 
 bool arc_instance_of(struct slice field, enum arc_kind kind, unsigned *ret)

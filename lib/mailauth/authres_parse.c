@@ -59,6 +59,15 @@ static bool skip(struct reader *r)
 	return true;
 }
 
+bool authres_skip(struct slice *rest)
+{
+	struct reader r = {.rest = *rest};
+	bool good = skip(&r);
+
+	*rest = r.rest;
+	return good;
+}
+
 static bool take(struct reader *r, char c)
 {
 	if (!r->rest.len || *r->rest.ptr != c)

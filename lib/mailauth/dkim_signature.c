@@ -9,7 +9,7 @@ static enum rc bad(struct dkim_signature *s, enum dkim_reason reason, const char
 	return FAIL;
 }
 
-static enum rc parse_algorithm(struct dkim_signature *s, struct slice value)
+static enum rc parse_algorithm(struct dkim_signature *s, struct slice value, bool arc)
 {
 	static const struct {
 		const char *name;
@@ -29,6 +29,9 @@ static enum rc parse_algorithm(struct dkim_signature *s, struct slice value)
 		if (slice_eq(value, slice_of(algorithms[i].name))) {
 			s->key_type = algorithms[i].key;
 			s->hash_kind = algorithms[i].hash;
+			/* What an old signer of mail may still be forgiven has never been in ARC. */
+			if (arc && s->hash_kind != HASH_SHA256)
+				break;
 			return OK;
 		}
 	return bad(s, REASON_ALGORITHM, "unknown algorithm in a=");
@@ -175,7 +178,7 @@ static enum rc parse_tags(struct arena *arena, struct dkim_signature *s, const s
 	if (rc == OK && !arc && !slice_eq(version, SLICE("1")))
 		rc = bad(s, REASON_VERSION, "unknown version in v=");
 	if (rc == OK)
-		rc = parse_algorithm(s, tag_value(list, "a"));
+		rc = parse_algorithm(s, tag_value(list, "a"), arc);
 	if (rc == OK)
 		rc = parse_canon(s, tag_value(list, "c"));
 	if (rc == OK)

@@ -208,6 +208,8 @@ struct authres {
 	unsigned method_count;          /* 0: "none" */
 	struct slice payload; /* all behind the id (and its version) and the semicolon, as written */
 };
+/* Takes comments and folding white space off the front. false: a comment that does not end. */
+bool authres_skip(struct slice *rest);
 /* The body of such a field (behind the colon). Strict: FAIL is what no reader should take for anything. DEFER: no memory. */
 NODISCARD enum rc authres_parse(struct arena *arena, struct slice text, struct authres *authres_ret,
 				struct err *err);
