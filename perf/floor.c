@@ -5,11 +5,14 @@
  * is what those cost it. With --no-write it is a sink, for relaying to.
  *
  *	floor [--port N] [--threads N] [--dir DIRECTORY | --no-write] [--refuse rcpt|data] [--segment-mb N] [--count FILE]
+ *	      [--tls CERTIFICATE:KEY]
  *
- * --refuse: every recipient, or every message at its end, gets a 550; nothing is written then.
+ * --refuse: every recipient, or every message at its end, gets a 550; nothing is written then. --tls: STARTTLS with
+ * wolfSSL's own calls, the library's own tickets, and nothing around them.
  * Prints "listening PORT" and runs until SIGTERM. FILE is an array of 64-bit numbers, whose sum is
  * the count of messages accepted so far. */
 
+#include "floor_tls.h"
 #include "ring.h"
 
 #include <arpa/inet.h>
@@ -27,7 +30,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BLOCK = 4096, THREAD_MAX = 64, FD_MAX = 65536, REPLY_MAX = 2048 };
+enum { BLOCK = 4096, THREAD_MAX = 64, FD_MAX = 65536, REPLY_MAX = 8192 };
 #define STAGE_SIZE (32u << 20) /* two of them a thread: one fills while the other is written */
 
 enum op { OP_ACCEPT, OP_RECV, OP_SEND, OP_WRITE, OP_STOP };
@@ -43,6 +46,7 @@ struct conn {
 	char tail[5]; /* the last bytes of the body so far: the end may be cut anywhere */
 	uint16_t reply_len, reply_sent;
 	char *reply; /* while there is something to send */
+	struct tls_conn *tls;
 };
 
 struct stage {
@@ -57,6 +61,7 @@ enum refuse { REFUSE_NOTHING, REFUSE_RCPT, REFUSE_DATA };
 struct floor {
 	pthread_t thread;
 	enum refuse refuse;
+	struct tls_floor *tls;
 	struct ring ring;
 	struct conn *conns[FD_MAX];
 	int listener, segment;
@@ -91,6 +96,7 @@ static void conn_free(struct floor *f, struct conn *c)
 		return;
 	f->conns[c->fd] = NULL;
 	close(c->fd);
+	tls_conn_free(c->tls);
 	free(c->reply);
 	free(c);
 }
@@ -117,7 +123,7 @@ static void conn_send(struct floor *f, struct conn *c)
 	c->reply_sent = c->reply_len;
 }
 
-static void reply(struct conn *c, const char *text, size_t len)
+static void put(struct conn *c, const char *text, size_t len)
 {
 	if (!c->reply && !(c->reply = malloc(REPLY_MAX)))
 		die("malloc", ENOMEM);
@@ -125,6 +131,26 @@ static void reply(struct conn *c, const char *text, size_t len)
 		return; /* a client that pipelines without reading: not one of ours */
 	memcpy(c->reply + c->reply_len, text, len);
 	c->reply_len += (uint16_t)len;
+}
+
+/* What the library has for the peer. */
+static void put_tls(struct conn *c)
+{
+	const char *bytes;
+	size_t len = tls_conn_take(c->tls, &bytes);
+
+	if (len)
+		put(c, bytes, len);
+}
+
+static void reply(struct conn *c, const char *text, size_t len)
+{
+	if (!c->tls) {
+		put(c, text, len);
+		return;
+	}
+	tls_conn_write(c->tls, text, len);
+	put_tls(c);
 }
 #define REPLY(c, text) reply((c), (text), sizeof(text) - 1)
 
@@ -257,7 +283,19 @@ static void command(const struct floor *f, struct conn *c)
 		break;
 	case 'Q':
 		REPLY(c, "221 bye\r\n");
+		if (c->tls) {
+			tls_conn_close(c->tls);
+			put_tls(c);
+		}
 		c->closing = 2; /* after the send */
+		break;
+	case 'S':
+		if (!f->tls || c->tls) {
+			REPLY(c, "503 not now\r\n");
+			break;
+		}
+		REPLY(c, "220 go ahead\r\n");
+		c->tls = tls_conn_new(f->tls);
 		break;
 	default:
 		REPLY(c, "250 OK\r\n");
@@ -291,6 +329,17 @@ static void input(struct floor *f, struct conn *c, const char *bytes, size_t len
 	}
 }
 
+static void tls_input(struct floor *f, struct conn *c, const char *bytes, size_t len)
+{
+	char *text;
+	long n;
+
+	tls_conn_feed(c->tls, bytes, len);
+	while (!c->closing && (n = tls_conn_read(c->tls, &text)) > 0)
+		input(f, c, text, (size_t)n);
+	put_tls(c);
+}
+
 static void on_accept(struct floor *f, int rc, unsigned flags)
 {
 	struct conn *c;
@@ -321,7 +370,7 @@ static void on_recv(struct floor *f, int fd, int rc, unsigned flags)
 	if (rc > 0 && (flags & IORING_CQE_F_BUFFER)) {
 		unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
 		if (!c->closing)
-			input(f, c, ring_buf(&f->ring, id), (size_t)rc);
+			(c->tls ? tls_input : input)(f, c, ring_buf(&f->ring, id), (size_t)rc);
 		ring_buf_return(&f->ring, id);
 		if (!c->waits)
 			conn_send(f, c);
@@ -452,12 +501,14 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 	    {"port", 1, NULL, 'p'},   {"threads", 1, NULL, 't'},  {"dir", 1, NULL, 'd'},
 	    {"refuse", 1, NULL, 'r'}, {"no-write", 0, NULL, 'n'}, {"segment-mb", 1, NULL, 's'},
-	    {"count", 1, NULL, 'c'},  {NULL, 0, NULL, 0},
+	    {"count", 1, NULL, 'c'},  {"tls", 1, NULL, 'T'},      {NULL, 0, NULL, 0},
 	};
 	static struct floor *floors[THREAD_MAX];
 	static uint64_t counts_here[THREAD_MAX * 8];
 	unsigned port = 0, threads = (unsigned)sysconf(_SC_NPROCESSORS_ONLN), segment_mb = 256;
 	const char *dir = ".", *count = NULL;
+	struct tls_floor *tls = NULL;
+	char *key;
 	uint64_t *counts = counts_here;
 	enum refuse refuse = REFUSE_NOTHING;
 	bool write = true;
@@ -485,6 +536,12 @@ int main(int argc, char **argv)
 		case 'c':
 			count = optarg;
 			break;
+		case 'T':
+			if (!(key = strchr(optarg, ':')))
+				die("--tls", EINVAL);
+			*key++ = '\0';
+			tls = tls_floor_open(optarg, key);
+			break;
 		default:
 			return 1;
 		}
@@ -509,6 +566,7 @@ int main(int argc, char **argv)
 		f->id = i;
 		f->count = counts;
 		f->refuse = refuse;
+		f->tls = tls;
 		f->write = write && !refuse;
 		f->segment_size = (size_t)segment_mb << 20;
 		f->listener = listen_on(port);

@@ -1,13 +1,13 @@
-/* tls-load: SMTP clients with STARTTLS, many at once on one thread, light enough that it is the server that has no time left: a server that
- * sleeps between two clients pays for each waking, and its CPU time tells less of what it could do.
+/* tls-load: SMTP clients with STARTTLS, many at once on one thread, light enough that it is the server that has no time left when one of them runs on
+ * each processor: a server that sleeps between two clients pays for each waking, and its CPU time tells less of what it could do.
  *
  *     tls-load PORT full|resumed|bulk|plain 1.2|1.3|none SECONDS CLIENTS [NOOPS [split]]
  *
  * full, resumed: EHLO, STARTTLS, handshake, EHLO, QUIT, again and again; each client keeps the last ticket that it was given. bulk: messages of a
  * megabyte over connections that stay. With "none" there is no TLS, but as many NOOPs in its place; "split": and EHLO behind them in two segments, as
  * it comes behind the last flight of a client that has the last word of the handshake. Prints "ready" when each client has been through once,
- * tickets in hand; then what was done since (connections, or megabytes), how many connections were resumed, and the time in seconds. Exits with 1
- * if a server's answer was not what it should be.
+ * tickets in hand, and goes on; once there is a line on its standard input it counts, for so many seconds. Prints what was done then (connections, or megabytes),
+ * how many connections were resumed, and the time in seconds. Exits with 1 if a server's answer was not what it should be.
  *
  * OpenSSL is the client's library, so that no server is measured with its own. */
 #include <arpa/inet.h>
@@ -66,7 +66,7 @@ static struct {
 	unsigned noops;
 	int epoll;
 	unsigned long done, resumed;
-	double begun; /* 0 until all have been through once */
+	double begun; /* 0 until it counts */
 	bool ending;
 	unsigned open, fresh;
 	char *body;
@@ -206,6 +206,14 @@ static void count(struct client *c)
 		return;
 	puts("ready");
 	fflush(stdout);
+}
+
+/* All that are to be there are ready. */
+static void begin(void)
+{
+	struct epoll_event none = {0};
+
+	(void)epoll_ctl(all.epoll, EPOLL_CTL_DEL, STDIN_FILENO, &none);
 	all.done = all.resumed = 0;
 	all.begun = now();
 }
@@ -341,6 +349,8 @@ int main(int argc, char **argv)
 	all.split = argc > 7 && !all.tls;
 	body_prepare();
 	all.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, STDIN_FILENO, &(struct epoll_event){.events = EPOLLIN}))
+		die("standard input");
 	for (unsigned i = 0, count = all.fresh; i < count; i++) {
 		clients[i].fresh = true;
 		start(&clients[i]);
@@ -353,7 +363,9 @@ int main(int argc, char **argv)
 		for (int i = 0; i < n; i++) {
 			struct client *c = events[i].data.ptr;
 
-			if (c->writing && events[i].events & EPOLLOUT)
+			if (!c)
+				begin();
+			else if (c->writing && events[i].events & EPOLLOUT)
 				say(c);
 			else
 				on_readable(c);

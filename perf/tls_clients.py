@@ -23,7 +23,8 @@ def settings(directory, kind):
     pem, key = certificates(directory, kind)
     exim = ["tls_advertise_hosts = *", f"tls_certificate = {pem}", f"tls_privatekey = {key}", "tls_resumption_hosts = *"]
     postfix = ["smtpd_tls_security_level = may", f"smtpd_tls_chain_files = {key}, {pem}", "tls_random_source = dev:/dev/urandom"]
-    return lambda name: postfix if name == "postfix" else exim
+    floor = ["--tls", f"{pem}:{key}"]
+    return lambda name: {"postfix": postfix, "floor": floor}.get(name, exim)
 
 
 def reply(sock, code):

@@ -68,18 +68,26 @@ void str_add_utf8(struct str *str, uint32_t c)
 	str_addc(str, (char)(0x80 | (c & 0x3f)));
 }
 
+#define PRINTF_FIRST 64u /* most of what is printed fits there, and is printed once */
+
 void str_vprintf(struct str *str, const char *format, va_list args)
 {
 	va_list again;
+	size_t room;
 	int len;
 
+	if (!str_reserve(str, PRINTF_FIRST))
+		return;
+	room = str->room - str->len;
 	va_copy(again, args);
-	len = vsnprintf(NULL, 0, format, again);
+	len = vsnprintf(str->ptr + str->len, room, format, again);
 	va_end(again);
 	ASSERT(len >= 0);
-	if (!str_reserve(str, (size_t)len + 1))
-		return;
-	vsnprintf(str->ptr + str->len, (size_t)len + 1, format, args);
+	if ((size_t)len >= room) {
+		if (!str_reserve(str, (size_t)len + 1))
+			return;
+		vsnprintf(str->ptr + str->len, (size_t)len + 1, format, args);
+	}
 	str->len += (uint32_t)len;
 }
 

@@ -76,16 +76,21 @@ static void say_hello(struct smtp_session *s, struct slice greeting)
 	bool enhanced = s->enhanced_ok;
 
 	str_add(&text, greeting);
-	if (s->size_max)
-		str_printf(&text, "\nSIZE %llu", (unsigned long long)s->size_max);
-	else
-		str_addz(&text, "\nSIZE");
+	str_addz(&text, "\nSIZE");
+	if (s->size_max) {
+		str_addc(&text, ' ');
+		str_addu(&text, s->size_max);
+	}
 	if (advertise(s, o->limits_advertise_hosts)) {
 		str_addz(&text, "\nLIMITS");
-		if (s->connection_messages_max)
-			str_printf(&text, " MAILMAX=%u", s->connection_messages_max);
-		if (s->recipients_max != UINT32_MAX)
-			str_printf(&text, " RCPTMAX=%u", s->recipients_max);
+		if (s->connection_messages_max) {
+			str_addz(&text, " MAILMAX=");
+			str_addu(&text, s->connection_messages_max);
+		}
+		if (s->recipients_max != UINT32_MAX) {
+			str_addz(&text, " RCPTMAX=");
+			str_addu(&text, s->recipients_max);
+		}
 	}
 	if (o->accept_8bitmime)
 		str_addz(&text, "\n8BITMIME");

@@ -13,6 +13,7 @@ void cmd_rset(struct smtp_session *s)
 
 void cmd_quit(struct smtp_session *s)
 {
+	struct str text = str_make(&s->serving->arena);
 	struct acl_outcome outcome;
 	struct err err;
 
@@ -25,12 +26,13 @@ void cmd_quit(struct smtp_session *s)
 			log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "ACL for QUIT returned ERROR: %.*s",
 				    SLICE_ARG(err.text));
 	}
-	if (outcome.user_message.ptr && outcome.user_message.len)
-		reply(s, 221, "2.0.0", outcome.user_message);
-	else
-		replyf(s, 221, "2.0.0", "%.*s closing connection",
-		       SLICE_ARG(s->client.active_hostname.len ? s->client.active_hostname
-							       : conf_main(s->conf)->primary_hostname));
+	if (!outcome.user_message.ptr || !outcome.user_message.len) {
+		str_add(&text, s->client.active_hostname.len ? s->client.active_hostname
+							     : conf_main(s->conf)->primary_hostname);
+		str_addz(&text, " closing connection");
+		outcome.user_message = str_slice(&text);
+	}
+	reply(s, 221, "2.0.0", outcome.user_message);
 }
 
 /* What VRFY and EXPN tell: the outcome of verifying, and no more than that the address is good. */

@@ -48,8 +48,11 @@ static struct slice text_of(struct expanding *x, const struct expansion *option,
 {
 	struct slice text = SLICE_EMPTY;
 
-	if (x->rc != OK)
+	if (x->rc != OK || !option)
 		return SLICE_EMPTY;
+	if (expansion_is_literal(option))
+		return expansion_literal(
+		    option); /* as nearly all are, and a handshake asks for nine of them twice */
 	x->rc = expand_option(session_scope(x->s), option, &text, x->err);
 	if (x->rc != OK)
 		err_prefix(x->err, "expansion of %s failed", name);

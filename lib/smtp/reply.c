@@ -25,10 +25,11 @@ static bool is_enhanced(struct slice text, int code, uint32_t *len_ret)
 
 static bool prints(struct slice line)
 {
-	for (uint32_t i = 0; i < line.len; i++)
-		if ((unsigned char)line.ptr[i] < ' ' || (unsigned char)line.ptr[i] >= 0x7f)
-			return false;
-	return true;
+	bool others = false;
+
+	for (uint32_t i = 0; i < line.len; i++) /* to its end, as a compiler likes it */
+		others |= (unsigned char)(line.ptr[i] - ' ') >= 0x7f - ' ';
+	return !others;
 }
 
 /* Whatever an administrator, a remote host or the client itself put into a reply: it is one line on the wire, and nothing

@@ -68,7 +68,9 @@ static struct slice key_of(struct arena *arena, const struct tls_settings *s, bo
 	const struct slice texts[] = {
 	    s->verify_certificates, s->crl, s->ciphers, s->dhparam, s->eccurve, s->name};
 
-	str_printf(&key, "%d %d ", (int)server, (int)s->verify);
+	str_addc(&key, server ? 's' : 'c');
+	str_addu(&key, (unsigned)s->verify);
+	str_addc(&key, ' ');
 	key_list(&key, s->certificates);
 	key_list(&key, s->privatekeys);
 	key_list(&key, s->ocsp_files);

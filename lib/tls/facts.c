@@ -136,16 +136,19 @@ static void fill_cipher(struct tls_session *t, bool ecdsa)
 	if (slice_starts(std, SLICE("TLS_RSA_WITH_"))) {
 		str_addz(&text, "RSA__");
 	} else {
-		if (group)
-			str_printf(&text, "%s_%s__", strncmp(group, "FFDHE", 5) == 0 ? "DHE" : "ECDHE",
-				   group);
-		else if (slice_starts(std, SLICE("TLS_DHE_")))
+		if (group) {
+			str_addz(&text, strncmp(group, "FFDHE", 5) == 0 ? "DHE_" : "ECDHE_");
+			str_addz(&text, group);
+			str_addz(&text, "__");
+		} else if (slice_starts(std, SLICE("TLS_DHE_"))) {
 			str_addz(&text, "DHE_CUSTOM__");
+		}
 		add_signature(&text, t, tls13, ecdsa);
 		str_addz(&text, "__");
 	}
 	add_bulk(&text, std);
-	str_printf(&text, ":%d", f->bits);
+	str_addc(&text, ':');
+	str_addu(&text, (unsigned)f->bits);
 	f->cipher = str_slice(&text);
 }
 

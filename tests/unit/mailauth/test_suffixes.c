@@ -67,7 +67,8 @@ static void work(void *arg)
 	ask_by_many(&task, "b.test");
 	assert_int_equal(reads, 1);
 	write_list("test\nb.test\n");
-	assert_int_equal(task_sleep(&task, shard_now(shard) + 2100 * NS_PER_MS), OK); /* it is looked at every other second */
+	assert_int_equal(task_sleep(&task, shard_now(shard) + 2100 * NS_PER_MS),
+			 OK); /* it is looked at every other second */
 	/* Who finds somebody reading goes on with the list of before. */
 	{
 		const struct dmarc_suffixes *suffixes;
