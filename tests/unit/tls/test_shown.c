@@ -376,9 +376,9 @@ static void test_round_trip(void **state)
 	for (unsigned v13 = 0; v13 < 2; v13++) {
 		uint8_t name[SHOWN_NAME_LEN];
 
-		e->session.ssl = shake(v13 ? wolfTLSv1_3_server_method() : wolfTLSv1_2_server_method(),
-				       v13 ? wolfTLSv1_3_client_method() : wolfTLSv1_2_client_method(),
-				       own.pem, own.key);
+		e->session.ssl =
+		    shake(v13 ? wolfTLSv1_3_server_method() : wolfTLSv1_2_server_method(),
+			  v13 ? wolfTLSv1_3_client_method() : wolfTLSv1_2_client_method(), own.pem, own.key);
 		assert_true(shown_keep(&e->session, name));
 		assert_memory_equal(name, k.name.ptr, SHOWN_NAME_LEN);
 		assert_true(slice_eq(k.record, two(own.certificate, SLICE_EMPTY)));
@@ -420,7 +420,7 @@ static void large_make(uint32_t size, struct slice *der_ret, struct slice *key_r
 	char *der = arena_bytes(&arena, 8192), *secret = arena_bytes(&arena, 256);
 	const uint32_t pad = size - 300;
 	const unsigned char head[] = {0x30, 0x82, (unsigned char)((pad + 4) >> 8), (unsigned char)(pad + 4),
-				      0x82, 0x82, (unsigned char)(pad >> 8),	   (unsigned char)pad};
+				      0x82, 0x82, (unsigned char)(pad >> 8),       (unsigned char)pad};
 	ecc_key key;
 	WC_RNG rng;
 	int len;
@@ -463,8 +463,8 @@ static void test_too_large(void **state)
 
 		for (unsigned i = 0; i < count; i++)
 			pem_write(&pem, "CERTIFICATE", der);
-		e->session.ssl = shake(wolfTLSv1_3_server_method(), wolfTLSv1_3_client_method(),
-				       str_slice(&pem), key);
+		e->session.ssl =
+		    shake(wolfTLSv1_3_server_method(), wolfTLSv1_3_client_method(), str_slice(&pem), key);
 		assert_int_equal(wolfSSL_get_chain_count(wolfSSL_get_peer_chain(e->session.ssl)), count);
 		assert_int_equal(shown_keep(&e->session, name), count * (der.len + 4) <= TLS_SHOWN_MAX);
 		assert_int_equal(k.kept, 1);
