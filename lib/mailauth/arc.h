@@ -23,6 +23,7 @@ struct arc_set {
 	uint32_t fields[ARC_KINDS]; /* their numbers; UINT32_MAX: not there */
 	struct dkim_signature *message;
 	struct arc_seal seal;
+	struct header_text *ahead;     /* NULL: its hash has not begun */
 	uint8_t digest[HASH_SIZE_MAX]; /* what the seal is over */
 };
 struct arc_state {
@@ -40,5 +41,9 @@ NODISCARD enum rc arc_header_done(struct message *message, struct dkim_state *dk
 /* The chain, by its form and its signatures; the message's ARC state has the result. work->index is made here. Parks. As
  * arc_verify(), which calls it. */
 NODISCARD enum rc arc_evaluate(struct dkim_work *work, struct message *message, struct err *err);
+/* As header_hash(), for all seals of a chain whose form is good: their digests. */
+void header_hash_seals(struct arc_state *arc, const struct slice *fields);
+/* Somebody asks for chains: those of the shard's messages are hashed ahead for a while. */
+void arc_is_wanted(struct shard *shard);
 
 #endif

@@ -91,41 +91,10 @@ static enum rc verify_messages(struct dkim_work *work, struct arc_state *arc, bo
 	return OK;
 }
 
-/* What each seal is over: all sets up to its own, in order, without its b= (section 5.1.1). Each field is hashed twice at most,
- * however many seals there are. */
-static void hash_seals(struct arc_state *arc, const struct slice *fields)
-{
-	struct hash running;
-
-	hash_init(&running, HASH_SHA256);
-	for (unsigned i = 1; i <= arc->count; i++) {
-		struct arc_set *set = arc->sets[i];
-		struct hash_sink sink;
-		struct hash own;
-
-		hash_sink_init(&sink, &running);
-		canon_field(&sink, fields[set->fields[ARC_AAR]], true, 0, 0, false);
-		canon_field(&sink, fields[set->fields[ARC_AMS]], true, 0, 0, false);
-		hash_sink_flush(&sink);
-		hash_copy(&own, &running);
-		hash_sink_init(&sink, &own);
-		canon_field(&sink, fields[set->fields[ARC_AS]], true, set->seal.b_start, set->seal.b_end,
-			    true);
-		hash_sink_flush(&sink);
-		hash_final(&own, set->digest);
-		if (i == arc->count)
-			break;
-		hash_sink_init(&sink, &running);
-		canon_field(&sink, fields[set->fields[ARC_AS]], true, 0, 0, false);
-		hash_sink_flush(&sink);
-	}
-	hash_drop(&running);
-}
-
 /* Step 6: from the newest to the oldest. */
 static enum rc verify_seals(struct dkim_work *work, struct arc_state *arc, bool *good_ret, struct err *err)
 {
-	hash_seals(arc, work->index->fields);
+	header_hash_seals(arc, work->index->fields);
 	for (unsigned i = arc->count; i >= 1; i--) {
 		struct arc_set *set = arc->sets[i];
 		enum dkim_reason reason;
@@ -187,6 +156,7 @@ enum rc arc_evaluate(struct dkim_work *work, struct message *message, struct err
 	bool good = false;
 	enum rc rc;
 
+	arc_is_wanted(work->task->shard);
 	arc->domains = list_domains(work->arena, arc);
 	if (!form_is_good(work->arena, arc))
 		return OK;

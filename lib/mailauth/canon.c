@@ -43,6 +43,14 @@ void hash_update(struct hash *hash, const void *bytes, size_t len)
 	}
 }
 
+void hash_update_beside(struct hash *hash, const void *bytes, size_t len, struct sha256_waiting **line)
+{
+	if (hash->kind == HASH_SHA256)
+		sha256_update_beside(&hash->state.sha256, bytes, len, line);
+	else
+		hash_update(hash, bytes, len);
+}
+
 void hash_final(struct hash *hash, uint8_t *digest)
 {
 	switch (hash->kind) {
@@ -89,9 +97,17 @@ void hash_drop(struct hash *hash)
 
 void hash_sink_init(struct hash_sink *sink, struct hash *hash)
 {
+	hash_sink_init_into(sink, hash, sink->own, sizeof(sink->own));
+}
+
+void hash_sink_init_into(struct hash_sink *sink, struct hash *hash, char *bytes, unsigned room)
+{
+	ASSERT(room >= HASH_SINK_LEAST);
 	sink->hash = hash;
 	sink->total = 0;
 	sink->len = 0;
+	sink->room = room;
+	sink->bytes = bytes;
 }
 
 void hash_sink_flush(struct hash_sink *sink)
@@ -103,8 +119,21 @@ void hash_sink_flush(struct hash_sink *sink)
 
 static inline void need_room(struct hash_sink *sink, unsigned bytes)
 {
-	if (sizeof(sink->bytes) - sink->len < bytes)
+	if (sink->room - sink->len < bytes)
 		hash_sink_flush(sink);
+}
+
+void hash_sink_add(struct hash_sink *sink, struct slice text)
+{
+	if (sink->room - sink->len < text.len)
+		hash_sink_flush(sink);
+	if (sink->room < text.len) {
+		hash_update(sink->hash, text.ptr, text.len);
+		sink->total += text.len;
+		return;
+	}
+	memcpy(sink->bytes + sink->len, text.ptr, text.len);
+	sink->len += text.len;
 }
 
 static inline void put(struct hash_sink *sink, char c)
@@ -271,7 +300,7 @@ static void emit(struct body_hashes *hashes, bool relaxed, const char *ptr, size
 
 		if (hash->relaxed != relaxed || !part)
 			continue;
-		hash_update(&hash->hash, ptr, part);
+		hash_update_beside(&hash->hash, ptr, part, &hashes->line);
 		hash->left -= part;
 	}
 }

@@ -25,6 +25,9 @@ void hash_init(struct hash *hash, enum hash_kind kind);
 void hash_update(struct hash *hash, const void *bytes, size_t len);
 void hash_final(struct hash *hash, uint8_t *digest_ret); /* the state is gone */
 
+/* The same while those who wait get on: see sha256.h. */
+void hash_update_beside(struct hash *hash, const void *bytes, size_t len, struct sha256_waiting **line);
+
 void hash_copy(struct hash *copy_ret, struct hash *hash);
 void hash_drop(struct hash *hash); /* in place of hash_final() */
 
@@ -34,11 +37,16 @@ void hash_drop(struct hash *hash); /* in place of hash_final() */
 struct hash_sink {
 	struct hash *hash;
 	uint64_t total; /* bytes that the hash has seen */
-	unsigned len;
-	char bytes[1024];
+	unsigned len, room;
+	char *bytes;
+	char own[1024];
 };
+#define HASH_SINK_LEAST 64 /* bytes of room */
 void hash_sink_init(struct hash_sink *sink, struct hash *hash);
+/* Into other room than the sink's own: what fits there is still there at the end. */
+void hash_sink_init_into(struct hash_sink *sink, struct hash *hash, char *bytes, unsigned room);
 void hash_sink_flush(struct hash_sink *sink);
+void hash_sink_add(struct hash_sink *sink, struct slice text);
 /* With those that wait. */
 static inline uint64_t hash_sink_total(const struct hash_sink *sink)
 {
@@ -66,6 +74,7 @@ struct body_hashes {
 	struct body_hash *hashes[BODY_HASHES_MAX];
 	unsigned count;
 	bool done;
+	struct sha256_waiting *line; /* hashes of something else, which go on beside those of the body */
 	struct body_canon {
 		bool wanted, cr, space;
 		bool any;        /* bytes have been handed on */

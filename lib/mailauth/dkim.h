@@ -46,6 +46,8 @@ struct field_index {
 	unsigned char marks[FIELDS_FEW]; /* eight bits of a hash of each name */
 	uint32_t name_lens[FIELDS_FEW];
 	uint64_t taken; /* by the signature that is worked on */
+	struct slice *
+	    relaxed; /* of each the relaxed form, where a signature has made it and it lies somewhere; NULL: of none */
 	/* More: a table. */
 	uint32_t *above; /* for each the next of its name above it; UINT32_MAX: none */
 	struct field_name {
@@ -79,6 +81,7 @@ struct dkim_signature {
 	uint64_t length, created, expires;
 	struct slice signature, digest; /* bytes of b= and bh= */
 	struct body_hash *body;
+	struct header_text *ahead; /* NULL: its header is hashed when that is wanted */
 	uint64_t body_length_max;
 	/* Of its key: */
 	unsigned key_bits;
@@ -162,6 +165,11 @@ struct dkim_work {
 NODISCARD enum rc dkim_work_turn(struct dkim_work *work, struct err *err);
 NODISCARD enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *signature,
 					struct err *err);
+/* What a signature is over of the header, hashed (section 3.7). false: more work than one message may cost. */
+NODISCARD bool header_hash(struct dkim_work *work, struct dkim_signature *signature, uint8_t *digest_ret);
+/* The header has arrived: texts of those hashes that will be wanted stand in line for the body's blocks to come by. What is not done
+ * ahead, for whatever reason, is done later. */
+void header_hashes_ahead(struct shard *shard, struct message *message);
 /* The key of a selector for one use. OK; FAIL: *reason_ret, which may be REASON_KEY_LATER; DEFER: no memory; CANCELLED. Whatever it
  * is, dkim_key_release() is due. */
 NODISCARD enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct slice domain,

@@ -118,6 +118,7 @@ enum rc dkim_header_done(struct task *task, struct message *message, const struc
 {
 	struct mailauth *auth = mailauth_of(message);
 	struct dkim_state *state;
+	enum rc rc;
 
 	if (!auth || !keep_fields(auth, message))
 		return err_memory(err);
@@ -129,13 +130,16 @@ enum rc dkim_header_done(struct task *task, struct message *message, const struc
 	auth->dkim = state;
 	for (uint32_t i = 0; i < auth->field_count; i++)
 		if (is_signature(auth->fields[i])) {
-			enum rc rc = add_signature(task, message, state, i, auth->fields[i], resolver, err);
+			rc = add_signature(task, message, state, i, auth->fields[i], resolver, err);
 			if (rc != OK)
 				return rc;
 		}
 	if (!name_signers(state, message))
 		return err_memory(err);
-	return arc_header_done(message, state, err);
+	rc = arc_header_done(message, state, err);
+	if (rc == OK)
+		header_hashes_ahead(task->shard, message);
+	return rc;
 }
 
 void dkim_body_hash(struct message *message, const char *ptr, size_t len)
@@ -287,32 +291,6 @@ enum rc dkim_key_fetch(struct dkim_work *work, struct slice selector, struct sli
 
 /* ---- One signature --------------------------------------------------------------------------------------------------------- */
 
-/* Section 3.7: the fields that h= names, from the bottom up, then the signature's own without its b=. */
-static bool hash_header(struct dkim_work *work, struct dkim_signature *s, uint8_t *digest)
-{
-	struct slice names = s->names, name;
-	struct hash_sink sink;
-	struct hash hash;
-
-	hash_init(&hash, s->hash_kind);
-	hash_sink_init(&sink, &hash);
-	field_index_begin(work->index);
-	while (tag_item(&names, &name) && work->header_bytes + hash_sink_total(&sink) <= DKIM_HEADER_WORK) {
-		uint32_t field = field_index_take(work->index, name);
-
-		/* When it was made this signature was not there. */
-		if (field == s->field)
-			field = field_index_take(work->index, name);
-		if (field != UINT32_MAX)
-			canon_field(&sink, work->index->fields[field], s->header_relaxed, 0, 0, false);
-	}
-	canon_field(&sink, s->text, s->header_relaxed, s->b_start, s->b_end, true);
-	hash_sink_flush(&sink);
-	hash_final(&hash, digest);
-	work->header_bytes += hash_sink_total(&sink);
-	return work->header_bytes <= DKIM_HEADER_WORK;
-}
-
 static bool body_matches(const struct dkim_signature *s)
 {
 	/* More bytes signed than there are: somebody has taken some away. */
@@ -351,7 +329,7 @@ static enum dkim_reason compare(struct dkim_work *work, struct dkim_signature *s
 		return REASON_KEY_UNFIT;
 	if (!body_matches(s))
 		return REASON_BODY_HASH;
-	if (!hash_header(work, s, digest))
+	if (!header_hash(work, s, digest))
 		return REASON_WORK;
 	return dkim_key_verifies(key, s->hash_kind, digest, s->signature) ? REASON_NONE : REASON_SIGNATURE;
 }

@@ -51,6 +51,51 @@ static void test_sha256(void **state)
 	}
 }
 
+/* Hashes that wait for the blocks of another, whose text comes in pieces; some are wanted before it ends. */
+static void test_sha256_beside(void **state)
+{
+	static unsigned char bytes[4000], texts[3][600];
+	uint8_t digest[32], soft_digest[32];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)chance(256);
+	for (unsigned i = 0; i < sizeof(texts); i++)
+		((unsigned char *)texts)[i] = (unsigned char)chance(256);
+	for (unsigned round = 0; round < 2000; round++) {
+		bool by_software = round % 8 == 0;
+		struct sha256_waiting waiting[3], *line = NULL;
+		unsigned size = chance(sizeof(bytes)), front[3], len[3], part, done = 0;
+		struct sha256 sha, soft, own[3];
+
+		sha256_init(&sha, by_software);
+		for (unsigned i = 0; i < 3; i++) {
+			front[i] = chance(100);
+			len[i] = chance(500);
+			sha256_init(&own[i], by_software);
+			sha256_update(&own[i], texts[i], front[i]);
+			sha256_wait(&line, &waiting[i], &own[i], texts[i] + front[i], len[i]);
+		}
+		for (unsigned at = 0; at < size; at += part) {
+			part = 1 + chance(chance(4) ? 200 : size - at);
+			part = part < size - at ? part : size - at;
+			sha256_update_beside(&sha, bytes + at, part, &line);
+			if (done < 3 && chance(8) == 0)
+				sha256_wait_end(&line, &waiting[done++]);
+		}
+		for (unsigned i = 3; i-- > done;)
+			sha256_wait_end(&line, &waiting[i]);
+		assert_null(line);
+		for (unsigned i = 0; i < 4; i++) {
+			sha256_init(&soft, true);
+			sha256_update(&soft, i < 3 ? texts[i] : bytes, i < 3 ? front[i] + len[i] : size);
+			sha256_final(&soft, soft_digest);
+			sha256_final(i < 3 ? &own[i] : &sha, digest);
+			assert_memory_equal(digest, soft_digest, 32);
+		}
+	}
+}
+
 /* FIPS 180-2 appendix B, and a million letters in pieces. */
 static void test_sha256_vectors(void **state)
 {
@@ -384,10 +429,10 @@ static void test_base64_alphabet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_sha256),      cmocka_unit_test(test_sha256_vectors),
-	    cmocka_unit_test(test_bodies),      cmocka_unit_test(test_fields),
-	    cmocka_unit_test(test_base64),      cmocka_unit_test(test_base64_alphabet),
-	    cmocka_unit_test(test_field_index),
+	    cmocka_unit_test(test_sha256),          cmocka_unit_test(test_sha256_beside),
+	    cmocka_unit_test(test_sha256_vectors),  cmocka_unit_test(test_bodies),
+	    cmocka_unit_test(test_fields),          cmocka_unit_test(test_base64),
+	    cmocka_unit_test(test_base64_alphabet), cmocka_unit_test(test_field_index),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
