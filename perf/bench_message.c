@@ -68,8 +68,8 @@ static void receive(struct task *task, struct message *message, struct slice tex
 
 static void judge(struct bench *b, struct arena *arena)
 {
-	struct dkim_limits limits = {.hashes = SLICE("sha256:sha512"),
-				     .key_types = SLICE("ed25519:rsa"),
+	struct dkim_limits limits = {.hashes = 1u << HASH_SHA256 | 1u << HASH_SHA512,
+				     .key_types = 1u << KEY_ED25519 | 1u << KEY_RSA,
 				     .rsa_bits_min = 1024,
 				     .ed25519_bits_min = 250,
 				     .now = 1};

@@ -9,17 +9,20 @@ struct arc_state *arc_state_of(const struct message *message)
 	return auth ? auth->arc : NULL;
 }
 
-static const char *const names[] = {"arc-authentication-results", "arc-message-signature", "arc-seal"};
+static const struct slice names[] = {[ARC_AAR] = SLICE_INIT("arc-authentication-results"),
+				     [ARC_AMS] = SLICE_INIT("arc-message-signature"),
+				     [ARC_AS] = SLICE_INIT("arc-seal")};
 
 enum arc_kind arc_kind_of(struct slice field)
 {
 	struct slice name;
 
-	if (!field.len || (field.ptr[0] | 0x20) != 'a' || !slice_starts_nocase(field, SLICE("arc-")))
+	/* Most fields have another letter or no hyphen there. */
+	if (field.len < 4 || (field.ptr[0] | 0x20) != 'a' || field.ptr[3] != '-')
 		return ARC_KINDS;
 	name = field_name_of(field);
 	for (unsigned kind = 0; kind < ARC_KINDS; kind++)
-		if (slice_eq_nocase(name, slice_of(names[kind])))
+		if (slice_eq_nocase(name, names[kind]))
 			return kind;
 	return ARC_KINDS;
 }
@@ -169,15 +172,16 @@ static enum rc collect(struct arena *arena, struct dkim_state *dkim, struct arc_
 	if (kind == ARC_AAR ? !results_instance(value, &instance)
 			    : tag_list_parse(value, &list, &why) != OK ||
 				  !instance_number(tag_value(&list, "i"), &instance)) {
-		set_broken(arc, arena_printf(arena, "collecting headers: %s without a good i=", names[kind]));
+		set_broken(arc, arena_printf(arena, "collecting headers: %.*s without a good i=",
+					     SLICE_ARG(names[kind])));
 		return OK;
 	}
 	set = set_of(arena, arc, instance);
 	if (!set)
 		return err_memory(err);
 	if (set->fields[kind] != UINT32_MAX) {
-		set_broken(arc, arena_printf(arena, "collecting headers: two of %s with i=%u", names[kind],
-					     instance));
+		set_broken(arc, arena_printf(arena, "collecting headers: two of %.*s with i=%u",
+					     SLICE_ARG(names[kind]), instance));
 		return OK;
 	}
 	set->fields[kind] = number;

@@ -73,6 +73,8 @@ struct dkim_signature {
 	struct slice text;       /* the field */
 	uint32_t b_start, b_end; /* in the text: what b= says */
 	struct slice domain, selector, algorithm_text, identity, names, copied; /* names: h=, as written */
+	struct slice *name_list; /* those of h=, one by one */
+	uint32_t name_count;
 	struct slice b_text; /* base64 without white space */
 	enum hash_kind hash_kind;
 	enum dkim_key_type key_type;
@@ -141,12 +143,12 @@ struct slice dkim_key_name(struct arena *arena, struct slice selector, struct sl
 /* ---- What is accepted --------------------------------------------------------------------------------------- */
 
 struct dkim_limits {
-	struct slice hashes, key_types; /* lists */
+	unsigned hashes, key_types; /* bits: 1 << enum hash_kind, 1 << enum dkim_key_type */
 	unsigned rsa_bits_min, ed25519_bits_min;
 	bool minimal;
 	uint64_t now; /* seconds */
 };
-/* From the options. FAIL: one cannot be expanded. Parks if they do. */
+/* From the options, which are expanded once for a message. FAIL: one cannot be expanded. Parks if they do. */
 NODISCARD enum rc dkim_limits_get(struct scope *sc, struct dkim_limits *limits_ret, struct err *err);
 
 /* The whole of it for one signature: key, body hash, header hash. Sets reason, verified and the key's facts. Parks. DEFER: no
@@ -186,7 +188,8 @@ struct dkim_state {
 	unsigned more; /* those that were not looked at */
 	struct body_hashes body;
 	struct field_index index;
-	bool indexed, verified;
+	bool indexed, verified, limited;
+	struct dkim_limits limits; /* with limited: they are known */
 	struct slice signers; /* $dkim_signers */
 	/* The round of the DKIM ACL: */
 	bool in_round;

@@ -1,6 +1,7 @@
 /* dkim_signature: a DKIM-Signature (RFC 6376 section 3.5) or ARC-Message-Signature (RFC 8617 section 4.1.2) taken apart, with
  * all that section 6.1.1 asks to be checked before a key is fetched. */
 #include "dkim.h"
+#include "scan.h"
 
 static enum rc bad(struct dkim_signature *s, enum dkim_reason reason, const char *detail)
 {
@@ -56,27 +57,51 @@ static enum rc parse_canon(struct dkim_signature *s, struct slice value)
 	return OK;
 }
 
-/* h=: From has to be among the names (section 5.4), and a field name cannot hold what ends it. */
-static enum rc parse_names(struct dkim_signature *s, bool arc)
+/* A field name cannot hold what ends it, white space or what is not ASCII. Takes it off the front, with what surrounds it. */
+static enum rc take_name(struct dkim_signature *s, const char **p, const char *end, struct slice *ret)
 {
-	struct slice rest = s->names, name;
-	unsigned count = 0;
+	const char *start;
+
+	while (*p < end && tag_is_space(**p))
+		++*p;
+	start = *p;
+	*p += scan_name(start, (size_t)(end - start));
+	*ret = slice_make(start, (size_t)(*p - start), TAINTED);
+	while (*p < end && tag_is_space(**p))
+		++*p;
+	if (*p < end && **p != ':')
+		return bad(s, REASON_SYNTAX, "bad field name in h=");
+	return ret->len ? OK : bad(s, REASON_SYNTAX, "empty name in h=");
+}
+
+/* h=: From has to be among the names (section 5.4). */
+static enum rc parse_names(struct arena *arena, struct dkim_signature *s, bool arc)
+{
+	const char *p = s->names.ptr, *end = p + s->names.len;
+	uint32_t count = 1;
 	bool from = false;
 
-	if (!rest.ptr)
+	if (!p)
 		return bad(s, REASON_SYNTAX, "no h= tag");
-	while (tag_item(&rest, &name)) {
-		if (!name.len)
-			return bad(s, REASON_SYNTAX, "empty name in h=");
-		for (uint32_t i = 0; i < name.len; i++)
-			if (name.ptr[i] <= ' ' || name.ptr[i] > '~')
-				return bad(s, REASON_SYNTAX, "bad field name in h=");
-		if (++count > DKIM_NAMES_MAX)
-			return bad(s, REASON_SYNTAX, "too many names in h=");
-		from |= slice_eq_nocase(name, SLICE("from"));
-		if (arc && slice_eq_nocase(name, SLICE("arc-seal")))
+	for (const char *at = p; (at = memchr(at, ':', (size_t)(end - at))); at++)
+		count++;
+	if (count > DKIM_NAMES_MAX)
+		return bad(s, REASON_SYNTAX, "too many names in h=");
+	s->name_list = arena_array(arena, struct slice, count);
+	if (!s->name_list)
+		return DEFER;
+	for (uint32_t i = 0; i < count; i++) {
+		struct slice *name = &s->name_list[i];
+		enum rc rc = take_name(s, &p, end, name);
+
+		if (rc != OK)
+			return rc;
+		p++; /* the colon, or one beyond the end of the last */
+		from |= slice_eq_nocase(*name, SLICE("from"));
+		if (arc && slice_eq_nocase(*name, SLICE("arc-seal")))
 			return bad(s, REASON_SYNTAX, "ARC-Seal in h="); /* RFC 8617 section 4.1.2 */
 	}
+	s->name_count = count;
 	return from ? OK : bad(s, REASON_SYNTAX, "From is not signed");
 }
 
@@ -182,7 +207,7 @@ static enum rc parse_tags(struct arena *arena, struct dkim_signature *s, const s
 	if (rc == OK)
 		rc = parse_canon(s, tag_value(list, "c"));
 	if (rc == OK)
-		rc = parse_names(s, arc);
+		rc = parse_names(arena, s, arc);
 	if (rc == OK && query.ptr && !tag_item_is_in(query, SLICE("dns/txt")))
 		rc = bad(s, REASON_SYNTAX, "no known way to the key in q=");
 	if (rc == OK)

@@ -108,8 +108,8 @@ static bool name_signers(struct dkim_state *state, struct message *message)
 
 static bool is_signature(struct slice field)
 {
-	return field.len && (field.ptr[0] | 0x20) == 'd' &&
-	       slice_starts_nocase(field, SLICE("dkim-signature")) &&
+	/* Most fields have another letter or no hyphen there. */
+	return field.len > 4 && (field.ptr[0] | 0x20) == 'd' && field.ptr[4] == '-' &&
 	       slice_eq_nocase(field_name_of(field), SLICE("dkim-signature"));
 }
 
@@ -165,45 +165,65 @@ static unsigned bits_of(struct slice list, const char *name)
 	return 0;
 }
 
-enum rc dkim_limits_get(struct scope *sc, struct dkim_limits *limits, struct err *err)
+/* Bit i: word i is one of the list. */
+static unsigned listed(struct arena *arena, struct slice list, const struct slice *words, unsigned count)
 {
-	const struct mailauth_options *o = mailauth_options(sc->conf);
-	struct slice sizes = SLICE_EMPTY;
-	enum rc rc;
-
-	*limits = (struct dkim_limits){.now = shard_wall(sc->task->shard) / NS_PER_S,
-				       .minimal = o->dkim_verify_minimal};
-	rc = expand_option(sc, o->dkim_verify_hashes, &limits->hashes, err);
-	if (rc == OK)
-		rc = expand_option(sc, o->dkim_verify_keytypes, &limits->key_types, err);
-	if (rc == OK)
-		rc = expand_option(sc, o->dkim_verify_min_keysizes, &sizes, err);
-	limits->rsa_bits_min = bits_of(sizes, "rsa");
-	limits->ed25519_bits_min = bits_of(sizes, "ed25519");
-	return rc;
-}
-
-static bool is_listed(struct arena *arena, struct slice list, const char *word)
-{
+	unsigned found = 0;
 	struct slice item;
 	char separator = 0;
 
 	while (list_next(arena, &list, &separator, &item))
-		if (slice_eq_nocase(item, slice_of(word)))
-			return true;
-	return false;
+		for (unsigned i = 0; i < count; i++)
+			found |= (unsigned)slice_eq_nocase(item, words[i]) << i;
+	return found;
 }
 
-static const char *hash_name(enum hash_kind kind)
+static const struct slice hash_names[] = {[HASH_SHA1] = SLICE_INIT("sha1"),
+					  [HASH_SHA256] = SLICE_INIT("sha256"),
+					  [HASH_SHA512] = SLICE_INIT("sha512")};
+static const struct slice key_names[] = {[KEY_RSA] = SLICE_INIT("rsa"), [KEY_ED25519] = SLICE_INIT("ed25519")};
+
+static enum rc limits_expand(struct scope *sc, struct dkim_limits *limits, struct err *err)
 {
-	return kind == HASH_SHA1 ? "sha1" : kind == HASH_SHA256 ? "sha256" : "sha512";
+	const struct mailauth_options *o = mailauth_options(sc->conf);
+	struct slice hashes = SLICE_EMPTY, key_types = SLICE_EMPTY, sizes = SLICE_EMPTY;
+	struct arena *arena = sc->task->arena;
+	enum rc rc;
+
+	rc = expand_option(sc, o->dkim_verify_hashes, &hashes, err);
+	if (rc == OK)
+		rc = expand_option(sc, o->dkim_verify_keytypes, &key_types, err);
+	if (rc == OK)
+		rc = expand_option(sc, o->dkim_verify_min_keysizes, &sizes, err);
+	*limits = (struct dkim_limits){.now = shard_wall(sc->task->shard) / NS_PER_S,
+				       .hashes = listed(arena, hashes, hash_names, ARRAY_COUNT(hash_names)),
+				       .key_types = listed(arena, key_types, key_names, ARRAY_COUNT(key_names)),
+				       .rsa_bits_min = bits_of(sizes, "rsa"),
+				       .ed25519_bits_min = bits_of(sizes, "ed25519"),
+				       .minimal = o->dkim_verify_minimal};
+	return rc;
 }
 
-static bool is_wanted(struct dkim_work *work, const struct dkim_signature *s)
+enum rc dkim_limits_get(struct scope *sc, struct dkim_limits *limits, struct err *err)
 {
-	return is_listed(work->task->arena, work->limits->hashes, hash_name(s->hash_kind)) &&
-	       is_listed(work->task->arena, work->limits->key_types,
-			 s->key_type == KEY_RSA ? "rsa" : "ed25519");
+	struct dkim_state *state = dkim_state_of(sc->message);
+	enum rc rc;
+
+	if (state && state->limited) {
+		*limits = state->limits;
+		return OK;
+	}
+	rc = limits_expand(sc, limits, err);
+	if (rc == OK && state) {
+		state->limits = *limits;
+		state->limited = true;
+	}
+	return rc;
+}
+
+static bool is_wanted(const struct dkim_limits *limits, const struct dkim_signature *s)
+{
+	return (limits->hashes >> s->hash_kind & 1) && (limits->key_types >> s->key_type & 1);
 }
 
 /* ---- Keys -------------------------------------------------------------------------------------------------------------- */
@@ -212,7 +232,7 @@ static bool is_wanted(struct dkim_work *work, const struct dkim_signature *s)
 static enum dkim_reason key_fits(const struct dkim_key *key, enum dkim_key_type type, enum hash_kind hash,
 				 const struct dkim_limits *limits)
 {
-	if (key->hashes.ptr && !tag_item_is_in(key->hashes, slice_of(hash_name(hash))))
+	if (key->hashes.ptr && !tag_item_is_in(key->hashes, hash_names[hash]))
 		return REASON_KEY_UNFIT;
 	if (!tag_item_is_in(key->service, SLICE("*")) && !tag_item_is_in(key->service, SLICE("email")))
 		return REASON_KEY_UNFIT;
@@ -355,7 +375,7 @@ enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, 
 	if (s->reason != REASON_NONE)
 		return OK;
 	s->verified = true;
-	if (!is_wanted(work, s)) {
+	if (!is_wanted(work->limits, s)) {
 		s->reason = REASON_ALGORITHM;
 		return OK;
 	}

@@ -55,7 +55,6 @@ static void add_own(struct hash_sink *sink, const struct dkim_signature *s)
 
 bool header_hash(struct dkim_work *work, struct dkim_signature *s, uint8_t *digest)
 {
-	struct slice names = s->names, name;
 	struct hash_sink sink;
 	struct hash hash;
 
@@ -68,8 +67,9 @@ bool header_hash(struct dkim_work *work, struct dkim_signature *s, uint8_t *dige
 	hash_init(&hash, s->hash_kind);
 	hash_sink_init(&sink, &hash);
 	field_index_begin(work->index);
-	while (tag_item(&names, &name) && work->header_bytes + hash_sink_total(&sink) <= DKIM_HEADER_WORK) {
-		uint32_t field = take_signed(work->index, s, name);
+	for (uint32_t i = 0;
+	     i < s->name_count && work->header_bytes + hash_sink_total(&sink) <= DKIM_HEADER_WORK; i++) {
+		uint32_t field = take_signed(work->index, s, s->name_list[i]);
 
 		if (field != UINT32_MAX)
 			add_field(&sink, work->index, field, s->header_relaxed);
@@ -169,7 +169,6 @@ static void signature_ahead(struct ahead *ahead, struct dkim_signature *s)
 {
 	uint32_t fields[AHEAD_FIELDS_MAX];
 	size_t room = room_for(s->text, s->header_relaxed);
-	struct slice names = s->names, name;
 	struct header_text *text;
 	struct hash_sink sink;
 	unsigned count = 0;
@@ -177,8 +176,8 @@ static void signature_ahead(struct ahead *ahead, struct dkim_signature *s)
 	if (s->reason != REASON_NONE || s->hash_kind != HASH_SHA256)
 		return;
 	field_index_begin(ahead->index);
-	while (tag_item(&names, &name)) {
-		uint32_t field = take_signed(ahead->index, s, name);
+	for (uint32_t i = 0; i < s->name_count; i++) {
+		uint32_t field = take_signed(ahead->index, s, s->name_list[i]);
 
 		if (field == UINT32_MAX)
 			continue;

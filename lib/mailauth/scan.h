@@ -72,6 +72,24 @@ static inline uint32_t scan_colon(const char *text, uint32_t len)
 	}
 }
 
+/* How many bytes at the start of text may be part of a field's name: visible ASCII, and no colon. */
+static inline size_t scan_name(const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t at = 0;
+
+	for (; len - at >= 16; at += 16) {
+		bytes16 v = bytes16_at(p + at);
+		unsigned run = bytes16_first((bytes16)(v <= ' ') | (bytes16)(v > '~') | (bytes16)(v == ':'));
+
+		if (run < 16)
+			return at + run;
+	}
+	while (at < len && p[at] > ' ' && p[at] <= '~' && p[at] != ':')
+		at++;
+	return at;
+}
+
 /* At least so many bytes at p are above the space; the rest is for the caller to look at one by one. */
 static inline size_t scan_visible_words(const unsigned char *p, const unsigned char *end)
 {

@@ -80,7 +80,8 @@ enum rc tag_list_parse(struct slice text, struct tag_list *list, struct err *err
 		tag->start = (uint32_t)(start - text.ptr);
 		tag->end = (uint32_t)(p - text.ptr);
 		tag->value = tag_trim((struct slice){start, (uint32_t)(p - start), text.taint});
-		if (tag_find_slice(list, tag->name))
+		if (tag->name.len == 1 ? list->by_letter[tag->name.ptr[0] & 63] != 0
+				       : tag_find_slice(list, tag->name) != NULL)
 			return err_set(err, FAIL, "%.*s= is there twice", SLICE_ARG(tag->name));
 		list->count++;
 		if (tag->name.len == 1)
@@ -229,31 +230,31 @@ struct slice tag_unquote(struct arena *arena, struct slice value)
 	return slice_make(out, len, TAINTED);
 }
 
-/* What a byte may be in a domain name. */
-enum { LETTER = 1, HYPHEN = 2, DOT = 4, UNDERSCORE = 8 };
+/* What a byte may be in a domain name. HIGH: as a letter, if all is UTF-8. */
+enum { LETTER = 1, HYPHEN = 2, DOT = 4, UNDERSCORE = 8, HIGH = 16 };
 static const unsigned char name_bytes[256] = {
     ['0' ... '9'] = LETTER,   ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER,
-    [0x80 ... 0xff] = LETTER, ['-'] = HYPHEN,         ['.'] = DOT,
+    [0x80 ... 0xff] = HIGH,   ['-'] = HYPHEN,         ['.'] = DOT,
     ['_'] = UNDERSCORE};
 
 bool tag_is_domain(struct slice name, unsigned labels_min, bool underscore)
 {
-	unsigned allowed = LETTER | HYPHEN | (underscore ? UNDERSCORE : 0), labels = 1;
+	const unsigned char *p = (const unsigned char *)name.ptr;
+	unsigned allowed = LETTER | HYPHEN | HIGH | (underscore ? UNDERSCORE : 0), labels = 1, seen = 0;
 	uint32_t label = 0;
 
-	if (!name.len || name.len > 253 || (!ascii_only(name) && !utf8_valid(name)))
+	if (!name.len || name.len > 253)
 		return false;
 	for (uint32_t i = 0; i <= name.len; i++) {
-		unsigned char kind = i < name.len ? name_bytes[(unsigned char)name.ptr[i]] : DOT;
+		unsigned kind = i < name.len ? name_bytes[p[i]] : DOT;
 
-		if (kind == DOT) {
-			if (i == label || i - label > 63 || name.ptr[label] == '-' || name.ptr[i - 1] == '-')
-				return false;
-			label = i + 1;
-			labels += i < name.len;
-		} else if (!(kind & allowed)) {
+		seen |= kind;
+		if (kind & allowed)
+			continue;
+		if (kind != DOT || i == label || i - label > 63 || p[label] == '-' || p[i - 1] == '-')
 			return false;
-		}
+		label = i + 1;
+		labels += i < name.len;
 	}
-	return labels >= labels_min;
+	return labels >= labels_min && (!(seen & HIGH) || utf8_valid(name));
 }

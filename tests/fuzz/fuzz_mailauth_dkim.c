@@ -24,7 +24,7 @@ static unsigned results(struct slice text, struct slice key, uint32_t piece, enu
 {
 	struct mailauth_resolver resolver = {.query = answer, .arg = &key};
 	struct dkim_limits limits = {
-	    .hashes = SLICE("sha1:sha256:sha512"), .key_types = SLICE("rsa:ed25519"), .now = 1};
+	    .hashes = 1u << HASH_SHA1 | 1u << HASH_SHA256 | 1u << HASH_SHA512, .key_types = 1u << KEY_RSA | 1u << KEY_ED25519, .now = 1};
 	struct dkim_work work = {.resolver = &resolver, .limits = &limits};
 	struct message *message;
 	struct arena arena, own;

@@ -25,8 +25,8 @@ static inline struct slice check(struct task *task, struct zone *zone, struct sl
 	uint32_t used;
 
 	c->resolver = zone_resolver(zone);
-	c->limits = (struct dkim_limits){.hashes = SLICE("sha256:sha1"),
-					 .key_types = SLICE("rsa:ed25519"),
+	c->limits = (struct dkim_limits){.hashes = 1u << HASH_SHA256 | 1u << HASH_SHA1,
+					 .key_types = 1u << KEY_RSA | 1u << KEY_ED25519,
 					 .rsa_bits_min = 1024,
 					 .ed25519_bits_min = 250,
 					 .now = 1700000000};

@@ -54,7 +54,7 @@ static struct slice verify(struct task *task, struct zone *zone, struct slice te
 {
 	struct mailauth_resolver resolver = zone_resolver(zone);
 	struct dkim_limits limits = {
-	    .hashes = SLICE("sha256"), .key_types = SLICE("rsa"), .rsa_bits_min = 1024, .now = 1700000000};
+	    .hashes = 1u << HASH_SHA256, .key_types = 1u << KEY_RSA, .rsa_bits_min = 1024, .now = 1700000000};
 	struct message message = {.refs = 1};
 	struct dkim_work work = {
 	    .task = task, .arena = task->arena, .limits = &limits, .resolver = &resolver};
@@ -123,7 +123,7 @@ static void many_signatures(struct task *task, void *arg)
 	struct zone zone = {.rows = football, .count = ARRAY_COUNT(football)};
 	struct mailauth_resolver resolver = zone_resolver(&zone);
 	struct dkim_limits limits = {
-	    .hashes = SLICE("sha256"), .key_types = SLICE("rsa"), .rsa_bits_min = 1024, .now = 1700000000};
+	    .hashes = 1u << HASH_SHA256, .key_types = 1u << KEY_RSA, .rsa_bits_min = 1024, .now = 1700000000};
 	struct message message = {.refs = 1};
 	struct dkim_work work = {
 	    .task = task, .arena = task->arena, .limits = &limits, .resolver = &resolver};
