@@ -61,7 +61,8 @@ struct tls_floor *tls_floor_open(const char *certificate, const char *key)
 	wolfSSL_CTX_SetIORecv(tls->ctx, take);
 	wolfSSL_CTX_SetIOSend(tls->ctx, give);
 	(void)wolfSSL_CTX_set_group_messages(tls->ctx);
-	if (wolfSSL_CTX_use_certificate_file(tls->ctx, certificate, WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS ||
+	if (wolfSSL_CTX_use_certificate_file(tls->ctx, certificate, WOLFSSL_FILETYPE_PEM) !=
+		WOLFSSL_SUCCESS ||
 	    wolfSSL_CTX_use_PrivateKey_file(tls->ctx, key, WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
 		die("the certificate or its key", EINVAL);
 	return tls;

@@ -261,4 +261,27 @@ static inline void rows_check(struct harness *h, const struct row *rows, size_t 
 	h->wrong += wrong;
 }
 
+/* A configuration that has to be refused, with this in the reason. */
+static inline void harness_refused(const char *text, const char *says)
+{
+	char path[] = "/tmp/sluice-refused-XXXXXX";
+	struct conf_load_options options = {.file = path, .trusted = true};
+	struct conf *conf = NULL;
+	struct arena arena;
+	struct err err;
+	int fd = mkstemp(path);
+
+	arena_init(&arena, 0);
+	err = err_make(&arena);
+	if (!harness_language.names.count)
+		assert_int_equal(language_init(&harness_language, &err), OK);
+	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+	assert_int_equal(conf_load(&harness_registry, &options, &conf, &err), FAIL);
+	unlink(path);
+	if (slice_search(err.text, slice_of(says)) < 0)
+		fail_msg("%s says \"%.*s\"", text, SLICE_ARG(err.text));
+	arena_done(&arena);
+}
+
 #endif

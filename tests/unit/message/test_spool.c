@@ -1,12 +1,5 @@
 /* Messages on a real spool: what was committed is loaded again, whole, and read from wherever it is. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-#include <cmocka.h>
+#include "../reactor/harness.h"
 
 #include "message/message.h"
 
@@ -17,47 +10,12 @@ bool log_wants(const struct conf *conf, enum log_selector selector)
 	return false;
 }
 
-struct run {
-	struct shard *shard;
-	struct arena arena;
-	struct task task;
-	void (*f)(struct task *task, const char *directory);
-	const char *directory;
-};
-
-static void run_fiber(void *arg)
+static void run_on_spool(void (*f)(struct task *, void *directory))
 {
-	struct run *run = arg;
-
-	run->f(&run->task, run->directory);
-	shard_stop(run->shard);
-}
-
-static void run_start(struct shard *shard, void *arg)
-{
-	struct run *run = arg;
-
-	task_init(&run->task, shard, &run->arena, UNTIL_NEVER);
-	assert_int_equal(fiber_spawn(shard, run_fiber, run), OK);
-}
-
-static void run_on_spool(void (*f)(struct task *, const char *))
-{
-	struct shard_options options = {.count = 1, .cpu = -1};
 	char directory[] = "/tmp/sluice-message-XXXXXX", command[64];
-	struct run run = {.f = f, .directory = directory};
-	struct err err;
 
-	/* cmocka leaves a failed test by longjmp(), which must not happen on a fiber's stack. */
-	setenv("CMOCKA_TEST_ABORT", "1", 1);
 	assert_non_null(mkdtemp(directory));
-	arena_init(&run.arena, 0);
-	err = err_make(&run.arena);
-	if (shard_new(&options, &run.shard, &err) != OK || shard_run(run.shard, run_start, &run, &err) != OK)
-		fail_msg("%.*s", SLICE_ARG(err.text));
-	shard_free(run.shard);
-	arena_done(&run.arena);
-	arena_pool_done();
+	(void)run_fn(f, directory);
 	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
 	assert_int_equal(system(command), 0);
 }
@@ -133,7 +91,7 @@ static struct slice value_of(struct task *task, struct message *message, const c
 	return value;
 }
 
-static void small_on(struct task *task, const char *directory)
+static void small_on(struct task *task, void *directory)
 {
 	struct spool *spool = open_spool(task, directory);
 	struct err err = err_make(task->arena);
@@ -181,7 +139,7 @@ static void small_on(struct task *task, const char *directory)
 #define LINE_COUNT 60000u
 
 /* Larger than memory likes: most of it was written while it came. */
-static void large_on(struct task *task, const char *directory)
+static void large_on(struct task *task, void *directory)
 {
 	struct spool *spool = open_spool(task, directory);
 	struct err err = err_make(task->arena);
@@ -227,7 +185,7 @@ static void large_on(struct task *task, const char *directory)
 	spool_close(task, spool);
 }
 
-static void malformed_on(struct task *task, const char *directory)
+static void malformed_on(struct task *task, void *directory)
 {
 	struct spool *spool = open_spool(task, directory);
 	struct err err = err_make(task->arena);

@@ -2,57 +2,14 @@
 #ifndef SPOOL_HARNESS_H
 #define SPOOL_HARNESS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-#include <cmocka.h>
+#include "../reactor/harness.h"
 
 #include "spool/log.h"
-
-struct run {
-	struct shard *shard;
-	struct arena arena;
-	struct task task;
-	void (*f)(struct task *task, void *arg);
-	void *arg;
-};
-
-static void run_fiber(void *arg)
-{
-	struct run *run = arg;
-
-	run->f(&run->task, run->arg);
-	shard_stop(run->shard);
-}
-
-static void run_start(struct shard *shard, void *arg)
-{
-	struct run *run = arg;
-
-	task_init(&run->task, shard, &run->arena, UNTIL_NEVER);
-	assert_int_equal(fiber_spawn(shard, run_fiber, run), OK);
-}
 
 /* Runs f(task, arg) on a fiber of shard id of count. */
 static inline void run_on(unsigned id, unsigned count, void (*f)(struct task *, void *arg), void *arg)
 {
-	struct shard_options options = {.id = id, .count = count, .cpu = -1};
-	struct run run = {.f = f, .arg = arg};
-	struct err err;
-
-	/* cmocka leaves a failed test by longjmp(), which must not happen on a fiber's stack. */
-	setenv("CMOCKA_TEST_ABORT", "1", 1);
-	arena_init(&run.arena, 0);
-	err = err_make(&run.arena);
-	if (shard_new(&options, &run.shard, &err) != OK || shard_run(run.shard, run_start, &run, &err) != OK)
-		fail_msg("%.*s", SLICE_ARG(err.text));
-	shard_free(run.shard);
-	arena_done(&run.arena);
-	arena_pool_done();
+	(void)run_with((struct shard_options){.id = id, .count = count, .cpu = -1}, f, arg);
 }
 
 static inline void must(enum rc rc, const struct err *err)
