@@ -79,6 +79,7 @@ struct tls_conn *tls_conn_new(struct tls_floor *tls)
 	c->ssl = wolfSSL_new(tls->ctx);
 	if (!c->ssl)
 		die("wolfSSL_new", ENOMEM);
+	(void)wolfSSL_UseClientSuites(c->ssl); /* as servers of mail do */
 	wolfSSL_SetIOReadCtx(c->ssl, c);
 	wolfSSL_SetIOWriteCtx(c->ssl, c);
 	return c;
