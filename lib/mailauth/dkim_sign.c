@@ -139,22 +139,11 @@ enum rc mailauth_text_read(struct mailauth_text *text, struct err *err)
 	return OK;
 }
 
-static unsigned count_fields(const struct mailauth_text *text, struct slice name)
+static void add_name(struct str *names, struct slice name)
 {
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < text->field_count; i++)
-		count += slice_eq_nocase(field_name_of(text->fields[i]), name);
-	return count;
-}
-
-static void add_name(struct str *names, struct slice name, unsigned times)
-{
-	while (times--) {
-		if (names->len)
-			str_addc(names, ':');
-		str_add(names, name);
-	}
+	if (names->len)
+		str_addc(names, ':');
+	str_add(names, name);
 }
 
 static bool is_field_name(struct slice name)
@@ -165,29 +154,80 @@ static bool is_field_name(struct slice name)
 	return name.len;
 }
 
-bool sign_names(struct mailauth_text *text, struct slice list, struct str *names)
+static bool is_from(struct slice name)
 {
+	return slice_eq_nocase(name, SLICE("from"));
+}
+
+static bool has_from(const struct mailauth_text *text)
+{
+	for (unsigned i = 0; i < text->field_count; i++)
+		if (is_from(field_name_of(text->fields[i])))
+			return true;
+	return false;
+}
+
+/* An entry of the list of names: "=" takes all fields of the name, "+" those and one that is not there. */
+struct wanted {
+	struct slice name;
+	char how; /* '=', '+', 0 */
+	bool taken;
+};
+
+/* NULL: no memory. */
+static struct wanted *wanted_parse(struct arena *arena, struct slice list, unsigned *count_ret)
+{
+	struct wanted *wanted = arena_array(arena, struct wanted, list.len / 2 + 2);
+	unsigned count = 0;
 	struct slice item;
 	char separator = 0;
 	bool from = false;
 
-	*names = str_make(text->task->arena);
-	while (list_next(text->task->arena, &list, &separator, &item)) {
-		char how = item.len ? item.ptr[0] : 0;
+	*count_ret = 0;
+	if (!wanted)
+		return NULL;
+	while (list_next(arena, &list, &separator, &item)) {
+		char how = item.len && (item.ptr[0] == '=' || item.ptr[0] == '+') ? item.ptr[0] : 0;
 
-		if (how == '=' || how == '+')
+		if (how)
 			item = slice_trim(slice_from(item, 1));
 		if (!is_field_name(item))
 			continue;
-		from |= slice_eq_nocase(item, SLICE("from"));
-		add_name(names, item,
-			 how == '='   ? count_fields(text, item)
-			 : how == '+' ? count_fields(text, item) + 1
-				      : 1);
+		from |= is_from(item);
+		wanted[count++] = (struct wanted){.name = item, .how = how};
 	}
 	/* A signature without From is none (section 5.4). */
 	if (!from)
-		add_name(names, SLICE("From"), 1);
+		wanted[count++] = (struct wanted){.name = SLICE("From")};
+	*count_ret = count;
+	return wanted;
+}
+
+static void take_field(struct str *names, struct wanted *wanted, unsigned count, struct slice name)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (wanted[i].taken || !slice_eq_nocase(wanted[i].name, name))
+			continue;
+		add_name(names, name);
+		wanted[i].taken = !wanted[i].how;
+		return;
+	}
+}
+
+/* As Exim puts them: what is there, from the bottom up and as it is spelled there; then what is not. */
+bool sign_names(struct mailauth_text *text, struct slice list, struct str *names)
+{
+	unsigned count;
+	struct wanted *wanted = wanted_parse(text->task->arena, list, &count);
+
+	*names = str_make(text->task->arena);
+	if (!wanted)
+		return false;
+	for (unsigned i = text->field_count; i--;)
+		take_field(names, wanted, count, field_name_of(text->fields[i]));
+	for (unsigned i = 0; i < count; i++)
+		if (!wanted[i].taken && wanted[i].how != '=')
+			add_name(names, wanted[i].name);
 	return !names->failed;
 }
 
@@ -316,16 +356,16 @@ static void make_field(struct mailauth_text *text, const struct dkim_signer *sig
 		      : (signer->body_relaxed ? SLICE("simple/relaxed") : SLICE("simple/simple")));
 	field_tag(&maker, "d", signer->domain);
 	field_tag(&maker, "s", signer->selector);
+	field_tag(&maker, "h", SLICE_EMPTY);
+	field_value(&maker, names, ':');
+	field_tag(&maker, "bh", body_hash);
+	if (signer->identity.len)
+		field_tag(&maker, "i", signer->identity);
 	if (signer->timestamps) {
 		field_tag(&maker, "t", number(arena, signer->created));
 		if (signer->expires)
 			field_tag(&maker, "x", number(arena, signer->expires));
 	}
-	if (signer->identity.len)
-		field_tag(&maker, "i", signer->identity);
-	field_tag(&maker, "h", SLICE_EMPTY);
-	field_value(&maker, names, ':');
-	field_tag(&maker, "bh", body_hash);
 	str_addc(out, ';');
 	fold(&maker);
 	str_addz(out, "b=");
@@ -357,7 +397,7 @@ enum rc dkim_sign(struct mailauth_text *text, const struct dkim_signer *signer, 
 		return err_set(err, FAIL, "domain, selector or identity cannot stand in a signature");
 	if (signer->sha512 && signer->key->type == KEY_ED25519)
 		return err_set(err, FAIL, "Ed25519 signs sha256 only");
-	if (!count_fields(text, SLICE("from")))
+	if (!has_from(text))
 		return err_set(err, FAIL, "the message has no From field");
 	if (!body ||
 	    !sign_names(text, signer->sign_headers.len ? signer->sign_headers : slice_of(dkim_sign_headers),

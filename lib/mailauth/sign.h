@@ -27,7 +27,7 @@ void field_tag(struct field_maker *maker, const char *tag, struct slice value);
 /* A long value may be broken behind each separator; 0: anywhere. */
 void field_value(struct field_maker *maker, struct slice value, char separator);
 struct slice base64_of(struct arena *arena, struct slice bytes);
-/* h= in the order of the list: each name as often as a verifier shall look for it. */
+/* h=: each name as often as a verifier shall look for it, those that are there first. */
 NODISCARD bool sign_names(struct mailauth_text *text, struct slice list, struct str *names_ret);
 /* The fields of these names, bottom up, and the unfinished field without its final CRLF. */
 void sign_hash_header(struct mailauth_text *text, struct slice names, struct slice unfinished, bool relaxed,
