@@ -212,7 +212,8 @@ static void add_arc(struct scope *sc, struct authres_maker *maker)
 				 r.oldest_pass == 1 ? SLICE("0")
 						    : arena_printf(sc->task->arena, "%u", r.oldest_pass));
 	}
-	if (sc->client && sc->client->ip.family)
+	/* Of whom the chain came; without one, of nobody. */
+	if (r.count && sc->client && sc->client->ip.family)
 		add_remote_ip(maker, sc->client);
 }
 

@@ -23,7 +23,7 @@ static const struct outcome {
 			  MAILAUTH_TEMPERROR, "public key record unavailable"},
     [REASON_KEY_SYNTAX] = {"invalid", "pubkey_dns_syntax", "syntax error in public key record",
 			   MAILAUTH_PERMERROR, "syntax error in public key record"},
-    [REASON_KEY_REVOKED] = {"invalid", "pubkey_dns_syntax", "public key revoked", MAILAUTH_PERMERROR,
+    [REASON_KEY_REVOKED] = {"invalid", "pubkey_der_syntax", "public key revoked", MAILAUTH_PERMERROR,
 			    "public key revoked"},
     [REASON_KEY_DATA] = {"invalid", "pubkey_der_syntax", "syntax error in public key", MAILAUTH_PERMERROR,
 			 "syntax error in public key"},
@@ -218,36 +218,40 @@ static bool next_signer(struct scope *sc, struct dkim_rounds *rounds)
 	return false;
 }
 
+static void round_begin(struct dkim_state *state, struct slice signer, struct dkim_signature *signature)
+{
+	state->in_round = true;
+	state->cur_signer = signer;
+	state->current = signature;
+	state->round_status = state->round_reason = (struct slice){NULL, 0, CLEAN};
+}
+
 bool dkim_round_next(struct scope *sc, struct dkim_rounds *rounds)
 {
 	struct dkim_state *state = dkim_state_of(sc->message);
 
 	if (!state || !rounds->signers.ptr)
 		return false;
-	state->in_round = true;
-	state->round_status = state->round_reason = (struct slice){NULL, 0, CLEAN};
 	for (;;) {
+		/* What the last round was about can be read from now on, too. */
 		if (rounds->next == UINT32_MAX && !next_signer(sc, rounds))
-			break;
-		state->cur_signer = rounds->signer;
+			return false;
 		while (rounds->next < state->count) {
-			state->current = state->signatures[rounds->next++];
-			if (!is_by(state->current, rounds->signer))
+			struct dkim_signature *signature = state->signatures[rounds->next++];
+
+			if (!is_by(signature, rounds->signer))
 				continue;
 			rounds->found = true;
+			round_begin(state, rounds->signer, signature);
 			return true;
 		}
 		rounds->next = UINT32_MAX;
 		if (!rounds->found) {
 			/* Nothing is there of this signer: that, too, is for the ACL to judge. */
-			state->current = NULL;
+			round_begin(state, rounds->signer, NULL);
 			return true;
 		}
 	}
-	state->in_round = false;
-	state->current = NULL;
-	state->cur_signer = SLICE_EMPTY;
-	return false;
 }
 
 void dkim_round_done(struct scope *sc, struct dkim_rounds *rounds)
@@ -268,7 +272,6 @@ void dkim_round_done(struct scope *sc, struct dkim_rounds *rounds)
 	if (!list.failed)
 		state->statuses = str_slice(&list);
 	state->in_round = false;
-	state->current = NULL;
 }
 
 bool dkim_override(struct scope *sc, bool reason, struct slice value)
@@ -294,7 +297,7 @@ struct slice dkim_current_signer(const struct message *message)
 {
 	const struct dkim_state *state = dkim_state_of(message);
 
-	return state ? state->cur_signer : SLICE_EMPTY;
+	return state && state->in_round ? state->cur_signer : SLICE_EMPTY;
 }
 
 struct slice dkim_current_status(struct scope *sc)
@@ -317,5 +320,5 @@ struct slice dkim_current_status(struct scope *sc)
 			str_addc(&list, ':');
 		str_add(&list, dkim_status_word(state->signatures[i]));
 	}
-	return !state->count || list.failed ? SLICE("none") : str_slice(&list);
+	return !state->count || list.failed ? SLICE_EMPTY : str_slice(&list);
 }

@@ -92,11 +92,13 @@ static struct slice of_signature(struct scope *sc, size_t which, const struct dk
 static enum rc get(struct scope *sc, const struct variable *variable, struct slice *ret, struct err *err)
 {
 	const struct dkim_state *state = dkim_state_of(sc->message);
-	const struct dkim_signature *current = state && state->in_round ? state->current : NULL;
+	/* As Exim: behind the DKIM ACL they stay those of its last round, as long as the message is not accepted. */
+	bool told = state && sc->session;
+	const struct dkim_signature *current = told ? state->current : NULL;
 
 	switch (variable->arg) {
 	case V_CUR_SIGNER:
-		*ret = dkim_current_signer(sc->message);
+		*ret = told ? state->cur_signer : SLICE_EMPTY;
 		break;
 	case V_SIGNERS:
 		*ret = state ? state->signers : SLICE_EMPTY;

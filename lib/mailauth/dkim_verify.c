@@ -340,15 +340,13 @@ static bool identity_fits(const struct dkim_signature *s, const struct dkim_key 
 	return !key->exact || at < 0 || slice_eq_nocase(slice_from(s->identity, (size_t)at + 1), s->domain);
 }
 
-/* Body, header and key belong to each other? */
+/* Header and key belong to each other? */
 static enum dkim_reason compare(struct dkim_work *work, struct dkim_signature *s, const struct dkim_key *key)
 {
 	uint8_t digest[HASH_SIZE_MAX];
 
 	if (!identity_fits(s, key))
 		return REASON_KEY_UNFIT;
-	if (!body_matches(s))
-		return REASON_BODY_HASH;
 	if (!header_hash(work, s, digest))
 		return REASON_WORK;
 	return dkim_key_verifies(key, s->hash_kind, digest, s->signature) ? REASON_NONE : REASON_SIGNATURE;
@@ -381,6 +379,11 @@ enum rc dkim_signature_verify(struct dkim_work *work, struct dkim_signature *s, 
 	}
 	if (s->has_expires && s->expires < work->limits->now) {
 		s->reason = REASON_EXPIRED;
+		return OK;
+	}
+	/* No key helps here, so none is asked for. */
+	if (!body_matches(s)) {
+		s->reason = REASON_BODY_HASH;
 		return OK;
 	}
 	rc = dkim_work_turn(work, err);

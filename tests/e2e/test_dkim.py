@@ -198,7 +198,8 @@ class DkimTest(DkimBase):
                 ("length cut", self.sign(length=True).replace(b"Joe.\r\n", b""), "fail", "body hash mismatch"),
                 ("body", good.replace(b"lost", b"won "), "fail", "body hash mismatch"),
                 ("header", good.replace(b"dinner", b"supper"), "fail", "signature did not verify"),
-                ("nothing", MESSAGE, "none", None),
+                ("body, and no record", self.sign(b"none").replace(b"lost", b"won "), "fail", "body hash mismatch"),
+                ("nothing", MESSAGE, " signers=", None),  # as Exim: nothing at all, which is dkim_status = none
                 ("short", self.sign(b"short"), "fail", "key too short"),
                 ("no record", self.sign(b"none"), "invalid", "unavailable"),
                 ("revoked", self.sign(b"revoked"), "invalid", "public key revoked"),
@@ -432,7 +433,8 @@ dkim_acl:
           message = no curves
   accept
 """ + DATA_ACL + "  # with a warn behind it\n"
-        acls = acls.replace("data_acl:\n", "data_acl:\n  warn logwrite = ar=${authresults{mx.test}}\n")
+        acls = acls.replace("data_acl:\n", "data_acl:\n  warn logwrite = ar=${authresults{mx.test}}\n"
+                            "       logwrite = then=$dkim_cur_signer/$dkim_domain/$dkim_selector/$dkim_verify_reason/$dkim_key_length\n")
         main = POLICY_DATA + "acl_smtp_dkim = dkim_acl\ndkim_verify_signers = other.test:$dkim_signers:football.test\n"
         server = self.serve(main, acls)
         lines = self.lines(server, self.sign(b"testing"))
@@ -442,6 +444,7 @@ dkim_acl:
                                 r"i=@football\.test l=9999999999999 k=1024 h=\S*:?from:?\S* t=1 s=1 n=hello there x=9999999999999")
         self.assertIn("signer=@football.test status=fail/not from here", lines)
         self.assertEqual(lines.count("signer="), 3, lines)
+        self.assertIn("then=@football.test/football.test/testing/not from here/1024", lines)  # of the last round, as in Exim
         self.assertIn("status=none:fail:fail signers=", lines)
         self.assertIn("dkim=policy (not from here; key is in testing mode) header.d=football.test", lines)
         self.assertNotIn(" DKIM=", lines)

@@ -374,7 +374,7 @@ static const struct row rows[] = {
     {"keys: a NUL in it", "class of text behind a NUL", key, "k=ed25519; p=" ED_PUBLIC "\x1f; t=y", "", 0, "",
      NULL, "syntax"},
     {"keys: revoked", "RFC 6376, 6.1.2", signed_letter, "", "", 0, "", "s=ed;>s=revoked;",
-     "invalid/pubkey_dns_syntax"},
+     "invalid/pubkey_der_syntax"},
 
     /* DKIM-Signature */
     {"signatures: bh= shorter than its hash", "Exim CVE-2020-28025", message,
