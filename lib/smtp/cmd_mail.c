@@ -302,6 +302,10 @@ void cmd_mail(struct smtp_session *s, struct slice argument)
 		return;
 	}
 	s->transaction->discard_all = result == ACL_DISCARD;
+	s->transaction->discard_log =
+	    arena_copy(&s->transaction->message->arena, outcome.log_message.ptr    ? outcome.log_message
+							: outcome.user_message.ptr ? outcome.user_message
+										   : SLICE_EMPTY);
 	s->state = STATE_MAIL;
 	s->mail_refused = false;
 	if (outcome.user_message.ptr && outcome.user_message.len)

@@ -132,8 +132,10 @@ static bool within_recipients_max(struct smtp_session *s, struct transaction *t)
 static bool rcpt_accepted(struct smtp_session *s, struct acl_outcome *outcome, enum acl_result result,
 			  struct recipient *recipient)
 {
-	struct slice log = outcome->log_message.ptr ? outcome->log_message : outcome->user_message;
 	struct transaction *t = s->transaction;
+	struct slice log = t->discard_all             ? t->discard_log
+			   : outcome->log_message.ptr ? outcome->log_message
+						      : outcome->user_message;
 
 	if (!log.ptr)
 		log = SLICE_EMPTY;
@@ -217,7 +219,9 @@ void cmd_rcpt(struct smtp_session *s, struct slice argument)
 	}
 	sc->address->dsn_flags = parameters.flags;
 	sc->address->orcpt = parameters.orcpt.ptr ? parameters.orcpt : SLICE_EMPTY;
-	result = session_acl(s, ACL_WHERE_RCPT, &outcome, &err);
+	/* Who is discarded anyway is not asked about. */
+	acl_outcome_init(&outcome);
+	result = t->discard_all ? ACL_DISCARD : session_acl(s, ACL_WHERE_RCPT, &outcome, &err);
 	t->message->rcpt_seen = true;
 	if (!acl_verdict(s, ACL_WHERE_RCPT, result, &outcome, &err, "RCPT", rcpt.full)) {
 		rcpt_refused(s, result == ACL_DEFER || result == ACL_ERROR);

@@ -427,14 +427,30 @@ static void accepted(struct smtp_session *s, struct message *m, struct slice use
 	deliver_accepted(s->server->deliverer, m, why.len || m->queue_only ? DELIVER_QUEUE : DELIVER_NOW);
 }
 
-/* Nobody is left who wants it: accepted, and gone. */
-static void blackhole(struct smtp_session *s, struct message *m, const char *why)
+/* Whose "discard" has left nobody who wants the message. */
+struct discard {
+	const char *acl; /* NULL: nobody's */
+	struct slice log;
+};
+
+static struct discard discarded_by(const char *acl, const struct acl_outcome *outcome)
+{
+	return (struct discard){acl, outcome->log_message.ptr    ? outcome->log_message
+				     : outcome->user_message.ptr ? outcome->user_message
+								 : SLICE_EMPTY};
+}
+
+/* Accepted, and gone. */
+static void blackhole(struct smtp_session *s, struct message *m, const struct discard *by,
+		      struct slice user_text)
 {
 	m->received_complete = shard_wall(s->server->shard);
 	log_arrival(s, m);
-	log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "=> blackhole (%s)", why);
+	log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id,
+		   "=> blackhole (%s ACL discarded recipients)%s%.*s", by->acl, by->log.len ? ": " : "",
+		   SLICE_ARG(by->log));
 	log_printf(s->server->shard, s->conf, LOG_TO_MAIN, &m->id, "Completed");
-	replyf(s, 250, "2.0.0", "OK id=%s", m->id.text);
+	reply_accepted(s, m, user_text);
 }
 
 /* The next hop has the text already. */
@@ -446,7 +462,7 @@ static void tell_late_changes(struct smtp_session *s, const struct receive *r)
 }
 
 /* The signatures get their results, and the DKIM ACL its say on each. false: refused, and the client told. */
-static bool verify_signatures(struct smtp_session *s, struct receive *r)
+static bool verify_signatures(struct smtp_session *s, struct receive *r, struct discard *discard)
 {
 	struct message *m = r->message;
 	struct scope *sc = session_scope(s);
@@ -475,6 +491,10 @@ static bool verify_signatures(struct smtp_session *s, struct receive *r)
 		if (!acl_verdict(s, ACL_WHERE_DKIM, result, &outcome, &err, NULL, SLICE_EMPTY)) {
 			tally_up(&s->server->metrics->rejected_data);
 			return false;
+		}
+		if (result == ACL_DISCARD) {
+			*discard = discarded_by("DKIM", &outcome);
+			break;
 		}
 	}
 	tell_late_changes(s, r);
@@ -515,53 +535,67 @@ static bool refuse_header(struct smtp_session *s, struct receive *r)
 	return true;
 }
 
+/* The DATA ACL's say. false: refused, and the client told. */
+static bool judge_data(struct smtp_session *s, struct receive *r, struct acl_outcome *outcome,
+		       struct discard *discard)
+{
+	struct transaction *t = s->transaction;
+	enum acl_result result;
+	struct err err;
+
+	if (!s->options->acl[ACL_WHERE_DATA])
+		return true;
+	(void)session_scope(s);
+	result = session_acl(s, ACL_WHERE_DATA, outcome, &err);
+	/* Who is asked to come back is counted when he does. */
+	if (result != ACL_DEFER && result != ACL_ERROR)
+		dmarc_count(session_scope(s), result != ACL_ACCEPT);
+	if (result == ACL_ACCEPT || result == ACL_DISCARD)
+		tell_late_changes(s, r);
+	/* Also what is refused: the reject log has the header as it would have been. */
+	headers_apply(s, t->message, t);
+	if (!acl_verdict(s, ACL_WHERE_DATA, result, outcome, &err, NULL, SLICE_EMPTY)) {
+		tally_up(&s->server->metrics->rejected_data);
+		return false;
+	}
+	if (result == ACL_DISCARD)
+		*discard = discarded_by("DATA", outcome);
+	return true;
+}
+
 void message_finish(struct smtp_session *s, struct receive *r)
 {
 	struct transaction *t = s->transaction;
 	struct message *m = t->message;
+	struct discard discard = {.log = SLICE_EMPTY};
 	struct acl_outcome outcome;
-	struct err err;
-	enum acl_result result = ACL_ACCEPT;
 	struct slice user_text;
 
 	receive_complete(s, r);
 	if (refuse_trouble(s, r) || refuse_header(s, r))
 		return;
 	onward_go(s, r);
-	if (s->task.cancelled || !verify_signatures(s, r))
+	acl_outcome_init(&outcome);
+	/* Nobody is asked about a message that goes to nobody. */
+	if (!m->recipient_count)
+		discard.acl = t->discard_all ? "MAIL" : "RCPT";
+	if (s->task.cancelled || (!discard.acl && !verify_signatures(s, r, &discard)))
 		return;
 	dmarc_control(m, t->controls & ACL_CONTROL_DMARC_OFF, t->controls & ACL_CONTROL_DMARC_FORENSIC);
-	acl_outcome_init(&outcome);
-	if (s->options->acl[ACL_WHERE_DATA]) {
-		(void)session_scope(s);
-		result = session_acl(s, ACL_WHERE_DATA, &outcome, &err);
-		/* Who is asked to come back is counted when he does. */
-		if (result != ACL_DEFER && result != ACL_ERROR)
-			dmarc_count(session_scope(s), result != ACL_ACCEPT);
-		if (result == ACL_ACCEPT || result == ACL_DISCARD)
-			tell_late_changes(s, r);
-		headers_apply(
-		    s, m, t); /* also what is refused: the reject log has the header as it would have been */
-		if (!acl_verdict(s, ACL_WHERE_DATA, result, &outcome, &err, NULL, SLICE_EMPTY)) {
-			tally_up(&s->server->metrics->rejected_data);
-			return;
-		}
-	}
+	if (!discard.acl && !judge_data(s, r, &outcome, &discard))
+		return;
 	user_text = outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY;
 	if (t->controls & ACL_CONTROL_FREEZE) {
 		m->frozen = true;
 		m->frozen_since = m->received / NS_PER_S;
 	}
 	m->queue_smtp |= t->controls & ACL_CONTROL_QUEUE_FIRST_PASS;
-	if (s->dry_run) {
-		reply_accepted(s, m, user_text);
+	if (discard.acl) {
+		blackhole(s, m, &discard, user_text);
 		return;
 	}
-	if (result == ACL_DISCARD || !m->recipient_count) {
-		blackhole(s, m,
-			  result == ACL_DISCARD ? "DATA ACL discarded recipients"
-			  : t->discard_all      ? "MAIL ACL discarded recipients"
-						: "RCPT ACL discarded recipients");
+	if (s->dry_run) {
+		reply_accepted(s, m, user_text);
 		return;
 	}
 	switch (onward_finish(s, r, true)) {

@@ -131,6 +131,14 @@ static void log_unverified(struct smtp_session *s, const struct acl_outcome *out
 	log_write(s->server->shard, s->conf, outcome->reject_targets, NULL, slice_ltrim(str_slice(&line)));
 }
 
+/* NULL: none has a name yet. */
+static const struct message_id *message_under_way(const struct smtp_session *s)
+{
+	const struct message_id *id = s->transaction ? &s->transaction->message->id : NULL;
+
+	return id && id->text[0] ? id : NULL;
+}
+
 static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary,
 			struct acl_outcome *outcome, const char *verb, struct slice argument,
 			struct slice reason)
@@ -144,7 +152,9 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 	log_client(&line, s);
 	if (s->transaction)
 		log_senders(&line, s, s->transaction->message);
-	if (s->transaction && where != ACL_WHERE_MAIL) {
+	/* As Exim: of other commands the sender says nothing. */
+	if (s->transaction && (where == ACL_WHERE_RCPT || where == ACL_WHERE_DATA ||
+			       where == ACL_WHERE_MIME || where == ACL_WHERE_PRDR)) {
 		str_addz(&line, " F=<");
 		str_add(&line, s->transaction->message->sender);
 		str_addc(&line, '>');
@@ -159,17 +169,18 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 		str_add(&line, argument);
 		str_addz(&line, path ? ">" : "");
 	}
+	/* There Exim has the command that the ACL runs for, which is none. */
+	if (where == ACL_WHERE_DKIM)
+		str_addc(&line, ' ');
 	if (first.len) {
 		str_addz(&line, ": ");
 		str_add(&line, first);
 	}
-	if (s->transaction && where == ACL_WHERE_DATA)
+	if (s->transaction && (where == ACL_WHERE_DATA || where == ACL_WHERE_DKIM))
 		more = rejected_header(s);
 	if (where == ACL_WHERE_CONNECT && !log_wants(s->conf, LOG_CONNECTION_REJECT))
 		return;
-	log_write_more(s->server->shard, s->conf, outcome->reject_targets,
-		       s->transaction && s->transaction->message->id.text[0] ? &s->transaction->message->id
-									     : NULL,
+	log_write_more(s->server->shard, s->conf, outcome->reject_targets, message_under_way(s),
 		       slice_ltrim(str_slice(&line)), more);
 }
 
@@ -232,8 +243,10 @@ bool acl_verdict(struct smtp_session *s, enum acl_where where, enum acl_result r
 	reply_user(s, code, enhanced, user);
 	if (result == ACL_DROP) {
 		if (log_wants(s->conf, LOG_SMTP_CONNECTION))
-			log_session(s, LOG_TO_MAIN, "%.*s%.*s closed by DROP in ACL",
-				    SLICE_ARG(client_connection(s)), SLICE_ARG(session_duration(s)));
+			log_printf(s->server->shard, s->conf, LOG_TO_MAIN, message_under_way(s),
+				   "%.*s%.*s closed by DROP in ACL",
+				   SLICE_ARG(slice_ltrim(client_connection(s))),
+				   SLICE_ARG(session_duration(s)));
 		s->end_told = true;
 		s->notquit_reason = "acl-drop";
 		s->over = true;

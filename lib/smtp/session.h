@@ -120,9 +120,10 @@ struct transaction {
 	struct acl_header_change *headers, **headers_end;
 	uint64_t size_declared;
 	uint32_t rcpt_count, rcpt_fail_count, rcpt_defer_count, discarded;
-	bool discard_all;        /* the MAIL ACL said discard */
-	bool too_many;           /* recipients_max was passed */
-	struct receive *receive; /* body under way */
+	bool discard_all;         /* the MAIL ACL said discard */
+	struct slice discard_log; /* and what the log shall say of it */
+	bool too_many;            /* recipients_max was passed */
+	struct receive *receive;  /* body under way */
 	uint64_t chunk_left;
 	struct slice
 	    refusal; /* the reply that every refused RCPT got, as it was sent; ptr NULL: none, or not all the same */

@@ -289,8 +289,8 @@ static enum rc check_size(struct submit *w)
 
 /* ---- Judged and kept ---------------------------------------------------------------------------------------------- */
 
-/* OK: go on; *discard_ret: as if it were delivered. */
-static enum rc judge(struct submit *w, bool *discard_ret)
+/* OK: go on; *log_ret: as if it were delivered, and what the log says of that; ptr NULL: no. */
+static enum rc judge(struct submit *w, struct slice *log_ret)
 {
 	struct acl_outcome outcome;
 	struct slice user;
@@ -299,16 +299,18 @@ static enum rc judge(struct submit *w, bool *discard_ret)
 	bool temporary;
 
 	headers_apply(w->s, w->m, w->t);
-	*discard_ret = false;
+	*log_ret = (struct slice){NULL, 0, CLEAN};
 	if (!w->s->options->acl[ACL_WHERE_NOT_SMTP])
 		return OK;
 	(void)session_scope(w->s);
 	result = session_acl(w->s, ACL_WHERE_NOT_SMTP, &outcome, &err);
 	headers_apply(w->s, w->m, w->t);
-	if (result == ACL_ACCEPT || result == ACL_DISCARD) {
-		*discard_ret = result == ACL_DISCARD;
+	if (result == ACL_DISCARD)
+		*log_ret = outcome.log_message.ptr    ? outcome.log_message
+			   : outcome.user_message.ptr ? outcome.user_message
+						      : SLICE_EMPTY;
+	if (result == ACL_ACCEPT || result == ACL_DISCARD)
 		return OK;
-	}
 	if (w->s->task.cancelled)
 		return CANCELLED;
 	temporary = result == ACL_DEFER || result == ACL_ERROR;
@@ -364,11 +366,12 @@ static enum rc keep(struct submit *w, struct message_id *id_ret)
 	return OK;
 }
 
-static void discard(struct submit *w, struct message_id *id_ret)
+static void discard(struct submit *w, struct slice log, struct message_id *id_ret)
 {
 	log_arrival(w->s, w->m);
 	log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN, &w->m->id,
-		   "=> blackhole (non-SMTP ACL discarded recipients)");
+		   "=> blackhole (non-SMTP ACL discarded recipients)%s%.*s", log.len ? ": " : "",
+		   SLICE_ARG(log));
 	log_printf(w->server->shard, w->s->conf, LOG_TO_MAIN, &w->m->id, "Completed");
 	*id_ret = w->m->id;
 }
@@ -378,8 +381,8 @@ static enum rc submit(struct submit *w, struct message_id *id_ret)
 	const struct message_options *o = conf_group(w->s->conf, CONF_MESSAGE);
 	struct smtp_submission with_sender = *w->in;
 	struct acl_outcome outcome;
+	struct slice discarded;
 	struct err err;
-	bool discarded;
 	enum rc rc;
 
 	w->text = w->in->text;
@@ -417,9 +420,9 @@ static enum rc submit(struct submit *w, struct message_id *id_ret)
 	rc = judge(w, &discarded);
 	if (rc != OK)
 		return rc;
-	if (!discarded)
+	if (!discarded.ptr)
 		return keep(w, id_ret);
-	discard(w, id_ret);
+	discard(w, discarded, id_ret);
 	return OK;
 }
 

@@ -23,6 +23,9 @@ local_interfaces = 127.0.0.1
 tls_advertise_hosts =
 queue_only
 acl_smtp_rcpt = rcpt
+acl_smtp_predata = predata
+acl_smtp_dkim = dkim
+dkim_verify_signers = ${if match{$sender_address}{dkim}{nobody.test:other.test}}
 acl_smtp_data = data
 acl_smtp_mail = mail
 acl_smtp_helo = helo
@@ -54,6 +57,7 @@ mail:
   drop senders = drop@sender
        message = go away
   discard senders = discard@sender
+       log_message = all of it
   warn senders = warn@sender
        log_message = a warning
        logwrite = written
@@ -72,11 +76,29 @@ rcpt:
   warn domains = header.test
        add_header = X-Warn: yes
   accept
+predata:
+  deny senders = nodata@sender
+       message = no message
+  defer senders = latedata@sender
+  accept
+dkim:
+  deny senders = deny@dkim
+       message = no signature of $dkim_cur_signer
+  defer senders = defer@dkim
+       message = later
+  drop senders = drop@dkim
+  discard senders = discard@dkim
+       dkim_signers = other.test
+       log_message = $dkim_cur_signer has not signed
+  accept
 data:
   deny condition = ${if match{$message_body}{DENY}}
        message = body denied
   defer condition = ${if match{$message_body}{DEFER}}
+  drop condition = ${if match{$message_body}{DROP}}
+       message = body dropped
   discard condition = ${if match{$message_body}{DISCARD}}
+       message = gone
   warn condition = ${if match{$message_body}{FAKE}}
        control = fakereject/this is fake
   warn condition = ${if match{$message_body}{FREEZE}}
@@ -133,9 +155,19 @@ SESSIONS = {
     "rcpt dropped": HELLO + ["MAIL FROM:<s@s.test>", "RCPT TO:<a@drop.test>"],
     "rcpt discarded": HELLO + message(to=("a@discard.test", "alice@test")) + ["QUIT"],
     "all discarded": HELLO + message(to=("a@discard.test",)) + ["QUIT"],
+    "mail discarded, all else refused": HELLO + message("Subject: x\n\nDENY\n", sender="discard@sender", to=("a@denied.test", "a@drop.test")) + ["QUIT"],
+    "all discarded, data refused": HELLO + message("Subject: x\n\nDENY\n", to=("a@discard.test",)) + ["QUIT"],
+    "predata refused": HELLO + ["MAIL FROM:<nodata@sender>", "RCPT TO:<alice@test>", "DATA", "RSET", "MAIL FROM:<latedata@sender>",
+                                "RCPT TO:<alice@test>", "DATA", "QUIT"],
+    "dkim refused": HELLO + message(sender="deny@dkim") + ["QUIT"],
+    "dkim deferred": HELLO + message(sender="defer@dkim") + ["QUIT"],
+    "dkim dropped": HELLO + message(sender="drop@dkim"),
+    "dkim discarded": HELLO + message("Subject: x\n\nDENY\n", sender="discard@dkim") + ["QUIT"],
+    "dkim accepted": HELLO + message(sender="accept@dkim") + ["QUIT"],
     "header added": HELLO + message(to=("a@header.test",)) + ["QUIT"],
     "data refused": HELLO + message("Subject: no\nFrom: <a@b.c>\n\nDENY\n") + ["QUIT"],
     "data deferred": HELLO + message("Subject: x\n\nDEFER\n") + ["QUIT"],
+    "data dropped": HELLO + message("Subject: x\n\nDROP\n"),
     "data discarded": HELLO + message("Subject: x\n\nDISCARD\n") + ["QUIT"],
     "data faked": HELLO + message("Subject: x\n\nFAKE\n") + ["QUIT"],
     "data frozen": HELLO + message("Subject: x\n\nFREEZE\n") + ["QUIT"],
