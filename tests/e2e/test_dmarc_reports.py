@@ -165,7 +165,7 @@ class Reports(SluiceTest):
 
     def test_round(self):
         box = self.box()
-        pretended = "DKIM-Signature: v=1; a=rsa-sha256; d=one.test; s=sel1; c=simple; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
+        pretended = "DKIM-Signature: v=1; a=rsa-sha256; d=one.test; s=sel1; c=simple; l=0; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
         self.session(box,
                      ("one.test", "x@one.test", "192.0.2.1", ""), ("one.test", "x@one.test", "192.0.2.1", ""),
                      ("one.test", "x@one.test", "2001:db8::1", ""),
