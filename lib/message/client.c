@@ -14,6 +14,7 @@ void client_clear(struct client *client)
 	    .authenticated_sender = SLICE_EMPTY,
 	    .authenticator_pubname = SLICE_EMPTY,
 	    .protocol_base = SLICE_EMPTY,
+	    .protocol_now = SLICE_EMPTY,
 	    .tls_cipher = SLICE_EMPTY,
 	    .tls_peerdn = SLICE_EMPTY,
 	    .tls_sni = SLICE_EMPTY,
@@ -163,6 +164,7 @@ struct client *client_copy(struct arena *arena, const struct client *client)
 	copy->arena = arena;
 	copy->variables = NULL;
 	copy->rates = NULL;
+	copy->protocol_now = SLICE_EMPTY;
 	copy->acl_m = NULL; /* what is set before there is a message ends with the connection */
 	struct slice *strings[] = {
 	    &copy->host_name,

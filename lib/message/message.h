@@ -158,7 +158,8 @@ struct client {
 	struct slice authenticator_pubname;
 	struct slice
 	    protocol_base; /* $received_protocol: "esmtp", "local-smtp"...; empty: made from the facts */
-	bool proxied;      /* PROXY protocol */
+	struct slice protocol_now; /* the same of a session, as it is so far; messages have their own */
+	bool proxied;              /* PROXY protocol */
 	struct ip_addr proxy_local, proxy_external;
 	struct slice tls_cipher, tls_peerdn, tls_sni, tls_version; /* empty: clear text */
 	bool tls_certificate_verified;

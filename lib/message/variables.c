@@ -145,6 +145,8 @@ static enum rc get_protocol(struct scope *sc, const struct variable *variable, s
 	(void)err;
 	if (sc->message && sc->message->protocol.len)
 		return give(sc->message->protocol, ret);
+	if (client && client->protocol_now.len)
+		return give(client->protocol_now, ret);
 	return give(client ? client->protocol_base : SLICE_EMPTY, ret);
 }
 

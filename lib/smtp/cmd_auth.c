@@ -88,6 +88,7 @@ static void succeed(struct smtp_session *s, const struct auth_server *server)
 	s->authenticated_by = server->authenticator;
 	s->authentication_failed = false;
 	s->authenticated_fail_id = SLICE_EMPTY;
+	session_protocol_changed(s);
 	reply(s, 235, "2.7.0", SLICE("Authentication succeeded"));
 }
 

@@ -227,6 +227,7 @@ void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 	/* A new HELO ends the transaction that may be open (RFC 5321 section 4.1.4). */
 	transaction_end(s);
 	s->state = STATE_READY;
+	session_protocol_changed(s);
 	(void)session_scope(s);
 	extensions_offer(s, verb == VERB_EHLO, outcome.controls);
 	greeting = greeting_text(s, outcome.user_message.ptr ? outcome.user_message : SLICE_EMPTY);

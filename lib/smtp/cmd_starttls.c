@@ -201,6 +201,7 @@ static void tls_done_with(struct smtp_session *s)
 	s->helo_counts = s->rset_counts = s->auth_counts = false;
 	s->pipelining_ok = s->chunking_ok = s->utf8_ok = s->enhanced_ok = s->dsn_ok = false;
 	auth_by_certificate(s);
+	session_protocol_changed(s);
 }
 
 bool tls_go_on(struct smtp_session *s)
@@ -240,6 +241,7 @@ void cmd_starttls(struct smtp_session *s)
 		return;
 	}
 	acl_outcome_init(&outcome);
+	(void)session_scope(s);
 	if (s->options->acl[ACL_WHERE_STARTTLS] &&
 	    !acl_verdict(s, ACL_WHERE_STARTTLS, session_acl(s, ACL_WHERE_STARTTLS, &outcome, &err), &outcome,
 			 &err, NULL, SLICE_EMPTY))

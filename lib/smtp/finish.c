@@ -88,13 +88,18 @@ struct slice session_protocol(const struct smtp_session *s, const struct message
 		       : s->client.esmtp ? SLICE("local-esmtp")
 					 : SLICE("local-smtp");
 	if (!s->client.esmtp)
-		return SLICE("smtp");
+		return tls ? SLICE("smtps") : SLICE("smtp");
 	/* RFC 3848, RFC 6531 section 4.3 */
-	if (m->smtputf8)
+	if (m && m->smtputf8)
 		return tls    ? (auth ? SLICE("utf8esmtpsa") : SLICE("utf8esmtps"))
 		       : auth ? SLICE("utf8esmtpa")
 			      : SLICE("utf8esmtp");
 	return tls ? (auth ? SLICE("esmtpsa") : SLICE("esmtps")) : auth ? SLICE("esmtpa") : SLICE("esmtp");
+}
+
+void session_protocol_changed(struct smtp_session *s)
+{
+	s->client.protocol_now = session_protocol(s, NULL);
 }
 
 /* names: a colon list of names, and of regular expressions ("^...") for whole fields. */

@@ -148,6 +148,7 @@ void session_greet(struct smtp_session *s)
 	struct slice name, text;
 
 	session_deadline(s, 300000);
+	session_protocol_changed(s);
 	s->tls_greeting = tls_on_connect(s);
 	if (!s->local) {
 		if (!within_reserve(s)) {

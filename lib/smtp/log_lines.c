@@ -254,6 +254,18 @@ void log_login(struct str *str, const struct smtp_session *s)
 	}
 }
 
+/* What a stranger chose, and stands without quotes: it stays one word. */
+static void add_word(struct str *line, struct slice word)
+{
+	for (uint32_t i = 0; i < word.len; i++)
+		if (word.ptr[i] == ' ')
+			str_addz(line, "\\040");
+		else if (word.ptr[i] == '\t')
+			str_addz(line, "\\t");
+		else
+			str_addc(line, word.ptr[i]);
+}
+
 /* X= with its asterisk for a resumed session, CV=, DN=, SNI=. */
 void log_tls(struct str *line, const struct smtp_session *s)
 {
@@ -275,9 +287,8 @@ void log_tls(struct str *line, const struct smtp_session *s)
 		str_addc(line, '"');
 	}
 	if (log_wants(s->conf, LOG_TLS_SNI) && c->tls_sni.len) {
-		str_addz(line, " SNI=\"");
-		str_add(line, c->tls_sni);
-		str_addc(line, '"');
+		str_addz(line, " SNI=");
+		add_word(line, c->tls_sni);
 	}
 }
 

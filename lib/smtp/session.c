@@ -865,6 +865,8 @@ void session_serve(void *arg)
 	serving.scope.smtp_command = SLICE_EMPTY;
 	s->serving = &serving;
 	s->task.arena = &serving.arena;
+	(void)session_scope(
+	    s); /* whatever forgets to make one finds at least this session's, not the last one's */
 	if (!s->started) {
 		s->started = true;
 		session_greet(s);

@@ -413,8 +413,10 @@ void frozen_told(struct smtp_session *s, struct scope *sc, const struct message 
 /* What the ACLs have added and removed so far. */
 void headers_apply(struct smtp_session *s, struct message *m, struct transaction *t);
 void fixup_of(struct smtp_session *s, struct fixup *f);
-/* $received_protocol */
+/* $received_protocol; m NULL: of the session so far. */
 struct slice session_protocol(const struct smtp_session *s, const struct message *m);
+/* HELO, TLS or AUTH was said: ACLs are told what that makes it. */
+void session_protocol_changed(struct smtp_session *s);
 
 /* log_lines.c */
 /* " SPF", " SPF=fail" as the log selectors spf and spf_verbose want it. */

@@ -120,7 +120,7 @@ mail_acl:
                 self.assertNotIn("STARTTLS", reply.text)
                 deliver(client)
                 client.quit()
-                log = self.shared().wait_log(re.escape(f" P=esmtps X={x} CV=no SNI=\"mx.test\""))
+                log = self.shared().wait_log(re.escape(f" P=esmtps X={x} CV=no SNI=mx.test "))
                 self.assertIn("B=256" if "256" in x.split("__")[-1] or "CHACHA" in x else "B=128", log)
 
     def test_client_certificate(self):
@@ -205,6 +205,29 @@ mail_acl:
             poll.close()
             for client in clients:
                 client.close()
+
+    def test_acl_for_starttls(self):
+        """It is about the client that has said it, not about the one that spoke before."""
+        text = configuration(main=self.tls_main("acl_smtp_starttls = starttls_acl")).replace("\nbegin acl\n", """
+begin acl
+starttls_acl:
+  deny    condition = ${if eq{$sender_helo_name}{no.test}}
+          message = not you
+  accept  logwrite = STARTTLS by $sender_helo_name $received_protocol $sender_host_port out=$tls_out_bits$tls_out_cipher$host
+""")
+        server = self.sluice(text)
+        with server.client() as first, server.client() as second, server.client() as third:
+            first.ehlo("first.test")
+            second.ehlo("second.test")
+            third.ehlo("no.test")
+            first.expect("STARTTLS", 220)
+            second.cmd("NOOP")
+            third.expect("STARTTLS", 550, "not you")
+            second.expect("STARTTLS", 220)
+            for client, name in ((first, "first"), (second, "second")):
+                port = client.sock.getsockname()[1]
+                server.wait_log(rf"STARTTLS by {name}\.test esmtp {port} out=0\n")
+            self.assertIn("rejected STARTTLS: not you", server.log())
 
     def test_not_advertised(self):
         with self.shared().client() as client:
