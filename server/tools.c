@@ -246,11 +246,15 @@ int tool_verify_address(struct once *o)
 
 /* ---- -bh ------------------------------------------------------------------------------------------------------------ */
 
+#define DATE_BYTES 20 /* "2026-11-21 20:12:05 ": whoever looks at the screen knows */
+
 /* What would be logged is told, and not logged: this is not for real. */
 static void log_print(void *arg, unsigned where, struct slice line)
 {
 	(void)arg;
 	(void)where;
+	if (line.len > DATE_BYTES)
+		line = slice_from(line, DATE_BYTES);
 	fprintf(stderr, "LOG: %.*s\n", SLICE_ARG(line));
 }
 
