@@ -37,8 +37,10 @@ static enum rc answer(struct task *task, void *arg, struct slice name, enum dns_
 static bool verify(struct slice text, bool keys)
 {
 	struct mailauth_resolver resolver = {.query = answer};
-	struct dkim_limits limits = {
-	    .hashes = 1u << HASH_SHA256, .key_types = 1u << KEY_RSA | 1u << KEY_ED25519, .rsa_bits_min = 1024, .now = 1};
+	struct dkim_limits limits = {.hashes = 1u << HASH_SHA256,
+				     .key_types = 1u << KEY_RSA | 1u << KEY_ED25519,
+				     .rsa_bits_min = 1024,
+				     .now = 1};
 	struct message message = {.refs = 1};
 	struct dkim_work work = {.resolver = &resolver, .limits = &limits, .arena = &message.arena};
 	struct dkim_state *state;

@@ -73,7 +73,7 @@ struct dkim_signature {
 	struct slice text;       /* the field */
 	uint32_t b_start, b_end; /* in the text: what b= says */
 	struct slice domain, selector, algorithm_text, identity, names, copied; /* names: h=, as written */
-	struct slice *name_list; /* those of h=, one by one */
+	struct slice *name_list;                                                /* those of h=, one by one */
 	uint32_t name_count;
 	struct slice b_text; /* base64 without white space */
 	enum hash_kind hash_kind;
@@ -190,7 +190,7 @@ struct dkim_state {
 	struct field_index index;
 	bool indexed, verified, limited;
 	struct dkim_limits limits; /* with limited: they are known */
-	struct slice signers; /* $dkim_signers */
+	struct slice signers;      /* $dkim_signers */
 	/* The round of the DKIM ACL: */
 	bool in_round;
 	struct slice cur_signer;

@@ -181,7 +181,8 @@ static unsigned listed(struct arena *arena, struct slice list, const struct slic
 static const struct slice hash_names[] = {[HASH_SHA1] = SLICE_INIT("sha1"),
 					  [HASH_SHA256] = SLICE_INIT("sha256"),
 					  [HASH_SHA512] = SLICE_INIT("sha512")};
-static const struct slice key_names[] = {[KEY_RSA] = SLICE_INIT("rsa"), [KEY_ED25519] = SLICE_INIT("ed25519")};
+static const struct slice key_names[] = {
+    [KEY_RSA] = SLICE_INIT("rsa"), [KEY_ED25519] = SLICE_INIT("ed25519")};
 
 static enum rc limits_expand(struct scope *sc, struct dkim_limits *limits, struct err *err)
 {
@@ -195,12 +196,13 @@ static enum rc limits_expand(struct scope *sc, struct dkim_limits *limits, struc
 		rc = expand_option(sc, o->dkim_verify_keytypes, &key_types, err);
 	if (rc == OK)
 		rc = expand_option(sc, o->dkim_verify_min_keysizes, &sizes, err);
-	*limits = (struct dkim_limits){.now = shard_wall(sc->task->shard) / NS_PER_S,
-				       .hashes = listed(arena, hashes, hash_names, ARRAY_COUNT(hash_names)),
-				       .key_types = listed(arena, key_types, key_names, ARRAY_COUNT(key_names)),
-				       .rsa_bits_min = bits_of(sizes, "rsa"),
-				       .ed25519_bits_min = bits_of(sizes, "ed25519"),
-				       .minimal = o->dkim_verify_minimal};
+	*limits =
+	    (struct dkim_limits){.now = shard_wall(sc->task->shard) / NS_PER_S,
+				 .hashes = listed(arena, hashes, hash_names, ARRAY_COUNT(hash_names)),
+				 .key_types = listed(arena, key_types, key_names, ARRAY_COUNT(key_names)),
+				 .rsa_bits_min = bits_of(sizes, "rsa"),
+				 .ed25519_bits_min = bits_of(sizes, "ed25519"),
+				 .minimal = o->dkim_verify_minimal};
 	return rc;
 }
 

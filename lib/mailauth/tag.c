@@ -233,8 +233,8 @@ struct slice tag_unquote(struct arena *arena, struct slice value)
 /* What a byte may be in a domain name. HIGH: as a letter, if all is UTF-8. */
 enum { LETTER = 1, HYPHEN = 2, DOT = 4, UNDERSCORE = 8, HIGH = 16 };
 static const unsigned char name_bytes[256] = {
-    ['0' ... '9'] = LETTER,   ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER,
-    [0x80 ... 0xff] = HIGH,   ['-'] = HYPHEN,         ['.'] = DOT,
+    ['0' ... '9'] = LETTER, ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER,
+    [0x80 ... 0xff] = HIGH, ['-'] = HYPHEN,         ['.'] = DOT,
     ['_'] = UNDERSCORE};
 
 bool tag_is_domain(struct slice name, unsigned labels_min, bool underscore)

@@ -42,10 +42,12 @@ struct expanding {
 	struct smtp_session *s;
 	struct err *err;
 	enum rc rc;
+	bool needed; /* a forced failure is one, and not "unset" */
 };
 
 static struct slice text_of(struct expanding *x, const struct expansion *option, const char *name)
 {
+	struct err err = err_make(x->err->arena);
 	struct slice text = SLICE_EMPTY;
 
 	if (x->rc != OK || !option)
@@ -53,10 +55,16 @@ static struct slice text_of(struct expanding *x, const struct expansion *option,
 	if (expansion_is_literal(option))
 		return expansion_literal(
 		    option); /* as nearly all are, and a handshake asks for nine of them twice */
-	x->rc = expand_option(session_scope(x->s), option, &text, x->err);
-	if (x->rc != OK)
-		err_prefix(x->err, "expansion of %s failed", name);
-	return text;
+	x->rc = expand(session_scope(x->s), option, &text, &err);
+	if (x->rc == OK)
+		return text;
+	if (x->rc == FAIL && err.forced && !x->needed) {
+		x->rc = OK;
+		return SLICE_EMPTY;
+	}
+	*x->err = err;
+	err_prefix(x->err, "expansion of %s failed", name);
+	return SLICE_EMPTY;
 }
 
 static struct tls_list list_of(struct expanding *x, const struct expansion *option, const char *name)
@@ -79,10 +87,11 @@ static struct tls_list list_of(struct expanding *x, const struct expansion *opti
 static enum rc settings_of(struct smtp_session *s, struct tls_settings *ret, struct err *err)
 {
 	const struct smtp_tls_options *o = conf_group(s->conf, CONF_TLS);
-	struct expanding x = {s, err, OK};
+	struct expanding x = {.s = s, .err = err, .rc = OK, .needed = true};
 
 	ret->certificates = list_of(&x, o->tls_certificate, "tls_certificate");
 	ret->privatekeys = list_of(&x, o->tls_privatekey, "tls_privatekey");
+	x.needed = false;
 	ret->verify_certificates = text_of(&x, o->tls_verify_certificates, "tls_verify_certificates");
 	ret->crl = text_of(&x, o->tls_crl, "tls_crl");
 	ret->ciphers = text_of(&x, o->tls_require_ciphers, "tls_require_ciphers");
@@ -145,10 +154,19 @@ static bool find_chain(void *arg, struct slice name, struct arena *arena, struct
 
 /* ---- Beginning and end ------------------------------------------------------------------------------------------- */
 
-static void tls_error(struct smtp_session *s, struct slice why)
+void tls_error(struct smtp_session *s, int where, struct slice why)
 {
-	log_session(s, LOG_TO_MAIN, "TLS error on connection from %.*s (%.*s)", SLICE_ARG(client_caller(s)),
-		    SLICE_ARG(why));
+	static const struct slice verification = {"certificate verification failed: ", 33, CLEAN};
+	struct slice stage = where & LOG_TO_PANIC ? SLICE("setup") : SLICE("handshake");
+
+	if (slice_starts(why, SLICE("the handshake failed: ")))
+		why = slice_from(why, 22);
+	if (slice_starts(why, verification)) {
+		stage = slice_sub(verification, 0, verification.len - 2);
+		why = slice_from(why, verification.len);
+	}
+	log_session(s, where, "TLS error on connection from %.*s (%.*s): %.*s", SLICE_ARG(client_caller(s)),
+		    SLICE_ARG(stage), SLICE_ARG(why));
 }
 
 void tls_begin(struct smtp_session *s)
@@ -159,6 +177,18 @@ void tls_begin(struct smtp_session *s)
 	s->tls_pending = tls_server_begin(s->stream, &server);
 	s->tls = s->tls_pending != NULL;
 	s->over |= !s->tls;
+}
+
+static void tell_verify_error(struct smtp_session *s, struct slice why)
+{
+	struct str line = str_make(&s->serving->arena);
+
+	str_addc(&line, '[');
+	str_add_ip(&line, &s->client.ip);
+	str_addz(&line, "] SSL verify error: certificate of the client: ");
+	str_add(&line, why);
+	if (!line.failed)
+		log_session(s, LOG_TO_MAIN, "%.*s", SLICE_ARG(str_slice(&line)));
 }
 
 /* What the client is known for now. Nothing that was said in the clear counts any more (RFC 3207 section 4.2). */
@@ -187,8 +217,7 @@ static void tls_done_with(struct smtp_session *s)
 	c->tls_ocsp = f->ocsp;
 	c->tls_resumption = f->resumption;
 	if (f->verify_error.len)
-		log_session(s, LOG_TO_MAIN, "[%.*s] SSL verify error: certificate of the client: %.*s",
-			    SLICE_ARG(client_caller(s)), SLICE_ARG(f->verify_error));
+		tell_verify_error(s, f->verify_error);
 	if (!o->tls_remember_esmtp) {
 		c->helo = SLICE_EMPTY;
 		c->esmtp = false;
@@ -217,7 +246,7 @@ bool tls_go_on(struct smtp_session *s)
 		s->notquit_reason = "tls-failed";
 		DEBUG(DEBUG_TLS, "TLS handshake failed: %.*s", SLICE_ARG(err.text));
 		if (!s->task.cancelled)
-			tls_error(s, err.text);
+			tls_error(s, LOG_TO_MAIN, err.text);
 		return false;
 	case TLS_DONE:
 		break;
@@ -250,8 +279,7 @@ void cmd_starttls(struct smtp_session *s)
 	session_deadline(s, 60000);
 	if (settings_of(s, &settings, &err) != OK ||
 	    tls_server_check(&s->task, &settings, s->conf, &err) != OK) {
-		log_session(s, LOG_TO_MAIN | LOG_TO_PANIC, "TLS error on connection from %.*s (%.*s)",
-			    SLICE_ARG(client_caller(s)), SLICE_ARG(err.text));
+		tls_error(s, LOG_TO_MAIN | LOG_TO_PANIC, err.text);
 		reply(s, 454, "4.7.0", SLICE("TLS currently unavailable"));
 		return;
 	}

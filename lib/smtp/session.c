@@ -757,8 +757,7 @@ static void lost_connection(struct smtp_session *s)
 static void command_timeout(struct smtp_session *s)
 {
 	if (s->tls_pending) {
-		log_session(s, LOG_TO_MAIN, "TLS error on connection from %.*s (the handshake took too long)",
-			    SLICE_ARG(client_caller(s)));
+		tls_error(s, LOG_TO_MAIN, SLICE("it took too long"));
 		s->over = true;
 		return;
 	}

@@ -336,6 +336,8 @@ void cmd_help(struct smtp_session *s);
 void cmd_quit(struct smtp_session *s);
 void cmd_starttls(struct smtp_session *s);
 bool starttls_offered(struct smtp_session *s);
+/* "TLS error on connection from ...", where: LOG_TO_... */
+void tls_error(struct smtp_session *s, int where, struct slice why);
 bool tls_on_connect(const struct smtp_session *s);
 void tls_begin(struct smtp_session *s);
 /* Takes the handshake as far as the input reaches. true: it is done. */

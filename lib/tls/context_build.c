@@ -189,8 +189,42 @@ static bool set_ciphers(struct context_job *job, WOLFSSL_CTX *ctx)
 		return failed(job, "the library refuses TLS 1.%d", choice.tls12 ? 2 : 3);
 	if (!choice.tls13 && wolfSSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION) != WOLFSSL_SUCCESS)
 		return failed(job, "the library does not do without TLS 1.3");
+	job->context->tls12 = choice.tls12;
 	job->context->tls13 = choice.tls13;
 	return set_groups(job, ctx, choice.groups);
+}
+
+/* Of RFC 7919, 3526, 5114, and two of Exim's own. */
+static bool is_dh_name(struct slice name)
+{
+	static const char *const names[] = {
+	    "historic",
+	    "default",
+	    "ike1",
+	    "ike2",
+	    "ike5",
+	    "ike14",
+	    "ike15",
+	    "ike16",
+	    "ike17",
+	    "ike18",
+	    "ike22",
+	    "ike23",
+	    "ike24",
+	    "ffdhe2048",
+	    "ffdhe3072",
+	    "ffdhe4096",
+	    "ffdhe6144",
+	    "ffdhe8192",
+	    "exim.dev.20160529.1",
+	    "exim.dev.20160529.2",
+	    "exim.dev.20160529.3",
+	};
+
+	for (unsigned i = 0; i < ARRAY_COUNT(names); i++)
+		if (slice_eq_nocase(name, slice_of(names[i])))
+			return true;
+	return false;
 }
 
 static bool set_dh(struct context_job *job, WOLFSSL_CTX *ctx)
@@ -208,11 +242,13 @@ static bool set_dh(struct context_job *job, WOLFSSL_CTX *ctx)
 			return failed(job, "tls_dhparam: %.*s has no parameters in PEM", SLICE_ARG(dh));
 		return true;
 	}
+	if (dh.len && !is_dh_name(dh))
+		return failed(job, "tls_dhparam: \"%.*s\" is no name of parameters", SLICE_ARG(dh));
 #ifdef HAVE_FFDHE_3072
 	if (slice_eq_nocase(dh, SLICE("ffdhe3072")))
 		params = wc_Dh_ffdhe3072_Get();
 #endif
-	/* Other names (of RFC 3526 and 5114, "historic") stand for primes of that size or less. */
+	/* Other names have a prime of that size instead: they were chosen for peers, who take any. */
 	(void)wolfSSL_CTX_SetTmpDH(ctx, params->p, (int)params->p_len, params->g, (int)params->g_len);
 	return true;
 }

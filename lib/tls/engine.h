@@ -33,7 +33,7 @@ struct tls_context {
 	struct context_cert certs[CONTEXT_CERT_MAX];
 	unsigned cert_count;
 	enum tls_verify verify;
-	bool tls13; /* may be used */
+	bool tls12, tls13; /* may be used */
 	int groups
 	    [CONTEXT_GROUP_MAX]; /* of a server, IANA's numbers, the best first; count 0: the library's */
 	unsigned group_count;

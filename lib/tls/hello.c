@@ -149,9 +149,11 @@ static bool read_versions(struct slice body, struct tls_hello *hello)
 
 	if (!take_vector(&body, 1, &list))
 		return false;
+	hello->tls12 = false; /* what stands in front of it counts no more (RFC 8446 section 4.2.1) */
 	while (list.len) {
 		if (!take_number(&list, 2, &version))
 			return false;
+		hello->tls12 |= version == 0x0303;
 		hello->tls13 |= version == 0x0304;
 	}
 	return true;
@@ -208,6 +210,7 @@ static bool read_body(struct slice body, struct tls_hello *hello)
 
 	if (!take_number(&body, 2, &version) || body.len < 32)
 		return false;
+	hello->tls12 = version >= 0x0303;
 	body = slice_from(body, 32);
 	if (!take_vector(&body, 1, &session_id) || session_id.len > 32 || !take_vector(&body, 2, &suites) ||
 	    suites.len % 2 || !take_vector(&body, 1, &compression))

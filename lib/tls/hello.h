@@ -6,10 +6,10 @@
 #include "base/base.h"
 
 struct tls_hello {
-	struct slice sni; /* a host name as it came, tainted; empty: none */
-	bool ecdsa, rsa;  /* certificates of this kind can be checked by the client */
-	bool tls13;       /* offered */
-	bool ocsp;        /* status_request */
+	struct slice sni;  /* a host name as it came, tainted; empty: none */
+	bool ecdsa, rsa;   /* certificates of this kind can be checked by the client */
+	bool tls12, tls13; /* offered */
+	bool ocsp;         /* status_request */
 	bool ticket; /* a ticket would be welcome (TLS 1.2), or psk_key_exchange_modes is there (TLS 1.3) */
 	bool offers; /* a ticket, a session id that stands for one, or a pre-shared key came along */
 	bool

@@ -571,7 +571,7 @@ struct tls_session *tls_session_new(struct stream *stream)
 /* An alert of ours (RFC 8446 section 6) before the library is there to send it. */
 static void send_alert(struct tls_session *t, int description)
 {
-	const char record[7] = {21, 3, 1, 0, 2, 2, (char)description};
+	const char record[7] = {21, 3, 3, 0, 2, 2, (char)description};
 
 	(void)stream_raw_write_now(t->stream, record, sizeof(record));
 }
@@ -725,6 +725,25 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 	return true;
 }
 
+/* With TLS 1.3 the library asks for another share, and the client for something else than what it has sent, if there is none. */
+static bool knows_a_group(const struct tls_session *t)
+{
+	for (unsigned i = 0; i < t->context->group_count; i++)
+		if (tls_hello_offers(&t->hello, (unsigned)t->context->groups[i]))
+			return true;
+	return false;
+}
+
+/* The version that both can do; NULL: there is one. */
+static const char *no_version(const struct tls_session *t)
+{
+	if ((t->hello.tls13 && t->context->tls13) || (t->hello.tls12 && t->context->tls12))
+		return NULL;
+	if (!t->hello.tls12 && !t->hello.tls13)
+		return "the client has neither TLS 1.2 nor TLS 1.3";
+	return t->hello.tls12 ? "the client has no TLS 1.3" : "the client has no TLS 1.2";
+}
+
 /* With TLS 1.2 the library takes the client's first curve of 256 bits among the context's; so the one is chosen here, our first that
  * the client knows as well, and the others are switched off. Where a context has no TLS 1.3 the library does not allow that, and
  * has its way. A client that names no groups gets what the library thinks best, and so do all where only groups for DHE are set. false: there is none. */
@@ -733,8 +752,10 @@ static bool choose_curve(struct tls_session *t)
 	const struct tls_context *context = t->context;
 	bool curves = false;
 
-	if (!context->group_count || !t->hello.groups.len || (t->hello.tls13 && context->tls13))
+	if (!context->group_count || !t->hello.groups.len)
 		return true;
+	if (t->hello.tls13 && context->tls13)
+		return knows_a_group(t);
 	for (unsigned i = 0; i < context->group_count; i++) {
 		const char *name = curve_name(context->groups[i]);
 
@@ -749,6 +770,7 @@ static bool choose_curve(struct tls_session *t)
 static enum tls_progress hello(struct task *task, struct tls_session *t, struct err *err)
 {
 	struct slice bytes;
+	const char *why;
 
 	if (!early_gather(t))
 		return refuse(t, 80, err, "the ClientHello is too large");
@@ -773,6 +795,9 @@ static enum tls_progress hello(struct task *task, struct tls_session *t, struct 
 		send_alert(t, 80);
 		return give_up(t);
 	}
+	why = no_version(t);
+	if (why)
+		return refuse(t, 70, err, why);
 	if (!choose_curve(t))
 		return refuse(t, 40, err, "the client has none of the curves of tls_eccurve");
 	t->state = SESSION_HANDSHAKE;
@@ -791,6 +816,17 @@ void session_opened(struct tls_session *t)
 	wolfSSL_FreeArrays(t->ssl);
 	if (t->memory.slot)
 		library_opened(t);
+}
+
+/* The library goes without a word where a client of TLS 1.2 has to show a certificate and shows none. */
+static void say_why(struct tls_session *t)
+{
+	WOLFSSL_ALERT_HISTORY alerts = {.last_rx = {-1, -1}, .last_tx = {-1, -1}};
+
+	if (wolfSSL_GetVersion(t->ssl) == WOLFSSL_TLSV1_2 &&
+	    wolfSSL_get_alert_history(t->ssl, &alerts) == WOLFSSL_SUCCESS && alerts.last_tx.level == -1 &&
+	    alerts.last_rx.level == -1 && !stream_raw_at_end(t->stream))
+		send_alert(t, 40);
 }
 
 static enum tls_progress step(struct task *task, struct tls_session *t, struct err *err)
@@ -827,6 +863,7 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 		(void)err_set(err, FAIL, "certificate verification failed: %s", t->verify_why);
 	else
 		(void)library_error(err, t->ssl, result, "the handshake failed");
+	say_why(t);
 	return give_up(t);
 }
 

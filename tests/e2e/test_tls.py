@@ -384,7 +384,7 @@ class BadInput(TlsTest):
                 (b"\x16\x03\x01\x00\x01\x01" * 70, "malformed", 50)):
             with self.subTest(data=data[:20]):
                 before = len(re.findall(why, self.shared().log()))
-                self.assertEqual(b"\x15\x03\x01\x00\x02\x02" + bytes([alert]), self.after_starttls(data))
+                self.assertEqual(b"\x15\x03\x03\x00\x02\x02" + bytes([alert]), self.after_starttls(data))
                 self.shared().wait_log(f"TLS error on connection from .*{why}", count=before + 1)
 
     def test_cut_hello(self):
@@ -432,6 +432,35 @@ class BadInput(TlsTest):
                                    "-cipher", "ALL:@SECLEVEL=0"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
             self.assertIn(b"alert", done.stderr + done.stdout)
             self.assertNotIn(b"\nVerify return code", done.stdout.split(b"Cipher is (NONE)")[0])
+
+    def test_who_has_nothing_in_common(self):
+        """The alert says which it is, and so does the log."""
+        must = ("tls_verify_hosts = *", f"tls_verify_certificates = {self.ca.pem}")
+        only12, only13 = ("tls_require_ciphers = NORMAL:-VERS-TLS1.3",), ("tls_require_ciphers = NORMAL:-VERS-TLS1.2",)
+        stranger = Authority(self.ca.path("nobody"), "Nobody").certificate("nobody")
+        for lines, cases in {
+            (): ((("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), "protocol version", "the client has neither TLS 1.2 nor TLS 1.3"),
+                 (("-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"), "handshake failure", "can't match cipher suite"),
+                 (("-tls1_3", "-sigalgs", "RSA-PSS+SHA256"), "handshake failure", "can't match cipher suite"),
+                 (("-alpn", "h2"), "no application protocol", "Unrecognized protocol name Error")),
+            only12: ((("-tls1_3",), "protocol version", "the client has no TLS 1.2"),),
+            only13: ((("-tls1_2",), "protocol version", "the client has no TLS 1.3"),),
+            ("tls_eccurve = P-384",): ((("-tls1_3", "-curves", "X25519:P-256"), "handshake failure", "the client has none of the curves of tls_eccurve"),
+                                       (("-tls1_2", "-curves", "X25519:P-256"), "handshake failure", "the client has none of the curves of tls_eccurve")),
+            must: ((("-tls1_2",), "handshake failure", "peer did not return a certificate"),
+                   (("-tls1_3",), "certificate required", "peer did not return a certificate"),
+                   (("-tls1_2", "-cert", stranger[0], "-key", stranger[1]), "unknown ca", r"unable to get local issuer certificate"),
+                   (("-tls1_3", "-cert", stranger[0], "-key", stranger[1]), "unknown ca", r"unable to get local issuer certificate")),
+        }.items():
+            server = self.sluice(configuration(main=self.tls_main(*lines)))
+            for number, (arguments, alert, words) in enumerate(cases):
+                with self.subTest(lines=lines, arguments=arguments):
+                    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-starttls", "smtp", "-quiet", *arguments],
+                                          stdin=subprocess.PIPE, capture_output=True, timeout=30)
+                    self.assertRegex(done.stderr.decode(), f"alert {alert}")
+                    stage = "certificate verification failed" if "issuer" in words else "handshake"
+                    log = server.wait_log(r"TLS error on connection from \(mail\.example\.com\) \[127\.0\.0\.1\] ", count=number + 1)
+                    self.assertTrue(log.rstrip().split("\n")[-1].endswith(f"({stage}): {words}"), log)
 
     def test_renegotiation(self):
         p = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{self.shared().port}", "-starttls", "smtp", "-tls1_2",
@@ -490,6 +519,10 @@ class Certificates(TlsTest):
 
     def test_expansion_fails(self):
         self.refused(certificate=("${nosuch{x}}", self.ec[1]), pattern="expansion of tls_certificate failed")
+
+    def test_expansion_is_forced_to_fail(self):
+        """No certificate for this client is not the same as no certificate at all, for which one would be made up."""
+        self.refused("", certificate=("${if eq{$sender_host_address}{192.0.2.1}{/x}fail}", self.ec[1]), pattern="expansion of tls_certificate failed")
 
     def test_unknown_ciphers(self):
         self.refused("tls_require_ciphers = NO-SUCH-CIPHER", pattern="tls_require_ciphers")
@@ -637,6 +670,11 @@ class Options(TlsTest):
             client.ehlo()
             client.expect("STARTTLS", 454)
         server.wait_log("/nowhere/dh.pem")
+        server = self.sluice(configuration(main=self.tls_main("tls_dhparam = ffdhe204", certificate=self.rsa)))
+        with server.client() as client:
+            client.ehlo()
+            client.expect("STARTTLS", 454)
+        server.wait_log('tls_dhparam: "ffdhe204" is no name of parameters')
 
     def test_directories(self):
         """Authorities and revocation lists in directories."""
@@ -697,7 +735,7 @@ class OnConnect(TlsTest):
         # No clear text, however long one waits for a banner or speaks.
         with socket.create_connection(("127.0.0.1", server.port), 30) as sock:
             sock.sendall(b"EHLO x\r\n")
-            self.assertEqual(b"\x15\x03\x01\x00\x02\x02\x0a", sock.recv(1000))
+            self.assertEqual(b"\x15\x03\x03\x00\x02\x02\x0a", sock.recv(1000))
             self.assertEqual(b"", sock.recv(1000))
         server.wait_log("TLS error on connection from .*no ClientHello")
 

@@ -189,8 +189,8 @@ class Lists(ChainTest, PeerTest):
             self.assertIsNone(self.say(strict, self.revoked, version=version))
             self.assertIsNone(self.say(strict, self.below, version=version))
             self.assertEqual("no", self.say(trying, self.below, version=version))
-        strict.wait_log(r"TLS error on connection from .*\(certificate verification failed: certificate is revoked\)", count=2)
-        strict.wait_log(r"TLS error on connection from .*\(certificate verification failed: certificate of an authority is revoked\)", count=2)
+        strict.wait_log(r"TLS error on connection from .*\(certificate verification failed\): certificate is revoked\n", count=2)
+        strict.wait_log(r"TLS error on connection from .*\(certificate verification failed\): certificate of an authority is revoked\n", count=2)
         trying.wait_log("SSL verify error: certificate of the client: certificate of an authority is revoked", count=2)
 
     def test_files_that_are_no_lists(self):

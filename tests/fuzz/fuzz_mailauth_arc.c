@@ -26,7 +26,8 @@ static enum rc answer(struct task *task, void *arg, struct slice name, enum dns_
 static void judge(struct task *task, struct slice text)
 {
 	struct mailauth_resolver resolver = {.query = answer};
-	struct dkim_limits limits = {.hashes = 1u << HASH_SHA256, .key_types = 1u << KEY_RSA | 1u << KEY_ED25519, .now = 1};
+	struct dkim_limits limits = {
+	    .hashes = 1u << HASH_SHA256, .key_types = 1u << KEY_RSA | 1u << KEY_ED25519, .now = 1};
 	struct message *message = arena_make(task->arena, struct message);
 	struct dkim_work work = {
 	    .task = task, .arena = &message->arena, .resolver = &resolver, .limits = &limits};

@@ -23,8 +23,9 @@ static enum rc answer(struct task *task, void *arg, struct slice name, enum dns_
 static unsigned results(struct slice text, struct slice key, uint32_t piece, enum dkim_reason *reasons)
 {
 	struct mailauth_resolver resolver = {.query = answer, .arg = &key};
-	struct dkim_limits limits = {
-	    .hashes = 1u << HASH_SHA1 | 1u << HASH_SHA256 | 1u << HASH_SHA512, .key_types = 1u << KEY_RSA | 1u << KEY_ED25519, .now = 1};
+	struct dkim_limits limits = {.hashes = 1u << HASH_SHA1 | 1u << HASH_SHA256 | 1u << HASH_SHA512,
+				     .key_types = 1u << KEY_RSA | 1u << KEY_ED25519,
+				     .now = 1};
 	struct dkim_work work = {.resolver = &resolver, .limits = &limits};
 	struct message *message;
 	struct arena arena, own;

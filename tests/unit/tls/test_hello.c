@@ -109,7 +109,7 @@ static void what_it_says(void **state)
 	assert_int_equal(TLS_HELLO_WHOLE, parse(&arena, &records, records.len, &hello));
 	assert_true(slice_eq(hello.sni, SLICE("mx.test")));
 	assert_int_equal(TAINTED, hello.sni.taint);
-	assert_true(hello.tls13 && hello.ocsp && hello.ticket && hello.ecdsa && hello.rsa);
+	assert_true(hello.tls12 && hello.tls13 && hello.ocsp && hello.ticket && hello.ecdsa && hello.rsa);
 	assert_false(hello.offers);
 	assert_false(hello.rsa_pss_last);
 	assert_true(slice_eq(hello.alpn, SLICE("\x04smtp")));
@@ -163,6 +163,45 @@ static void kinds_of_certificates(void **state)
 		assert_int_equal(TLS_HELLO_WHOLE, parse(&arena, &records, records.len, &hello));
 		assert_int_equal(rows[i].ecdsa, hello.ecdsa);
 		assert_true(hello.rsa && hello.rsa_pss_last && !hello.tls13);
+	}
+	arena_done(&arena);
+}
+
+/* What stands in front counts only where the extension is missing. */
+static void versions(void **state)
+{
+	static const struct {
+		char minor;
+		const char *extension; /* NULL: none */
+		size_t len;
+		bool tls12, tls13;
+	} rows[] = {
+	    {3, NULL, 0, true, false},
+	    {2, NULL, 0, false, false},
+	    {1, NULL, 0, false, false},
+	    {4, NULL, 0, true, false},
+	    {3, "\x02\x03\x04", 3, false, true},
+	    {3, "\x04\x7f\x1c\x03\x04", 5, false, true},
+	    {3, "\x04\x03\x04\x03\x03", 5, true, true},
+	    {1, "\x02\x03\x03", 3, true, false},
+	    {3, "\x02\x03\x02", 3, false, false},
+	};
+	struct tls_hello hello;
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, 0);
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct made extensions = {.len = 0}, message, records;
+
+		if (rows[i].extension)
+			put_extension(&extensions, 43, rows[i].extension, rows[i].len);
+		message = message_of(&extensions, "\x13\x02\xc0\x2b", 4);
+		message.bytes[5] = rows[i].minor;
+		records = records_of(&message, 4096);
+		assert_int_equal(TLS_HELLO_WHOLE, parse(&arena, &records, records.len, &hello));
+		assert_int_equal(rows[i].tls12, hello.tls12);
+		assert_int_equal(rows[i].tls13, hello.tls13);
 	}
 	arena_done(&arena);
 }
@@ -234,9 +273,13 @@ static void records_without_number(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(what_it_says),          cmocka_unit_test(in_pieces),
-	    cmocka_unit_test(kinds_of_certificates), cmocka_unit_test(no_hello),
-	    cmocka_unit_test(lengths_that_lie),      cmocka_unit_test(records_without_number),
+	    cmocka_unit_test(what_it_says),
+	    cmocka_unit_test(in_pieces),
+	    cmocka_unit_test(kinds_of_certificates),
+	    cmocka_unit_test(versions),
+	    cmocka_unit_test(no_hello),
+	    cmocka_unit_test(lengths_that_lie),
+	    cmocka_unit_test(records_without_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
