@@ -573,15 +573,15 @@ class SinkSession:
                 if not self.rcpts:
                     self.answer(verb, argument, "554 5.5.1 no valid recipients")
                 elif self.answer(verb, argument, "354 go on"):
-                    body = b""
+                    lines = []  # joined once: a body that grows line by line is copied with each, which took seconds
                     while True:
                         line = self.file.readline()
                         if not line:
                             return
                         if line == b".\r\n":
                             break
-                        body += line[1:] if line[:1] == b"." else line
-                    self.store(body)
+                        lines.append(line[1:] if line[:1] == b"." else line)
+                    self.store(b"".join(lines))
             elif verb == "BDAT":
                 words = argument.split()
                 chunk = self.file.read(int(words[0]))
