@@ -254,7 +254,8 @@ void arc_is_wanted(struct shard *shard)
 
 static bool chain_is_wanted(struct shard *shard)
 {
-	return shard && shard_now(shard) / NS_PER_S <= (uintptr_t)shard_slot(shard, &chains_wanted);
+	/* Without a shard nobody remembers, and the only question is the one that is being worked on. */
+	return !shard || shard_now(shard) / NS_PER_S <= (uintptr_t)shard_slot(shard, &chains_wanted);
 }
 
 void header_hashes_ahead(struct shard *shard, struct message *message)
