@@ -53,13 +53,13 @@ static void add_value(struct str *out, struct slice value)
 		add_quoted(out, value);
 }
 
-void authres_method(struct authres_maker *maker, const char *method, struct slice result,
+void authres_method(struct authres_maker *maker, struct slice method, struct slice result,
 		    struct slice comment)
 {
 	str_addz(maker->out, ";\n\t");
 	maker->line = maker->out->len;
 	maker->count++;
-	str_addz(maker->out, method);
+	str_add(maker->out, method);
 	str_addc(maker->out, '=');
 	str_add(maker->out, result);
 	if (!comment.len)
@@ -74,7 +74,7 @@ void authres_method(struct authres_maker *maker, const char *method, struct slic
 	str_addc(maker->out, ')');
 }
 
-void authres_property(struct authres_maker *maker, const char *name, struct slice value)
+void authres_property(struct authres_maker *maker, struct slice name, struct slice value)
 {
 	if (value.len > VALUE_MAX_BYTES)
 		return;
@@ -84,7 +84,7 @@ void authres_property(struct authres_maker *maker, const char *name, struct slic
 	} else {
 		str_addc(maker->out, ' ');
 	}
-	str_addz(maker->out, name);
+	str_add(maker->out, name);
 	str_addc(maker->out, '=');
 	add_value(maker->out, value);
 }
@@ -95,7 +95,7 @@ static void add_remote_ip(struct authres_maker *maker, const struct client *clie
 {
 	char text[IP_TEXT_MAX];
 
-	authres_property(maker, "smtp.remote-ip", ip_format(&client->ip, text));
+	authres_property(maker, SLICE("smtp.remote-ip"), ip_format(&client->ip, text));
 }
 
 /* Where the message came in: by a program of this host, or from an address that has a name or not. */
@@ -107,19 +107,19 @@ static void add_client(struct scope *sc, struct authres_maker *maker)
 		return;
 	if (!c->ip.family) {
 		if (client_is_local(c) && sc->message) {
-			authres_method(maker, "local", SLICE("pass"),
+			authres_method(maker, SLICE("local"), SLICE("pass"),
 				       arena_printf(sc->task->arena, "non-smtp, %.*s",
 						    SLICE_ARG(conf_main(sc->conf)->primary_hostname)));
-			authres_property(maker, "policy.u", c->ident.len ? c->ident : c->login);
+			authres_property(maker, SLICE("policy.u"), c->ident.len ? c->ident : c->login);
 		}
 		return;
 	}
 	if (c->host_name.len)
-		authres_method(maker, "iprev", SLICE("pass"), c->host_name);
+		authres_method(maker, SLICE("iprev"), SLICE("pass"), c->host_name);
 	else if (c->host_lookup_deferred)
-		authres_method(maker, "iprev", SLICE("temperror"), SLICE_EMPTY);
+		authres_method(maker, SLICE("iprev"), SLICE("temperror"), SLICE_EMPTY);
 	else if (c->host_lookup_failed)
-		authres_method(maker, "iprev", SLICE("fail"), SLICE_EMPTY);
+		authres_method(maker, SLICE("iprev"), SLICE("fail"), SLICE_EMPTY);
 	else
 		return;
 	add_remote_ip(maker, c);
@@ -131,12 +131,12 @@ static void add_auth(struct scope *sc, struct authres_maker *maker)
 
 	if (!c || !c->ip.family || !c->authenticator_name.len)
 		return;
-	authres_method(maker, "auth", SLICE("pass"),
+	authres_method(maker, SLICE("auth"), SLICE("pass"),
 		       c->authenticator_pubname.len ? c->authenticator_pubname : c->authenticator_name);
 	if (c->authenticated_id.len)
-		authres_property(maker, "smtp.auth", c->authenticated_id);
+		authres_property(maker, SLICE("smtp.auth"), c->authenticated_id);
 	if (sc->message && sc->message->auth_sender.len)
-		authres_property(maker, "smtp.mailfrom", sc->message->auth_sender);
+		authres_property(maker, SLICE("smtp.mailfrom"), sc->message->auth_sender);
 }
 
 /* RFC 8601 section 2.7.2. */
@@ -147,14 +147,14 @@ static void add_spf(struct scope *sc, struct authres_maker *maker)
 
 	if (!r || r->result == MAILAUTH_UNKNOWN)
 		return;
-	authres_method(maker, "spf", mailauth_result_word(r->result),
+	authres_method(maker, SLICE("spf"), mailauth_result_word(r->result),
 		       r->guessed                   ? SLICE("best guess record for domain")
 		       : r->result == MAILAUTH_PASS ? SLICE_EMPTY
 						    : r->problem);
 	if (r->helo_identity || !sender.len)
-		authres_property(maker, "smtp.helo", r->domain);
+		authres_property(maker, SLICE("smtp.helo"), r->domain);
 	else
-		authres_property(maker, "smtp.mailfrom", r->domain);
+		authres_property(maker, SLICE("smtp.mailfrom"), r->domain);
 }
 
 static void add_dmarc(struct scope *sc, struct authres_maker *maker)
@@ -175,16 +175,16 @@ static void add_dkim(struct scope *sc, struct authres_maker *maker)
 		if (r.testing && r.result != MAILAUTH_PASS)
 			comment =
 			    arena_printf(sc->task->arena, "%.*s; key is in testing mode", SLICE_ARG(comment));
-		authres_method(maker, "dkim", mailauth_result_word(r.result),
+		authres_method(maker, SLICE("dkim"), mailauth_result_word(r.result),
 			       comment.ptr ? comment : SLICE_EMPTY);
 		if (r.domain.len)
-			authres_property(maker, "header.d", r.domain);
+			authres_property(maker, SLICE("header.d"), r.domain);
 		if (r.identity.len)
-			authres_property(maker, "header.i", r.identity);
+			authres_property(maker, SLICE("header.i"), r.identity);
 		if (r.selector.len)
-			authres_property(maker, "header.s", r.selector);
+			authres_property(maker, SLICE("header.s"), r.selector);
 		if (r.algorithm.len)
-			authres_property(maker, "header.a", r.algorithm);
+			authres_property(maker, SLICE("header.a"), r.algorithm);
 	}
 }
 
@@ -204,11 +204,12 @@ static void add_arc(struct scope *sc, struct authres_maker *maker)
 		comment = str_slice(&count);
 	} else if (r.result == MAILAUTH_FAIL)
 		comment = r.reason;
-	authres_method(maker, "arc", mailauth_result_word(r.result), comment.ptr ? comment : SLICE_EMPTY);
+	authres_method(maker, SLICE("arc"), mailauth_result_word(r.result),
+		       comment.ptr ? comment : SLICE_EMPTY);
 	if (r.result == MAILAUTH_PASS) {
 		if (r.selector.len)
-			authres_property(maker, "header.s", r.selector);
-		authres_property(maker, "header.oldest-pass",
+			authres_property(maker, SLICE("header.s"), r.selector);
+		authres_property(maker, SLICE("header.oldest-pass"),
 				 r.oldest_pass == 1 ? SLICE("0")
 						    : arena_printf(sc->task->arena, "%u", r.oldest_pass));
 	}

@@ -160,34 +160,46 @@ static void field_simple(struct hash_sink *sink, struct slice text, uint32_t ski
 	}
 }
 
+/* In the sixteen bytes of v, which next follows one byte on: where the relaxed form ceases to be the same; 16: nowhere. */
+static inline unsigned plain_first(bytes16 v, bytes16 next)
+{
+	return bytes16_first((bytes16)(v <= ' ') & ((bytes16)(v != ' ') | (bytes16)(next <= ' ')));
+}
+
+/* The last sixteen bytes or fewer; a space at the very end does not stay. */
+static size_t put_plain_end(struct hash_sink *sink, const unsigned char *at, unsigned left)
+{
+	bytes16 v = left < 16 ? bytes16_tail(at, left) : bytes16_at(at), none = {0};
+	unsigned plain = plain_first(
+	    v, __builtin_shufflevector(v, none, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16));
+
+	need_room(sink, 16);
+	memcpy(sink->bytes + sink->len, &v, 16);
+	sink->len += plain;
+	return plain;
+}
+
 /* Copies the text as far as its relaxed form is the same, which single spaces between visible bytes do not end; how far that is. Sixteen
  * bytes are copied with each look, and those that were not meant are written over by what comes next. */
 static size_t put_plain(struct hash_sink *sink, const char *text, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)text, *end = p + len, *at = p;
 
-	for (;;) {
-		unsigned char padded[32];
-		const unsigned char *from = at;
-		bytes16 v, next;
-		unsigned plain;
+	while (end - at > 16) {
+		bytes16 v = bytes16_at(at);
+		unsigned plain = plain_first(v, bytes16_at(at + 1));
 
-		if (end - at <= 16) {
-			/* Zeros stand for the end. */
-			memset(padded, 0, sizeof(padded));
-			memcpy(padded, at, (size_t)(end - at));
-			from = padded;
-		}
-		v = bytes16_at(from);
-		next = bytes16_at(from + 1);
-		plain = bytes16_first((bytes16)(v <= ' ') & ((bytes16)(v != ' ') | (bytes16)(next <= ' ')));
 		need_room(sink, 16);
 		memcpy(sink->bytes + sink->len, &v, 16);
-		sink->len += plain;
-		at += plain;
-		if (plain < 16)
-			return (size_t)(at - p);
+		if (plain < 16) {
+			sink->len += plain;
+			return (size_t)(at - p) + plain;
+		}
+		/* By a number that is known before the look has come to its end. */
+		sink->len += 16;
+		at += 16;
 	}
+	return (size_t)(at - p) + put_plain_end(sink, at, (unsigned)(end - at));
 }
 
 static void put_name(struct hash_sink *sink, const char *name, uint32_t len)

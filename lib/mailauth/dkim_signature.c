@@ -77,12 +77,13 @@ static enum rc take_name(struct dkim_signature *s, const char **p, const char *e
 /* h=: From has to be among the names (section 5.4). */
 static enum rc parse_names(struct arena *arena, struct dkim_signature *s, bool arc)
 {
-	const char *p = s->names.ptr, *end = p + s->names.len;
+	const char *p = s->names.ptr, *end;
 	uint32_t count = 1;
 	bool from = false;
 
 	if (!p)
 		return bad(s, REASON_SYNTAX, "no h= tag");
+	end = p + s->names.len;
 	for (const char *at = p; (at = memchr(at, ':', (size_t)(end - at))); at++)
 		count++;
 	if (count > DKIM_NAMES_MAX)

@@ -321,6 +321,12 @@ static bool body_matches(const struct dkim_signature *s)
 	return memcmp(s->body->digest, s->digest.ptr, s->digest.len) == 0;
 }
 
+/* Nearly all keys say nothing of it. */
+static struct slice keep_word(struct arena *arena, struct slice word)
+{
+	return slice_eq(word, SLICE("*")) ? SLICE("*") : arena_copy(arena, word);
+}
+
 /* What is told of the key lives as long as the message. false: no memory. */
 static bool keep_key(struct arena *arena, struct dkim_signature *s, const struct dkim_key *key)
 {
@@ -328,8 +334,8 @@ static bool keep_key(struct arena *arena, struct dkim_signature *s, const struct
 	s->key_bits = key->bits;
 	s->key_testing = key->testing;
 	s->key_exact = key->exact;
-	s->key_service = arena_copy(arena, key->service);
-	s->key_granularity = arena_copy(arena, key->granularity);
+	s->key_service = keep_word(arena, key->service);
+	s->key_granularity = keep_word(arena, key->granularity);
 	s->key_notes = arena_copy(arena, key->notes);
 	return s->key_service.ptr && s->key_granularity.ptr && s->key_notes.ptr;
 }

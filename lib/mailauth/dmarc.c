@@ -230,11 +230,11 @@ void dmarc_authres(struct authres_maker *maker, const struct dmarc_result *r, st
 	bool judged = r->status == DMARC_ACCEPT || r->status == DMARC_REJECT ||
 		      r->status == DMARC_QUARANTINE || r->status == DMARC_NONE;
 
-	authres_method(maker, "dmarc", dmarc_authres_word(r), comment);
+	authres_method(maker, SLICE("dmarc"), dmarc_authres_word(r), comment);
 	if (r->from.len)
-		authres_property(maker, "header.from", r->from);
+		authres_property(maker, SLICE("header.from"), r->from);
 	if (judged && r->used_domain.len)
-		authres_property(maker, "policy.dmarc", dmarc_status_word(r->requested));
+		authres_property(maker, SLICE("policy.dmarc"), dmarc_status_word(r->requested));
 }
 
 enum { STATUS, STATUS_TEXT, USED_DOMAIN, DOMAIN_POLICY, ALIGN_SPF, ALIGN_DKIM, AR_HEADER };

@@ -3,10 +3,12 @@
 
 struct slice mailauth_result_word(enum mailauth_result result)
 {
-	static const char *const words[] = {"",        "none",   "pass",      "fail",      "softfail",
-					    "neutral", "policy", "temperror", "permerror", "invalid"};
+	static const struct slice words[] = {
+	    SLICE_INIT(""),          SLICE_INIT("none"),    SLICE_INIT("pass"),   SLICE_INIT("fail"),
+	    SLICE_INIT("softfail"),  SLICE_INIT("neutral"), SLICE_INIT("policy"), SLICE_INIT("temperror"),
+	    SLICE_INIT("permerror"), SLICE_INIT("invalid")};
 
-	return slice_of(words[result]);
+	return words[result];
 }
 
 struct mailauth *mailauth_of(struct message *message)

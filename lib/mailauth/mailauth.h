@@ -221,9 +221,9 @@ struct authres_maker {
 	uint32_t line;  /* where the present line begins in out */
 	unsigned count; /* methods so far */
 };
-void authres_method(struct authres_maker *maker, const char *method, struct slice result,
+void authres_method(struct authres_maker *maker, struct slice method, struct slice result,
 		    struct slice comment);
-void authres_property(struct authres_maker *maker, const char *name, struct slice value);
+void authres_property(struct authres_maker *maker, struct slice name, struct slice value);
 extern const struct expand_item *const mailauth_items[];
 
 /* Fields of that id that came with the message, and such as nobody can read, are deleted: at once if the header is there, and in any

@@ -142,10 +142,16 @@ struct slice tag_squeeze(struct arena *arena, struct slice value)
 		unsigned visible = bytes16_first((bytes16)(v <= ' '));
 
 		memcpy(out + len, &v, 16);
+		/* By a number that is known before the look has come to its end. */
+		if (visible == 16) {
+			len += 16;
+			p += 16;
+			continue;
+		}
 		len += visible;
 		p += visible;
-		if (visible == 16 || p == end)
-			continue;
+		if (p == end)
+			break;
 		if (!tag_is_space((char)*p))
 			out[len++] = (char)*p;
 		p++;

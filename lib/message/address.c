@@ -351,6 +351,9 @@ enum rc address_parse(struct arena *arena, struct slice text, unsigned flags, st
  * is the separator's place. group: a colon only ends an item outside, a semicolon only inside of a group; NULL: anywhere. */
 static char item_end(struct slice text, const bool *group, uint32_t *end_ret)
 {
+	static const bool means_something[256] = {
+	    ['\\'] = true, ['"'] = true, ['('] = true, ['<'] = true, ['>'] = true,
+	    ['['] = true,  ['@'] = true, [':'] = true, [';'] = true, [','] = true};
 	struct scan scan = {.text = text};
 	unsigned angles = 0;
 	bool quoted = false, routed = false;
@@ -358,6 +361,8 @@ static char item_end(struct slice text, const bool *group, uint32_t *end_ret)
 
 	for (; scan.at < text.len; scan.at++) {
 		c = text.ptr[scan.at];
+		if (!means_something[(unsigned char)c])
+			continue;
 		if (c == '\\') {
 			scan.at++;
 		} else if (quoted) {

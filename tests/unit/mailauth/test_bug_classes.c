@@ -277,8 +277,8 @@ static struct slice written(struct task *task, const struct row *row, struct sli
 	struct authres_maker maker = {.out = &out};
 
 	str_addz(&out, "mx.test");
-	authres_method(&maker, "dkim", SLICE("fail"), text);
-	authres_property(&maker, "header.d", text);
+	authres_method(&maker, SLICE("dkim"), SLICE("fail"), text);
+	authres_property(&maker, SLICE("header.d"), text);
 	return results(task, row, str_slice(&out));
 }
 
