@@ -15,14 +15,18 @@ static bool form_is_good(struct arena *arena, struct arc_state *arc)
 		return fail(arc, arc->reason);
 	if (!arc->count)
 		return fail(arc, SLICE("collecting headers: no set"));
-	for (unsigned i = 1; i <= arc->count; i++) {
+	for (unsigned i = arc->count; i >= 1; i--) {
 		const struct arc_set *set = arc->sets[i];
-		unsigned there = 0;
+		unsigned there = 0, below = i;
 
 		for (unsigned kind = 0; set && kind < ARC_KINDS; kind++)
 			there += set->fields[kind] != UINT32_MAX;
-		if (!there)
+		while (!there && below && !arc->sets[below])
+			below--;
+		if (!there && !below)
 			return fail(arc, arena_printf(arena, "(sequence; expected i=%u)", i));
+		if (!there)
+			return fail(arc, arena_printf(arena, "i=%u (sequence; expected %u)", below, i));
 		if (there < ARC_KINDS)
 			return fail(arc, arena_printf(arena, "i=%u (missing header)", i));
 	}

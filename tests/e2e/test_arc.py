@@ -120,7 +120,7 @@ data_acl:
                 ("header", chain.replace(b"dinner", b"supper"), "fail/AMS sig nonverify"),
                 ("results", chain.replace(b"i=1; hop1", b"i=1; hope"), "fail/seal sigverify error"),
                 ("seal twice", one[b"ARC-Seal"][0] + chain, "fail/collecting headers: two of arc-seal with i=3"),
-                ("gap", b"".join(f for f in fields if b"i=2;" not in f) + MESSAGE, "fail/(sequence; expected i=2)"),
+                ("gap", b"".join(f for f in fields if b"i=2;" not in f) + MESSAGE, "fail/i=1 (sequence; expected 2)"),
                 ("missing", chain.replace(one[b"ARC-Mess"][1], b""), "fail/i=2 (missing header)"),
                 ("instance 51", b"ARC-Seal: i=51; cv=none; a=rsa-sha256; b=AA==; d=a.b; s=c\r\n" + chain,
                  "fail/collecting headers: arc-seal without a good i="),

@@ -465,7 +465,7 @@ static const struct row rows[] = {
     {"chains: two of a kind", "RFC 8617, 5.2", sealed, SEAL("1", "none"), "", 0, "", NULL,
      "arc fail/collecting headers: two of arc-seal with i=1"},
     {"chains: a gap", "RFC 8617, 5.2", sealed, SEAL("4", "pass") AMS("4") AAR("4"), "", 0, "", NULL,
-     "arc fail/(sequence; expected i=3)"},
+     "arc fail/i=2 (sequence; expected 3)"},
     {"chains: one of three missing", "RFC 8617, 5.2", sealed, SEAL("3", "pass") AMS("3"), "", 0, "", NULL,
      "arc fail/i=3 (missing header)"},
     {"chains: cv=fail stays", "RFC 8617, 5.2: a dead chain is raised", sealed,
