@@ -246,15 +246,25 @@ int tool_verify_address(struct once *o)
 
 /* ---- -bh ------------------------------------------------------------------------------------------------------------ */
 
-#define DATE_BYTES 20 /* "2026-11-21 20:12:05 ": whoever looks at the screen knows */
+/* Without the time in front, with the zone that it may have: whoever looks at the screen knows. */
+static struct slice undated(struct slice line)
+{
+	struct slice rest = line, date, time, zone, before;
+
+	if (!slice_word(&rest, &date) || !slice_word(&rest, &time) || date.len != 10)
+		return line;
+	before = rest;
+	if (slice_word(&rest, &zone) && zone.len == 5 && (zone.ptr[0] == '+' || zone.ptr[0] == '-'))
+		return rest;
+	return before;
+}
 
 /* What would be logged is told, and not logged: this is not for real. */
 static void log_print(void *arg, unsigned where, struct slice line)
 {
 	(void)arg;
 	(void)where;
-	if (line.len > DATE_BYTES)
-		line = slice_from(line, DATE_BYTES);
+	line = slice_ltrim(undated(line));
 	fprintf(stderr, "LOG: %.*s\n", SLICE_ARG(line));
 }
 
