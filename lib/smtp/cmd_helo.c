@@ -104,6 +104,8 @@ static void say_hello(struct smtp_session *s, struct slice greeting)
 		str_addz(&text, "\nEXPN");
 	if (s->pipelining_ok)
 		str_addz(&text, "\nPIPELINING");
+	if (s->early_offered)
+		str_addz(&text, "\nPIPECONNECT");
 	(void)auth_offer(s, &text); /* nothing to offer: nothing is said */
 	if (s->chunking_ok)
 		str_addz(&text, "\nCHUNKING");
@@ -193,6 +195,8 @@ static void extensions_offer(struct smtp_session *s, bool extended, uint32_t con
 	s->tls_offered = false;
 	s->pipelining_ok = extended && !(controls & ACL_CONTROL_NO_PIPELINING) &&
 			   advertise(s, o->pipelining_advertise_hosts);
+	/* Without PIPELINING nobody could make much of it. */
+	s->early_offered = s->pipelining_ok && advertise(s, o->pipelining_connect_advertise_hosts);
 	s->chunking_ok = extended && advertise(s, o->chunking_advertise_hosts);
 	s->utf8_ok = extended && advertise(s, o->smtputf8_advertise_hosts);
 	s->dsn_ok = extended && advertise(s, o->dsn_advertise_hosts);
@@ -209,6 +213,8 @@ void cmd_helo(struct smtp_session *s, enum smtp_verb verb, struct slice argument
 	if (!helo_take(s, name, argument, &helo) || !helo_keep(s, helo))
 		return;
 	s->client.esmtp = verb == VERB_EHLO;
+	/* Under TLS, too, the client need not wait; whether it did is seen by what stands behind. */
+	s->early_used |= s->tls && s->state == STATE_START && s->early_ok && stream_pending(s->stream);
 	(void)session_scope(s);
 	if (!helo_verified(s, name))
 		return;

@@ -111,11 +111,22 @@ static bool rejected_outright(struct smtp_session *s)
 	return true;
 }
 
+bool session_early(const struct smtp_session *s)
+{
+	return s->early_ok && s->state <= STATE_READY;
+}
+
 static bool spoke_too_soon(struct smtp_session *s)
 {
 	struct slice in = slice_sub(stream_peek(s->stream), 0, 100);
+	struct err err = err_make(NULL);
 
-	if (s->local || s->sync_off || !s->options->smtp_enforce_sync || !in.len)
+	if (s->local)
+		return false;
+	s->early_ok =
+	    match_client(session_scope(s), s->options->pipelining_connect_advertise_hosts, NULL, &err) == OK;
+	s->early_used |= s->early_ok && in.len;
+	if (s->early_ok || s->sync_off || !s->options->smtp_enforce_sync || !in.len)
 		return false;
 	log_session(
 	    s, LOG_TO_MAIN | LOG_TO_REJECT,

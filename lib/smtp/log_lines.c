@@ -325,7 +325,11 @@ void log_arrival(struct smtp_session *s, struct message *m)
 	str_addz(&line, " P=");
 	str_add(&line, m->protocol);
 	if (log_wants(conf, LOG_PIPELINING) && s->pipelining_ok && t)
-		str_addz(&line, s->pipelined ? " L" : " L-");
+		str_printf(&line, " L%s%s",
+			   s->early_used      ? "*"
+			   : s->early_offered ? "."
+					      : "",
+			   s->pipelined ? "" : "-");
 	log_tls(&line, s);
 	if (s->client.authenticator_name.len) {
 		log_login(&line, s);

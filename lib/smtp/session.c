@@ -434,7 +434,7 @@ static bool out_of_step(struct smtp_session *s, enum smtp_verb verb, struct slic
 	    verbs[verb].synchronise || (!s->pipelining_ok && verb != VERB_BDAT && verb != VERB_QUIT);
 	struct slice pending;
 
-	if (!must_wait || s->sync_off || !s->options->smtp_enforce_sync || s->local ||
+	if (!must_wait || session_early(s) || s->sync_off || !s->options->smtp_enforce_sync || s->local ||
 	    !stream_pending(s->stream))
 		return false;
 	pending = verb == VERB_AUTH ? SLICE("(not shown)") : slice_sub(stream_peek(s->stream), 0, 100);
@@ -553,6 +553,8 @@ static void command_run(struct smtp_session *s, struct slice line)
 	if (out_of_step(s, verb, line) || too_many_nonmail(s, verb))
 		return;
 	s->mail_said |= verb == VERB_MAIL;
+	if (verb == VERB_DATA || verb == VERB_BDAT)
+		s->early_ok = false; /* by now it knows us: what follows a message is an ordinary dialogue */
 	if (verbs[verb].alone && argument.len) {
 		reply_error(s, 501, "5.5.4", "unexpected argument data");
 		return;

@@ -40,7 +40,7 @@ struct smtp_options {
 	    *helo_try_verify_hosts;
 	const struct match_list *hosts_require_helo, *hosts_connection_nolog, *recipient_unqualified_hosts;
 	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts,
-	    *chunking_advertise_hosts;
+	    *pipelining_connect_advertise_hosts, *chunking_advertise_hosts;
 	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts,
 	    *enhanced_status_advertise_hosts;
 	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts, *rfc1413_hosts;
@@ -165,6 +165,8 @@ struct smtp_session {
 	uint32_t patience_s;                      /* -os of its command; 0: as everybody's */
 	bool auth_unadvertised;                   /* control = allow_auth_unadvertised */
 	bool delay_flush_off, callout_flush_off;  /* no_delay_flush, no_callout_flush */
+	/* PIPECONNECT: this client may speak before it is spoken to, until a transaction begins; it did; EHLO has told of it. */
+	bool early_ok, early_used, early_offered;
 	bool authentication_failed;
 	bool tls;          /* begun, and perhaps not yet through; there is no way back */
 	bool tls_offered;  /* by EHLO */
@@ -319,6 +321,9 @@ void ident_ask(struct smtp_session *s);
 bool ident_parse(struct slice line, uint16_t their_port, uint16_t our_port, struct slice *user_ret);
 
 /* greet.c: from the connection to the banner. */
+/* Need this client not wait for our replies now, since it is one of pipelining_connect_advertise_hosts, and no transaction has
+ * begun? */
+bool session_early(const struct smtp_session *s);
 void session_greet(struct smtp_session *s);
 void session_banner(struct smtp_session *s); /* its second part, when TLS came between */
 

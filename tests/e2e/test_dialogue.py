@@ -9,6 +9,7 @@ from harness import Client, SluiceTest, configuration, POLICY, until
 
 # Everything may be asked for, so that the table and not a limit decides.
 MAIN = """
+pipelining_connect_advertise_hosts =
 acl_smtp_vrfy = accept
 acl_smtp_expn = accept
 acl_smtp_etrn = accept

@@ -556,7 +556,7 @@ class Version(SluiceTest):
                            r"_EXP_VAR_(MIME_|SPAM_|MALWARE_NAME|AV_FAILED|REGEX|PRDR_|TLS_OUT_(DANE|TLSA)|LOCAL_SCAN_DATA|INODE|"
                            r"WARN(_MESSAGE|MSG)_RECIPIENT$)|"
                            r"_HAVE_(CONTENT_SCANNING|DANE|DLFUNC|EVENT|GNUTLS|HINTS_BDB|LOOKUP_(DBM|NIS)|MALWARE_\w+|MOVE_FROZEN_MESSAGES|PAM|"
-                           r"PERL|PIPE_CONNECT|PRDR|PROXY|TCP_FASTOPEN|TLS1_3|TLS_ALPN|TLS_CA_CACHE|TRANSPORT_APPEND_MBX|WELLKNOWN)$")
+                           r"PERL|PRDR|PROXY|TCP_FASTOPEN|TLS1_3|TLS_ALPN|TLS_CA_CACHE|TRANSPORT_APPEND_MBX|WELLKNOWN)$")
         box = self.sluice("", start=False)
         ours, theirs = (set(re.findall(r"(?m)^(_[^=\n]+?)=", subprocess.run(
             [program, "-C", box.config_file, "-bP", "macros"], capture_output=True, text=True, timeout=DEADLINE_S).stdout))
