@@ -156,15 +156,8 @@ static bool find_chain(void *arg, struct slice name, struct arena *arena, struct
 
 void tls_error(struct smtp_session *s, int where, struct slice why)
 {
-	static const struct slice verification = {"certificate verification failed: ", 33, CLEAN};
-	struct slice stage = where & LOG_TO_PANIC ? SLICE("setup") : SLICE("handshake");
+	struct slice stage = where & LOG_TO_PANIC ? SLICE("setup") : tls_error_stage(&why);
 
-	if (slice_starts(why, SLICE("the handshake failed: ")))
-		why = slice_from(why, 22);
-	if (slice_starts(why, verification)) {
-		stage = slice_sub(verification, 0, verification.len - 2);
-		why = slice_from(why, verification.len);
-	}
 	log_session(s, where, "TLS error on connection from %.*s (%.*s): %.*s", SLICE_ARG(client_caller(s)),
 		    SLICE_ARG(stage), SLICE_ARG(why));
 }

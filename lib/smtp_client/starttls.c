@@ -67,9 +67,13 @@ static enum rc failed(struct smtp_connection *c, enum rc rc, struct err *err)
 		return rc;
 	if (rc == DEFER && err && !err->text.len)
 		(void)err_set(err, DEFER, "timed out");
-	err_prefix(err, "TLS session: (handshake)");
-	if (err)
-		err->os = err->os == EKEYREJECTED ? SMTP_TLS_PROOF : SMTP_TLS_FAILURE;
+	if (err) {
+		struct slice text = err->text, stage = tls_error_stage(&text);
+		int os = err->os == EKEYREJECTED ? SMTP_TLS_PROOF : SMTP_TLS_FAILURE;
+
+		(void)err_set(err, DEFER, "TLS session: (%.*s): %.*s", SLICE_ARG(stage), SLICE_ARG(text));
+		err->os = os;
+	}
 	return DEFER;
 }
 

@@ -171,7 +171,7 @@ static enum tls_progress step(struct task *task, struct tls_session *t, enum rc 
 	*rc_ret = task->cancelled ? CANCELLED : FAIL;
 	if (t->ocsp_asked && (code == OCSP_CERT_REVOKED || code == BAD_CERTIFICATE_STATUS_ERROR))
 		staple_refused(t, err);
-	else if (t->verify_error)
+	else if (t->verify_error && t->context->verify == TLS_VERIFY_MUST)
 		(void)err_set(err, FAIL, "certificate verification failed: %s", t->verify_why);
 	else
 		(void)library_error(err, t->ssl, result, "the handshake failed");

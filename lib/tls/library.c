@@ -235,7 +235,26 @@ enum rc library_error(struct err *err, WOLFSSL *ssl, int result, const char *wha
 			return err_set(err, FAIL, "%s: the peer sent alert %s", what, words);
 		return err_set(err, FAIL, "%s: the peer sent alert %d", what, alerts.last_rx.code);
 	}
+	/* The library's words for these are about its own calls. */
+	if (code == SOCKET_ERROR_E || code == SOCKET_PEER_CLOSED_E)
+		return err_set(err, FAIL, "%s: the connection was closed by the peer", what);
 	return err_set(err, FAIL, "%s: %s", what, reason && *reason ? reason : "unknown error");
+}
+
+struct slice tls_error_stage(struct slice *text)
+{
+	struct slice verification = SLICE("certificate verification failed"),
+		     failed = SLICE("the handshake failed: ");
+
+	if (slice_starts(*text, SLICE("certificate name mismatch: ")))
+		return verification;
+	if (slice_starts(*text, verification) && text->len > verification.len + 2) {
+		*text = slice_from(*text, verification.len + 2ul);
+		return verification;
+	}
+	if (slice_starts(*text, failed))
+		*text = slice_from(*text, failed.len);
+	return SLICE("handshake");
 }
 
 /* ---- The shard's part ---- */

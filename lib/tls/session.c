@@ -290,6 +290,8 @@ int session_verify(int fine, WOLFSSL_X509_STORE_CTX *store)
 		return 1; /* it shows none; whether that is enough the library knows */
 	if (t)
 		t->shown = true;
+	if (t && t->context->verify == TLS_VERIFY_NONE)
+		return 1; /* a client is asked in any case; nobody wants to know */
 	if (fine && t && store->error_depth == 0 && !t->verify_error) {
 		t->verify_why = judge_chain(t, store);
 		t->verify_error = t->verify_why ? VERIFY_CERT_ERROR : 0;
@@ -859,7 +861,7 @@ static enum tls_progress step(struct task *task, struct tls_session *t, struct e
 	}
 	if (stream_raw_at_end(t->stream) && result != WOLFSSL_ERROR_ZERO_RETURN)
 		(void)err_set(err, FAIL, "the connection was closed in the middle of the handshake");
-	else if (t->verify_error)
+	else if (t->verify_error && t->context->verify == TLS_VERIFY_MUST)
 		(void)err_set(err, FAIL, "certificate verification failed: %s", t->verify_why);
 	else
 		(void)library_error(err, t->ssl, result, "the handshake failed");

@@ -148,6 +148,10 @@ NODISCARD enum rc tls_connect(struct task *task, struct stream *stream, const st
  * the handshake, so ask when the dialogue is over). What was verified goes with it. */
 struct slice tls_session_export(struct tls_session *session, struct arena *arena);
 
+/* For the log, of what a failed handshake says: where it failed ("handshake", "certificate verification failed"), which is taken off
+ * the front of the text. */
+struct slice tls_error_stage(struct slice *text);
+
 /* ---- Certificates as policy sees them ---------------------------------------------------------------------- */
 
 /* A field of a certificate in PEM, for ${certextract: selector is "subject", "notafter,int", "subj_altname,dns,>:"... The text is

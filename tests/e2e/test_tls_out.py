@@ -49,6 +49,7 @@ class TlsOut(Scenarios):
         stranger = server_context(*other.certificate("stranger", alt="DNS:mx.stranger.test"))
         cls.scenario("stranger", sink(tls=stranger), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
         cls.scenario("trystranger", sink(tls=stranger), ca)
+        cls.scenario("nobodyasks", sink(tls=stranger), f"{ca}\ntls_try_verify_hosts = :")
         other.openssl("req", "-x509", "-key", "ca.key", "-subj", "/CN=mx.selfsigned.test", "-days", "30", "-out", "self.pem")
         alone = server_context(other.path("self.pem"), other.path("ca.key"))
         cls.scenario("selfsigned", sink(tls=alone), f"{ca}\ntls_verify_hosts = *\nhosts_require_tls = *")
@@ -66,6 +67,7 @@ class TlsOut(Scenarios):
                                 maximum=ssl.TLSVersion.TLSv1_2)
         cls.scenario("mutual", sink(tls=mutual),
                      f"{ca}\ntls_certificate = {certificate}\ntls_privatekey = {key}\nhosts_require_tls = *")
+        cls.scenario("mutualnone", sink(tls=mutual), f"{ca}\nhosts_require_tls = *\ntls_try_verify_hosts = :")
         cls.names = []
         named = cls.certificate_for("sni")
         named.sni_callback = lambda sock, name, context: cls.names.append(name)
@@ -166,15 +168,22 @@ class TlsOut(Scenarios):
         self.assertRegex(self.delivered("cnonly"), r" CV=yes ")
 
     def test_expired(self):
-        self.assertRegex(self.deferred("expired"), r" defer \(-37\) .*: TLS session: .*certificate verification failed: certificate has expired")
+        self.assertRegex(self.deferred("expired"), r" defer \(-37\) .*: TLS session: \(certificate verification failed\): certificate has expired")
 
     def test_unknown_authority(self):
         why = "unable to get local issuer certificate"
-        self.assertRegex(self.deferred("stranger"), rf" defer \(-37\) .*: TLS session: .*certificate verification failed: {why}$")
+        self.assertRegex(self.deferred("stranger"), rf" defer \(-37\) .*: TLS session: \(certificate verification failed\): {why}$")
         # What it showed of itself is not believed the next time either.
         for count in (1, 2):
             self.assertRegex(self.delivered("trystranger", count), r" X=\S+ CV=no ")
         self.assertEqual(2, self.shared().log().count(f"[127.0.0.1] SSL verify error: {why}\n"))
+
+    def test_nobody_wants_to_know(self):
+        """With neither list matching, nothing is said of the certificate, and it is no reason for anything."""
+        line = self.delivered("nobodyasks")
+        self.assertRegex(line, r' X=\S+ CV=no DN="')
+        self.assertNotIn(line.split(" ")[2] + " [127.0.0.1] SSL verify error", self.shared().log())
+        self.assertRegex(self.deferred("mutualnone"), r" defer \(-37\) .*: TLS session: \(handshake\): the peer sent alert handshake_failure$")
 
     def test_self_signed(self):
         self.assertRegex(self.deferred("selfsigned"), r": TLS session: .*: self-signed certificate$")
