@@ -75,7 +75,7 @@ class Server(SluiceTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.daemon = Sluice(server_configuration()).start()
+        cls.daemon = Sluice(server_configuration("pipelining_connect_advertise_hosts =\n")).start()
 
     @classmethod
     def tearDownClass(cls):
