@@ -273,7 +273,8 @@ static enum rc get(struct scope *sc, const struct variable *variable, struct sli
 		*ret = dmarc_status_word(r->status);
 		break;
 	case STATUS_TEXT:
-		*ret = status_text(r->status);
+		/* Of whom nobody has looked at there is nothing to say. */
+		*ret = r->status == DMARC_NONE && !r->from.len ? SLICE_EMPTY : status_text(r->status);
 		break;
 	case USED_DOMAIN:
 		/* Where there is no record it is the domain that was asked about, as in Exim. */
