@@ -300,7 +300,7 @@ box:
         """F39.1: control = no_enforce_sync lets a client talk first; others get 554 and a line with what they said."""
         policy = "begin acl\nconnect_acl:\n  accept hosts = 127.0.0.9\n         control = no_enforce_sync\n  accept delay = 1s\n" \
                  "rcpt_acl:\n  accept\n" + BLACKHOLE
-        server = self.sluice(configuration("acl_smtp_connect = connect_acl\n", policy))
+        server = self.sluice(configuration("acl_smtp_connect = connect_acl\npipelining_connect_advertise_hosts =\n", policy))
         for source, code in (("127.0.0.9", 220), ("127.0.0.1", 554)):
             with Client(server.port, banner=False, source=source) as client:
                 client.send("EHLO early.test\r\n")
