@@ -96,10 +96,13 @@ struct acl_outcome {
 	struct slice details;    /* lines for the client before the message, unless no_details was given */
 	bool
 	    header_refused; /* the log message is about a header field: for the client, if he may have details */
+	struct slice wellknown; /* what control = wellknown read; ptr NULL: it was not said */
 	int drop_code;
 	int tos; /* of control = dscp, for the client's connection; -1: none */
 };
 void acl_outcome_init(struct acl_outcome *outcome);
+/* A file that control = wellknown names has at most so many bytes: the reply is made in memory, up to three times as large. */
+#define ACL_WELLKNOWN_SIZE_MAX (128 * 1024)
 /* The header lines that ACLs asked for are in the message now: $headers_added has those yet to be added. */
 void acl_headers_applied(struct message *message);
 

@@ -20,6 +20,7 @@ static const struct control {
 		NEEDED,
 		DSCP,
 		DOWNCONVERT,
+		WELLKNOWN,
 		MISSING
 	} options;
 } controls[] = {
@@ -55,7 +56,7 @@ static const struct control {
     {"suppress_local_fixups", ACL_CONTROL_SUPPRESS_FIXUPS,
      ONLY(AT(MAIL) | AT(RCPT) | AT(PREDATA) | AT(NOT_SMTP_START)), NO_OPTIONS},
     {"utf8_downconvert", 0, ONLY(AT(RCPT) | AT(VRFY)), DOWNCONVERT},
-    {"wellknown", 0, ONLY(AT(WELLKNOWN)), NEEDED},
+    {"wellknown", 0, ONLY(AT(WELLKNOWN)), WELLKNOWN},
 };
 
 /* A control as it was written, taken to pieces. */
@@ -143,6 +144,7 @@ static bool options_fit(struct control_call *c)
 	case FREEZE:
 		return !c->has_options || slice_eq(c->options, SLICE("no_tell"));
 	case NEEDED:
+	case WELLKNOWN:
 		return c->has_options;
 	case DSCP:
 		c->tos_known = c->has_options && dscp_parse(c->options, &c->tos);
@@ -306,6 +308,29 @@ static enum acl_test debugging(struct acl_run *run, const struct control_call *c
 	return TEST_TRUE;
 }
 
+/* The answer to WELLKNOWN is this file. One that is not there, or may not be read, makes the statement fail. */
+static enum acl_test wellknown(struct acl_run *run, struct slice name)
+{
+	struct err why = err_make(run->sc->task->arena);
+	struct slice bytes;
+	const char *path;
+	enum rc rc = FAIL;
+
+	if (!name.len || name.ptr[0] != '/' || slice_find(name, 0) >= 0)
+		(void)err_set(&why, FAIL, "\"%.*s\" is no absolute file name", SLICE_ARG(name));
+	else if (name.taint)
+		(void)err_set(&why, FAIL, "tainted file name \"%.*s\"", SLICE_ARG(name));
+	else if (!(path = arena_cstr(run->sc->task->arena, name)))
+		rc = err_memory(&why);
+	else
+		rc = file_slurp(run->sc->task, path, ACL_WELLKNOWN_SIZE_MAX, &bytes, &why);
+	if (rc == OK)
+		run->outcome->wellknown = bytes.ptr ? bytes : SLICE_EMPTY;
+	else
+		run->log_text = arena_printf(run->sc->task->arena, "wellknown: %.*s", SLICE_ARG(why.text));
+	return acl_test_of(rc);
+}
+
 static enum acl_test run_control(struct acl_run *run, const struct acl_item *item, struct slice value)
 {
 	struct acl_outcome *outcome = run->outcome;
@@ -359,6 +384,8 @@ static enum acl_test run_control(struct acl_run *run, const struct acl_item *ite
 		if (slice_eq(slice_of(c.control->name), SLICE("authres_remove")))
 			return acl_remove_authres(run, c.options);
 		break;
+	case WELLKNOWN:
+		return wellknown(run, c.options);
 	case CUTTHROUGH:
 		cutthrough(run, c.options);
 		break;

@@ -54,6 +54,7 @@ void acl_outcome_init(struct acl_outcome *outcome)
 	    .queue_name = {NULL, 0, 0},
 	    .unverified = {NULL, 0, 0},
 	    .details = {NULL, 0, 0},
+	    .wellknown = {NULL, 0, 0},
 	    .reject_targets = LOG_TO_MAIN | LOG_TO_REJECT,
 	    .tos = -1,
 	};

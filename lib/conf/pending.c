@@ -27,7 +27,7 @@ const struct conf_option conf_pending_options[] = {
     {"acl_smtp_rcpt", &conf_string, 0, NULL, NULL, 0},
     {"acl_smtp_starttls", &conf_string, 0, NULL, NULL, 0},
     {"acl_smtp_vrfy", &conf_string, 0, NULL, NULL, 0},
-    {"acl_smtp_wellknown", &conf_string, 0, NULL, "the WELLKNOWN extension is not offered", OPTION_LATER},
+    {"acl_smtp_wellknown", &conf_string, 0, NULL, NULL, 0},
     {"allow_domain_literals", &conf_bool, 0, NULL, NULL, 0},
     {"allow_insecure_tainted_data", &conf_bool, 0, NULL, "tainted data stays refused", OPTION_NO_EFFECT},
     {"allow_mx_to_ip", &conf_bool, 0, NULL, NULL, 0},
@@ -292,8 +292,7 @@ const struct conf_option conf_pending_options[] = {
     {"uucp_from_pattern", &conf_string, 0, NULL, NULL, 0},
     {"uucp_from_sender", &conf_string, 0, "$1", NULL, 0},
     {"warn_message_file", &conf_string, 0, NULL, NULL, 0},
-    {"wellknown_advertise_hosts", &conf_string, 0, NULL, "the WELLKNOWN extension is not offered",
-     OPTION_LATER},
+    {"wellknown_advertise_hosts", &conf_string, 0, NULL, NULL, 0},
     {"write_rejectlog", &conf_bool, 0, "yes", NULL, 0},
 };
 const size_t conf_pending_option_count = ARRAY_COUNT(conf_pending_options);

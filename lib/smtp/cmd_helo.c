@@ -116,6 +116,8 @@ static void say_hello(struct smtp_session *s, struct slice greeting)
 		str_addz(&text, "\nENHANCEDSTATUSCODES");
 	if (s->utf8_ok)
 		str_addz(&text, "\nSMTPUTF8");
+	if (wellknown_offered(s))
+		str_addz(&text, "\nWELLKNOWN");
 	str_addz(&text, "\nHELP");
 	/* The reply to EHLO itself has no enhanced code (RFC 2034 section 3). */
 	s->enhanced_ok = false;

@@ -330,5 +330,7 @@ void cmd_help(struct smtp_session *s)
 		str_addz(&text, " EXPN");
 	if (s->options->acl[ACL_WHERE_VRFY])
 		str_addz(&text, " VRFY");
+	if (s->options->acl[ACL_WHERE_WELLKNOWN])
+		str_addz(&text, " WELLKNOWN");
 	reply(s, 214, "2.0.0", str_slice(&text));
 }

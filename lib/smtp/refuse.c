@@ -8,15 +8,16 @@ static const struct refusal {
 	short code;
 	const char *enhanced;
 } refusals[ACL_WHERE_COUNT] = {
-    [ACL_WHERE_CONNECT] = {554, "5.7.1"},  [ACL_WHERE_HELO] = {550, "5.7.1"},
-    [ACL_WHERE_MAIL] = {550, "5.7.1"},     [ACL_WHERE_RCPT] = {550, "5.7.1"},
-    [ACL_WHERE_PREDATA] = {550, "5.7.1"},  [ACL_WHERE_DATA] = {550, "5.7.1"},
-    [ACL_WHERE_PRDR] = {550, "5.7.1"},     [ACL_WHERE_MIME] = {550, "5.7.1"},
-    [ACL_WHERE_DKIM] = {550, "5.7.20"},    [ACL_WHERE_AUTH] = {503, "5.7.1"},
-    [ACL_WHERE_MAILAUTH] = {550, "5.7.1"}, [ACL_WHERE_ETRN] = {458, NULL},
-    [ACL_WHERE_EXPN] = {550, "5.7.1"},     [ACL_WHERE_VRFY] = {252, NULL},
-    [ACL_WHERE_STARTTLS] = {550, "5.7.1"}, [ACL_WHERE_QUIT] = {250, NULL},
-    [ACL_WHERE_NOT_SMTP] = {550, NULL},    [ACL_WHERE_ATRN] = {450, NULL},
+    [ACL_WHERE_CONNECT] = {554, "5.7.1"},   [ACL_WHERE_HELO] = {550, "5.7.1"},
+    [ACL_WHERE_MAIL] = {550, "5.7.1"},      [ACL_WHERE_RCPT] = {550, "5.7.1"},
+    [ACL_WHERE_PREDATA] = {550, "5.7.1"},   [ACL_WHERE_DATA] = {550, "5.7.1"},
+    [ACL_WHERE_PRDR] = {550, "5.7.1"},      [ACL_WHERE_MIME] = {550, "5.7.1"},
+    [ACL_WHERE_DKIM] = {550, "5.7.20"},     [ACL_WHERE_AUTH] = {503, "5.7.1"},
+    [ACL_WHERE_MAILAUTH] = {550, "5.7.1"},  [ACL_WHERE_ETRN] = {458, NULL},
+    [ACL_WHERE_EXPN] = {550, "5.7.1"},      [ACL_WHERE_VRFY] = {252, NULL},
+    [ACL_WHERE_STARTTLS] = {550, "5.7.1"},  [ACL_WHERE_QUIT] = {250, NULL},
+    [ACL_WHERE_NOT_SMTP] = {550, NULL},     [ACL_WHERE_ATRN] = {450, NULL},
+    [ACL_WHERE_WELLKNOWN] = {550, "5.7.1"},
 };
 
 /* A field that several recipients' ACLs add is added once. */

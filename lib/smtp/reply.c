@@ -124,6 +124,21 @@ void reply(struct smtp_session *s, int code, const char *enhanced, struct slice 
 	}
 }
 
+void reply_long(struct smtp_session *s, int code, struct slice text)
+{
+	struct slice line;
+
+	if (s->batch)
+		return;
+	while (!s->over && slice_split(&text, '\n', &line)) {
+		if (s->multiline_off)
+			text.ptr = NULL;
+		add_line(s, code, text.ptr != NULL, SLICE_EMPTY, line);
+		if (s->serving->out.len >= REPLY_FLUSH_BYTES)
+			reply_flush(s);
+	}
+}
+
 static struct slice vformat(struct smtp_session *s, const char *format, va_list args)
 {
 	struct str text = str_make(&s->serving->arena);

@@ -36,6 +36,7 @@ static const uint8_t dialogue[VERB_COUNT][STATE_COUNT] = {
     [VERB_HELP] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
     [VERB_STARTTLS] = {YES, YES, IN_MAIL, IN_MAIL, CHUNKS_ONLY, RESET_ONLY},
     [VERB_AUTH] = {YES, YES, IN_MAIL, IN_MAIL, CHUNKS_ONLY, RESET_ONLY},
+    [VERB_WELLKNOWN] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
     [VERB_UNKNOWN] = {YES, YES, YES, YES, CHUNKS_ONLY, RESET_ONLY},
 };
 
@@ -53,7 +54,8 @@ static const struct verb {
     [VERB_QUIT] = {"QUIT", false, false, true},  [VERB_VRFY] = {"VRFY", true, true, false},
     [VERB_EXPN] = {"EXPN", true, true, false},   [VERB_ETRN] = {"ETRN", true, true, false},
     [VERB_HELP] = {"HELP", false, true, false},  [VERB_STARTTLS] = {"STARTTLS", true, true, true},
-    [VERB_AUTH] = {"AUTH", true, true, false},   [VERB_UNKNOWN] = {"?", false, true, false},
+    [VERB_AUTH] = {"AUTH", true, true, false},   [VERB_WELLKNOWN] = {"WELLKNOWN", false, true, false},
+    [VERB_UNKNOWN] = {"?", false, true, false},
 };
 
 const char *verb_name(enum smtp_verb verb)
@@ -606,6 +608,9 @@ static void command_run(struct smtp_session *s, struct slice line)
 		break;
 	case VERB_STARTTLS:
 		cmd_starttls(s);
+		break;
+	case VERB_WELLKNOWN:
+		cmd_wellknown(s, argument);
 		break;
 	case VERB_AUTH:
 		cmd_auth(s, line, argument);

@@ -42,7 +42,7 @@ struct smtp_options {
 	const struct match_list *sender_unqualified_hosts, *pipelining_advertise_hosts,
 	    *pipelining_connect_advertise_hosts, *chunking_advertise_hosts;
 	const struct match_list *smtputf8_advertise_hosts, *limits_advertise_hosts,
-	    *enhanced_status_advertise_hosts;
+	    *enhanced_status_advertise_hosts, *wellknown_advertise_hosts;
 	const struct match_list *dsn_advertise_hosts, *auth_advertise_hosts, *rfc1413_hosts;
 	int64_t rfc1413_query_timeout;
 	struct slice helo_allow_chars, smtp_bare_newline, daemon_smtp_ports;
@@ -107,6 +107,7 @@ enum smtp_verb {
 	VERB_HELP,
 	VERB_STARTTLS,
 	VERB_AUTH,
+	VERB_WELLKNOWN,
 	VERB_UNKNOWN,
 	VERB_COUNT,
 };
@@ -278,6 +279,8 @@ void reply_challenge(struct smtp_session *s, struct slice encoded);
 void reply_user(struct smtp_session *s, int code, const char *enhanced, struct slice text);
 /* Sends what was gathered. Parks. When that fails the session is over. */
 void reply_flush(struct smtp_session *s);
+/* A reply of any length, whose lines are short and clean; sent as it is made. Parks. */
+void reply_long(struct smtp_session *s, int code, struct slice text);
 /* A syntax or protocol error: counted; past the limit the session is over. */
 void reply_error(struct smtp_session *s, int code, const char *enhanced, const char *format, ...)
     PRINTF_LIKE(4, 5);
@@ -337,6 +340,9 @@ void cmd_rset(struct smtp_session *s);
 void cmd_vrfy(struct smtp_session *s, enum smtp_verb verb, struct slice argument);
 void cmd_etrn(struct smtp_session *s, struct slice argument);
 void etrn_cancel_all(struct smtp_server *server); /* the runs that clients asked for; each ends soon */
+/* WELLKNOWN: may this client ask, and what it is told. Both park. */
+bool wellknown_offered(struct smtp_session *s);
+void cmd_wellknown(struct smtp_session *s, struct slice argument);
 void cmd_help(struct smtp_session *s);
 void cmd_quit(struct smtp_session *s);
 void cmd_starttls(struct smtp_session *s);

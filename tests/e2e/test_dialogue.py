@@ -87,6 +87,7 @@ TABLE = [
     ("HELP", [(214, "2.0.0", "Commands supported")] * 4 + [CHUNKS, RESET]),
     ("STARTTLS", [OFF, TLS, IN_MAIL, IN_MAIL, CHUNKS, RESET]),
     ("AUTH PLAIN", [OFF, OFF, AUTH_IN_MAIL, AUTH_IN_MAIL, CHUNKS, RESET]),
+    ("WELLKNOWN x", [(554, "5.7.1", "not permitted")] * 4 + [CHUNKS, RESET]),
     ("XYZZY", [(500, "5.5.2", "unrecognized")] * 4 + [CHUNKS, RESET]),
 ]
 

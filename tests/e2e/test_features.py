@@ -551,12 +551,12 @@ class Version(SluiceTest):
     @unittest.skipUnless(exim(), "no Exim here")
     def test_macros(self):
         """F37.2: all that Exim defines are here, but for what belongs to a library, or to what is not offered (content scanning, DANE, PRDR,
-        PROXY, events, DBM, NIS, PAM, Perl, WELLKNOWN)."""
+        PROXY, events, DBM, NIS, PAM, Perl)."""
         later = re.compile(r"_ACL_COND_(DECODE|MALWARE|MIME_REGEX|REGEX|SPAM)$|_EXP_COND_[<>]?=?$|"
                            r"_EXP_VAR_(MIME_|SPAM_|MALWARE_NAME|AV_FAILED|REGEX|PRDR_|TLS_OUT_(DANE|TLSA)|LOCAL_SCAN_DATA|INODE|"
                            r"WARN(_MESSAGE|MSG)_RECIPIENT$)|"
                            r"_HAVE_(CONTENT_SCANNING|DANE|DLFUNC|EVENT|GNUTLS|HINTS_BDB|LOOKUP_(DBM|NIS)|MALWARE_\w+|MOVE_FROZEN_MESSAGES|PAM|"
-                           r"PERL|PRDR|PROXY|TCP_FASTOPEN|TLS1_3|TLS_ALPN|TLS_CA_CACHE|TRANSPORT_APPEND_MBX|WELLKNOWN)$")
+                           r"PERL|PRDR|PROXY|TCP_FASTOPEN|TLS1_3|TLS_ALPN|TLS_CA_CACHE|TRANSPORT_APPEND_MBX)$")
         box = self.sluice("", start=False)
         ours, theirs = (set(re.findall(r"(?m)^(_[^=\n]+?)=", subprocess.run(
             [program, "-C", box.config_file, "-bP", "macros"], capture_output=True, text=True, timeout=DEADLINE_S).stdout))
