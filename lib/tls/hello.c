@@ -92,6 +92,19 @@ static enum tls_hello_state gather(struct arena *arena, struct slice bytes, uint
 	return TLS_HELLO_MALFORMED;
 }
 
+/* Names of hosts, as RFC 6066 wants them, have other letters still, but these would make a path or a line of something else where an
+ * option is expanded with the name in it. */
+static bool is_host_name(struct slice name)
+{
+	for (uint32_t i = 0; i < name.len; i++) {
+		uint8_t byte = (uint8_t)name.ptr[i];
+
+		if (byte <= ' ' || byte == 0x7f || byte == '/')
+			return false;
+	}
+	return name.len > 0 && name.len <= 255;
+}
+
 /* RFC 6066 section 3: a list in which only one kind of name was ever defined. */
 static bool read_server_name(struct slice body, struct tls_hello *hello)
 {
@@ -102,6 +115,8 @@ static bool read_server_name(struct slice body, struct tls_hello *hello)
 		return false;
 	while (list.len) {
 		if (!take_number(&list, 1, &type) || !take_vector(&list, 2, &name))
+			return false;
+		if (type == 0 && !is_host_name(name))
 			return false;
 		if (type == 0 && !hello->sni.len)
 			hello->sni = name;

@@ -399,6 +399,19 @@ class BadInput(TlsTest):
         for at in range(9, len(hello), 7):
             self.after_starttls(hello[:at] + bytes([hello[at] ^ 0xff]) + hello[at + 1:] + b"\x15\x03\x03\x00\x02\x02\x00", shut=True)
 
+    def test_silent_in_the_middle(self):
+        """Before the hello, in the middle of it, behind it: whoever has the others wait is not waited for for ever."""
+        server = self.sluice(configuration(main=self.tls_main("smtp_receive_timeout = 1s")))
+        hello = self.hello()
+        for count, part in enumerate((b"", hello[:50], hello), 1):
+            with server.client() as client:
+                client.ehlo()
+                client.expect("STARTTLS", 220)
+                client.sock.sendall(part)
+                while client.sock.recv(65536):
+                    pass
+            server.wait_log(r"TLS error on connection from \(client\.test\) \[127\.0\.0\.1\] \(handshake\): it took too long", count=count)
+
     def test_vanishes_in_the_middle(self):
         for _ in range(5):
             with self.shared().client() as client:

@@ -167,6 +167,49 @@ static void kinds_of_certificates(void **state)
 	arena_done(&arena);
 }
 
+/* Names that could become something else in a path or a log line. */
+static void names(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t len;
+		bool fine;
+	} rows[] = {
+	    {"a", 1, true},
+	    {"mx.test", 7, true},
+	    {"b\xc3\xbc"
+	     "cher.test",
+	     12, true},
+	    {"_x.[127.0.0.1]:", 15, true},
+	    {"", 0, false},
+	    {"mx\0.test", 8, false},
+	    {"../../etc", 9, false},
+	    {"a b", 3, false},
+	    {"a\nb", 3, false},
+	    {"a\x7f", 2, false},
+	};
+	struct tls_hello hello;
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, 0);
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct made extensions = {.len = 0}, list = {.len = 0}, message, records;
+
+		put_number(&list, 2, (unsigned)rows[i].len + 3);
+		put_number(&list, 3, (unsigned)rows[i].len);
+		put(&list, rows[i].name, rows[i].len);
+		put_extension(&extensions, 0, list.bytes, list.len);
+		message = message_of(&extensions, "\x13\x02\xc0\x2b", 4);
+		records = records_of(&message, 4096);
+		assert_int_equal(rows[i].fine ? TLS_HELLO_WHOLE : TLS_HELLO_MALFORMED,
+				 parse(&arena, &records, records.len, &hello));
+		if (rows[i].fine)
+			assert_true(slice_eq(hello.sni, slice_make(rows[i].name, rows[i].len, CLEAN)));
+	}
+	arena_done(&arena);
+}
+
 /* What stands in front counts only where the extension is missing. */
 static void versions(void **state)
 {
@@ -276,6 +319,7 @@ int main(void)
 	    cmocka_unit_test(what_it_says),
 	    cmocka_unit_test(in_pieces),
 	    cmocka_unit_test(kinds_of_certificates),
+	    cmocka_unit_test(names),
 	    cmocka_unit_test(versions),
 	    cmocka_unit_test(no_hello),
 	    cmocka_unit_test(lengths_that_lie),
