@@ -425,6 +425,7 @@ struct priority {
 	uint8_t groups[GROUP_COUNT];
 	unsigned group_count;
 	bool groups_chosen; /* otherwise the library's */
+	bool server_order;
 };
 struct property {
 	const char *text;
@@ -582,6 +583,8 @@ static enum rc apply_property(struct priority *p, struct slice item, struct err 
 	bool add = item.ptr[0] == '+';
 	struct slice word = slice_from(item, 1);
 
+	if (is_property(item, "%SERVER_PRECEDENCE"))
+		p->server_order = true;
 	if (item.ptr[0] == '%')
 		return OK; /* tuning of GnuTLS, or what is so here anyway (%SAFE_RENEGOTIATION) */
 	if (!add && item.ptr[0] != '-' && item.ptr[0] != '!')
@@ -636,6 +639,7 @@ static enum rc choose_gnutls(struct arena *arena, struct slice text, struct ciph
 		return err_memory(err);
 	ret->list = str_slice(&list);
 	ret->groups = str_slice(&chosen);
+	ret->server_order = p.server_order;
 	if (p.groups_chosen && !p.group_count)
 		return err_set(err, FAIL, "no group of \"%.*s\" is available", SLICE_ARG(text));
 	if (ret->list.len == 0)

@@ -191,6 +191,7 @@ static bool set_ciphers(struct context_job *job, WOLFSSL_CTX *ctx)
 		return failed(job, "the library does not do without TLS 1.3");
 	job->context->tls12 = choice.tls12;
 	job->context->tls13 = choice.tls13;
+	job->context->server_order = choice.server_order;
 	return set_groups(job, ctx, choice.groups);
 }
 

@@ -34,6 +34,7 @@ struct tls_context {
 	unsigned cert_count;
 	enum tls_verify verify;
 	bool tls12, tls13; /* may be used */
+	bool server_order; /* of cipher suites; otherwise the client's */
 	int groups
 	    [CONTEXT_GROUP_MAX]; /* of a server, IANA's numbers, the best first; count 0: the library's */
 	unsigned group_count;

@@ -707,7 +707,8 @@ static bool begin(struct task *task, struct tls_session *t, struct err *err)
 	t->cert = context_choose(t->context, &t->hello);
 	if (session_turn(task, t) != OK || !session_library(t, err))
 		return false;
-	(void)wolfSSL_UseClientSuites(t->ssl);
+	if (!t->context->server_order)
+		(void)wolfSSL_UseClientSuites(t->ssl);
 	if (!t->resumption) {
 		(void)wolfSSL_NoTicketTLSv12(t->ssl);
 		(void)wolfSSL_no_ticket_TLSv13(t->ssl);

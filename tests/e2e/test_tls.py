@@ -697,6 +697,15 @@ class Options(TlsTest):
             client.expect("STARTTLS", 454)
         server.wait_log('tls_dhparam: "ffdhe204" is no name of parameters')
 
+    def test_whose_order_of_ciphers(self):
+        wanted = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
+        for flag, chosen in (("", wanted[0]), (":%SERVER_PRECEDENCE", wanted[1])):
+            server = self.sluice(configuration(main=self.tls_main("tls_require_ciphers = NORMAL" + flag)))
+            for ciphers in (":".join(wanted), wanted[0]):
+                with server.client() as client:
+                    starttls(client, context(version=ssl.TLSVersion.TLSv1_2, ciphers=ciphers))
+                    self.assertEqual(chosen if ":" in ciphers else ciphers, client.sock.cipher()[0])
+
     def test_directories(self):
         """Authorities and revocation lists in directories."""
         bad = self.ca.certificate("bad-dir", name="bad.test")
