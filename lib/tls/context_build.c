@@ -254,6 +254,21 @@ static bool set_dh(struct context_job *job, WOLFSSL_CTX *ctx)
 	return true;
 }
 
+/* For the log. */
+static void note(struct context_job *job, const char *format, ...)
+{
+	size_t used = strlen(job->notes);
+	va_list args;
+
+	if (used)
+		job->notes[used++] = ';', job->notes[used++] = ' ';
+	va_start(args, format);
+	vsnprintf(job->notes + used, sizeof(job->notes) - used, format, args);
+	va_end(args);
+	/* Room for the next one's separator. */
+	job->notes[sizeof(job->notes) - 3] = 0;
+}
+
 static bool load_authorities(struct context_job *job, WOLFSSL_CTX *ctx)
 {
 	struct slice what = job->settings.verify_certificates;
@@ -269,8 +284,12 @@ static bool load_authorities(struct context_job *job, WOLFSSL_CTX *ctx)
 	} else {
 		path = arena_cstr(&job->arena, what);
 	}
-	if (!path)
-		return failed(job, "tls_verify_certificates: this system has no file of authorities");
+	/* Nobody can be verified then; but who need not be is better served with TLS than without. */
+	if (!path) {
+		if (!job->notes[0])
+			note(job, "tls_verify_certificates: this system has no file of authorities");
+		return true;
+	}
 	if (stat(path, &st) != 0)
 		return failed(job, "tls_verify_certificates: %s: %s", path, strerror(errno));
 	/* Not there at all: nobody can be verified, which is no mistake. */
@@ -383,20 +402,6 @@ static WOLFSSL_CTX *context_common(struct context_job *job)
 }
 
 /* ---- Proofs ---- */
-
-static void note(struct context_job *job, const char *format, ...)
-{
-	size_t used = strlen(job->notes);
-	va_list args;
-
-	if (used)
-		job->notes[used++] = ';', job->notes[used++] = ' ';
-	va_start(args, format);
-	vsnprintf(job->notes + used, sizeof(job->notes) - used, format, args);
-	va_end(args);
-	/* Room for the next one's separator. */
-	job->notes[sizeof(job->notes) - 3] = 0;
-}
 
 /* The library checks a proof again before it sends it, and looks for the issuer among the authorities of the context. Where
  * clients' certificates are checked by these too, an issuer is added only if they vouch for it already. */

@@ -2,11 +2,16 @@
 
 One daemon; each scenario is a domain with a host, a transport and a server of its own."""
 import os
+import shutil
 import ssl
+import subprocess
+import tempfile
 import unittest
+from unittest import mock
 
+import harness
 from authority import Authority
-from harness import Sink, until
+from harness import Sink, SluiceTest, configuration, until
 from tls_scenarios import Scenarios, server_context
 
 
@@ -268,6 +273,47 @@ class TlsOut(Scenarios):
     def settle(self, name):
         """The session of the last delivery is among the hints, which are written by the time another one is."""
         until(lambda: self.sinks[name].sessions[-1].commands[-1:] == ["QUIT"], "the end of the session")
+
+
+class NoAuthorities(SluiceTest):
+    """A system without a file of authorities, as small containers are: what only should be verified goes out over TLS all the same."""
+
+    @unittest.skipUnless(os.getuid() == 0 and not subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode, "unshare")
+    def test_system_has_none(self):
+        folder = tempfile.mkdtemp(prefix="sluice-pki-")
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        wrapper = os.path.join(folder, "sluice")
+        with open(wrapper, "w") as f:
+            f.write(f"""#!/bin/sh
+exec unshare -m sh -c 'mount -t tmpfs none /etc/ssl/certs && exec "$0" "$@"' {harness.SLUICE} "$@"
+""")
+        os.chmod(wrapper, 0o755)
+        sink = Sink(tls=server_context(*Authority(folder).certificate("mx", alt="IP:127.0.0.1")))
+        self.addCleanup(sink.close)
+        policy = "\nbegin acl\nrcpt_acl:\n  accept\n\nbegin routers\n" + "".join(f"""{name}:
+  driver = manualroute
+  domains = {name}.test
+  transport = {name}
+  route_list = * 127.0.0.1
+  self = send
+""" for name in ("try", "must")) + "\nbegin transports\n" + "".join(f"""{name}:
+  driver = smtp
+  port = {sink.port}
+  allow_localhost
+  hosts_try_fastopen = :
+  hosts_require_tls = *
+  {option}
+""" for name, option in (("try", ""), ("must", "tls_verify_hosts = *"))) + "\nbegin retry\n* * F,2h,15m\n"
+        with mock.patch("harness.SLUICE", wrapper):
+            server = self.sluice(configuration(policy=policy))
+        with server.client() as client:
+            client.ehlo()
+            client.message("Subject: x\r\n\r\nbody\r\n", "s@client.test", ["u@try.test"])
+            server.wait_log(r"=> u@try\.test .* X=TLS1\.3:\S+ CV=no ")
+            client.message("Subject: x\r\n\r\nbody\r\n", "s@client.test", ["u@must.test"])
+            server.wait_log(r"== u@must\.test .* TLS session: \(certificate verification failed\): unable to get local issuer certificate$")
+        server.wait_log("tls_verify_certificates: this system has no file of authorities")
 
 
 if __name__ == "__main__":

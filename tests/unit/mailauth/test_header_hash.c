@@ -20,7 +20,8 @@ static unsigned chance(unsigned below)
 /* A field with spaces, tabs and folds in odd places. */
 static void add_random_field(struct str *text, const char *name, unsigned bytes)
 {
-	static const char *const parts[] = {" ", "  ", "\t", "\r\n ", "\r\n\t x", "abc", "A long word of many letters", ";", "\xc3\xa9"};
+	static const char *const parts[] = {
+	    " ", "  ", "\t", "\r\n ", "\r\n\t x", "abc", "A long word of many letters", ";", "\xc3\xa9"};
 	uint32_t start = text->len;
 
 	str_printf(text, "%s%s:", name, chance(4) ? "" : " ");
@@ -30,10 +31,17 @@ static void add_random_field(struct str *text, const char *name, unsigned bytes)
 }
 
 /* "sign" or "arc", in front of the text. */
-static struct slice signed_text(struct task *task, const char *what, bool header_relaxed, bool body_relaxed, struct slice text)
+static struct slice signed_text(struct task *task, const char *what, bool header_relaxed, bool body_relaxed,
+				struct slice text)
 {
-	char word[8], domain[] = "good.test", selector[] = "ed", secret[] = SECRET, relaxed[] = "relaxed", simple[] = "simple";
-	char *words[] = {word, domain, selector, secret, header_relaxed ? relaxed : simple, body_relaxed ? relaxed : simple};
+	char word[8], domain[] = "good.test", selector[] = "ed", secret[] = SECRET, relaxed[] = "relaxed",
+		      simple[] = "simple";
+	char *words[] = {word,
+			 domain,
+			 selector,
+			 secret,
+			 header_relaxed ? relaxed : simple,
+			 body_relaxed ? relaxed : simple};
 	struct str out = str_make(task->arena);
 	struct err err = err_make(task->arena);
 
@@ -101,7 +109,8 @@ static void verify(struct task *task, struct slice text, unsigned sets)
 		subject++;
 	other.ptr[subject + 10] ^= 1;
 	found = check(task, &zone, str_slice(&other), 4096);
-	assert_true(slice_starts(found, sets ? SLICE("fail/signature_incorrect arc fail") : SLICE("fail/signature_incorrect")));
+	assert_true(slice_starts(found, sets ? SLICE("fail/signature_incorrect arc fail")
+					     : SLICE("fail/signature_incorrect")));
 }
 
 static void random_headers(struct task *task, void *arg)
@@ -110,7 +119,8 @@ static void random_headers(struct task *task, void *arg)
 
 	(void)arg;
 	/* Nobody has asked for a chain yet: it is not hashed ahead. */
-	plain = SLICE("From: a@good.test\r\nSubject: x\r\nAuthentication-Results: good.test; none\r\n\r\nHello.\r\n");
+	plain = SLICE(
+	    "From: a@good.test\r\nSubject: x\r\nAuthentication-Results: good.test; none\r\n\r\nHello.\r\n");
 	compare(task, signed_text(task, "arc", true, true, plain), false, false, false);
 	arc_is_wanted(task->shard);
 	for (unsigned round = 0; round < 120; round++) {
@@ -133,7 +143,9 @@ static void random_headers(struct task *task, void *arg)
 		names_to_sign = "";
 		for (unsigned set = 1; set <= sets; set++) {
 			whole = signed_text(task, "arc", true, true, whole);
-			whole = arena_printf(task->arena, "Authentication-Results: good.test; arc=pass\r\n%.*s", SLICE_ARG(whole));
+			whole =
+			    arena_printf(task->arena, "Authentication-Results: good.test; arc=pass\r\n%.*s",
+					 SLICE_ARG(whole));
 		}
 		bytes = (unsigned)slice_search(whole, SLICE("\r\n\r\n"));
 		assert_true(big || bytes < 4000);
