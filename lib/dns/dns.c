@@ -30,7 +30,7 @@ struct dns {
 	struct cache cache;
 	struct arena scratch; /* for a look at an answer that comes in */
 	char *servers;
-	unsigned timeout_ms, tries;
+	unsigned timeout_ms, tries, cname_loops;
 	uint64_t generation;
 	bool edns, dnssec_ok;
 };
@@ -83,6 +83,7 @@ void dns_configure(struct shard *shard, const struct dns_options *options)
 	dns->tries = options->tries ? options->tries : TRIES_DEFAULT;
 	dns->edns = edns;
 	dns->dnssec_ok = dnssec_ok;
+	dns->cname_loops = options->cname_loops;
 	dns->cache.count_max = options->cache_count_max ? options->cache_count_max : CACHE_COUNT_DEFAULT;
 }
 
@@ -283,8 +284,9 @@ static __attribute__((cold)) void tell(struct slice name, enum dns_type type, en
 	}
 }
 
-enum rc dns_query(struct task *task, struct slice name, enum dns_type type, struct dns_answer *answer_ret,
-		  struct err *err)
+/* One question. */
+static enum rc ask(struct task *task, struct slice name, enum dns_type type, struct dns_answer *answer_ret,
+		   struct err *err)
 {
 	struct dns *dns = dns_of(task->shard);
 	struct wire_name wire;
@@ -327,6 +329,37 @@ enum rc dns_query(struct task *task, struct slice name, enum dns_type type, stru
 		break;
 	case CANCELLED:
 		break;
+	}
+	return rc;
+}
+
+/* Does the answer end in an alias, and say nothing of what it stands for? A resolver that follows aliases proves by a SOA that
+ * there is nothing at the end (RFC 2308 section 2.2), or there would be no need to ask again. */
+static bool ends_in_alias(struct slice name, enum dns_type type, const struct dns_answer *answer)
+{
+	if (name.len && name.ptr[name.len - 1] == '.')
+		name.len--;
+	return type != DNS_CNAME && !answer->nxdomain && !answer->ttl_s && answer->canonical.len &&
+	       !slice_eq_nocase(answer->canonical, name);
+}
+
+enum rc dns_query(struct task *task, struct slice name, enum dns_type type, struct dns_answer *answer_ret,
+		  struct err *err)
+{
+	struct dns *dns = dns_of(task->shard);
+	enum rc rc = ask(task, name, type, answer_ret, err);
+	bool authentic = true;
+	unsigned links = 0;
+
+	for (; rc == FAIL && links < dns->cname_loops && ends_in_alias(name, type, answer_ret); links++) {
+		authentic &= answer_ret->authentic;
+		name = answer_ret->canonical;
+		rc = ask(task, name, type, answer_ret, err);
+	}
+	if (links && (rc == OK || rc == FAIL)) {
+		answer_ret->authentic &= authentic;
+		/* How long the aliases live was not kept with what denied nothing: the whole is good for this once. */
+		answer_ret->ttl_s = 0;
 	}
 	return rc;
 }

@@ -51,6 +51,8 @@ struct dns_options {
 	int edns0;                /* -1 default, 0 off, 1 on */
 	int dnssec_ok;            /* -1 default (off), 0, 1: ask with DO */
 	unsigned cache_count_max; /* 0: 20,000 */
+	unsigned
+	    cname_loops; /* how many aliases are asked behind, where the resolver does not (option of that name) */
 };
 /* The options of the questions to come on this shard; queries under way keep the old. Does not park. */
 void dns_configure(struct shard *shard, const struct dns_options *options);

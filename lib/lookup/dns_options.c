@@ -4,7 +4,7 @@
 #include "lookup.h"
 
 struct dns_group {
-	int64_t dns_retrans, dns_retry, dns_use_edns0, dns_dnssec_ok;
+	int64_t dns_retrans, dns_retry, dns_use_edns0, dns_dnssec_ok, dns_cname_loops;
 	int64_t slow_lookup_log;
 	struct slice dns_servers, dns_check_names_pattern;
 	const struct regex *names; /* derived; NULL: every name is asked for */
@@ -16,6 +16,8 @@ static const struct conf_option options[] = {
 	       "resolvers: \"127.0.0.1:5353,[::1]:53\"; unset: the system's"),
     OPT_TIME(struct dns_group, dns_retrans, "0s", "wait for an answer, a try; 0: 5 seconds"),
     OPT_INT(struct dns_group, dns_retry, "0", "how often a question is asked; 0: 3 times"),
+    OPT_INT(struct dns_group, dns_cname_loops, "1",
+	    "aliases that are asked behind, if the resolver does not"),
     OPT_INT(struct dns_group, dns_use_edns0, "-1", "1: with EDNS0; 0: without; -1: with"),
     OPT_INT(struct dns_group, slow_lookup_log, "0", "milliseconds: longer questions are logged; 0: none"),
     OPT_STRING(struct dns_group, dns_check_names_pattern,
@@ -42,6 +44,9 @@ static enum rc check(struct conf *conf, void *group, struct err *err)
 	if (g->dns_retry < 0 || g->dns_retry > 100)
 		return conf_error(err, conf_option_place(conf, "dns_retry"),
 				  "dns_retry is to be between 0 and 100");
+	if (g->dns_cname_loops < 0 || g->dns_cname_loops > 100)
+		return conf_error(err, conf_option_place(conf, "dns_cname_loops"),
+				  "dns_cname_loops is to be between 0 and 100");
 	return OK;
 }
 
@@ -62,6 +67,7 @@ void lookup_dns_configure(struct shard *shard, const struct conf *conf)
 	    .tries = (unsigned)g->dns_retry,
 	    .edns0 = (int)g->dns_use_edns0,
 	    .dnssec_ok = (int)g->dns_dnssec_ok,
+	    .cname_loops = (unsigned)g->dns_cname_loops,
 	};
 
 	dns_configure(shard, &dns);

@@ -99,7 +99,7 @@ begin retry
 # What both have; the dates of Exim's startup and of a TLS library are not compared.
 SELECTORS = ("8bitmime acl_warn_skipped address_rewrite all_parents connection_id connection_reject delay_delivery deliver_time "
              "delivery_size dkim etrn host_lookup_failed incoming_interface incoming_port lost_incoming_connection millisec msg_id "
-             "msg_id_created outgoing_interface outgoing_port pid pipelining queue_run queue_time queue_time_exclusive "
+             "msg_id_created outgoing_interface outgoing_port pid pipelining protocol_detail queue_run queue_time queue_time_exclusive "
              "queue_time_overall receive_time received_recipients received_sender rejected_header retry_defer "
              "return_path_on_delivery sender_on_delivery size_reject skip_delivery smtp_confirmation smtp_connection "
              "smtp_incomplete_transaction smtp_mailauth smtp_no_mail smtp_protocol_error smtp_syntax_error subject "

@@ -109,6 +109,18 @@ static inline bool reply_make(const uint8_t *query, size_t len, bool tcp, struct
 	} else if (!strcmp(verb, "cut")) {
 		put_rr(r, false, DNS_A, 300, ip, 4);
 		r->len -= 2;
+	} else if (!strcmp(verb,
+			   "alias")) { /* aliases that are not followed; each for a name of the same domain */
+		put_rr(r, false, DNS_CNAME, 300, "\1a\xc0\x12", 4);
+	} else if (!strcmp(verb, "again")) {
+		put_rr(r, false, DNS_CNAME, 300, "\5alias\xc0\x12", 8);
+	} else if (!strcmp(verb, "loopa")) {
+		put_rr(r, false, DNS_CNAME, 300, "\5loopb\xc0\x12", 8);
+	} else if (!strcmp(verb, "loopb")) {
+		put_rr(r, false, DNS_CNAME, 300, "\5loopa\xc0\x12", 8);
+	} else if (!strcmp(verb, "empty")) { /* followed: there is nothing at the end */
+		put_rr(r, false, DNS_CNAME, 300, "\5where\xc0\x12", 8);
+		put_soa(r, 300, 60);
 	} else if (!strcmp(verb, "mx")) {
 		put_rr(r, false, DNS_MX, 300, "\0\x1e\1c\xc0\x0c", 6);
 		put_rr(r, false, DNS_MX, 200, "\0\x0a\1a\xc0\x0c", 6);

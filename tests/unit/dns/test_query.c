@@ -57,6 +57,38 @@ static void answers(struct task *task, void *arg)
 	dns_done(task->shard);
 }
 
+/* dns_cname_loops: a resolver that leaves aliases to those who ask. */
+static void aliases(struct task *task, void *arg)
+{
+	struct dns_answer answer;
+
+	(void)arg;
+	begin(task);
+	assert_int_equal(ask(task, "alias.example.org", DNS_A, &answer), FAIL);
+	assert_int_equal(server.asked_udp, 1);
+	options.cname_loops = 1;
+	dns_configure(task->shard, &options);
+	assert_int_equal(ask(task, "alias.example.org.", DNS_A, &answer), OK);
+	assert_int_equal(answer.count, 1);
+	assert_true(slice_eq(answer.canonical, SLICE("a.example.org")));
+	assert_int_equal(answer.ttl_s, 0);
+	assert_int_equal(server.asked_udp, 3);
+	assert_int_equal(ask(task, "alias.example.org", DNS_CNAME, &answer), OK);
+	assert_int_equal(server.asked_udp, 4);
+	/* One more than may be. */
+	assert_int_equal(ask(task, "again.example.org", DNS_A, &answer), FAIL);
+	assert_false(answer.nxdomain);
+	options.cname_loops = 10;
+	dns_configure(task->shard, &options);
+	assert_int_equal(ask(task, "again.example.org", DNS_A, &answer), OK);
+	assert_int_equal(ask(task, "loopa.example.org", DNS_A, &answer), FAIL);
+	/* Where the resolver has proved that there is nothing it is not asked again. */
+	server.asked_udp = 0;
+	assert_int_equal(ask(task, "empty.example.org", DNS_A, &answer), FAIL);
+	assert_int_equal(server.asked_udp, 1);
+	dns_done(task->shard);
+}
+
 static void denials(struct task *task, void *arg)
 {
 	struct dns_answer answer;
@@ -389,6 +421,7 @@ static void test_reverse(void **state)
 		(void)run_fn(f, NULL);     \
 	}
 ON_FIBER(answers)
+ON_FIBER(aliases)
 ON_FIBER(denials)
 ON_FIBER(failures)
 ON_FIBER(deadline)
@@ -407,6 +440,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_answers),
+	    cmocka_unit_test(test_aliases),
 	    cmocka_unit_test(test_denials),
 	    cmocka_unit_test(test_failures),
 	    cmocka_unit_test(test_deadline),
