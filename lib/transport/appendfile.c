@@ -12,8 +12,7 @@
 	"Your mailbox has grown past the size at which\\nthe administrator wants you to be told of it.\\n"
 
 static const struct conf_option appendfile_options[] = {
-    OPT_LATER(A, allow_fifo, bool, &conf_bool, "no",
-	      "a named pipe's reader could hold a delivery for ever: a pipe transport has a timeout"),
+    OPT_BOOL(A, allow_fifo, "no", "the file may be a named pipe that somebody reads"),
     OPT_BOOL(A, allow_symlink, "no", "the file may be a symbolic link"),
     OPT_EXPAND(A, batch_id, NULL, "addresses with equal values may go together"),
     OPT_INT(A, batch_max, "1", "addresses at a time"),

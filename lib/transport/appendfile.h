@@ -34,7 +34,7 @@ struct append {
 	struct delivery *delivery;
 	struct identity who;
 	const char *path; /* of the file, or of the directory without a final slash */
-	bool is_directory;
+	bool is_directory, is_fifo;
 	mode_t mode; /* of the file: the option's, or what a filter asked for */
 	struct text_writer writer;
 	int fd;

@@ -18,7 +18,8 @@
 
 #include "spawn.h"
 
-#define OPEN_FLAGS  (O_ACCMODE | O_CREAT | O_EXCL | O_APPEND | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define OPEN_FLAGS \
+	(O_ACCMODE | O_CREAT | O_EXCL | O_APPEND | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
 #define STRINGS_MAX 4096
 
 struct packet {

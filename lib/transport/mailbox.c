@@ -8,8 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_PAUSE_MS   100 /* between two looks at a lock that is waited for */
-#define CREATE_LOOP_MAX 10  /* a file that comes and goes */
+#define LOCK_PAUSE_MS    100              /* between two looks at a lock that is waited for */
+#define FIFO_TIME_MAX_MS (60 * 60 * 1000) /* for a whole message: a pipe transport's timeout is as long */
+#define CREATE_LOOP_MAX  10               /* a file that comes and goes */
 #define LOCK_PAUSE_MIN_MS \
 	20 /* the first pause before a lock is tried again; it doubles up to lock_interval */
 
@@ -223,9 +224,9 @@ static enum rc check_file(struct append *append, const struct stat *st)
 	if (st->st_nlink > 1)
 		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s has too many links (%u)",
 			     append->path, (unsigned)st->st_nlink);
-	if (!S_ISREG(st->st_mode))
-		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file",
-			     append->path);
+	if (!S_ISREG(st->st_mode) && !(a->allow_fifo && S_ISFIFO(st->st_mode)))
+		return fault(append->err, FAULT_NOT_REGULAR, "mailbox %s is not a regular file%s",
+			     append->path, a->allow_fifo ? " or named pipe" : "");
 	if ((st->st_mode & mode) != mode && a->mode_fail_narrower &&
 	    transport_option_was_set(&a->transport, "mode"))
 		return fault(append->err, FAULT_MODE, "mailbox %s has the wrong mode %o (%o expected)",
@@ -254,14 +255,23 @@ static enum rc open_existing(struct append *append, const struct stat *seen)
 
 	if (rc != OK)
 		return rc;
+	/* A named pipe that nobody reads is an error at once (ENXIO), and no wait. */
+	append->is_fifo = S_ISFIFO(seen->st_mode);
 	rc = user_open(append->sc->task, &append->who, append->path,
-		       O_RDWR | O_APPEND | O_CLOEXEC | (append->options->allow_symlink ? 0 : O_NOFOLLOW), 0,
-		       &append->fd, append->err);
+		       (append->is_fifo ? O_WRONLY | O_NONBLOCK : O_RDWR | O_APPEND) | O_CLOEXEC |
+			   (append->options->allow_symlink ? 0 : O_NOFOLLOW),
+		       0, &append->fd, append->err);
+	if (append->is_fifo && rc == FAIL && append->err->os == ENXIO)
+		return fault(append->err, ENXIO, "while opening named pipe %s, which nobody reads",
+			     append->path);
 	if (rc != OK)
 		return rc;
 	if (fstat(append->fd, &st) != 0 || st.st_ino != seen->st_ino || st.st_dev != seen->st_dev)
 		return fault(append->err, FAULT_CHANGED,
 			     "opened mailbox %s inode number changed while being opened", append->path);
+	/* From here on the ring waits for the reader, in the place of the thread. */
+	if (append->is_fifo && fcntl(append->fd, F_SETFL, 0) != 0)
+		return fault(append->err, errno, "while opening mailbox %s", append->path);
 	rc = check_file(append, &st);
 	if (rc == OK && (st.st_mode & 07777 & ~append->mode))
 		rc = narrow(append, st.st_mode & append->mode);
@@ -427,10 +437,15 @@ static enum rc deliver_in_turn(struct append *append)
 	if (rc == OK && fstat(append->fd, &st) != 0)
 		rc = err_os(append->err, DEFER, errno, "fstat of %s", append->path);
 	if (rc == OK) {
+		uint64_t until = task->until;
+
+		if (append->is_fifo)
+			task->until = task_until(task, FIFO_TIME_MAX_MS);
 		rc = append_write(append);
-		if (rc == OK)
+		task->until = until;
+		if (rc == OK && !append->is_fifo)
 			rc = file_sync(task, append->fd, false, append->err);
-		if (rc != OK) {
+		if (rc != OK && !append->is_fifo) {
 			/* Half a message would corrupt the mailbox for its reader. */
 			if (created)
 				user_tidy(task, &append->who, append->path);

@@ -4,10 +4,12 @@ same, or stands in DIFFERENT with the reason."""
 import os
 import pwd
 import re
+import select
 import shutil
 import stat
 import subprocess
 import tempfile
+import threading
 import unittest
 
 from harness import SLUICE, DEADLINE_S, SANITIZER
@@ -94,6 +96,8 @@ FILES = {
     "symlink": "file = FILE",
     "symlinkok": "file = FILE\n allow_symlink",
     "notafile": "file = FILE",
+    "fifo": "file = FILE",
+    "fifonoreader": "file = FILE\n allow_fifo",
     "manylinks": "file = FILE",
     "wrongowner": "file = FILE",
     "wrongownerok": "file = FILE\n no_check_owner\n mode_fail_narrower = false",
@@ -196,6 +200,7 @@ PIPES = {
 # What is not the same: what ours says instead, and why.
 DIFFERENT = {
     "bsmtpcrlf": "S=400",  # the bytes of the file; Exim leaves the prefix out here
+    "fifonoreader": r"defer \(6\): .* while opening named pipe .*, which nobody reads",  # in other words
     "nodir": r"defer \(2\).*create_directory is not set",  # in other words
     "below": "=> below",  # Exim defers without a word
     "belowabs": "=> belowabs",
@@ -335,6 +340,10 @@ def prepare(side):
         for name in ("symlink", "symlinkok"):
             os.lchown(side.path("out/" + name), pwd.getpwnam(USER).pw_uid, -1)
     side.make("out/notafile", directory=True)
+    for name in ("fifo", "fifonoreader"):
+        os.mkfifo(side.path("out/" + name), 0o600)
+        if os.getuid() == 0:
+            shutil.chown(side.path("out/" + name), USER)
     side.make("out/manylinks", "old\n", 0o600)
     os.link(side.path("out/manylinks"), side.path("out/manylinks2"))
     side.make("out/wrongowner", "old\n", 0o666, owner="daemon")
@@ -392,6 +401,33 @@ class BesideExim(unittest.TestCase):
 
     def test_files(self):
         self.compare(self.both("appendfile", FILES, SHADOWS), FILES)
+
+    def test_fifo(self):
+        """A named pipe with a reader, who is slower than it holds."""
+        told = []
+        for program, name in ((exim(), "exim"), (SLUICE, "sluice")):
+            side = Side(program, name)
+            self.addCleanup(side.done)
+            prepare(side)
+            side.configure(router("fifonoreader"), transport("fifonoreader", "appendfile", FILES["fifonoreader"]))
+            fifo = os.open(side.path("out/fifonoreader"), os.O_RDONLY | os.O_NONBLOCK)
+            got = []
+
+            def read(fd=fifo, got=got):
+                with os.fdopen(fd, "rb", 0) as f:
+                    wait = select.poll()
+                    wait.register(f, select.POLLIN)
+                    while wait.poll(1000 * DEADLINE_S):
+                        got.append(f.read(4096))
+                        if not got[-1]:
+                            break
+            reader = threading.Thread(target=read)
+            reader.start()
+            side.send(["fifonoreader"], MESSAGE + "\n" + 4000 * (70 * "x" + "\n"))
+            reader.join(DEADLINE_S)
+            told.append((side.normal(b"".join(got).decode()), side.verdicts()))
+        self.assertEqual(told[0], told[1])
+        self.assertGreater(len(told[1][0]), 280000)
 
     def test_pipes(self):
         sides = self.both("pipe", PIPES)
