@@ -118,8 +118,10 @@ static enum rc on_hello(struct task *task, void *arg, struct slice sni, struct t
 	enum rc rc;
 
 	(void)task;
+	/* These options are made for it: "${if exists{/etc/keys/$tls_in_sni.pem}..." is what people write, and the name has only letters
+	 * that hosts have (tls/hello.c). Elsewhere it is a stranger's like any other. */
 	if (o->sni_matters)
-		s->client.tls_sni = sni;
+		s->client.tls_sni = slice_make(sni.ptr, sni.len, CLEAN);
 	rc = settings_of(s, ret, err);
 	s->client.tls_sni = sni;
 	return rc;

@@ -92,14 +92,17 @@ static enum tls_hello_state gather(struct arena *arena, struct slice bytes, uint
 	return TLS_HELLO_MALFORMED;
 }
 
-/* Names of hosts, as RFC 6066 wants them, have other letters still, but these would make a path or a line of something else where an
- * option is expanded with the name in it. */
+/* A name that options are expanded with, into paths and queries, before anybody knows who is there: letters of names of hosts and
+ * addresses only (and of U-labels, which should not come, but do no harm), and nothing that leads to the folder above. */
 static bool is_host_name(struct slice name)
 {
 	for (uint32_t i = 0; i < name.len; i++) {
 		uint8_t byte = (uint8_t)name.ptr[i];
+		bool alnum = (byte >= '0' && byte <= '9') || ((byte | 32) >= 'a' && (byte | 32) <= 'z');
 
-		if (byte <= ' ' || byte == 0x7f || byte == '/')
+		if (!alnum && byte < 0x80 && slice_find(SLICE("-._:[]"), (char)byte) < 0)
+			return false;
+		if (byte == '.' && (i == 0 || name.ptr[i - 1] == '.'))
 			return false;
 	}
 	return name.len > 0 && name.len <= 255;

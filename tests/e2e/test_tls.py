@@ -582,14 +582,14 @@ class Certificates(TlsTest):
         self.ca.certificate("a.test", name="a.test")
         self.ca.certificate("b.test", name="b.test", kind="rsa")
         base = self.ca.dir
-        server = self.sluice(configuration(main=f"""
-tls_certificate = {base}/${{lookup{{$tls_in_sni.pem}}dsearch{{{base}}}{{$value}}{{ec.pem}}}}
-tls_privatekey = {base}/${{lookup{{$tls_in_sni.key}}dsearch{{{base}}}{{$value}}{{ec.key}}}}
-"""))
-        for asked, expected in (("a.test", "a.test"), ("b.test", "b.test"), ("c.test", "mx.test"), (None, "mx.test")):
-            with self.subTest(asked=asked), server.client() as client:
-                starttls(client, context(self.ca.pem), asked)
-                self.assertEqual(expected, dict(x[0] for x in client.sock.getpeercert()["subject"])["commonName"])
+        for option in (f"{base}/${{lookup{{$tls_in_sni.pem}}dsearch{{{base}}}{{$value}}{{ec.pem}}}}",
+                       f"${{if exists{{{base}/$tls_sni.pem}}{{{base}/$tls_sni.pem}}{{{base}/ec.pem}}}}",
+                       f"{base}/${{if match{{$tls_in_sni}}{{^[ab]\\\\.test\\$}}{{$tls_in_sni}}{{ec}}}}.pem"):
+            server = self.sluice(configuration(main=f"tls_certificate = {option}\ntls_privatekey = {option.replace('.pem', '.key')}\n"))
+            for asked, expected in (("a.test", "a.test"), ("b.test", "b.test"), ("c.test", "mx.test"), (None, "mx.test")):
+                with self.subTest(option=option, asked=asked), server.client() as client:
+                    starttls(client, context(self.ca.pem), asked)
+                    self.assertEqual(expected, dict(x[0] for x in client.sock.getpeercert()["subject"])["commonName"])
 
     def test_require_ciphers(self):
         server = self.sluice(configuration(main=self.tls_main("tls_require_ciphers = ECDHE-ECDSA-AES256-GCM-SHA384")))

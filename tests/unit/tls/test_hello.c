@@ -187,6 +187,13 @@ static void names(void **state)
 	    {"a b", 3, false},
 	    {"a\nb", 3, false},
 	    {"a\x7f", 2, false},
+	    {"a'b", 3, false},
+	    {"a$b", 3, false},
+	    {"a\\b", 3, false},
+	    {"..", 2, false},
+	    {".test", 5, false},
+	    {"mx..test", 8, false},
+	    {"MX-1.test.", 10, true},
 	};
 	struct tls_hello hello;
 	struct arena arena;
