@@ -147,7 +147,7 @@ def assert_state(test, client, state):
         rest = b""
         while chunk := client.sock.recv(100):
             rest += chunk
-        test.assertEqual(b"\x15\x03\x01\x00\x02\x02\x0a", rest)
+        test.assertEqual(b"\x15\x03\x03\x00\x02\x02\x0a", rest)
     else:
         test.fail(state)
 
