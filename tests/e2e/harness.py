@@ -95,6 +95,18 @@ def scratch(prefix):
     return path
 
 
+def free_port():
+    """One that was free just now, for a server that cannot be told to take any."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return f.read()
+
+
 def until(condition, what, deadline_s=DEADLINE_S):
     """The first true result of condition(), which looks at the world outside."""
     end = time.monotonic() + deadline_s

@@ -2,11 +2,10 @@
 import concurrent.futures
 import os
 import re
-import socket
 import subprocess
 import unittest
 
-from harness import SLUICE, Client, Closed, SluiceTest, until
+from harness import SLUICE, Client, Closed, SluiceTest, children, free_port, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE", "")
 CONF = """
@@ -93,17 +92,6 @@ SESSIONS = {
     "DATA, then out of step": (8, ["DATA\r\n", 2, "FOO\r\nNOOP\r\n", 1]),
     "RCPT, then out of step": (8, ["RCPT TO:<a@b>\r\n", 2, "FOO\r\nNOOP\r\n", 2, *BYE]),
 }
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        return f.read()
 
 
 def session(port, host, steps):

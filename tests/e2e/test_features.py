@@ -2,22 +2,16 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
 import unittest
 
-from harness import DEADLINE_S, SLUICE, Client, SluiceTest, configuration, until, POLICY
+from harness import DEADLINE_S, POLICY, SLUICE, Client, SluiceTest, configuration, free_port, until
 from test_transports import exim
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BLACKHOLE = "begin routers\nall:\n  driver = redirect\n  data = :blackhole:\n"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        return closed.getsockname()[1]
 
 
 class Table(unittest.TestCase):

@@ -5,7 +5,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import USER, Sluice, configuration, scratch, until
+from harness import USER, Sluice, configuration, free_port, scratch, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE")
 SLAPD = "/usr/sbin/slapd"
@@ -126,12 +126,6 @@ SAME = [
     "ldap {http://@S/x}",
     "ldap {}",
 ]
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Slapd:

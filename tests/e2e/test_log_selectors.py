@@ -2,13 +2,12 @@
 others by some of them; and a line for each selector that needs a world of its own."""
 import os
 import re
-import socket
 import struct
 import subprocess
 import unittest
 from collections import Counter
 
-from harness import SLUICE, Client, Closed, Sink, SluiceTest, configuration, until
+from harness import SLUICE, Client, Closed, Sink, SluiceTest, children, configuration, free_port, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE", "")
 CONF = """
@@ -104,17 +103,6 @@ SELECTORS = ("8bitmime acl_warn_skipped address_rewrite all_parents connection_i
              "return_path_on_delivery sender_on_delivery size_reject skip_delivery smtp_confirmation smtp_connection "
              "smtp_incomplete_transaction smtp_mailauth smtp_no_mail smtp_protocol_error smtp_syntax_error subject "
              "unknown_in_list arguments").split()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        return f.read()
 
 
 def sessions(port):

@@ -9,9 +9,9 @@ import threading
 import time
 import unittest
 
-from harness import Client, SluiceTest, configuration, until
+from harness import Client, SluiceTest, configuration, free_port, until
 from nameserver import SILENT, Nameserver
-from test_redis import Redis, free_port
+from test_redis import Redis
 
 TAIL = "begin routers\nnone:\n  driver = redirect\n  data = :blackhole:\nbegin transports\n"
 

@@ -7,14 +7,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import Client, Sluice, configuration, scratch, until
-
-
-def free_port():
-    """A port that was free a moment ago; whoever starts a server on it tries again if it is taken."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from harness import Client, Sluice, configuration, free_port, scratch, until
 
 
 class Redis:

@@ -8,17 +8,11 @@ import socket
 import subprocess
 import unittest
 
-from harness import USER, Sluice, configuration, scratch, until
+from harness import USER, Sluice, configuration, free_port, scratch, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE")
 ROWS = [(1, "two words", None), (2, "", 'x"y'), (3, '"q', "back\\slash"), (4, "tab\tx", "nl\nx")]
 QUOTED = r"""it's a \\ "x"; drop table t; --"""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def literal(value, prefix):

@@ -4,8 +4,7 @@ import re
 import subprocess
 import unittest
 
-from harness import SLUICE, Client, Closed, SluiceTest, configuration, until
-from test_early_pipelining import children, free_port
+from harness import SLUICE, Client, Closed, SluiceTest, children, configuration, free_port, until
 
 ORACLE = os.environ.get("SLUICE_ORACLE", "")
 MAIN = """
